@@ -1,0 +1,50 @@
+//! One address type for IPv4, IPv6 and v4-mapped IPv6.
+
+use bytemuck::{Pod, Zeroable};
+
+/// An IP address as 16 octets in network order; IPv4 is held as v4-mapped IPv6 (RFC 4291 §2.5.5.2), so that the
+/// same peer has one form, whatever socket family reached it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
+pub struct Address {
+    /// The address as two words in memory order: `to_octets` gives the bytes.
+    pub words: [u64; 2],
+}
+
+/// `::ffff:0:0/96` as it stands in the first eight-byte word and the low half of the second, in memory order.
+const MAPPED_PREFIX: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+
+impl Address {
+    /// No address: `::`.
+    pub const UNSPECIFIED: Self = Self { words: [0, 0] };
+
+    /// From an IPv4 address as it stands in memory (network order).
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_v4_network_order(v4: u32) -> Self {
+        #[cfg(target_endian = "little")]
+        let low = (v4 as u64) << 32 | MAPPED_PREFIX as u64;
+        #[cfg(target_endian = "big")]
+        let low = (MAPPED_PREFIX as u64) << 32 | v4 as u64;
+        Self { words: [0, low] }
+    }
+
+    /// The 16 octets in network order.
+    #[must_use]
+    pub const fn to_octets(self) -> [u8; 16] {
+        let (a, b) = (self.words[0].to_ne_bytes(), self.words[1].to_ne_bytes());
+        [a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Address;
+
+    #[test]
+    fn v4_is_held_as_mapped() {
+        let v4 = u32::from_ne_bytes([10, 1, 2, 3]);
+        let octets = Address::from_v4_network_order(v4).to_octets();
+        assert_eq!(octets, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Where the running kernel keeps the members we read.
+//!
+//! The daemon finds every offset by name in the kernel's BTF and hands this struct to the programs as a read-only
+//! global before they are loaded; the verifier then sees constants. One table below is the only list of members.
+
+/// Stands for a member that this kernel does not have.
+pub const MISSING: u32 = u32::MAX;
+
+/// One member that some program reads.
+pub struct Member {
+    /// The field of [`KernelLayout`] that holds its offset.
+    pub field: &'static str,
+    /// The kernel's struct.
+    pub structure: &'static str,
+    /// The member; dots lead into named members, anonymous ones are passed through.
+    pub path: &'static str,
+    /// Stores the offset.
+    pub set: fn(&mut KernelLayout, u32),
+}
+
+macro_rules! kernel_layout {
+    ($($(#[$doc:meta])* $field:ident = $structure:literal . $path:literal;)*) => {
+        /// Offsets in octets from the start of their struct, or [`MISSING`]; then facts of other kinds.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct KernelLayout {
+            $($(#[$doc])* #[doc = concat!(" Offset of `", $structure, ".", $path, "`.")] pub $field: u32,)*
+            /// Bits to shift the octet at `icsk_ca_state` right by: the member is a bit field.
+            pub icsk_ca_state_shift: u32,
+            /// Mask to apply after the shift.
+            pub icsk_ca_state_mask: u32,
+            /// 1 when `tcp_retransmit_skb` passes the result of the transmission as its third argument (6.18 on).
+            pub retransmit_has_error: u32,
+        }
+
+        impl KernelLayout {
+            /// Nothing known: no program may be loaded with this.
+            pub const UNKNOWN: Self = Self {
+                $($field: MISSING,)*
+                icsk_ca_state_shift: 0,
+                icsk_ca_state_mask: 0,
+                retransmit_has_error: 0,
+            };
+
+            /// Every member, in declaration order.
+            pub const MEMBERS: &'static [Member] = &[
+                $(Member {
+                    field: stringify!($field),
+                    structure: $structure,
+                    path: $path,
+                    set: |layout, offset| layout.$field = offset,
+                },)*
+            ];
+        }
+    };
+}
+
+kernel_layout! {
+    /// `AF_INET` or `AF_INET6`.
+    skc_family = "sock_common"."skc_family";
+    /// TCP state.
+    skc_state = "sock_common"."skc_state";
+    /// Remote port, network order.
+    skc_dport = "sock_common"."skc_dport";
+    /// Local port, host order; 0 once the socket is unhashed.
+    skc_num = "sock_common"."skc_num";
+    /// Remote IPv4 address.
+    skc_daddr = "sock_common"."skc_daddr";
+    /// Remote IPv6 address; absent when the kernel has no IPv6.
+    skc_v6_daddr = "sock_common"."skc_v6_daddr";
+    /// Network namespace.
+    skc_net = "sock_common"."skc_net.net";
+    /// Its inode number.
+    net_inum = "net"."ns.inum";
+    /// Pending error.
+    sk_err = "sock"."sk_err";
+    /// Error that did not end the connection, such as an ICMP message.
+    sk_err_soft = "sock"."sk_err_soft";
+    /// The socket's cgroup as a pointer.
+    sk_cgroup = "sock"."sk_cgrp_data.cgroup";
+    /// The same with flags in its low bits, before 5.15.
+    sk_cgroup_val = "sock"."sk_cgrp_data.val";
+    /// The cgroup's directory.
+    cgroup_kn = "cgroup"."kn";
+    /// Its inode number: the cgroup id.
+    kernfs_node_id = "kernfs_node"."id";
+    /// Local port, network order; survives unhashing.
+    inet_sport = "inet_sock"."inet_sport";
+    /// Which timer is armed.
+    icsk_pending = "inet_connection_sock"."icsk_pending";
+    /// Consecutive time-outs.
+    icsk_retransmits = "inet_connection_sock"."icsk_retransmits";
+    /// Congestion control state.
+    icsk_ca_state = "inet_connection_sock"."icsk_ca_state";
+    /// Segments sent again over the socket's life.
+    total_retrans = "tcp_sock"."total_retrans";
+    /// Control block of a packet.
+    skb_cb = "sk_buff"."cb";
+    /// Segments in it.
+    tcp_gso_segs = "tcp_skb_cb"."tcp_gso_segs";
+    /// Start of the packet's memory.
+    skb_head = "sk_buff"."head";
+    /// Offset of the IP header from there.
+    skb_network_header = "sk_buff"."network_header";
+    /// Offset of the TCP header from there.
+    skb_transport_header = "sk_buff"."transport_header";
+    /// The device it came by.
+    skb_dev = "sk_buff"."dev";
+    /// The device's network namespace.
+    dev_net = "net_device"."nd_net.net";
+    /// The inode of an open file.
+    file_inode = "file"."f_inode";
+    /// Of a socket's file: its `struct socket`.
+    file_private_data = "file"."private_data";
+    /// File type and permissions.
+    inode_mode = "inode"."i_mode";
+    /// The `struct sock` behind a `struct socket`.
+    socket_sk = "socket"."sk";
+    /// IP protocol.
+    sk_protocol = "sock"."sk_protocol";
+}

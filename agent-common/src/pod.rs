@@ -1,0 +1,20 @@
+//! What the daemon may copy to and from the kernel's maps.
+#![expect(unsafe_code, reason = "the promise that a type may be read from raw octets")]
+
+use aya::Pod;
+
+use crate::flow::{FlowCounters, FlowKey};
+use crate::layout::KernelLayout;
+use crate::probe::open_sockets::ListenerKey;
+use crate::socket::SocketState;
+
+// SAFETY: integers only, in `repr(C)`, and the size assertions beside the types leave no room for padding.
+unsafe impl Pod for FlowKey {}
+// SAFETY: as above.
+unsafe impl Pod for FlowCounters {}
+// SAFETY: as above.
+unsafe impl Pod for SocketState {}
+// SAFETY: as above.
+unsafe impl Pod for ListenerKey {}
+// SAFETY: `u32` only.
+unsafe impl Pod for KernelLayout {}

@@ -1,0 +1,28 @@
+//! The probes: one file each here (what it emits), in `agent-ebpf` (the programs) and in `agent` (the daemon's side).
+
+pub mod open_sockets;
+pub mod tcp_reset;
+pub mod tcp_retransmit;
+pub mod tcp_retransmit_synack;
+pub mod tcp_state;
+
+/// Names a probe on the wire.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProbeId {
+    /// Connections opened, failed and closed.
+    TcpState = 0,
+    /// Segments sent again.
+    TcpRetransmit = 1,
+    /// SYN-ACKs sent again.
+    TcpRetransmitSynack = 2,
+    /// Resets sent and received.
+    TcpReset = 3,
+    /// Sockets that are older than the agent.
+    OpenSockets = 4,
+}
+
+impl ProbeId {
+    /// How many there are.
+    pub const COUNT: u32 = 5;
+}

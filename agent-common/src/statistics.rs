@@ -1,0 +1,24 @@
+//! The kernel side's own numbers: what was kept, folded and lost. One `u64` per CPU and name.
+
+use crate::probe::ProbeId;
+
+/// Index into the statistics map.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Statistic {
+    /// Entries ever made in the flow table.
+    FlowsInserted = 0,
+    /// Updates that went to [`crate::flow::FlowKey::other`] because the table was full.
+    FlowsFolded = 1,
+    /// Sockets ever remembered.
+    SocketsInserted = 2,
+    /// Sockets forgotten again at their end.
+    SocketsRemoved = 3,
+    /// Sockets that could not be remembered because the table was full: no latency, role by port.
+    SocketsRefused = 4,
+    /// First of [`ProbeId::COUNT`] counters of detail events that the full ring refused, by probe.
+    EventsLost = 5,
+}
+
+/// How many counters the map holds.
+pub const STATISTICS: u32 = Statistic::EventsLost as u32 + ProbeId::COUNT;

@@ -1,0 +1,36 @@
+//! Detail events: rare, and allowed to be lost as long as the loss is counted.
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use netcause_common::flow::FlowKey;
+use netcause_common::probe::ProbeId;
+use netcause_common::statistics::Statistic;
+use netcause_common::wire::{Event, EventHeader};
+
+use crate::maps::{EVENTS, count_at};
+
+const BPF_RB_AVAIL_DATA: u64 = 0;
+const BPF_RB_RING_SIZE: u64 = 1;
+const BPF_RB_NO_WAKEUP: u64 = 1;
+const BPF_RB_FORCE_WAKEUP: u64 = 2;
+
+/// The head of an event that happens now.
+#[inline(always)]
+pub fn header(probe: ProbeId, flow: FlowKey, client_port: u16) -> EventHeader {
+    // SAFETY: the helper takes nothing and cannot fail.
+    #[expect(unsafe_code, reason = "call of a kernel helper")]
+    let timestamp_ns = unsafe { bpf_ktime_get_ns() };
+    EventHeader { timestamp_ns, flow, client_port, probe: probe as u8, reserved: [0; 5] }
+}
+
+/// Hands an event to the daemon, or counts it as lost when the ring is full.
+///
+/// The daemon drains the ring at short intervals; it is woken only when a quarter is used, because a wake-up costs
+/// the interrupted CPU more than all the rest of a program.
+#[inline(always)]
+pub fn emit<E: Event>(probe: ProbeId, event: &E) {
+    let crowded = EVENTS.query(BPF_RB_AVAIL_DATA) >= EVENTS.query(BPF_RB_RING_SIZE) / 4;
+    let flags = if crowded { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    if EVENTS.output::<E>(event, flags).is_err() {
+        count_at(Statistic::EventsLost as u32 + probe as u32);
+    }
+}

@@ -1,0 +1,25 @@
+//! The eBPF programs of Netcause.
+//!
+//! Data flows one way: a probe reads the kernel through [`kernel`], adds to the tables in [`maps`] through [`flow`],
+//! and may [`emit`] a detail event. No program changes what the kernel does.
+#![no_std]
+#![no_main]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+
+mod emit;
+mod flow;
+mod kernel;
+mod maps;
+mod probe;
+mod socket;
+
+/// The kernel lends GPL-only helpers to programs that say they are compatible.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "the loader finds the licence by section and symbol")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

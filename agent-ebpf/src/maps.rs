@@ -1,0 +1,59 @@
+//! All tables. Sizes here are defaults; the daemon sets the configured ones before it loads the object.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{HashMap, PerCpuArray, RingBuf};
+use netcause_common::flow::{FlowCounters, FlowKey};
+use netcause_common::limits;
+use netcause_common::probe::open_sockets::ListenerKey;
+use netcause_common::socket::SocketState;
+use netcause_common::statistics::{STATISTICS, Statistic};
+
+/// Totals per flow. A plain hash: an LRU would forget counts silently.
+#[map]
+pub static FLOWS: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(limits::DEFAULT_FLOWS, 0);
+
+/// TCP sockets by the address of their `struct sock`.
+#[map]
+pub static SOCKETS: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::DEFAULT_SOCKETS, 0);
+
+/// Ports that listened when the agent started.
+#[map]
+pub static LISTENERS: HashMap<ListenerKey, u8> = HashMap::with_max_entries(limits::LISTENERS, 0);
+
+/// Detail events; losing one loses no count.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::DEFAULT_EVENT_RING_BYTES, 0);
+
+#[map]
+static STATISTIC: PerCpuArray<u64> = PerCpuArray::with_max_entries(STATISTICS, 0);
+
+/// Adds one to a statistic.
+#[inline(always)]
+pub fn count(statistic: Statistic) {
+    count_at(statistic as u32);
+}
+
+/// Adds one to the statistic at `index`.
+#[inline(always)]
+pub fn count_at(index: u32) {
+    if let Some(value) = STATISTIC.get_ptr_mut(index) {
+        add(value, 1);
+    }
+}
+
+/// Adds to a counter in a map without losing what another CPU, or an interrupt on this one, adds meanwhile.
+///
+/// The instruction is written out: every kernel has this one, while the fetching form that a compiler may prefer
+/// needs 5.12 (kernel commit 5ca419f2864a).
+#[inline(always)]
+pub fn add(counter: *mut u64, amount: u64) {
+    // SAFETY: every caller passes the address of an aligned counter in a map value, and the verifier checks its bounds.
+    #[cfg(target_arch = "bpf")]
+    #[expect(unsafe_code, reason = "an atomic addition in memory that all CPUs share")]
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) amount, options(nostack));
+    }
+    // For lints on the host, where no program runs.
+    #[cfg(not(target_arch = "bpf"))]
+    let _ = (counter, amount);
+}

@@ -1,0 +1,7 @@
+//! One file per probe, named as on the daemon's side.
+
+mod open_sockets;
+mod tcp_reset;
+mod tcp_retransmit;
+mod tcp_retransmit_synack;
+mod tcp_state;

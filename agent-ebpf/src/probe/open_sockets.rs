@@ -1,0 +1,69 @@
+//! Two passes over all open files, run once when the agent starts: which ports listen, and which connections are
+//! older than the agent, with the role that follows.
+//!
+//! ```c
+//! struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; u32 fd; struct file *file; };
+//! ```
+//!
+//! The iterator walks the tasks of the opener's PID namespace, and sees the sockets of every network namespace.
+
+use core::ffi::c_void;
+
+use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::probe::open_sockets::ListenerKey;
+use netcause_common::socket::SocketState;
+
+use crate::kernel::tcp_state::{CLOSE, LISTEN};
+use crate::kernel::{TcpSock, Untyped};
+use crate::maps::LISTENERS;
+use crate::socket::{is_listening, remember_older};
+
+/// The iterator's argument; every member takes eight octets.
+#[repr(C)]
+pub struct TaskFile {
+    meta: u64,
+    task: u64,
+    descriptor: u64,
+    file: *const c_void,
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+#[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
+extern "C" fn listening_ports(context: *const TaskFile) -> i32 {
+    if let Some(socket) = socket(context)
+        && socket.common().state() == LISTEN
+    {
+        let key = ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 };
+        // A full table costs an older connection its role, which the ports then tell: see `infer_role`.
+        let _ = LISTENERS.insert(key, 1, 0);
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+#[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
+extern "C" fn older_connections(context: *const TaskFile) -> i32 {
+    if let Some(socket) = socket(context) {
+        let state = socket.common().state();
+        if state != LISTEN && state != CLOSE {
+            let role = if is_listening(socket) { ROLE_SERVER } else { ROLE_CLIENT };
+            let retransmits_counted = socket.total_retransmits();
+            remember_older(
+                socket.id,
+                &SocketState { started_ns: 0, retransmits_counted, role, reserved: [0; 3] },
+            );
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn socket(context: *const TaskFile) -> Option<TcpSock<Untyped>> {
+    // SAFETY: the kernel passes the iterator's context; the verifier checks the offset.
+    #[expect(unsafe_code, reason = "the context is a raw pointer")]
+    let file = unsafe { (*context).file };
+    // NULL marks the end of the walk.
+    if file.is_null() { None } else { TcpSock::from_file(file) }
+}

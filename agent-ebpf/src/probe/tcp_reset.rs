@@ -1,0 +1,93 @@
+//! Resets, sent and received.
+//!
+//! ```c
+//! TP_PROTO(const struct sock *sk, const struct sk_buff *skb)                                  // tcp_send_reset
+//! TP_PROTO(const struct sock *sk, const struct sk_buff *skb, const enum sk_rst_reason reason) // from 6.10 on
+//! TP_PROTO(struct sock *sk)                                                                   // tcp_receive_reset
+//! ```
+//!
+//! `sk` of a sent reset is NULL for a closed port, or no full socket (time-wait, request); older kernels do not fire
+//! then. `skb` is the segment that is answered, NULL when the application made the reset.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, ROLE_SERVER, ResetDirection};
+use netcause_common::probe::ProbeId;
+use netcause_common::probe::tcp_reset::Reset;
+
+use crate::emit::{emit, header};
+use crate::flow::counters;
+use crate::kernel::tcp_state::LISTEN;
+use crate::kernel::{SkBuff, TcpSock, Typed};
+use crate::socket::{client_port, flow_of, infer_role, state_of};
+
+#[btf_tracepoint(function = "tcp_send_reset")]
+fn tcp_reset_sent(context: BtfTracePointContext) -> i32 {
+    let mut local = 0;
+    if let Some(socket) = TcpSock::from_argument(context.arg(0)) {
+        if socket.common().state() != LISTEN {
+            of_socket(socket, ResetDirection::Sent);
+            return 0;
+        }
+        local = socket.local();
+    }
+    if let Some(segment) = SkBuff::from_argument(context.arg(1)) {
+        answer(local, segment);
+    }
+    0
+}
+
+#[btf_tracepoint(function = "tcp_receive_reset")]
+fn tcp_reset_received(context: BtfTracePointContext) -> i32 {
+    if let Some(socket) = TcpSock::from_argument(context.arg(0)) {
+        of_socket(socket, ResetDirection::Received);
+    }
+    0
+}
+
+#[inline(always)]
+fn of_socket(socket: TcpSock<Typed>, direction: ResetDirection) {
+    let role = match state_of(socket.id) {
+        Some(state) => state.role(),
+        None => infer_role(socket),
+    };
+    report(flow_of(socket, role), client_port(socket, role), direction, socket.common().state());
+}
+
+/// A segment that no connection wants is answered with a reset: its sender is the client, the port here the service.
+/// `listener` is the local end when a listening socket refused it, 0 when there is no socket at all.
+#[inline(always)]
+fn answer(listener: u64, buffer: SkBuff) {
+    let Some(segment) = buffer.segment() else {
+        return;
+    };
+    let (local, state) = match listener {
+        0 => (LOCAL_IS_NAMESPACE | u64::from(buffer.namespace()), 0),
+        local => (local, LISTEN),
+    };
+    let flow = FlowKey {
+        local,
+        remote: segment.source,
+        service_port: segment.destination_port,
+        protocol: PROTOCOL_TCP,
+        role: ROLE_SERVER,
+        reserved: 0,
+    };
+    report(flow, segment.source_port, ResetDirection::Sent, state);
+}
+
+#[inline(always)]
+fn report(flow: FlowKey, client_port: u16, direction: ResetDirection, state: i32) {
+    if let Some(counters) = counters(&flow) {
+        counters.reset(direction);
+    }
+    emit(
+        ProbeId::TcpReset,
+        &Reset {
+            header: header(ProbeId::TcpReset, flow, client_port),
+            direction: direction as u8,
+            tcp_state: state as u8,
+            reserved: [0; 6],
+        },
+    );
+}

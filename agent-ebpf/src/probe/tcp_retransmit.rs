@@ -1,0 +1,88 @@
+//! Segments sent again, by what made the kernel do it.
+//!
+//! ```c
+//! TP_PROTO(const struct sock *sk, const struct sk_buff *skb)            // tcp_retransmit_skb, before 6.18
+//! TP_PROTO(const struct sock *sk, const struct sk_buff *skb, int err)   // from then on, and on failure as well
+//! ```
+//!
+//! A hit is a buffer, not a segment. The kernel adds the buffer's segments to `total_retrans` and to the namespace's
+//! `RetransSegs` before it transmits (`__tcp_retransmit_skb`, net/ipv4/tcp_output.c), and before 6.18 a failed
+//! transmission has no hit: so what counts is how far `total_retrans` has moved since the last look.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use netcause_common::flow::RetransmitKind;
+use netcause_common::probe::ProbeId;
+use netcause_common::probe::tcp_retransmit::Retransmitted;
+use netcause_common::socket::SocketState;
+
+use crate::emit::{emit, header};
+use crate::flow::counters;
+use crate::kernel::tcp_state::SYN_SENT;
+use crate::kernel::{SkBuff, TcpSock, Typed, retransmit_has_error};
+use crate::socket::{client_port, flow_of, infer_role, remember, state_of};
+
+/// `enum tcp_ca_state`, include/uapi/linux/tcp.h.
+const CA_RECOVERY: u8 = 3;
+const CA_LOSS: u8 = 4;
+/// `ICSK_TIME_LOSS_PROBE`, include/net/inet_connection_sock.h.
+const TIMER_LOSS_PROBE: u8 = 5;
+
+#[btf_tracepoint(function = "tcp_retransmit_skb")]
+fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
+    let (Some(socket), Some(buffer)) =
+        (TcpSock::from_argument(context.arg(0)), SkBuff::from_argument(context.arg(1)))
+    else {
+        return 0;
+    };
+    let transmitted = !retransmit_has_error() || context.arg::<i32>(2) == 0;
+    let total = socket.total_retransmits();
+    let segments = buffer.tcp_segments();
+    let (role, moved) = match state_of(socket.id) {
+        Some(state) => (state.role(), state.take_uncounted_retransmits(total)),
+        None => {
+            let role = infer_role(socket);
+            let state = SocketState { started_ns: 0, retransmits_counted: total, role, reserved: [0; 3] };
+            remember(socket.id, &state);
+            (role, segments)
+        }
+    };
+    let kind = if transmitted { kind(socket) } else { RetransmitKind::Other };
+    let segments = segments.min(moved);
+    let flow = flow_of(socket, role);
+    if let Some(counters) = counters(&flow) {
+        counters.retransmitted(kind, segments);
+        // What failed to leave since the last hit.
+        counters.retransmitted(RetransmitKind::Other, moved - segments);
+    }
+    emit(
+        ProbeId::TcpRetransmit,
+        &Retransmitted {
+            header: header(ProbeId::TcpRetransmit, flow, client_port(socket, role)),
+            segments,
+            kind: kind as u8,
+            tcp_state: socket.common().state() as u8,
+            congestion_state: socket.congestion_state(),
+            consecutive_timeouts: socket.consecutive_timeouts(),
+        },
+    );
+    0
+}
+
+/// The order matters: in recovery a loss probe may be armed, and the retransmit is a fast one all the same; the
+/// retransmission timer clears itself before it sends, so an armed timer in the loss state means repair by
+/// acknowledgements.
+#[inline(always)]
+fn kind(socket: TcpSock<Typed>) -> RetransmitKind {
+    let pending = socket.pending_timer();
+    if socket.common().state() == SYN_SENT {
+        return RetransmitKind::Syn;
+    }
+    match socket.congestion_state() {
+        CA_RECOVERY => RetransmitKind::Fast,
+        CA_LOSS if pending == 0 => RetransmitKind::Timeout,
+        CA_LOSS => RetransmitKind::SlowStart,
+        _ if pending == TIMER_LOSS_PROBE => RetransmitKind::TailLossProbe,
+        _ => RetransmitKind::Other,
+    }
+}

@@ -1,0 +1,40 @@
+//! SYN-ACKs sent again: the client's last acknowledgement, or the SYN-ACK itself, was lost or dropped here.
+//!
+//! ```c
+//! TP_PROTO(const struct sock *sk, const struct request_sock *req)   // tcp_retransmit_synack
+//! ```
+//!
+//! There is no socket of the connection yet: `sk` listens, `req` has the addresses.
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_SERVER, RetransmitKind};
+use netcause_common::probe::ProbeId;
+use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
+
+use crate::emit::{emit, header};
+use crate::flow::counters;
+use crate::kernel::{SockCommon, TcpSock};
+
+#[btf_tracepoint(function = "tcp_retransmit_synack")]
+fn tcp_retransmit_synack(context: BtfTracePointContext) -> i32 {
+    let (Some(listener), Some(request)) =
+        (TcpSock::from_argument(context.arg(0)), SockCommon::from_argument(context.arg(1)))
+    else {
+        return 0;
+    };
+    let flow = FlowKey {
+        local: listener.local(),
+        remote: request.remote_address(),
+        service_port: request.local_port_while_hashed(),
+        protocol: PROTOCOL_TCP,
+        role: ROLE_SERVER,
+        reserved: 0,
+    };
+    if let Some(counters) = counters(&flow) {
+        counters.retransmitted(RetransmitKind::SynAck, 1);
+    }
+    let header = header(ProbeId::TcpRetransmitSynack, flow, request.remote_port());
+    emit(ProbeId::TcpRetransmitSynack, &SynAckRetransmitted { header });
+    0
+}

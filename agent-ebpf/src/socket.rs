@@ -1,0 +1,112 @@
+//! What is remembered of a socket while it lives, and the role that follows from it.
+
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::probe::open_sockets::ListenerKey;
+use netcause_common::socket::SocketState;
+use netcause_common::statistics::Statistic;
+
+use crate::kernel::{Memory, TcpSock, Typed};
+use crate::maps::{LISTENERS, SOCKETS, count};
+
+/// Remembers a socket that begins; what an earlier socket at the same address left is replaced.
+#[inline(always)]
+pub fn remember(id: u64, state: &SocketState) {
+    insert(id, state, u64::from(BPF_ANY));
+}
+
+/// Remembers a socket that is older than the agent, unless it is known already.
+#[inline(always)]
+pub fn remember_older(id: u64, state: &SocketState) {
+    insert(id, state, u64::from(BPF_NOEXIST));
+}
+
+#[inline(always)]
+fn insert(id: u64, state: &SocketState, flags: u64) {
+    const EEXIST: i32 = -17;
+    match SOCKETS.insert(id, state, flags) {
+        Ok(()) => count(Statistic::SocketsInserted),
+        Err(EEXIST) => {}
+        Err(_) => count(Statistic::SocketsRefused),
+    }
+}
+
+/// The remembered state of a socket.
+#[inline(always)]
+pub fn state_of(id: u64) -> Option<Remembered> {
+    SOCKETS.get_ptr_mut(id).map(Remembered)
+}
+
+/// A socket's state, in the table. The kernel calls the programs under the socket's lock: no two at once.
+#[derive(Clone, Copy)]
+pub struct Remembered(*mut SocketState);
+
+#[expect(unsafe_code, reason = "map value")]
+impl Remembered {
+    /// [`ROLE_CLIENT`] or [`ROLE_SERVER`].
+    #[inline(always)]
+    pub fn role(self) -> u8 {
+        // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; plain integers.
+        unsafe { (*self.0).role }
+    }
+
+    /// When it began to connect; 0 when that is unknown.
+    #[inline(always)]
+    pub fn started_ns(self) -> u64 {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).started_ns }
+    }
+
+    /// Retransmits of the socket's total that were not counted yet; from now on they are.
+    #[inline(always)]
+    pub fn take_uncounted_retransmits(self, total: u32) -> u32 {
+        // SAFETY: as in `role`.
+        let counted = unsafe { &mut (*self.0).retransmits_counted };
+        total.wrapping_sub(core::mem::replace(counted, total))
+    }
+}
+
+/// Forgets a socket.
+#[inline(always)]
+pub fn forget(id: u64) {
+    if SOCKETS.remove(id).is_ok() {
+        count(Statistic::SocketsRemoved);
+    }
+}
+
+/// The role of a socket that is not remembered: server when its port listened at the start of the agent. Where that
+/// is unknown too, the lower port is taken for the service's.
+#[inline(always)]
+pub fn infer_role<M: Memory>(socket: TcpSock<M>) -> u8 {
+    if is_listening(socket) || socket.local_port() < socket.common().remote_port() {
+        ROLE_SERVER
+    } else {
+        ROLE_CLIENT
+    }
+}
+
+/// True when the socket's local port listened, in its network namespace, when the agent started.
+#[inline(always)]
+pub fn is_listening<M: Memory>(socket: TcpSock<M>) -> bool {
+    let key = ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 };
+    LISTENERS.get_ptr(key).is_some()
+}
+
+/// The flow a socket belongs to.
+#[inline(always)]
+pub fn flow_of(socket: TcpSock<Typed>, role: u8) -> FlowKey {
+    FlowKey {
+        local: socket.local(),
+        remote: socket.common().remote_address(),
+        service_port: if role == ROLE_CLIENT { socket.common().remote_port() } else { socket.local_port() },
+        protocol: PROTOCOL_TCP,
+        role,
+        reserved: 0,
+    }
+}
+
+/// The client's port of a socket.
+#[inline(always)]
+pub fn client_port(socket: TcpSock<Typed>, role: u8) -> u16 {
+    if role == ROLE_CLIENT { socket.local_port() } else { socket.common().remote_port() }
+}

@@ -1,0 +1,93 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::LogFormat;
+
+/// A node agent that says why the network hurts.
+#[derive(Debug, Parser)]
+#[command(name = "netcause", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent: watch this node's TCP and serve what it sees as metrics.
+    ///
+    /// Needs root, or the capabilities BPF and PERFMON (SYS_RESOURCE too before Linux 5.11), and the host's PID
+    /// namespace to know the connections that are older than the agent.
+    ///
+    /// Endpoints: /metrics (Prometheus text or OpenMetrics, as the client asks), /livez, /readyz.
+    #[command(after_help = "Each setting comes from the file, then the environment, then the flags; the later wins.\n\
+        Exit codes: 0 ended by a signal, 64 usage or configuration, 69 nothing can run on this kernel,\n\
+        77 not permitted, 1 anything else.")]
+    Agent(AgentArguments),
+    /// Say of each probe whether it can run on this node, and why not.
+    ///
+    /// Loads every program into the kernel, so that its verifier has its say, attaches none and leaves nothing behind.
+    #[command(after_help = "Exit codes: 0 something can run, 69 nothing can, 77 not permitted, 1 anything else.")]
+    Check(CheckArguments),
+}
+
+/// Settings of the agent; what is not given here comes from the file or is the default.
+#[derive(Args, Debug, Default)]
+pub struct AgentArguments {
+    /// Configuration file (YAML); its keys are the long flags with underscores.
+    #[arg(long, value_name = "FILE", env = "NETCAUSE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print the settings that result from file, environment and flags, and end.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Address and port to serve on; port 0 takes a free one, which the log names. [default: 0.0.0.0:9779]
+    #[arg(long, value_name = "ADDR:PORT", env = "NETCAUSE_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// What to log: error, warn, info, debug or trace, also by part. `trouble=debug` logs each connect failure,
+    /// retransmit and reset. [default: info]
+    #[arg(long, value_name = "FILTER", env = "NETCAUSE_LOG")]
+    pub log: Option<String>,
+    /// How to log. [default: text]
+    #[arg(long, value_name = "FORMAT", env = "NETCAUSE_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Let the eBPF programs log what they cannot handle (at debug level); costs instructions in the kernel.
+    #[arg(long, value_name = "BOOL", env = "NETCAUSE_KERNEL_LOG")]
+    pub kernel_log: Option<bool>,
+    /// Flows the kernel keeps apart; further ones are added up under the workload `other`. [default: 16384]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_FLOWS")]
+    pub max_flows: Option<u32>,
+    /// TCP sockets remembered from connect to close. [default: 131072]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_SOCKETS")]
+    pub max_sockets: Option<u32>,
+    /// Size of the ring buffer for detail events: a power of two, at least 4096. [default: 262144]
+    #[arg(long, value_name = "BYTES", env = "NETCAUSE_EVENT_RING_BYTES")]
+    pub event_ring_bytes: Option<u32>,
+    /// HTTP connections served at once; further ones wait. [default: 64]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_HTTP_MAX_CONNECTIONS")]
+    pub http_max_connections: Option<u32>,
+    /// How long one HTTP request may take to arrive, and its answer to leave. [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "NETCAUSE_HTTP_TIMEOUT_SECONDS")]
+    pub http_timeout_seconds: Option<u32>,
+}
+
+/// Settings of the check.
+#[derive(Args, Debug)]
+pub struct CheckArguments {
+    /// How to print.
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Output,
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}

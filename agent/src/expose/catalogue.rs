@@ -1,0 +1,237 @@
+//! Every metric, declared once. `docs/metrics.md` is made from this table, and tests hold the exposition to it.
+
+/// What kind of metric, in OpenMetrics' terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows; its samples end in `_total`.
+    Counter,
+    /// A value now.
+    Gauge,
+    /// Classic buckets.
+    Histogram,
+    /// Facts as labels; its sample ends in `_info`.
+    Info,
+}
+
+/// One metric family.
+#[derive(Debug)]
+pub struct Metric {
+    /// Without the suffix that its kind adds.
+    pub name: &'static str,
+    /// See [`Kind`].
+    pub kind: Kind,
+    /// True when it has the labels in [`EDGE_LABELS`] first.
+    pub edge: bool,
+    /// Labels beside those.
+    pub labels: &'static [&'static str],
+    /// What it counts, on which side, and when it does not count. No quotes and no backslashes: the two text formats
+    /// escape them differently.
+    pub help: &'static str,
+}
+
+impl Metric {
+    /// The name as it is queried; of a histogram the name that `_bucket`, `_sum` and `_count` follow.
+    #[must_use]
+    pub fn sample_name(&self) -> String {
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        format!("{}{suffix}", self.name)
+    }
+}
+
+/// On everything that concerns a pair of workloads: Istio's words.
+pub const EDGE_LABELS: [&str; 7] = [
+    "reporter",
+    "source_namespace",
+    "source_workload",
+    "destination_namespace",
+    "destination_workload",
+    "destination_service",
+    "destination_port",
+];
+
+const fn edge(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind, edge: true, labels, help }
+}
+
+const fn own(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind, edge: false, labels, help }
+}
+
+/// Handshakes.
+pub const CONNECTIONS_OPENED: Metric = edge(
+    "netcause_tcp_connections_opened",
+    Kind::Counter,
+    &[],
+    "TCP handshakes completed since the agent started, at the end that the label reporter names.",
+);
+/// Ends.
+pub const CONNECTIONS_CLOSED: Metric = edge(
+    "netcause_tcp_connections_closed",
+    Kind::Counter,
+    &[],
+    "Established TCP connections that ended, also those opened before the agent started.",
+);
+/// Failures.
+pub const CONNECT_FAILURES: Metric = edge(
+    "netcause_tcp_connect_failures",
+    Kind::Counter,
+    &["reason"],
+    "TCP connection attempts of clients that failed, by reason. timed_out: the kernel gave up, or the application did \
+     after a repeated SYN; aborted: the application closed the socket before any SYN was repeated. A non-blocking \
+     connect that succeeds is no failure. Errors before a SYN is due, such as no route, are not seen.",
+);
+/// Latency.
+pub const CONNECT_DURATION: Metric = edge(
+    "netcause_tcp_connect_duration_seconds",
+    Kind::Histogram,
+    &[],
+    "Time from the first SYN to the established connection, at the client. Attempts that were under way when the \
+     agent started are not in it.",
+);
+/// Retransmits.
+pub const RETRANSMITTED_SEGMENTS: Metric = edge(
+    "netcause_tcp_retransmitted_segments",
+    Kind::Counter,
+    &["kind"],
+    "TCP segments sent again, by what made the kernel do it; all kinds together are the kernel's RetransSegs. \
+     tail_loss_probe is normal on healthy links; other has the segments that did not leave the host as well, which \
+     show at the next retransmit of the connection or at its end.",
+);
+/// Resets.
+pub const RESETS: Metric = edge(
+    "netcause_tcp_resets",
+    Kind::Counter,
+    &["direction"],
+    "TCP resets, those that refuse a connection included. A reset sent for a port where nothing listens is seen from \
+     Linux 6.10 on, under the network namespace, because no socket owns it.",
+);
+/// Readiness.
+pub const PROBE_UP: Metric = own(
+    "netcause_probe_up",
+    Kind::Gauge,
+    &["probe", "reason"],
+    "1 while the probe runs; 0 when it cannot run on this node, with the reason.",
+);
+/// Losses.
+pub const EVENTS_LOST: Metric = own(
+    "netcause_events_lost",
+    Kind::Counter,
+    &["probe", "where"],
+    "What the kernel side could not keep. ring: detail events, which no count depends on; map: sockets beyond the \
+     table, whose connect latency and role are lost.",
+);
+/// Folding.
+pub const FLOWS_FOLDED: Metric = own(
+    "netcause_flows_folded_updates",
+    Kind::Counter,
+    &[],
+    "Updates of flows that found the flow table full and were added under the workload other: sums are exact, names \
+     are not.",
+);
+/// Fullness.
+pub const MAP_ENTRIES: Metric = own("netcause_map_entries", Kind::Gauge, &["map"], "Entries in a kernel table now.");
+/// Its limit.
+pub const MAP_LIMIT: Metric =
+    own("netcause_map_limit", Kind::Gauge, &["map"], "Entries that a kernel table can hold.");
+/// Series.
+pub const SERIES: Metric = own("netcause_series", Kind::Gauge, &[], "Edges in this exposition.");
+/// Scrapes.
+pub const SCRAPE_DURATION: Metric = own(
+    "netcause_scrape_duration_seconds",
+    Kind::Histogram,
+    &[],
+    "Time to collect and write an exposition, of the scrapes before this one.",
+);
+/// Cost.
+pub const BPF_RUN_SECONDS: Metric = own(
+    "netcause_bpf_run_seconds",
+    Kind::Counter,
+    &["program"],
+    "Time in an eBPF program; the kernel counts it only while the sysctl kernel.bpf_stats_enabled is 1.",
+);
+/// Runs.
+pub const BPF_RUNS: Metric = own(
+    "netcause_bpf_runs",
+    Kind::Counter,
+    &["program"],
+    "Times an eBPF program ran; the kernel counts them only while the sysctl kernel.bpf_stats_enabled is 1.",
+);
+/// Build.
+pub const BUILD: Metric = own("netcause_build", Kind::Info, &["version"], "The agent.");
+/// Kernel.
+pub const KERNEL: Metric = own("netcause_kernel", Kind::Info, &["release"], "The kernel it runs on.");
+
+/// All of them, in the order of the exposition.
+pub const ALL: [&Metric; 17] = [
+    &CONNECTIONS_OPENED,
+    &CONNECTIONS_CLOSED,
+    &CONNECT_FAILURES,
+    &CONNECT_DURATION,
+    &RETRANSMITTED_SEGMENTS,
+    &RESETS,
+    &PROBE_UP,
+    &EVENTS_LOST,
+    &FLOWS_FOLDED,
+    &MAP_ENTRIES,
+    &MAP_LIMIT,
+    &SERIES,
+    &SCRAPE_DURATION,
+    &BPF_RUN_SECONDS,
+    &BPF_RUNS,
+    &BUILD,
+    &KERNEL,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+    use std::{env, fs};
+
+    use super::*;
+
+    fn reference() -> String {
+        let mut text = String::from(
+            "# Metrics\n\nMade by `cargo xtask docs` from `agent/src/expose/catalogue.rs`.\n\n\
+             The edge labels are on everything that concerns a pair of workloads: ",
+        );
+        text.push_str(&EDGE_LABELS.map(|label| format!("`{label}`")).join(", "));
+        text.push_str(
+            ". `reporter` is `source` when this node runs the client, `destination` when it runs the server. A series \
+             appears with its first event; what is absent is zero.\n\n| name | type | labels | meaning |\n|---|---|---|---|\n",
+        );
+        for metric in ALL {
+            let mut labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            if metric.edge {
+                labels.insert(0, "edge".to_owned());
+            }
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            writeln!(text, "| `{}` | {kind} | {} | {} |", metric.sample_name(), labels.join(", "), metric.help)
+                .unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn docs_metrics_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+        if env::var_os("NETCAUSE_BLESS").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, reference()).unwrap();
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == reference(), "docs/metrics.md is not what the catalogue says: run `cargo xtask docs`");
+    }
+
+    #[test]
+    fn help_needs_no_escape_and_names_are_ours() {
+        for metric in ALL {
+            assert!(!metric.help.contains(['"', '\\', '\n']), "{}", metric.name);
+            assert!(metric.name.starts_with("netcause_") && !metric.name.ends_with("_total"), "{}", metric.name);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Troubles as log lines, for whoever watches one node: `log: info,trouble=debug`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tracing::debug;
+
+use super::prometheus::{direction, kind, reason};
+use crate::aggregate::Edge;
+use crate::ingest::{Trouble, What};
+
+/// Whether anybody reads them: names need not be looked up when not.
+#[must_use]
+pub fn is_logged() -> bool {
+    tracing::enabled!(target: "trouble", tracing::Level::DEBUG)
+}
+
+/// Logs one.
+pub fn log(trouble: &Trouble, edge: &Edge, remote: IpAddr) {
+    let (source, destination) = (&edge.source, &edge.destination);
+    // At a server the address is the client's, and so is the port; at a client the port is the service's.
+    let (client_port, port) = (trouble.client_port, trouble.flow.service_port);
+    let peer = SocketAddr::new(remote, if edge.reporter == crate::aggregate::Reporter::Source { port } else { client_port });
+    match &trouble.what {
+        What::ConnectFailed { reason: why, error, syn_retransmits, after } => debug!(
+            target: "trouble", %source, %destination, port, client_port, %peer, reason = reason(*why), error,
+            syn_retransmits, after_seconds = after.as_secs_f64(), "connect failed"
+        ),
+        What::Retransmitted { kind: why, segments, consecutive_timeouts } => debug!(
+            target: "trouble", %source, %destination, port, client_port, %peer, kind = kind(*why), segments,
+            consecutive_timeouts, "retransmitted"
+        ),
+        What::Reset { direction: way } => debug!(
+            target: "trouble", %source, %destination, port, client_port, %peer, direction = direction(*way), "reset"
+        ),
+    }
+}

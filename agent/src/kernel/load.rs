@@ -1,0 +1,236 @@
+//! Loading and attaching the programs: each probe by itself, so that one that cannot run here stops no other.
+
+use std::collections::HashSet;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use aya::maps::MapError;
+use aya::programs::{BtfTracePoint, Iter, Program as AyaProgram, ProgramError};
+use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use netcause_common::flow::{FlowCounters, FlowKey, ROLE_CLIENT, ROLE_SERVER};
+use thiserror::Error;
+
+use super::btf::{Btf, BtfError};
+use super::layout::{self, Resolved};
+use crate::probe::{self, Hook, Probe, Support};
+
+static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netcause-ebpf"));
+
+/// Sizes and switches of the kernel side.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Flows kept apart.
+    pub max_flows: u32,
+    /// Sockets remembered.
+    pub max_sockets: u32,
+    /// Octets of the ring buffer: a power of two, at least a page.
+    pub event_ring_bytes: u32,
+    /// Whether the programs log what they cannot handle.
+    pub kernel_log: bool,
+}
+
+/// Why nothing could be loaded at all.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The kernel does not say where its members are.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// The process may not load programs.
+    #[error("not permitted to load eBPF programs: run as root, or with CAP_BPF and CAP_PERFMON (and CAP_SYS_RESOURCE before Linux 5.11) ({0})")]
+    NotPermitted(String),
+    /// The kernel refused the object or its maps.
+    #[error("cannot load the eBPF object: {0}")]
+    Object(String),
+}
+
+/// Whether a probe runs.
+#[derive(Clone, Debug)]
+pub struct ProbeState {
+    /// Which one.
+    pub probe: &'static Probe,
+    /// Why it does not run; `None` when it does.
+    pub unavailable: Option<String>,
+}
+
+/// The loaded object. Dropping it detaches every program.
+pub struct Loaded {
+    pub(super) ebpf: Ebpf,
+    /// Every probe, in the order of [`probe::ALL`].
+    pub probes: Vec<ProbeState>,
+}
+
+/// Loads the object and every probe that this kernel can run, and attaches them.
+///
+/// # Errors
+///
+/// When no probe could be loaded whatever it is: see [`LoadError`].
+pub fn attach(options: &Options) -> Result<Loaded, LoadError> {
+    let (mut loaded, kernel_btf) = prepare(options)?;
+    for state in &mut loaded.probes {
+        if state.unavailable.is_none() {
+            state.unavailable = start(&mut loaded.ebpf, &kernel_btf, state.probe).err();
+        }
+    }
+    Ok(loaded)
+}
+
+/// Loads every probe as [`attach`] does, so that the kernel's verifier has its say, and attaches none.
+///
+/// # Errors
+///
+/// As [`attach`].
+pub fn rehearse(options: &Options) -> Result<Vec<ProbeState>, LoadError> {
+    let (mut loaded, kernel_btf) = prepare(options)?;
+    for state in &mut loaded.probes {
+        if state.unavailable.is_none() {
+            let programs = state.probe.programs.iter();
+            state.unavailable =
+                programs.map(|program| verify(&mut loaded.ebpf, &kernel_btf, program)).find_map(Result::err);
+        }
+    }
+    Ok(loaded.probes)
+}
+
+fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
+    lift_memory_lock_limit();
+    let path = Path::new("/sys/kernel/btf/vmlinux");
+    let btf = Btf::from_file(path)?;
+    let resolved = layout::resolve(&btf);
+    let probes = probe::ALL.iter().map(|probe| readiness(probe, &btf, &resolved)).collect();
+    drop(btf);
+    let kernel_btf = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object(error.to_string()))?;
+    // `AYA_LOG_LEVEL` counts up from error = 1; at 0 the verifier removes every log statement.
+    let log_level: u8 = if options.kernel_log { aya_log::Level::Debug as u8 } else { 0 };
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&kernel_btf))
+        .override_global("LAYOUT", &resolved.layout, true)
+        .override_global(aya_log::LEVEL, &log_level, false)
+        .map_max_entries("FLOWS", options.max_flows)
+        .map_max_entries("SOCKETS", options.max_sockets)
+        .map_max_entries("EVENTS", options.event_ring_bytes)
+        .load(OBJECT)
+        .map_err(load_error)?;
+    reserve_overflow_entries(&mut ebpf)?;
+    Ok((Loaded { ebpf, probes }, kernel_btf))
+}
+
+/// The entries that take what finds no room must be there before the table can be full.
+fn reserve_overflow_entries(ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let map = ebpf.map_mut("FLOWS").ok_or_else(|| LoadError::Object("it has no map FLOWS".to_owned()))?;
+    let mut flows: aya::maps::HashMap<_, FlowKey, FlowCounters> =
+        map.try_into().map_err(|error: MapError| LoadError::Object(error.to_string()))?;
+    for role in [ROLE_CLIENT, ROLE_SERVER] {
+        flows
+            .insert(FlowKey::other(role), FlowCounters::ZERO, 0)
+            .map_err(|error| LoadError::Object(error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved) -> ProbeState {
+    let unavailable = match probe::support(probe, btf, &resolved.missing) {
+        Support::Yes => None,
+        Support::No(why) => Some(why),
+    };
+    ProbeState { probe, unavailable }
+}
+
+fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<(), String> {
+    // First all, then attach: half a probe counts wrong.
+    for program in probe.programs {
+        verify(ebpf, btf, program)?;
+    }
+    for program in probe.programs {
+        let failed = |error: &dyn std::fmt::Display| format!("cannot attach {}: {error}", program.name);
+        match find(ebpf, program.name)? {
+            AyaProgram::BtfTracePoint(tracepoint) => {
+                tracepoint.attach().map_err(|error| failed(&error))?;
+            }
+            AyaProgram::Iter(iterator) => walk(iterator).map_err(|error| failed(&error))?,
+            _ => return Err(format!("{} is of no kind that is known here", program.name)),
+        }
+    }
+    Ok(())
+}
+
+fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(), String> {
+    let result = match (find(ebpf, program.name)?, program.hook) {
+        (AyaProgram::BtfTracePoint(tracepoint), Hook::Tracepoint { name, .. }) => tracepoint.load(name, btf),
+        (AyaProgram::Iter(iterator), Hook::Iterator(name)) => iterator.load(name, btf),
+        _ => return Err(format!("{} does not fit its hook", program.name)),
+    };
+    result.map_err(|error| format!("the kernel refuses {}: {}", program.name, refusal(&error)))
+}
+
+fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut AyaProgram, String> {
+    ebpf.program_mut(name).ok_or_else(|| format!("the object has no program {name}"))
+}
+
+/// Runs an iterator once, to its end; it writes nothing, the tables have it.
+fn walk(iterator: &mut Iter) -> Result<(), anyhow::Error> {
+    let link = iterator.attach()?;
+    let mut file = iterator.take_link(link)?.into_file()?;
+    let mut nothing = [0; 64];
+    while file.read(&mut nothing)? != 0 {}
+    Ok(())
+}
+
+/// The last words of the verifier, which name the instruction and the reason.
+fn refusal(error: &ProgramError) -> String {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return error.to_string();
+    };
+    let log = verifier_log.to_string();
+    let mut lines: Vec<&str> =
+        log.lines().rev().filter(|line| !line.is_empty() && !line.starts_with("processed ")).take(3).collect();
+    lines.reverse();
+    tracing::debug!(%log, "verifier");
+    if lines.is_empty() { io_error.to_string() } else { format!("{io_error}: {}", lines.join(" / ")) }
+}
+
+fn load_error(error: EbpfError) -> LoadError {
+    let not_permitted = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let mut words: Vec<String> = Vec::new();
+    for error in std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()) {
+        words.push(error.to_string());
+    }
+    words.dedup();
+    let words = words.join(": ");
+    if not_permitted { LoadError::NotPermitted(words) } else { LoadError::Object(words) }
+}
+
+/// Before 5.11 maps count against RLIMIT_MEMLOCK (kernel commit 97306be45fbe); where it may not be lifted, the
+/// creation of a map says so.
+fn lift_memory_lock_limit() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let unlimited = Rlimit { current: None, maximum: None };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        tracing::debug!(%error, "cannot lift the limit of locked memory; it matters before Linux 5.11 only");
+    }
+}
+
+impl Loaded {
+    /// Names of the programs that were loaded.
+    pub(super) fn loaded_programs(&self) -> HashSet<&'static str> {
+        let running = self.probes.iter().filter(|state| state.unavailable.is_none());
+        running.flat_map(|state| state.probe.programs).map(|program| program.name).collect()
+    }
+
+    /// The BTF tracepoints and iterators, with their file descriptors' numbers.
+    pub(super) fn descriptors(&self) -> Vec<(&'static str, i32)> {
+        use std::os::fd::{AsFd as _, AsRawFd as _};
+        let descriptor = |name: &'static str| {
+            let fd = match self.ebpf.program(name)? {
+                AyaProgram::BtfTracePoint(program) => BtfTracePoint::fd(program).ok()?.as_fd().as_raw_fd(),
+                AyaProgram::Iter(program) => Iter::fd(program).ok()?.as_fd().as_raw_fd(),
+                _ => return None,
+            };
+            Some((name, fd))
+        };
+        let mut all: Vec<_> = self.loaded_programs().into_iter().filter_map(descriptor).collect();
+        all.sort_unstable();
+        all
+    }
+}

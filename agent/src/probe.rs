@@ -1,0 +1,144 @@
+//! The probes: what each needs of the kernel. One file per probe, named as on the kernel's side.
+
+use std::collections::BTreeMap;
+
+use netcause_common::probe::ProbeId;
+
+use crate::kernel::btf::{Argument, Btf};
+
+mod open_sockets;
+mod tcp_reset;
+mod tcp_retransmit;
+mod tcp_retransmit_synack;
+mod tcp_state;
+
+/// Every probe, in the order of [`ProbeId`].
+pub const ALL: [&Probe; ProbeId::COUNT as usize] = [
+    &tcp_state::PROBE,
+    &tcp_retransmit::PROBE,
+    &tcp_retransmit_synack::PROBE,
+    &tcp_reset::PROBE,
+    &open_sockets::PROBE,
+];
+
+/// Where a program is attached.
+#[derive(Clone, Copy, Debug)]
+pub enum Hook {
+    /// A raw tracepoint with typed arguments.
+    Tracepoint {
+        /// The kernel's name for it.
+        name: &'static str,
+        /// Structs that its first arguments must point to; an empty name stands for a number.
+        arguments: &'static [&'static str],
+    },
+    /// A walk over objects of the kernel, run when it is read.
+    Iterator(&'static str),
+}
+
+/// One program of the object.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    /// Its name in the object.
+    pub name: &'static str,
+    /// Where it is attached.
+    pub hook: Hook,
+}
+
+/// One probe: programs that only make sense together, and what they need.
+#[derive(Debug)]
+pub struct Probe {
+    /// Its number on the wire.
+    pub id: ProbeId,
+    /// Its name, as in the label `probe`.
+    pub name: &'static str,
+    /// What it tells, for `netcause check`.
+    pub about: &'static str,
+    /// What is lost where it cannot run.
+    pub without: &'static str,
+    /// Its programs.
+    pub programs: &'static [Program],
+    /// Members it reads beside [`SOCKET`]: fields of [`netcause_common::layout::KernelLayout`].
+    pub members: &'static [&'static str],
+}
+
+/// Members that every probe reads. The cgroup is not among them (the network namespace stands in for it), nor is
+/// the IPv6 address, which a kernel without IPv6 lacks.
+const SOCKET: &[&str] =
+    &["skc_family", "skc_state", "skc_dport", "skc_num", "skc_daddr", "skc_net", "net_inum", "inet_sport", "total_retrans"];
+
+/// Whether a probe can run here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// As far as can be told without loading it.
+    Yes,
+    /// No, and why.
+    No(String),
+}
+
+/// Whether the kernel has what a probe needs: by name, never by version.
+pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String>) -> Support {
+    for program in probe.programs {
+        match program.hook {
+            Hook::Tracepoint { name, arguments } => match btf.tracepoint(name) {
+                Err(error) => return Support::No(error.to_string()),
+                Ok(found) => {
+                    if let Some(why) = mismatch(name, arguments, &found) {
+                        return Support::No(why);
+                    }
+                }
+            },
+            Hook::Iterator(name) => {
+                if !btf.has_struct(&format!("bpf_iter__{name}")) {
+                    return Support::No(format!("this kernel has no iterator {name}"));
+                }
+            }
+        }
+    }
+    let needed = SOCKET.iter().chain(probe.members);
+    match needed.filter_map(|member| missing.get(member)).next() {
+        Some(why) => Support::No(why.clone()),
+        None => Support::Yes,
+    }
+}
+
+fn mismatch(tracepoint: &str, wanted: &[&str], found: &[Argument]) -> Option<String> {
+    wanted.iter().enumerate().find_map(|(index, wanted)| {
+        let fits = match found.get(index) {
+            Some(Argument::Pointer(structure)) => structure == wanted,
+            Some(Argument::Other) => wanted.is_empty(),
+            None => false,
+        };
+        let wanted = if wanted.is_empty() { "a number" } else { wanted };
+        (!fits).then(|| format!("argument {index} of tracepoint {tracepoint} is not {wanted} on this kernel"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use netcause_common::layout::KernelLayout;
+
+    use super::*;
+
+    #[test]
+    fn order_is_that_of_the_wire() {
+        for (index, probe) in ALL.iter().enumerate() {
+            assert_eq!(probe.id as usize, index, "{}", probe.name);
+        }
+    }
+
+    #[test]
+    fn needed_members_exist_in_the_layout() {
+        for member in ALL.iter().flat_map(|probe| SOCKET.iter().chain(probe.members)) {
+            assert!(KernelLayout::MEMBERS.iter().any(|known| known.field == *member), "{member}");
+        }
+    }
+
+    #[test]
+    fn a_changed_prototype_is_named() {
+        let found = [Argument::Pointer("sock".to_owned()), Argument::Other];
+        assert_eq!(mismatch("t", &["sock", ""], &found), None);
+        let why = mismatch("t", &["sock", "sk_buff"], &found).unwrap();
+        assert_eq!(why, "argument 1 of tracepoint t is not sk_buff on this kernel");
+        assert!(mismatch("t", &["sock", "", ""], &found).is_some());
+    }
+}

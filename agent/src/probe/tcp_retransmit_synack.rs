@@ -1,0 +1,18 @@
+//! SYN-ACKs sent again.
+
+use netcause_common::probe::ProbeId;
+
+use super::{Hook, Probe, Program};
+
+/// See the program of the same name.
+pub const PROBE: Probe = Probe {
+    id: ProbeId::TcpRetransmitSynack,
+    name: "tcp_retransmit_synack",
+    about: "retransmitted SYN-ACKs of servers",
+    without: "no retransmits of kind synack",
+    programs: &[Program {
+        name: "tcp_retransmit_synack",
+        hook: Hook::Tracepoint { name: "tcp_retransmit_synack", arguments: &["sock", "request_sock"] },
+    }],
+    members: &[],
+};
