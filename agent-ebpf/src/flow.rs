@@ -21,6 +21,7 @@ pub fn counters(key: &FlowKey) -> Option<Counters> {
 #[inline(always)]
 fn insert(key: &FlowKey) -> Option<*mut FlowCounters> {
     // Fails when another CPU was first, which is as good.
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
     if FLOWS.insert(key, &ZERO, u64::from(BPF_NOEXIST)).is_ok() {
         count(Statistic::FlowsInserted);
     }

@@ -38,11 +38,11 @@ const S_IFSOCK: u16 = 0o140_000;
 
 /// TCP states, from `include/net/tcp_states.h`: fixed, user space sees them.
 pub mod tcp_state {
-    pub const ESTABLISHED: i32 = 1;
-    pub const SYN_SENT: i32 = 2;
-    pub const SYN_RECV: i32 = 3;
-    pub const CLOSE: i32 = 7;
-    pub const LISTEN: i32 = 10;
+    pub const ESTABLISHED: u8 = 1;
+    pub const SYN_SENT: u8 = 2;
+    pub const SYN_RECV: u8 = 3;
+    pub const CLOSE: u8 = 7;
+    pub const LISTEN: u8 = 10;
 }
 
 /// A way to read memory of the kernel.
@@ -93,8 +93,8 @@ impl SockCommon<Typed> {
 impl<M: Memory> SockCommon<M> {
     /// TCP state.
     #[inline(always)]
-    pub fn state(self) -> i32 {
-        i32::from(self.0.read::<u8>(layout!(skc_state)))
+    pub fn state(self) -> u8 {
+        self.0.read(layout!(skc_state))
     }
 
     /// Remote address; v4-mapped for IPv4, whatever the socket's family.
@@ -204,8 +204,10 @@ impl<M: Memory> TcpSock<M> {
     /// Congestion control state, `enum tcp_ca_state` of `include/uapi/linux/tcp.h`.
     #[inline(always)]
     pub fn congestion_state(self) -> u8 {
-        let octet = u32::from(self.memory.read::<u8>(layout!(icsk_ca_state)));
-        (octet >> layout!(icsk_ca_state_shift) & layout!(icsk_ca_state_mask)) as u8
+        let octet = self.memory.read::<u8>(layout!(icsk_ca_state));
+        #[expect(clippy::cast_possible_truncation, reason = "a mask of at most eight bits")]
+        let mask = layout!(icsk_ca_state_mask) as u8;
+        octet.wrapping_shr(layout!(icsk_ca_state_shift)) & mask
     }
 
     /// Inode number of the network namespace.

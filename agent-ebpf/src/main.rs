@@ -4,6 +4,7 @@
 //! and may [`emit`] a detail event. No program changes what the kernel does.
 #![no_std]
 #![no_main]
+#![expect(clippy::needless_pass_by_value, reason = "aya's attributes pass the context by value")]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 mod emit;

@@ -160,8 +160,13 @@ impl Agent {
         let State { kernel, names, scrapes } = &mut *self.state();
         let flows = kernel.flows()?;
         let statistics = kernel.statistics()?;
-        let lost = kernel.probes().iter().zip(&statistics.events_lost);
-        let mut events_lost: Vec<_> = lost.map(|(state, count)| (state.probe.name, "ring", *count)).collect();
+        let lost = |state: &ProbeState| statistics.events_lost.get(state.probe.id as usize).copied();
+        let mut events_lost: Vec<_> = kernel
+            .probes()
+            .iter()
+            .filter(|state| state.probe.emits)
+            .filter_map(|state| Some((state.probe.name, "ring", lost(state)?)))
+            .collect();
         events_lost.push(("tcp_state", "map", statistics.sockets_refused));
         let fullness = kernel.fullness(flows.len() as u64, statistics.sockets);
         Ok(Snapshot {

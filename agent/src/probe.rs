@@ -55,6 +55,8 @@ pub struct Probe {
     pub about: &'static str,
     /// What is lost where it cannot run.
     pub without: &'static str,
+    /// Whether it emits detail events.
+    pub emits: bool,
     /// Its programs.
     pub programs: &'static [Program],
     /// Members it reads beside [`SOCKET`]: fields of [`netcause_common::layout::KernelLayout`].

@@ -77,7 +77,7 @@ fn answer(listener: u64, buffer: SkBuff) {
 }
 
 #[inline(always)]
-fn report(flow: FlowKey, client_port: u16, direction: ResetDirection, state: i32) {
+fn report(flow: FlowKey, client_port: u16, direction: ResetDirection, state: u8) {
     if let Some(counters) = counters(&flow) {
         counters.reset(direction);
     }
@@ -86,7 +86,7 @@ fn report(flow: FlowKey, client_port: u16, direction: ResetDirection, state: i32
         &Reset {
             header: header(ProbeId::TcpReset, flow, client_port),
             direction: direction as u8,
-            tcp_state: state as u8,
+            tcp_state: state,
             reserved: [0; 6],
         },
     );

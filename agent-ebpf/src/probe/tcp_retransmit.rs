@@ -61,7 +61,7 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
             header: header(ProbeId::TcpRetransmit, flow, client_port(socket, role)),
             segments,
             kind: kind as u8,
-            tcp_state: socket.common().state() as u8,
+            tcp_state: socket.common().state(),
             congestion_state: socket.congestion_state(),
             consecutive_timeouts: socket.consecutive_timeouts(),
         },

@@ -25,7 +25,7 @@ type Socket = TcpSock<Typed>;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn tcp_state(context: BtfTracePointContext) -> i32 {
-    let (old, new): (i32, i32) = (context.arg(1), context.arg(2));
+    let (old, new): (u8, u8) = (context.arg(1), context.arg(2));
     // More than half of all changes concern nobody here (FIN_WAIT1, CLOSE_WAIT, …): they leave first.
     if new != SYN_SENT && new != ESTABLISHED && new != CLOSE && old != SYN_RECV {
         return 0;
@@ -95,7 +95,7 @@ fn closed(socket: Socket) {
 }
 
 #[inline(always)]
-fn failed(socket: Socket, old: i32) {
+fn failed(socket: Socket, old: u8) {
     let (started_ns, uncounted) = match state_of(socket.id) {
         Some(state) => (state.started_ns(), state.take_uncounted_retransmits(socket.total_retransmits())),
         // A server's socket whose handshake was never completed is nobody's connection yet.

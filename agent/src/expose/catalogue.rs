@@ -21,6 +21,7 @@ pub struct Metric {
     /// See [`Kind`].
     pub kind: Kind,
     /// True when it has the labels in [`EDGE_LABELS`] first.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference page and the tests that hold us to it"))]
     pub edge: bool,
     /// Labels beside those.
     pub labels: &'static [&'static str],
@@ -29,9 +30,9 @@ pub struct Metric {
     pub help: &'static str,
 }
 
+#[cfg(test)]
 impl Metric {
     /// The name as it is queried; of a histogram the name that `_bucket`, `_sum` and `_count` follow.
-    #[must_use]
     pub fn sample_name(&self) -> String {
         let suffix = match self.kind {
             Kind::Counter => "_total",
@@ -166,6 +167,7 @@ pub const BUILD: Metric = own("netcause_build", Kind::Info, &["version"], "The a
 pub const KERNEL: Metric = own("netcause_kernel", Kind::Info, &["release"], "The kernel it runs on.");
 
 /// All of them, in the order of the exposition.
+#[cfg(test)]
 pub const ALL: [&Metric; 17] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,

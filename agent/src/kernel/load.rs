@@ -71,6 +71,8 @@ pub fn attach(options: &Options) -> Result<Loaded, LoadError> {
             state.unavailable = start(&mut loaded.ebpf, &kernel_btf, state.probe).err();
         }
     }
+    drop(kernel_btf);
+    give_back_memory();
     Ok(loaded)
 }
 
@@ -109,7 +111,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
         .map_max_entries("SOCKETS", options.max_sockets)
         .map_max_entries("EVENTS", options.event_ring_bytes)
         .load(OBJECT)
-        .map_err(load_error)?;
+        .map_err(|error| load_error(&error))?;
     reserve_overflow_entries(&mut ebpf)?;
     Ok((Loaded { ebpf, probes }, kernel_btf))
 }
@@ -188,12 +190,12 @@ fn refusal(error: &ProgramError) -> String {
     if lines.is_empty() { io_error.to_string() } else { format!("{io_error}: {}", lines.join(" / ")) }
 }
 
-fn load_error(error: EbpfError) -> LoadError {
-    let not_permitted = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
+fn load_error(error: &EbpfError) -> LoadError {
+    let not_permitted = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
         .filter_map(|error| error.downcast_ref::<io::Error>())
         .any(|error| error.kind() == io::ErrorKind::PermissionDenied);
     let mut words: Vec<String> = Vec::new();
-    for error in std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source()) {
+    for error in std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source()) {
         words.push(error.to_string());
     }
     words.dedup();
@@ -208,6 +210,17 @@ fn lift_memory_lock_limit() {
     let unlimited = Rlimit { current: None, maximum: None };
     if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
         tracing::debug!(%error, "cannot lift the limit of locked memory; it matters before Linux 5.11 only");
+    }
+}
+
+/// The kernel's types took 20 MiB for a moment, in 100 000 pieces that glibc keeps for later: of 18 MiB of resident
+/// heap 1 is in use (measured on 6.18).
+fn give_back_memory() {
+    // SAFETY: the function only hands free pages of the heap back to the kernel; it may be called at any time.
+    #[cfg(target_env = "gnu")]
+    #[expect(unsafe_code, reason = "a function of the C library")]
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

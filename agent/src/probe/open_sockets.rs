@@ -10,6 +10,7 @@ pub const PROBE: Probe = Probe {
     name: "open_sockets",
     about: "role of connections that are older than the agent (needs the host's PID namespace)",
     without: "which end of an older connection is the client is told from its ports",
+    emits: false,
     programs: &[
         Program { name: "listening_ports", hook: Hook::Iterator("task_file") },
         Program { name: "older_connections", hook: Hook::Iterator("task_file") },

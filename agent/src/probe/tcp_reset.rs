@@ -10,6 +10,7 @@ pub const PROBE: Probe = Probe {
     name: "tcp_reset",
     about: "resets sent and received",
     without: "no resets",
+    emits: true,
     programs: &[
         Program {
             name: "tcp_reset_sent",

@@ -10,6 +10,7 @@ pub const PROBE: Probe = Probe {
     name: "tcp_retransmit",
     about: "retransmitted segments by kind",
     without: "no retransmits but those of SYN-ACKs",
+    emits: true,
     programs: &[Program {
         name: "tcp_retransmit",
         hook: Hook::Tracepoint { name: "tcp_retransmit_skb", arguments: &["sock", "sk_buff"] },

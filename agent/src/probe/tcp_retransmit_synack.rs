@@ -10,6 +10,7 @@ pub const PROBE: Probe = Probe {
     name: "tcp_retransmit_synack",
     about: "retransmitted SYN-ACKs of servers",
     without: "no retransmits of kind synack",
+    emits: true,
     programs: &[Program {
         name: "tcp_retransmit_synack",
         hook: Hook::Tracepoint { name: "tcp_retransmit_synack", arguments: &["sock", "request_sock"] },

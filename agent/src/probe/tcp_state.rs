@@ -10,6 +10,7 @@ pub const PROBE: Probe = Probe {
     name: "tcp_state",
     about: "connections opened, failed and closed; connect latency",
     without: "no connection counts, no connect failures, no connect latency",
+    emits: true,
     programs: &[
         Program {
             name: "tcp_state",
