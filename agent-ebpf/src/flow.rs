@@ -1,6 +1,7 @@
 //! Adding to the flow table.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_log_ebpf::debug;
 use netcause_common::flow::{ConnectFailure, FlowCounters, FlowKey, ResetDirection, RetransmitKind};
 use netcause_common::histogram::connect_bucket;
 use netcause_common::statistics::Statistic;
@@ -29,6 +30,7 @@ fn insert(key: &FlowKey) -> Option<*mut FlowCounters> {
         return Some(counters);
     }
     count(Statistic::FlowsFolded);
+    debug!((), "no room for a flow of {} to service port {}", key.local, key.service_port);
     FLOWS.get_ptr_mut(FlowKey::other(key.role))
 }
 

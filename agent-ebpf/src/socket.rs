@@ -1,6 +1,7 @@
 //! What is remembered of a socket while it lives, and the role that follows from it.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use aya_log_ebpf::debug;
 use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::probe::open_sockets::ListenerKey;
 use netcause_common::socket::SocketState;
@@ -9,26 +10,27 @@ use netcause_common::statistics::Statistic;
 use crate::kernel::{Memory, TcpSock, Typed};
 use crate::maps::{LISTENERS, SOCKETS, count};
 
-/// Remembers a socket that begins; what an earlier socket at the same address left is replaced.
+/// Remembers a socket that begins. One that connects once more after a disconnect begins anew.
 #[inline(always)]
 pub fn remember(id: u64, state: &SocketState) {
-    insert(id, state, u64::from(BPF_ANY));
-}
-
-/// Remembers a socket that is older than the agent, unless it is known already.
-#[inline(always)]
-pub fn remember_older(id: u64, state: &SocketState) {
-    insert(id, state, u64::from(BPF_NOEXIST));
-}
-
-#[inline(always)]
-fn insert(id: u64, state: &SocketState, flags: u64) {
-    const EEXIST: i32 = -17;
-    match SOCKETS.insert(id, state, flags) {
-        Ok(()) => count(Statistic::SocketsInserted),
-        Err(EEXIST) => {}
-        Err(_) => count(Statistic::SocketsRefused),
+    if !remember_older(id, state) {
+        let _ = SOCKETS.insert(id, state, u64::from(BPF_ANY));
     }
+}
+
+/// Remembers a socket that is older than the agent, unless it is known already: then it returns false.
+#[inline(always)]
+pub fn remember_older(id: u64, state: &SocketState) -> bool {
+    const EEXIST: i32 = -17;
+    match SOCKETS.insert(id, state, u64::from(BPF_NOEXIST)) {
+        Ok(()) => count(Statistic::SocketsInserted),
+        Err(EEXIST) => return false,
+        Err(error) => {
+            count(Statistic::SocketsRefused);
+            debug!((), "a socket is not remembered: error {}", error);
+        }
+    }
+    true
 }
 
 /// The remembered state of a socket.

@@ -91,3 +91,53 @@ pub enum Output {
     /// For programs.
     Json,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+    use std::{env, fs};
+
+    use clap::CommandFactory as _;
+
+    use super::Cli;
+
+    fn reference() -> String {
+        let mut text = String::from(
+            "# Configuration\n\nMade by `cargo xtask docs` from `agent/src/cli.rs`.\n\n\
+             A setting comes from the file that `--config` names (YAML, keys as below), then from the environment, then \
+             from the flags; the later wins. `netcause agent --print-config` shows the result, which is a valid file. \
+             Unknown keys and impossible values are errors that name the key, with exit code 64.\n\n\
+             | key | environment | flag | meaning |\n|---|---|---|---|\n",
+        );
+        let cli = Cli::command();
+        let agent = cli.find_subcommand("agent").unwrap();
+        for argument in agent.get_arguments() {
+            let Some(variable) = argument.get_env() else { continue };
+            let key = match argument.get_id().as_str() {
+                // A file does not name itself.
+                "config" => String::new(),
+                key => format!("`{key}`"),
+            };
+            let help = argument.get_help().unwrap().to_string().replace('\n', " ");
+            let (flag, variable) = (argument.get_long().unwrap(), variable.to_str().unwrap());
+            writeln!(text, "| {key} | `{variable}` | `--{flag}` | {help} |").unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn docs_config_is_current() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config.md");
+        if env::var_os("NETCAUSE_BLESS").is_some() {
+            fs::write(&path, reference()).unwrap();
+        }
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == reference(), "docs/config.md is not what the command line says: run `cargo xtask docs`");
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

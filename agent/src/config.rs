@@ -136,8 +136,8 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        // Two: one flow, and the one that takes what finds no room.
-        between("max_flows", self.max_flows, 2, 1 << 22)?;
+        // Three: one flow, and the two entries that take what finds no room, for clients and for servers.
+        between("max_flows", self.max_flows, 3, 1 << 22)?;
         between("max_sockets", self.max_sockets, 1, 1 << 24)?;
         between("event_ring_bytes", self.event_ring_bytes, 4096, 1 << 28)?;
         between("http_max_connections", self.http_max_connections, 1, 65_536)?;

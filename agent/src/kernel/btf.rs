@@ -4,6 +4,8 @@
 //! the `btf` crate peaks at 85 MiB of resident memory and keeps 50 after it is dropped, `btf-rs` 47 and 15; this 6
 //! and none, and the agent's budget is 20. Format: `Documentation/bpf/btf.rst`, kernel v6.18.
 
+use std::cell::Cell;
+use std::ops::Range;
 use std::path::Path;
 use std::{fs, io};
 
@@ -61,6 +63,13 @@ const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
 /// Nesting of anonymous members, and chains of modifiers, are cut here: damaged data must not loop.
 const MAX_DEPTH: u32 = 32;
+/// Members that one question looks at. Depth alone is no bound: damaged structs that contain each other branch at
+/// every level. `net_device`, the largest that we read, has about 300 with all that is nested in it.
+const MAX_MEMBERS: u32 = 1 << 16;
+/// Octets of a name, as in the kernel (`KSYM_NAME_LEN`).
+const MAX_NAME: usize = 512;
+/// Arguments of a tracepoint; the kernel passes at most 12 to BPF (`MAX_BPF_FUNC_ARGS`).
+const MAX_ARGUMENTS: usize = 12;
 
 mod kind {
     pub(super) const INT: u32 = 1;
@@ -87,7 +96,8 @@ pub struct Btf {
     data: Vec<u8>,
     /// Position of type `n + 1`; type 0 is `void`.
     types: Vec<u32>,
-    strings: usize,
+    /// The octets that hold the names.
+    strings: Range<usize>,
 }
 
 /// The fixed part of a type's record, and where the variable part begins.
@@ -128,18 +138,24 @@ impl Btf {
         }
         let field = |at| word(&data, at).map(|value| value as usize);
         let header = field(4)?;
-        let (types_start, types_length) = (header + field(8)?, field(12)?);
-        let strings = header + field(16)?;
-        let types_end = types_start + types_length;
-        if types_end > data.len() || strings > data.len() {
-            return Err(BtfError::Malformed("sections reach beyond the end"));
-        }
-        let mut types = Vec::with_capacity(types_length / 16);
-        let mut position = types_start;
-        while position < types_end {
+        let section = |offset, length| {
+            let start = header.checked_add(field(offset)?);
+            let end = start.zip(Some(field(length)?)).and_then(|(start, length)| start.checked_add(length));
+            match start.zip(end) {
+                Some((start, end)) if end <= data.len() => Ok(start..end),
+                _ => Err(BtfError::Malformed("sections reach beyond the end")),
+            }
+        };
+        let (section, strings) = (section(8, 12)?, section(16, 20)?);
+        let mut types = Vec::with_capacity(section.len() / 16);
+        let mut position = section.start;
+        while position < section.end {
             let record = record_at(&data, position)?;
             types.push(u32::try_from(position).map_err(|_| BtfError::Malformed("larger than 4 GiB"))?);
             position = record.body + body_bytes(record)?;
+            if position > section.end {
+                return Err(BtfError::Malformed("the last type is cut short"));
+            }
         }
         Ok(Self { data, types, strings })
     }
@@ -151,9 +167,11 @@ impl Btf {
     /// When the struct or the member does not exist.
     pub fn member(&self, structure: &str, path: &str) -> Result<Location, BtfError> {
         let mut known = false;
+        // One for all structs of the name: there may be as many as there are types.
+        let members = Cell::new(MAX_MEMBERS);
         for record in self.named(structure, kind::STRUCT) {
             known = true;
-            if let Some(location) = self.member_of(record, path, 0, MAX_DEPTH) {
+            if let Some(location) = self.member_of(record, path, 0, MAX_DEPTH, &members) {
                 return Ok(location);
             }
         }
@@ -183,7 +201,8 @@ impl Btf {
             let target = self.resolve(pointer.reference).filter(|record| record.kind == kind::STRUCT)?;
             Some(Argument::Pointer(self.string(target.name)?.to_owned()))
         };
-        Ok((1..prototype.count).map(|index| argument(index).unwrap_or(Argument::Other)).collect())
+        let count = prototype.count.min(1 + MAX_ARGUMENTS);
+        Ok((1..count).map(|index| argument(index).unwrap_or(Argument::Other)).collect())
     }
 
     /// True when there is a struct of this name: `bpf_iter__task_file` tells that the kernel has that iterator.
@@ -192,27 +211,42 @@ impl Btf {
         self.named(name, kind::STRUCT).next().is_some()
     }
 
-    fn member_of(&self, record: Record, path: &str, base: u32, depth: u32) -> Option<Location> {
+    fn member_of(
+        &self,
+        record: Record,
+        path: &str,
+        base: u32,
+        depth: u32,
+        members: &Cell<u32>,
+    ) -> Option<Location> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = match path.split_once('.') {
             Some((first, rest)) => (first, Some(rest)),
             None => (path, None),
         };
-        (0..record.count).find_map(|index| {
+        for index in 0..record.count {
+            members.set(members.get().checked_sub(1)?);
             let at = record.body + index * 12;
-            let name = self.string(word(&self.data, at).ok()?)?;
+            let name = word(&self.data, at).ok()?;
+            let inner = |path, bit_offset| {
+                let inner = self.resolve(word(&self.data, at + 4).ok()?).filter(|inner| inner.is_compound())?;
+                self.member_of(inner, path, bit_offset, depth, members)
+            };
             let packed = word(&self.data, at + 8).ok()?;
             let (offset, bit_width) =
                 if record.has_bit_fields { (packed & 0x00ff_ffff, packed >> 24) } else { (packed, 0) };
-            let bit_offset = base.checked_add(offset)?;
-            let inner = || self.resolve(word(&self.data, at + 4).ok()?).filter(|inner| inner.is_compound());
-            match (name.is_empty(), name == first, rest) {
-                (true, _, _) => self.member_of(inner()?, path, bit_offset, depth),
-                (false, true, None) => Some(Location { bit_offset, bit_width }),
-                (false, true, Some(rest)) => self.member_of(inner()?, rest, bit_offset, depth),
-                (false, false, _) => None,
+            let Some(bit_offset) = base.checked_add(offset) else { continue };
+            let found = match rest {
+                _ if self.string_is(name, "") => inner(path, bit_offset),
+                _ if !self.string_is(name, first) => None,
+                None => Some(Location { bit_offset, bit_width }),
+                Some(rest) => inner(rest, bit_offset),
+            };
+            if found.is_some() {
+                return found;
             }
-        })
+        }
+        None
     }
 
     /// Every type of this name and kind: a name can belong to several.
@@ -243,14 +277,20 @@ impl Btf {
     }
 
     fn string_is(&self, offset: u32, expected: &str) -> bool {
-        let tail = self.data.get(self.strings + offset as usize..).unwrap_or_default();
+        let tail = self.tail(offset);
         tail.starts_with(expected.as_bytes()) && tail.get(expected.len()) == Some(&0)
     }
 
     fn string(&self, offset: u32) -> Option<&str> {
-        let tail = self.data.get(self.strings + offset as usize..)?;
-        let length = tail.iter().position(|octet| *octet == 0)?;
+        let tail = self.tail(offset);
+        let length = tail.iter().take(MAX_NAME).position(|octet| *octet == 0)?;
         str::from_utf8(&tail[..length]).ok()
+    }
+
+    /// The strings from here on; none when the offset lies outside.
+    fn tail(&self, offset: u32) -> &[u8] {
+        let strings = self.data.get(self.strings.clone());
+        strings.and_then(|strings| strings.get(offset as usize..)).unwrap_or_default()
     }
 }
 
@@ -264,8 +304,9 @@ fn record_at(data: &[u8], position: usize) -> Result<Record, BtfError> {
     let info = word(data, position + 4)?;
     Ok(Record {
         name: word(data, position)?,
-        kind: info >> 24 & 0x1f,
-        count: (info & 0xffff) as usize,
+        // Kind and count are 5 and 16 bits in older kernels, whose other bits are 0.
+        kind: info >> 24 & 0x7f,
+        count: (info & 0x00ff_ffff) as usize,
         has_bit_fields: info >> 31 == 1,
         reference: word(data, position + 8)?,
         body: position + 12,
@@ -286,6 +327,6 @@ fn body_bytes(record: Record) -> Result<usize, BtfError> {
 }
 
 fn word(data: &[u8], at: usize) -> Result<u32, BtfError> {
-    let octets = data.get(at..at + 4).and_then(|octets| octets.try_into().ok());
-    octets.map(u32::from_ne_bytes).ok_or(BtfError::Malformed("cut short"))
+    let octets = data.get(at..).and_then(<[u8]>::first_chunk);
+    octets.map(|octets| u32::from_ne_bytes(*octets)).ok_or(BtfError::Malformed("cut short"))
 }
