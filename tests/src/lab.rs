@@ -1,0 +1,100 @@
+//! The framework: pods out of network namespaces and cgroups, processes that cannot outlive the lab, faults, and the
+//! agent under test.
+//!
+//! Two rules keep the machine safe. Nothing here configures the machine's own network namespace: links, addresses and
+//! nftables rules are made inside namespaces of the lab. And every process of the lab is a direct child that the kernel
+//! kills when the lab dies, so that a crash leaves nothing but empty cgroup directories, which the next run removes.
+
+pub(crate) mod agent;
+pub(crate) mod cgroup;
+pub(crate) mod faults;
+pub(crate) mod metrics;
+pub(crate) mod namespace;
+pub(crate) mod process;
+pub(crate) mod topology;
+
+use std::{
+    path::PathBuf,
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+/// What the lab knows about the machine it runs on.
+pub(crate) struct Machine {
+    /// This very binary, which is also every pod's pause process and traffic program.
+    pub(crate) exe: PathBuf,
+    /// Where cgroup v2 is mounted (`/sys/fs/cgroup`, or `unified/` below it on hybrid systems).
+    pub(crate) cgroup_root: PathBuf,
+    /// Inside an emulated VM: everything takes many times as long, and loads are made smaller.
+    pub(crate) vm: bool,
+}
+
+/// The machine, examined once.
+pub(crate) fn machine() -> Result<&'static Machine> {
+    static MACHINE: OnceLock<Result<Machine, String>> = OnceLock::new();
+    MACHINE
+        .get_or_init(|| {
+            let exe = std::env::current_exe().map_err(|error| format!("finding this binary: {error}"))?;
+            let cgroup_root = cgroup::find_root().map_err(|error| format!("{error:#}"))?;
+            let vm = std::env::var_os("NETCAUSE_LAB_ENV").is_some_and(|value| value == "vm");
+            Ok(Machine { exe, cgroup_root, vm })
+        })
+        .as_ref()
+        .map_err(|error| anyhow!("{error}"))
+}
+
+/// Whether the lab runs in an emulated VM (`NETCAUSE_LAB_ENV=vm`).
+pub(crate) fn in_vm() -> bool {
+    machine().is_ok_and(|machine| machine.vm)
+}
+
+/// Whether the running kernel is older than this version: for what kernels do, never for what the agent can.
+pub(crate) fn kernel_is_before(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) < (Some(major), Some(minor))
+}
+
+/// `native` on this machine, `vm` in an emulated one: for amounts of work, never for correctness.
+pub(crate) fn scaled<T>(native: T, vm: T) -> T {
+    if in_vm() { vm } else { native }
+}
+
+/// How long a condition may take to come true before the scenario fails. Generous: it is only ever waited for in full
+/// when something is broken. `NETCAUSE_LAB_PATIENCE` (seconds) shortens it, for those who know that it is.
+pub(crate) fn patience() -> Duration {
+    let wanted = std::env::var("NETCAUSE_LAB_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    if let Some(seconds) = wanted {
+        return Duration::from_secs(seconds);
+    }
+    scaled(Duration::from_secs(20), Duration::from_secs(120))
+}
+
+/// Polls until `condition` holds; after the lab's patience, fails with the condition's last error.
+pub(crate) fn eventually<T>(what: &str, condition: impl FnMut() -> Result<T>) -> Result<T> {
+    eventually_within(patience(), what, condition)
+}
+
+/// As [`eventually`], with a deadline of its own.
+pub(crate) fn eventually_within<T>(
+    limit: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Result<T>,
+) -> Result<T> {
+    let start = Instant::now();
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match condition() {
+            Ok(value) => return Ok(value),
+            Err(error) if start.elapsed() >= limit => {
+                return Err(error).with_context(|| format!("{what}: not so after {limit:?}"));
+            }
+            Err(_) => thread::sleep(pause),
+        }
+        pause = (pause * 2).min(Duration::from_millis(250));
+    }
+}

@@ -1,0 +1,252 @@
+//! The agent under test: the real binary, started in the machine's own network namespace, asked over HTTP.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
+    sync::{OnceLock, mpsc},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use rustix::process::Signal;
+
+use super::{
+    cgroup::Cgroup, eventually, machine, metrics::Metrics, namespace::tethered, patience, process::Process,
+    scaled,
+};
+
+/// A running agent; killed when dropped.
+pub(crate) struct Agent {
+    process: Process,
+    address: SocketAddr,
+    cgroup: Cgroup,
+    /// Written for this agent, removed with it.
+    config: Option<PathBuf>,
+}
+
+/// How an agent is started, beside `--listen 127.0.0.1:0`.
+#[derive(Default)]
+pub(crate) struct Options<'a> {
+    pub(crate) args: &'a [&'a str],
+    pub(crate) env: &'a [(&'a str, &'a str)],
+    /// The text of a configuration file.
+    pub(crate) config: Option<&'a str>,
+}
+
+/// The agent's binary: `$NETCAUSE_BIN`, or `netcause` beside this binary.
+pub(crate) fn binary() -> Result<PathBuf> {
+    let path = match std::env::var_os("NETCAUSE_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => machine()?.exe.with_file_name("netcause"),
+    };
+    ensure!(
+        path.is_file(),
+        "there is no agent to test at {}: build it (`cargo xtask build`), or say where it is with NETCAUSE_BIN",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// A command line of the agent's binary that dies with the lab and inherits none of its configuration.
+pub(crate) fn command(cgroup: Option<&Cgroup>) -> Result<Command> {
+    let mut command = tethered(None, cgroup.map(Cgroup::path), &[])?;
+    command.arg(binary()?);
+    for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("NETCAUSE_")) {
+        command.env_remove(key);
+    }
+    Ok(command)
+}
+
+impl Agent {
+    /// Starts an agent of the scenario's own and waits until it is ready.
+    pub(crate) fn start(scenario: &str, name: &str, options: &Options<'_>) -> Result<Self> {
+        let cgroup = Cgroup::new(scenario, name)?;
+        let mut command = command(Some(&cgroup))?;
+        command
+            .args(["agent", "--listen", "127.0.0.1:0"])
+            .args(options.args)
+            .envs(options.env.iter().copied());
+        let config = match options.config {
+            Some(text) => {
+                let path = std::env::temp_dir().join(format!("{}.yaml", cgroup.name()));
+                fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+                command.arg("--config").arg(&path);
+                Some(path)
+            }
+            None => None,
+        };
+        let process = Process::spawn("the agent", &mut command)?;
+        let address = process.wait_stderr("the address of /metrics", metrics_address)?;
+        let agent = Self { process, address, cgroup, config };
+        eventually("the agent is ready", || {
+            let status = agent.get("/readyz", "*/*")?.status;
+            ensure!(status == 200, "/readyz says {status}:\n{}", agent.log());
+            Ok(())
+        })?;
+        Ok(agent)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The end of its log, for messages.
+    pub(crate) fn log(&self) -> String {
+        self.process.said()
+    }
+
+    /// One plain HTTP request.
+    pub(crate) fn get(&self, path: &str, accept: &str) -> Result<Response> {
+        let ask = || -> Result<Response> {
+            let mut stream = TcpStream::connect(self.address)?;
+            stream.set_read_timeout(Some(patience()))?;
+            let host = self.address;
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes())?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Response::parse(&text)
+        };
+        ask().with_context(|| {
+            let state = if self.process.is_running() { "runs" } else { "is dead" };
+            format!("asking the agent (it {state}) for {path}; its log:\n{}", self.log())
+        })
+    }
+
+    /// One scrape, as Prometheus text 0.0.4.
+    pub(crate) fn scrape(&self) -> Result<Metrics> {
+        let response = self.get("/metrics", "text/plain;version=0.0.4")?;
+        ensure!(response.status == 200, "/metrics says {}:\n{}", response.status, response.body);
+        Metrics::parse(&response.body)
+    }
+
+    /// Scrapes until `check` holds, and once more to see that it stays so.
+    pub(crate) fn until(&self, what: &str, check: impl Fn(&Metrics) -> Result<()>) -> Result<()> {
+        eventually(what, || check(&self.scrape()?))?;
+        thread::sleep(Duration::from_millis(20));
+        check(&self.scrape()?).with_context(|| format!("{what}: was so, but did not stay so"))
+    }
+
+    /// Sends a signal and nothing else.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Ends it with `signal`; it must exit with 0 within a second (five in an emulated VM).
+    pub(crate) fn stop(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)?;
+        let status = self.process.wait(Duration::from_secs(scaled(1, 5)))?;
+        ensure!(status.success(), "the agent ended with {status}:\n{}", self.log());
+        Ok(())
+    }
+
+    fn tidy(&self) {
+        self.cgroup.remove();
+        if let Some(config) = &self.config {
+            // In the temporary directory: a leftover harms nobody.
+            let _ = fs::remove_file(config);
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.tidy();
+    }
+}
+
+/// Finds `http://ADDRESS/metrics` in a line of the log.
+fn metrics_address(line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once("http://")?;
+    let (address, _) = rest.split_once("/metrics")?;
+    address.parse().ok()
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) body: String,
+}
+
+impl Response {
+    fn parse(text: &str) -> Result<Self> {
+        let (head, body) = text.split_once("\r\n\r\n").context("no end of the headers")?;
+        let status = head.split_whitespace().nth(1).context("no status")?.parse().context("no status")?;
+        let mut content_type = String::new();
+        for line in head.lines().skip(1) {
+            let (name, value) = line.split_once(':').context("a header without a colon")?;
+            match name.to_ascii_lowercase().as_str() {
+                "content-type" => value.trim().clone_into(&mut content_type),
+                "transfer-encoding" => bail!("{}: the lab reads whole bodies only", line.trim()),
+                _ => {}
+            }
+        }
+        Ok(Self { status, content_type, body: body.to_owned() })
+    }
+}
+
+static SHARED: OnceLock<Result<Agent, String>> = OnceLock::new();
+
+/// The agent that most scenarios share, started when the first one asks for it: one agent sees the whole machine, so a
+/// scenario finds its own pods in it by their names.
+pub(crate) fn shared() -> Result<&'static Agent> {
+    SHARED
+        .get_or_init(|| {
+            // The kernel ties a child's life to the thread that made it, so the agent's is one that never ends.
+            let (tell, told) = mpsc::channel();
+            thread::spawn(move || {
+                let agent = Agent::start("shared", "agent", &Options::default());
+                if tell.send(agent.map_err(|error| format!("{error:#}"))).is_ok() {
+                    loop {
+                        thread::park();
+                    }
+                }
+            });
+            told.recv().unwrap_or_else(|_| Err("the thread that starts the agent died".to_owned()))
+        })
+        .as_ref()
+        .map_err(|error| anyhow!("{error}"))
+}
+
+/// Ends the shared agent, if there is one, and checks its last words.
+pub(crate) fn stop_shared() -> Result<()> {
+    let Some(Ok(agent)) = SHARED.get() else { return Ok(()) };
+    let ended =
+        agent.scrape().and_then(|metrics| metrics.expect_nothing_lost()).and(agent.stop(Signal::TERM));
+    agent.tidy();
+    ended.context("the agent that the scenarios shared")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_the_log() {
+        let line = "2026-01-01T00:00:00Z  INFO netcause: serving metrics at http://127.0.0.1:4711/metrics";
+        assert_eq!(metrics_address(line), Some(SocketAddr::from(([127, 0, 0, 1], 4711))));
+        assert_eq!(metrics_address("starting"), None);
+    }
+
+    #[test]
+    fn responses_are_read() {
+        let response = Response::parse("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\na 1\n").unwrap();
+        assert_eq!(
+            (response.status, response.content_type.as_str(), response.body.as_str()),
+            (200, "text/plain", "a 1\n")
+        );
+        assert!(Response::parse("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! Faults out of nftables, made inside the lab's namespaces.
+//!
+//! A rule is written as nft writes it, up to its verdict: `tcp dport 80 numgen random mod 100 < 5 drop`. To hit exactly
+//! the first packets that match, end with `numgen inc mod 1000000 < N drop`: the generator counts from 0.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{
+    namespace::Namespace,
+    process::Process,
+    topology::{Net, Pod},
+};
+
+/// A fault in force until its namespace goes, or until it is cleared.
+pub(crate) struct Fault<'a> {
+    at: &'a Namespace,
+    table: String,
+}
+
+impl<'a> Fault<'a> {
+    fn make(at: &'a Namespace, family: &str, name: &str, hook: &str, rules: &[&str]) -> Result<Self> {
+        let table = format!("{family} {name}");
+        let script = format!(
+            "table {table} {{\n chain faults {{\n  type filter hook {hook} priority 0;\n  {}\n }}\n}}\n",
+            rules.join("\n  ")
+        );
+        at.run("nft", &["-f", "-"], &script)?;
+        Ok(Self { at, table })
+    }
+
+    /// On the path: what `from` sends, seen by the bridge. The pods themselves notice nothing of it.
+    pub(crate) fn on_path(net: &'a Net, from: &Pod, rules: &[&str]) -> Result<Self> {
+        let hook = format!("ingress device \"{}\"", from.port);
+        Self::make(net.switch(), "netdev", &format!("path_{}", from.port), &hook, rules)
+    }
+
+    /// In a pod, on what it receives.
+    pub(crate) fn on_input(pod: &'a Pod, rules: &[&str]) -> Result<Self> {
+        Self::make(pod, "inet", "input_faults", "input", rules)
+    }
+
+    /// In a pod, on what it sends: the kernel's own transmission fails.
+    pub(crate) fn on_output(pod: &'a Pod, rules: &[&str]) -> Result<Self> {
+        Self::make(pod, "inet", "output_faults", "output", rules)
+    }
+
+    /// Ends the fault.
+    pub(crate) fn clear(self) -> Result<()> {
+        self.at.run("nft", &["delete table", &self.table], "").map(drop)
+    }
+}
+
+/// Whether this machine has `netem` (kernel and `tc`): tried in a namespace of its own.
+pub(crate) fn has_netem() -> bool {
+    let try_it = || -> Result<()> {
+        let namespace = Namespace::new("netem-probe", None)?;
+        namespace.run("ip", &["link", "set", "lo", "up"], "")?;
+        namespace.run("tc", &["qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"], "").map(drop)
+    };
+    try_it().is_ok()
+}
+
+/// Whether a program is there to be run.
+pub(crate) fn has_program(program: &str) -> bool {
+    Process::run(program, Command::new(program).arg("--version"), "").is_ok_and(|end| end.status.success())
+}

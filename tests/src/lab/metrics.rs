@@ -1,0 +1,275 @@
+//! The agent's `/metrics`, read as Prometheus text 0.0.4, and the edges that scenarios ask about.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{kernel_is_before, namespace::Namespace, topology::Pod};
+
+pub(crate) const OPENED: &str = "netcause_tcp_connections_opened_total";
+pub(crate) const CLOSED: &str = "netcause_tcp_connections_closed_total";
+pub(crate) const FAILURES: &str = "netcause_tcp_connect_failures_total";
+pub(crate) const CONNECT_DURATION: &str = "netcause_tcp_connect_duration_seconds";
+pub(crate) const RETRANSMITTED: &str = "netcause_tcp_retransmitted_segments_total";
+pub(crate) const RESETS: &str = "netcause_tcp_resets_total";
+
+/// One line of an exposition.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) value: f64,
+}
+
+/// The samples of one scrape.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// One end's view of the traffic between a client and a server's port: labels that a sample must have.
+#[derive(Debug, Clone)]
+pub(crate) struct Edge(Vec<(&'static str, String)>);
+
+impl Edge {
+    /// As seen at the client's end.
+    pub(crate) fn at_client(client: &Pod, server: impl Into<IpAddr>, port: u16) -> Self {
+        Self(vec![
+            ("reporter", "source".to_owned()),
+            ("source_workload", client.workload().to_owned()),
+            ("destination_workload", server.into().to_string()),
+            ("destination_port", port.to_string()),
+        ])
+    }
+
+    /// As seen at the server's end.
+    pub(crate) fn at_server(server: &Pod, client: impl Into<IpAddr>, port: u16) -> Self {
+        Self(vec![
+            ("reporter", "destination".to_owned()),
+            ("source_workload", client.into().to_string()),
+            ("destination_workload", server.workload().to_owned()),
+            ("destination_port", port.to_string()),
+        ])
+    }
+
+    /// The edge, narrowed by one more label.
+    pub(crate) fn with(&self, label: &'static str, value: &str) -> Self {
+        let mut labels = self.0.clone();
+        labels.push((label, value.to_owned()));
+        Self(labels)
+    }
+
+    fn matches(&self, sample: &Sample) -> bool {
+        self.0.iter().all(|(label, value)| sample.labels.get(*label) == Some(value))
+    }
+}
+
+impl Metrics {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let samples = text
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(|line| parse_line(line).with_context(|| format!("reading the sample {line:?}")))
+            .collect::<Result<_>>()?;
+        Ok(Self { samples })
+    }
+
+    /// The sum over all samples of this name with these labels; an absent series is zero.
+    pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.total(name, |sample| {
+            labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|is| is == value))
+        })
+    }
+
+    /// The sum over an edge.
+    pub(crate) fn on(&self, name: &str, edge: &Edge) -> f64 {
+        self.total(name, |sample| edge.matches(sample))
+    }
+
+    /// Fails unless the sum over an edge is exactly this.
+    pub(crate) fn expect(&self, name: &str, edge: &Edge, value: u64) -> Result<()> {
+        let is = self.on(name, edge);
+        ensure!(
+            is == float(value),
+            "{name} is {is}, not {value}, on {edge:?}; there is:\n{}",
+            self.like(name, edge)
+        );
+        Ok(())
+    }
+
+    /// Fails unless the sum over an edge is at least this.
+    pub(crate) fn expect_at_least(&self, name: &str, edge: &Edge, value: u64) -> Result<()> {
+        let is = self.on(name, edge);
+        ensure!(
+            is >= float(value),
+            "{name} is {is}, below {value}, on {edge:?}; there is:\n{}",
+            self.like(name, edge)
+        );
+        Ok(())
+    }
+
+    /// All retransmitted segments of a pod's namespace, whatever edge they belong to.
+    pub(crate) fn retransmitted_by(&self, pod: &Pod) -> Result<f64> {
+        let netns = netns_workload(pod)?;
+        let local = |name: &str| name == pod.workload() || name == netns;
+        Ok(self.total(RETRANSMITTED, |sample| local(local_workload(sample))))
+    }
+
+    /// Fails unless the agent has counted exactly what the kernel has: `RetransSegs` of the pod's namespace. Only right
+    /// once the namespace is quiet.
+    pub(crate) fn expect_kernel_retransmits(&self, pod: &Pod) -> Result<()> {
+        let (agent, kernel) = (self.retransmitted_by(pod)?, pod.retransmitted()?);
+        ensure!(
+            agent == float(kernel),
+            "the agent says {agent} retransmitted segments in {}, the kernel {kernel}; there is:\n{}",
+            pod.workload(),
+            self.list(|sample| sample.name == RETRANSMITTED && local_workload(sample) == pod.workload()),
+        );
+        Ok(())
+    }
+
+    /// Fails unless the agent has counted the resets that the kernel says the pod sent (`OutRsts`). Kernels before 6.8
+    /// do not report those without a socket.
+    pub(crate) fn expect_kernel_resets(&self, pod: &Pod) -> Result<()> {
+        let netns = netns_workload(pod)?;
+        let local = |sample: &Sample| [pod.workload(), &netns].contains(&local_workload(sample));
+        let sent = |sample: &Sample| sample.labels.get("direction").is_some_and(|is| is == "sent");
+        let agent = self.total(RESETS, |sample| local(sample) && sent(sample));
+        let kernel = float(pod.counter("Tcp", "OutRsts")?);
+        ensure!(
+            agent == kernel || (agent < kernel && kernel_is_before(6, 8)),
+            "the agent says {agent} resets sent by {}, the kernel {kernel}; there is:\n{}",
+            pod.workload(),
+            self.list(|sample| sample.name == RESETS && local(sample)),
+        );
+        Ok(())
+    }
+
+    /// Fails if any probe has lost events.
+    pub(crate) fn expect_nothing_lost(&self) -> Result<()> {
+        let lost = self.list(|sample| sample.name == "netcause_events_lost_total" && sample.value != 0.0);
+        ensure!(lost.is_empty(), "events were lost:\n{lost}");
+        Ok(())
+    }
+
+    pub(crate) fn total(&self, name: &str, wanted: impl Fn(&Sample) -> bool) -> f64 {
+        self.samples
+            .iter()
+            .filter(|sample| sample.name == name && wanted(sample))
+            .fold(0.0, |sum, sample| sum + sample.value)
+    }
+
+    /// Samples as lines of a message.
+    pub(crate) fn list(&self, wanted: impl Fn(&Sample) -> bool) -> String {
+        self.samples
+            .iter()
+            .filter(|sample| wanted(sample))
+            .map(|sample| format!("    {} {:?} {}\n", sample.name, sample.labels, sample.value))
+            .collect()
+    }
+
+    /// Every value of a label that the samples of this name have.
+    pub(crate) fn label_values(&self, name: &str, label: &str) -> Vec<String> {
+        let samples = self.samples.iter().filter(|sample| sample.name == name);
+        let mut values: Vec<_> = samples.filter_map(|sample| sample.labels.get(label).cloned()).collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
+    /// What the agent does say of the edge's local pod: the first thing one wants to know when a value is missing.
+    fn like(&self, name: &str, edge: &Edge) -> String {
+        let names: Vec<&String> =
+            edge.0.iter().filter(|(label, _)| label.ends_with("_workload")).map(|(_, value)| value).collect();
+        let ours = |value: &String| names.contains(&value) && value.starts_with("netcause-lab-");
+        self.list(|sample| sample.name == name && sample.labels.values().any(ours))
+    }
+}
+
+/// A count as the exposition has it.
+pub(crate) fn float(count: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "the lab's counts stay far below 2^53")]
+    let float = count as f64;
+    float
+}
+
+/// The workload at the end where the sample was counted.
+fn local_workload(sample: &Sample) -> &str {
+    let label = match sample.labels.get("reporter").map(String::as_str) {
+        Some("source") => "source_workload",
+        Some("destination") => "destination_workload",
+        _ => return "",
+    };
+    sample.labels.get(label).map_or("", String::as_str)
+}
+
+/// What the agent calls a namespace when a packet has no socket, and so no cgroup.
+pub(crate) fn netns_workload(namespace: &Namespace) -> Result<String> {
+    Ok(format!("netns:{}", namespace.inode()?))
+}
+
+fn parse_line(line: &str) -> Result<Sample> {
+    let (series, labels, rest) = match line.find('{') {
+        Some(open) => {
+            let (labels, rest) = parse_labels(&line[open + 1..])?;
+            (&line[..open], labels, rest)
+        }
+        None => {
+            let (name, rest) = line.split_once(' ').context("no value")?;
+            (name, BTreeMap::new(), rest)
+        }
+    };
+    let value = rest.split_whitespace().next().context("no value")?;
+    let value = match value {
+        "+Inf" => f64::INFINITY,
+        "-Inf" => f64::NEG_INFINITY,
+        value => value.parse().context("not a number")?,
+    };
+    Ok(Sample { name: series.to_owned(), labels, value })
+}
+
+/// Labels up to the closing brace, and what follows it.
+fn parse_labels(mut text: &str) -> Result<(BTreeMap<String, String>, &str)> {
+    let mut labels = BTreeMap::new();
+    loop {
+        text = text.trim_start_matches([',', ' ']);
+        if let Some(rest) = text.strip_prefix('}') {
+            return Ok((labels, rest));
+        }
+        let (name, rest) = text.split_once("=\"").context("a label without a value")?;
+        let mut value = String::new();
+        let mut chars = rest.char_indices();
+        let end = loop {
+            match chars.next() {
+                Some((at, '"')) => break at + 1,
+                Some((_, '\\')) => match chars.next() {
+                    Some((_, 'n')) => value.push('\n'),
+                    Some((_, escaped)) => value.push(escaped),
+                    None => bail!("an escape at the end"),
+                },
+                Some((_, char)) => value.push(char),
+                None => bail!("a label value without an end"),
+            }
+        };
+        labels.insert(name.to_owned(), value);
+        text = &rest[end..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_with_and_without_labels_are_read() {
+        let text = "# HELP a b\na 1\nb{x=\"1\",y=\"q\\\"\\\\\\n}\"} 2.5\nc_bucket{le=\"+Inf\"} +Inf\n";
+        let metrics = Metrics::parse(text).unwrap();
+        assert_eq!(metrics.samples.len(), 3);
+        assert_eq!(metrics.sum("a", &[]), 1.0);
+        assert_eq!(metrics.sum("b", &[("x", "1")]), 2.5);
+        assert_eq!(metrics.sum("b", &[("x", "2")]), 0.0);
+        assert_eq!(metrics.samples[1].labels["y"], "q\"\\\n}");
+        assert!(Metrics::parse("b{x=\"1} 2").is_err());
+        assert!(Metrics::parse("b").is_err());
+    }
+}

@@ -1,0 +1,205 @@
+//! Pods on a bridge: every scenario has a switch namespace of its own, so scenarios cannot touch each other and may use
+//! the same addresses.
+
+use std::{
+    cell::Cell,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::Deref,
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{cgroup::Cgroup, machine, namespace::Namespace, process::Process};
+
+/// A network of one scenario: a bridge, and the pods that were made on it.
+pub(crate) struct Net {
+    scenario: String,
+    switch: Namespace,
+    pods: Cell<u8>,
+}
+
+impl Net {
+    pub(crate) fn new(scenario: &str) -> Result<Self> {
+        let switch = Namespace::new(&format!("{scenario}-switch"), None)?;
+        // No forward delay and no multicast snooping: the first packet of a pod passes at once, neighbour discovery too.
+        let script = "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 addrgenmode none\nlink set br0 up\naddr add 10.77.0.1/24 dev br0\n";
+        switch.run("ip", &["-batch", "-"], script)?;
+        Ok(Self { scenario: scenario.to_owned(), switch, pods: Cell::new(0) })
+    }
+
+    /// The namespace of the bridge, where faults of the path are made.
+    pub(crate) fn switch(&self) -> &Namespace {
+        &self.switch
+    }
+
+    /// A new pod with an address of each family, one cable away from the bridge.
+    pub(crate) fn pod(&self, name: &str) -> Result<Pod> {
+        let number = self.pods.get() + 1;
+        self.pods.set(number);
+        let cgroup = Cgroup::new(&self.scenario, name)?;
+        let namespace = Namespace::new(&format!("{}-{name}", self.scenario), Some(cgroup.path()))?;
+        let port = format!("port{number}");
+        let v4 = Ipv4Addr::new(10, 77, 0, number + 1);
+        let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number) + 1);
+        self.switch.run(
+            "ip",
+            &["-batch", "-"],
+            &format!(
+                "link add {port} type veth peer name eth0 netns {}\nlink set {port} addrgenmode none\n\
+                 link set {port} master br0\nlink set {port} up\n",
+                namespace.pid()
+            ),
+        )?;
+        namespace.run(
+            "ip",
+            &["-batch", "-"],
+            &format!(
+                "link set lo up\nlink set eth0 addrgenmode none\nlink set eth0 up\n\
+                 addr add {v4}/24 dev eth0\naddr add {v6}/64 dev eth0 nodad\n"
+            ),
+        )?;
+        // The bridge opens a port when the kernel's link watcher finds the cable plugged in, up to a second later.
+        namespace.reach(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)))?;
+        Ok(Pod { namespace, cgroup, v4, v6, port })
+    }
+}
+
+/// A pod: a network namespace, a cgroup, a cable.
+pub(crate) struct Pod {
+    namespace: Namespace,
+    cgroup: Cgroup,
+    /// Its addresses on the scenario's network.
+    pub(crate) v4: Ipv4Addr,
+    pub(crate) v6: Ipv6Addr,
+    /// The bridge's end of its cable.
+    pub(crate) port: String,
+}
+
+impl Deref for Pod {
+    type Target = Namespace;
+
+    fn deref(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+impl Pod {
+    /// What the agent calls it.
+    pub(crate) fn workload(&self) -> &str {
+        self.cgroup.name()
+    }
+
+    pub(crate) fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(self.v4), port)
+    }
+
+    pub(crate) fn at_v6(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V6(self.v6), port)
+    }
+
+    /// Sets the least time after which the retransmission timer goes off towards `peer`, for connections from now on.
+    pub(crate) fn set_min_rto(&self, peer: &Self, time: &str) -> Result<()> {
+        let script = format!("route add {}/32 dev eth0 rto_min {time}\n", peer.v4);
+        self.run("ip", &["-batch", "-"], &script).map(drop)
+    }
+
+    fn traffic(&self, program: &str, args: &[&str]) -> Result<Command> {
+        let mut command = self.command(&machine()?.exe)?;
+        command.arg("traffic").arg(program).args(args);
+        Ok(command)
+    }
+
+    /// Starts a server and waits until it listens. `args`: see `netcause-lab traffic server --help`.
+    pub(crate) fn serve(&self, listen: SocketAddr, args: &[&str]) -> Result<Server> {
+        let listen = listen.to_string();
+        let mut all = vec!["--listen", &listen];
+        all.extend(args);
+        let process = Process::spawn(&format!("server at {listen}"), &mut self.traffic("server", &all)?)?;
+        process.wait_stdout("listening", |line| line.contains("\"listening\"").then_some(()))?;
+        Ok(Server { process })
+    }
+
+    /// Runs a client to its end. `args`: see `netcause-lab traffic client --help`.
+    pub(crate) fn connect(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
+        self.start_client(to, args)?.finish()
+    }
+
+    /// Starts a client and leaves it running.
+    pub(crate) fn start_client(&self, to: SocketAddr, args: &[&str]) -> Result<Client> {
+        let to = to.to_string();
+        let mut all = vec!["--connect", &to];
+        all.extend(args);
+        let process = Process::spawn(&format!("client of {to}"), &mut self.traffic("client", &all)?)?;
+        Ok(Client { process })
+    }
+}
+
+/// A running server.
+pub(crate) struct Server {
+    process: Process,
+}
+
+impl Server {
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Stops it and takes its totals.
+    pub(crate) fn finish(self) -> Result<Outcome> {
+        Outcome::read(&self.process.finish()?.success().context("the server")?)
+    }
+}
+
+/// A running client.
+pub(crate) struct Client {
+    process: Process,
+}
+
+impl Client {
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits until a client with `--hold` has opened all its connections.
+    pub(crate) fn wait_open(&self) -> Result<()> {
+        self.process.wait_stdout("open connections", |line| line.contains("\"open\"").then_some(()))
+    }
+
+    /// Has a client with `--hold` send `bytes` over each connection and receive them back.
+    pub(crate) fn echo(&mut self, bytes: u64) -> Result<()> {
+        self.process.tell(&format!("echo {bytes}"))
+    }
+
+    /// Waits until it has carried out the `n`-th command.
+    pub(crate) fn wait_done(&self, n: u64) -> Result<()> {
+        let done = format!("{{\"done\":{n}}}");
+        self.process.wait_stdout("the command carried out", |line| (line == done).then_some(()))
+    }
+
+    /// Lets it end and takes its totals.
+    pub(crate) fn finish(self) -> Result<Outcome> {
+        Outcome::read(&self.process.finish()?.success().context("the client")?)
+    }
+}
+
+/// What a traffic program did, by its own count: the last line of its output.
+#[derive(Debug)]
+pub(crate) struct Outcome(serde_json::Value);
+
+impl Outcome {
+    fn read(stdout: &str) -> Result<Self> {
+        let last = stdout.lines().last().context("the traffic program said nothing")?;
+        Ok(Self(serde_json::from_str(last).with_context(|| format!("reading {last:?}"))?))
+    }
+
+    /// One of its counts; zero if it has none of that name.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.0.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0)
+    }
+
+    /// How many connects failed with this errno name.
+    pub(crate) fn failed(&self, errno: &str) -> u64 {
+        self.0.get("failures").and_then(|all| all.get(errno)).and_then(serde_json::Value::as_u64).unwrap_or(0)
+    }
+}

@@ -1,0 +1,63 @@
+//! The lab of Netcause: network namespaces as pods, real client and server processes, real faults, and assertions on
+//! what the real agent says of them.
+//!
+//! One binary, three uses: `run` (the scenarios, with the options of a Rust test binary), `traffic` (the programs that
+//! run inside the pods) and `bench`. Two hidden commands, `pause` and `in-pod`, are what a pod is made of.
+
+mod bench;
+mod lab;
+mod scenarios;
+mod traffic;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "netcause-lab", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the scenarios; takes the options of a Rust test binary (--list, --test-threads, a filter, ...)
+    #[command(disable_help_flag = true)]
+    Run {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// The real clients and servers that run inside the pods
+    #[command(subcommand)]
+    Traffic(traffic::Traffic),
+    /// Measure what the agent's programs cost
+    Bench,
+    /// Hold a new network namespace open until standard input closes or the parent dies
+    #[command(hide = true)]
+    Pause(lab::namespace::Pause),
+    /// Enter a pod's network namespace and cgroup, then become the given command
+    #[command(hide = true)]
+    InPod(lab::namespace::InPod),
+    /// A lab that waits to be killed, for the scenario that proves nothing is left of it
+    #[command(hide = true)]
+    Victim(scenarios::Victim),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run { args } => scenarios::run(&args),
+        Command::Traffic(traffic) => traffic.run().map(|()| ExitCode::SUCCESS),
+        Command::Bench => bench::run().map(|()| ExitCode::SUCCESS),
+        Command::Pause(pause) => pause.run().map(|()| ExitCode::SUCCESS),
+        Command::InPod(in_pod) => in_pod.run().map(|()| ExitCode::SUCCESS),
+        Command::Victim(victim) => victim.run().map(|()| ExitCode::SUCCESS),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("netcause-lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The scenarios: each makes a fault, lets real programs run into it, and asks the agent what happened.
+//!
+//! They run as the tests of a Rust test binary do. A scenario that this environment cannot run is reported as ignored,
+//! with the reason, never as passed.
+
+mod connect;
+mod counts;
+mod daemon;
+mod exposition;
+mod itself;
+mod late;
+mod limits;
+mod loss;
+mod netem;
+mod prometheus;
+mod recovery;
+mod resets;
+
+use std::{fs::File, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+use libtest_mimic::{Arguments, ColorSetting, Failed, Trial};
+
+use crate::lab::{agent, cgroup, faults, in_vm, machine, process::Process};
+
+pub(crate) use itself::Victim;
+
+/// What a scenario needs beside root and the agent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    /// The `netem` queueing discipline.
+    Netem,
+    /// A client that was not written for this lab.
+    Curl,
+    /// Debian's `prometheus` package.
+    Prometheus,
+    /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
+    Alone,
+}
+
+struct Scenario {
+    name: &'static str,
+    needs: Needs,
+    run: fn(&str) -> Result<()>,
+}
+
+const fn scenario(name: &'static str, run: fn(&str) -> Result<()>) -> Scenario {
+    Scenario { name, needs: Needs::Nothing, run }
+}
+
+const fn needing(needs: Needs, name: &'static str, run: fn(&str) -> Result<()>) -> Scenario {
+    Scenario { name, needs, run }
+}
+
+/// Every scenario. The name's last part also names the scenario's cgroups.
+const SCENARIOS: &[Scenario] = &[
+    scenario("lab::traffic", itself::traffic_and_faults_are_exact),
+    scenario("lab::crash", itself::a_crash_leaves_nothing),
+    scenario("connect::refused", connect::refused),
+    scenario("connect::unreachable", connect::unreachable),
+    scenario("connect::blackhole", connect::blackhole),
+    scenario("connect::gave_up", connect::gave_up),
+    scenario("connect::aborted", connect::aborted),
+    scenario("connect::no_local_port", connect::no_local_port),
+    scenario("connect::nonblocking", connect::nonblocking),
+    scenario("counts::many_short", counts::many_short),
+    scenario("counts::families", counts::families),
+    needing(Needs::Curl, "counts::curl", counts::curl),
+    scenario("counts::loopback", counts::loopback),
+    scenario("resets::by_client", resets::by_client),
+    scenario("resets::by_server", resets::by_server),
+    scenario("resets::after_read", resets::after_read),
+    scenario("resets::never_accepted", resets::never_accepted),
+    scenario("resets::by_firewall", resets::by_firewall),
+    scenario("loss::one_path", loss::one_path),
+    scenario("loss::bulk", loss::bulk),
+    scenario("loss::bulk_v6", loss::bulk_v6),
+    scenario("loss::synack", loss::synack),
+    scenario("recovery::tail_loss_probe", recovery::tail_loss_probe),
+    scenario("recovery::timeout", recovery::timeout),
+    scenario("recovery::local_drop", recovery::local_drop),
+    scenario("late::idle_connections", late::idle_connections),
+    scenario("limits::tiny_ring", limits::tiny_ring),
+    scenario("limits::max_sockets", limits::max_sockets),
+    needing(Needs::Alone, "limits::max_flows", limits::max_flows),
+    scenario("daemon::sigterm", daemon::sigterm),
+    scenario("daemon::sigint", daemon::sigint),
+    scenario("daemon::two_agents", daemon::two_agents),
+    scenario("daemon::config_errors", daemon::config_errors),
+    scenario("daemon::config_order", daemon::config_order),
+    scenario("daemon::check", daemon::check),
+    scenario("exposition::formats", exposition::formats),
+    scenario("exposition::health", exposition::health),
+    scenario("exposition::about_itself", exposition::about_itself),
+    needing(Needs::Prometheus, "prometheus::query", prometheus::query),
+    needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool),
+    needing(Needs::Netem, "netem::delay", netem::delay),
+    needing(Needs::Netem, "netem::reordering", netem::reordering),
+];
+
+/// `netcause-lab run`, with the options of a test binary.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    let mut arguments =
+        Arguments::from_iter(std::iter::once("netcause-lab run").chain(args.iter().map(String::as_str)));
+    arguments.test_threads.get_or_insert(4);
+    if in_vm() {
+        // Its console is a terminal to the lab, and a file to whoever reads it.
+        arguments.color.get_or_insert(ColorSetting::Never);
+    }
+    let trials = if arguments.list { trials(|_| None) } else { prepare()? };
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    agent::stop_shared()?;
+    Ok(conclusion.exit_code())
+}
+
+fn prepare() -> Result<Vec<Trial>> {
+    machine()?;
+    cgroup::sweep_stale()?;
+    if in_vm() {
+        // The agent is asked over loopback, which nothing else has set up in the VM.
+        let mut up = std::process::Command::new("ip");
+        Process::run("ip", up.args(["link", "set", "lo", "up"]), "")?
+            .success()
+            .context("loopback of the VM")?;
+    }
+    let no_netem = (!faults::has_netem()).then_some("no netem here");
+    let no_prometheus = (!faults::has_program("prometheus") || !faults::has_program("promtool"))
+        .then_some("no prometheus and promtool here");
+    let no_curl = (!faults::has_program("curl")).then_some("no curl here");
+    Ok(trials(|needs| match needs {
+        Needs::Nothing | Needs::Alone => None,
+        Needs::Netem => no_netem,
+        Needs::Curl => no_curl,
+        Needs::Prometheus => no_prometheus,
+    }))
+}
+
+fn trials(lacking: impl Fn(Needs) -> Option<&'static str>) -> Vec<Trial> {
+    let trial = |scenario: &'static Scenario| {
+        let trial = Trial::test(scenario.name, || {
+            let short = scenario.name.rsplit(':').next().unwrap_or(scenario.name);
+            with_turn(scenario.needs, || (scenario.run)(short))
+                .map_err(|error| Failed::from(format!("{error:#}")))
+        });
+        match lacking(scenario.needs) {
+            Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
+            None => trial,
+        }
+    };
+    SCENARIOS.iter().map(trial).collect()
+}
+
+/// Runs a scenario beside others, or alone, as it needs: over all labs of this machine.
+fn with_turn(needs: Needs, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    let path = std::env::temp_dir().join("netcause-lab.lock");
+    let turn = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
+    if needs == Needs::Alone { turn.lock() } else { turn.lock_shared() }.context("waiting for a turn")?;
+    // The turn ends with the file: `turn` lives until the scenario has ended.
+    run()
+}

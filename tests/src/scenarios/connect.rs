@@ -1,0 +1,157 @@
+//! Connects that fail, each for its own reason, and connects that only look as if they failed.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::{
+    agent,
+    faults::Fault,
+    metrics::{CLOSED, CONNECT_DURATION, Edge, FAILURES, OPENED, RESETS, RETRANSMITTED},
+    scaled,
+    topology::Net,
+};
+
+/// No listener: refused, by a reset that the client received.
+pub(super) fn refused(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let outcome = client.connect(server.at(8080), &["--count", "3"])?;
+    ensure!(outcome.failed("ECONNREFUSED") == 3, "{outcome:?}");
+    let outcome = client.connect(server.at_v6(8080), &["--count", "2", "--nonblocking"])?;
+    ensure!(outcome.failed("ECONNREFUSED") == 2, "{outcome:?}");
+
+    agent.until("every refusal is counted as one", |metrics| {
+        for (edge, count) in
+            [(Edge::at_client(&client, server.v4, 8080), 3), (Edge::at_client(&client, server.v6, 8080), 2)]
+        {
+            metrics.expect(FAILURES, &edge.with("reason", "refused"), count)?;
+            metrics.expect(FAILURES, &edge, count)?;
+            metrics.expect(RESETS, &edge.with("direction", "received"), count)?;
+            metrics.expect(RESETS, &edge, count)?;
+            metrics.expect(OPENED, &edge, 0)?;
+            metrics.expect(CLOSED, &edge, 0)?;
+        }
+        // A closed port has no socket: the resets it sent are the namespace's.
+        metrics.expect_kernel_resets(&server)
+    })
+}
+
+/// An ICMP "host unreachable" in answer to the SYN.
+pub(super) fn unreachable(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _fault = Fault::on_input(
+        &server,
+        &[
+            "meta nfproto ipv4 tcp dport 8080 reject with icmp type host-unreachable",
+            "meta nfproto ipv6 tcp dport 8080 reject with icmpv6 type addr-unreachable",
+        ],
+    )?;
+    let v4 = client.connect(server.at(8080), &["--count", "2"])?;
+    ensure!(v4.failed("EHOSTUNREACH") == 2, "{v4:?}");
+    let v6 = client.connect(server.at_v6(8080), &["--count", "2"])?;
+    ensure!(v6.failed("EHOSTUNREACH") == 2, "{v6:?}");
+    agent.until("unreachable is counted as such", |metrics| {
+        for edge in [Edge::at_client(&client, server.v4, 8080), Edge::at_client(&client, server.v6, 8080)] {
+            metrics.expect(FAILURES, &edge.with("reason", "unreachable"), 2)?;
+            metrics.expect(FAILURES, &edge, 2)?;
+            metrics.expect(OPENED, &edge, 0)?;
+        }
+        Ok(())
+    })
+}
+
+/// SYNs vanish until the kernel gives up: timed_out, and every repeated SYN counted.
+pub(super) fn blackhole(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _fault = Fault::on_path(&net, &client, &["tcp dport 8080 drop"])?;
+    client.sysctl(&["net/ipv4/tcp_syn_retries=1", "?net/ipv4/tcp_syn_linear_timeouts=0"])?;
+    let outcome = client.connect(server.at(8080), &["--count", "3", "--parallel", "3"])?;
+    ensure!(outcome.failed("ETIMEDOUT") == 3, "{outcome:?}");
+    let repeated = client.retransmitted()?;
+    ensure!(repeated == 3, "one repeated SYN each, not {repeated} in all");
+    let edge = Edge::at_client(&client, server.v4, 8080);
+    agent.until("unanswered SYNs are a timeout", |metrics| {
+        metrics.expect(FAILURES, &edge.with("reason", "timed_out"), 3)?;
+        metrics.expect(FAILURES, &edge, 3)?;
+        metrics.expect(RETRANSMITTED, &edge.with("kind", "syn"), 3)?;
+        metrics.expect(OPENED, &edge, 0)?;
+        metrics.expect_kernel_retransmits(&client)
+    })
+}
+
+/// The application's patience ends before the kernel's: after a repeated SYN that is a timeout too.
+pub(super) fn gave_up(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _fault = Fault::on_path(&net, &client, &["tcp dport 8080 drop"])?;
+    let limit = scaled("1500", "2500");
+    let outcome = client
+        .connect(server.at(8080), &["--count", "2", "--parallel", "2", "--connect-timeout-ms", limit])?;
+    ensure!(outcome.failed("gave_up") == 2, "{outcome:?}");
+    ensure!(client.retransmitted()? >= 2, "a SYN is repeated after a second");
+    let edge = Edge::at_client(&client, server.v4, 8080);
+    agent.until("an application that gave up timed out", |metrics| {
+        metrics.expect(FAILURES, &edge.with("reason", "timed_out"), 2)?;
+        metrics.expect(FAILURES, &edge, 2)?;
+        metrics.expect_kernel_retransmits(&client)
+    })
+}
+
+/// Closed before anything was answered or repeated: the application's own doing.
+pub(super) fn aborted(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _fault = Fault::on_path(&net, &client, &["tcp dport 8080 drop"])?;
+    let outcome = client.connect(server.at(8080), &["--count", "4", "--abort"])?;
+    ensure!(outcome.failed("aborted") == 4, "{outcome:?}");
+    let edge = Edge::at_client(&client, server.v4, 8080);
+    agent.until("an abort is no timeout", |metrics| {
+        metrics.expect(FAILURES, &edge.with("reason", "aborted"), 4)?;
+        metrics.expect(FAILURES, &edge, 4)?;
+        metrics.expect(RETRANSMITTED, &edge, 0)
+    })
+}
+
+/// All local ports towards one server are in use.
+pub(super) fn no_local_port(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _sink = server.serve(server.at(8080), &[])?;
+    client.sysctl(&["net/ipv4/ip_local_port_range=40000 40003"])?;
+    let held = client.start_client(server.at(8080), &["--hold", "--count", "7"])?;
+    held.wait_open()?;
+    let outcome = held.finish()?;
+    ensure!((outcome.count("connected"), outcome.failed("EADDRNOTAVAIL")) == (4, 3), "{outcome:?}");
+    let edge = Edge::at_client(&client, server.v4, 8080);
+    agent.until("exhausted ports are named", |metrics| {
+        metrics.expect(FAILURES, &edge.with("reason", "no_local_port"), 3)?;
+        metrics.expect(FAILURES, &edge, 3)?;
+        metrics.expect(OPENED, &edge, 4)?;
+        metrics.expect(CLOSED, &edge, 4)
+    })
+}
+
+/// A non-blocking connect returns an error first and succeeds later: no failure.
+pub(super) fn nonblocking(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _sink = server.serve(server.at(8080), &[])?;
+    let outcome = client
+        .connect(server.at(8080), &["--count", "200", "--parallel", "4", "--nonblocking", "--send", "10"])?;
+    ensure!(outcome.count("connected") == 200, "{outcome:?}");
+    let edge = Edge::at_client(&client, server.v4, 8080);
+    agent.until("no failure was seen", |metrics| {
+        metrics.expect(OPENED, &edge, 200)?;
+        metrics.expect(CLOSED, &edge, 200)?;
+        metrics.expect(FAILURES, &edge, 0)?;
+        metrics.expect(&format!("{CONNECT_DURATION}_count"), &edge, 200)
+    })
+}

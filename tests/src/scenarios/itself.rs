@@ -1,0 +1,94 @@
+//! The lab itself, checked without an agent: if these fail, no other scenario says anything.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::lab::{cgroup, eventually, faults::Fault, machine, process::Process, topology::Net};
+
+/// Pods reach each other, faults hit exactly what they name, and the programs' counts are the kernel's.
+pub(super) fn traffic_and_faults_are_exact(name: &str) -> Result<()> {
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let sink = server.serve(server.at(8080), &[])?;
+    let sink_v6 = server.serve(server.at_v6(8081), &[])?;
+    let sent = client.connect(server.at(8080), &["--count", "10", "--parallel", "2", "--send", "1000"])?;
+    ensure!((sent.count("connected"), sent.count("bytes_sent")) == (10, 10_000), "{sent:?}");
+    let sent = client.connect(server.at_v6(8081), &["--count", "3", "--send", "1000"])?;
+    ensure!(sent.count("connected") == 3, "{sent:?}");
+
+    let fault =
+        Fault::on_path(&net, &client, &["tcp flags & (syn|ack) == syn numgen inc mod 1000000 < 1 drop"])?;
+    let before = client.retransmitted()?;
+    let sent = client.connect(server.at(8080), &[])?;
+    ensure!(sent.count("connected") == 1, "{sent:?}");
+    ensure!(client.retransmitted()? == before + 1, "one lost SYN is one retransmit");
+    fault.clear()?;
+
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    let (v4, v6) = (sink.finish()?, sink_v6.finish()?);
+    ensure!((v4.count("accepted"), v4.count("bytes_received")) == (11, 10_000), "{v4:?}");
+    ensure!((v6.count("accepted"), v6.count("bytes_received")) == (3, 3000), "{v6:?}");
+    ensure!(client.counter("Tcp", "ActiveOpens")? == 14, "the kernel's count of the client");
+    ensure!(server.counter("Tcp", "PassiveOpens")? == 14, "the kernel's count of the server");
+    Ok(())
+}
+
+/// `netcause-lab victim`: a lab that sets up pods and traffic, says what it has, and waits to be killed.
+#[derive(Args)]
+pub(crate) struct Victim {}
+
+impl Victim {
+    pub(crate) fn run(self) -> Result<()> {
+        let net = Net::new("victim")?;
+        let (client, server) = (net.pod("client")?, net.pod("server")?);
+        let sink = server.serve(server.at(8080), &[])?;
+        let held = client.start_client(server.at(8080), &["--hold", "--count", "2"])?;
+        held.wait_open()?;
+        let pids = [net.switch().pid(), client.pid(), server.pid(), sink.pid(), held.pid()];
+        println!("{}", json!({"pids": pids}));
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+/// Kills a lab the hard way: its processes die with it, and with them its namespaces, links and rules; its cgroups are
+/// empty and the next run removes them.
+pub(super) fn a_crash_leaves_nothing(_name: &str) -> Result<()> {
+    let mut command = Command::new(&machine()?.exe);
+    let victim = Process::spawn("the victim", command.arg("victim"))?;
+    let pids: Vec<u64> = victim.wait_stdout("its pids", |line| {
+        let said: Value = serde_json::from_str(line).ok()?;
+        said.get("pids")?.as_array()?.iter().map(Value::as_u64).collect()
+    })?;
+    ensure!(
+        pids.len() == 5 && pids.iter().all(|&pid| is_alive(pid)),
+        "the victim's pods do not run: {pids:?}"
+    );
+    let lab = victim.pid();
+    ensure!(cgroup::of_lab(lab)?.len() == 2, "two pods have two cgroups");
+    drop(victim);
+
+    eventually("the pods died with their lab", || {
+        let left: Vec<_> = pids.iter().filter(|&&pid| is_alive(pid)).collect();
+        ensure!(left.is_empty(), "still alive: {left:?}");
+        Ok(())
+    })?;
+    eventually("the next run removes the empty cgroups", || {
+        cgroup::sweep_stale()?;
+        let left = cgroup::of_lab(lab)?;
+        ensure!(left.is_empty(), "still there: {left:?}");
+        Ok(())
+    })
+    .context("after the crash")
+}
+
+/// Whether a process runs; a zombie does not.
+fn is_alive(pid: u64) -> bool {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
+}

@@ -1,0 +1,56 @@
+//! An agent that comes late: connections that are older than it.
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use crate::lab::{
+    agent::{Agent, Options},
+    faults::Fault,
+    metrics::{CLOSED, Edge, FAILURES, OPENED, RETRANSMITTED},
+    topology::Net,
+};
+
+/// Open, idle connections; then the agent; then traffic with loss; then the close.
+pub(super) fn idle_connections(name: &str) -> Result<()> {
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
+    let rule = "meta l4proto tcp meta length > 200 numgen inc mod 3 == 1 drop";
+    let mut held = client.start_client(server.at(8080), &["--hold", "--count", "3"])?;
+    held.wait_open()?;
+    let early = Fault::on_path(&net, &client, &[rule])?;
+    held.echo(20_000)?;
+    held.wait_done(1)?;
+    early.clear()?;
+    let before = (client.retransmitted()?, server.retransmitted()?);
+    ensure!(before.0 > 0, "nothing was lost before the agent's start");
+
+    let agent = Agent::start(name, "agent", &Options::default())?;
+    // What the clients and servers retransmit between the count above and the agent's start would be missed; there is
+    // nothing in flight.
+    let _faults = [Fault::on_path(&net, &client, &[rule])?, Fault::on_path(&net, &server, &[rule])?];
+    held.echo(50_000)?;
+    held.wait_done(2)?;
+    let outcome = held.finish()?;
+    ensure!(outcome.count("broken") == 0, "{outcome:?}");
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    let since = (client.retransmitted()? - before.0, server.retransmitted()? - before.1);
+    ensure!(since.0 > 0 && since.1 > 0, "nothing was lost after the agent's start: {since:?}");
+    let (at_client, at_server) =
+        (Edge::at_client(&client, server.v4, 8080), Edge::at_server(&server, client.v4, 8080));
+    agent.until("the agent counts from its start, in the right roles", |metrics| {
+        for (edge, retransmits) in [(&at_client, since.0), (&at_server, since.1)] {
+            metrics.expect(OPENED, edge, 0)?;
+            metrics.expect(CLOSED, edge, 3)?;
+            metrics.expect(FAILURES, edge, 0)?;
+            metrics.expect(RETRANSMITTED, edge, retransmits)?;
+        }
+        let ours = metrics.total(CLOSED, |sample| {
+            sample.labels.values().any(|value| value == client.workload() || value == server.workload())
+        });
+        ensure!(ours == 6.0, "{ours} closes in all, not 6: some connection has the wrong role or port");
+        Ok(())
+    })?;
+    agent.stop(Signal::TERM)
+}

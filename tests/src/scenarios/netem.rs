@@ -1,0 +1,75 @@
+//! Delay and reordering, where the kernel has `netem`.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::{
+    agent,
+    metrics::{CONNECT_DURATION, Edge, RETRANSMITTED, float},
+    scaled,
+    topology::Net,
+};
+
+/// A delay shows in the connect duration, a loss beside it in the retransmits.
+pub(super) fn delay(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _sink = server.serve(server.at(8080), &[])?;
+    client.run(
+        "tc",
+        &["qdisc", "add", "dev", "eth0", "root", "netem", "delay", "120ms", "loss", "10%"],
+        "",
+    )?;
+    let mut connected = 0;
+    for _ in 0..20 {
+        let outcome =
+            client.connect(server.at(8080), &["--count", "5", "--parallel", "5", "--send", "100000"])?;
+        ensure!(outcome.count("connected") == 5, "{outcome:?}");
+        connected += 5;
+        if client.retransmitted()? > 0 {
+            break;
+        }
+    }
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    let edge = Edge::at_client(&client, server.v4, 8080);
+    agent.until("no connect was quicker than the delay", |metrics| {
+        metrics.expect(&format!("{CONNECT_DURATION}_count"), &edge, connected)?;
+        let sum = metrics.on(&format!("{CONNECT_DURATION}_sum"), &edge);
+        ensure!(
+            sum >= 0.12 * float(connected),
+            "{connected} connects took {sum} s together, with 0.12 s of delay each"
+        );
+        for sample in
+            metrics.samples.iter().filter(|sample| sample.name == format!("{CONNECT_DURATION}_bucket"))
+        {
+            let below =
+                sample.labels.get("le").and_then(|le| le.parse::<f64>().ok()).is_some_and(|le| le < 0.12);
+            let ours = sample.labels.get("source_workload").is_some_and(|name| name == client.workload());
+            ensure!(!below || !ours || sample.value == 0.0, "a connect below the delay: {sample:?}");
+        }
+        metrics.expect_at_least(RETRANSMITTED, &edge, 1)?;
+        metrics.expect_kernel_retransmits(&client)?;
+        metrics.expect_kernel_retransmits(&server)
+    })
+}
+
+/// Packets out of order, none lost: whatever the kernel retransmits for it, no timer went off.
+pub(super) fn reordering(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _sink = server.serve(server.at(8080), &[])?;
+    client.set_min_rto(&server, "20s")?;
+    let netem = ["qdisc", "add", "dev", "eth0", "root", "netem", "delay", "10ms", "reorder", "25%", "50%"];
+    client.run("tc", &netem, "")?;
+    let bytes = scaled("2000000", "500000");
+    let outcome = client.connect(server.at(8080), &["--count", "2", "--send", bytes])?;
+    ensure!(outcome.count("broken") == 0, "{outcome:?}");
+    client.wait_quiet()?;
+    let edge = Edge::at_client(&client, server.v4, 8080);
+    agent.until("reordering is no timeout", |metrics| {
+        metrics.expect(RETRANSMITTED, &edge.with("kind", "timeout"), 0)?;
+        metrics.expect_kernel_retransmits(&client)
+    })
+}

@@ -1,0 +1,296 @@
+//! The client: connections one after the other or in parallel, ended in order, by a reset, or held.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, Read as _, Write as _},
+    net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fd::OwnedFd,
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+    net::{
+        AddressFamily, SocketType, bind, connect, socket,
+        sockopt::{set_socket_linger, set_socket_reuseaddr, socket_error},
+    },
+};
+use serde_json::json;
+
+use super::CHUNK;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum End {
+    /// Say that nothing more comes, read to the end, close
+    Close,
+    /// Close with a reset
+    Reset,
+    /// Close first, without waiting for the server
+    Abrupt,
+}
+
+/// `netcause-lab traffic client`
+#[derive(Args)]
+pub(crate) struct Client {
+    /// Where to connect to
+    #[arg(long)]
+    connect: SocketAddr,
+    /// Use this many consecutive ports in turn
+    #[arg(long, default_value_t = 1)]
+    ports: u16,
+    /// How many connections to make
+    #[arg(long, default_value_t = 1)]
+    count: u64,
+    /// How many at a time
+    #[arg(long, default_value_t = 1)]
+    parallel: u64,
+    /// Bytes to send over each connection
+    #[arg(long, default_value_t = 0)]
+    send: u64,
+    /// Bytes to wait for before ending the connection
+    #[arg(long, default_value_t = 0)]
+    receive: u64,
+    #[arg(long, value_enum, default_value = "close")]
+    end: End,
+    /// Open all connections and keep them; `echo N` on standard input sends N bytes over each and reads them back
+    #[arg(long)]
+    hold: bool,
+    /// Connect in non-blocking mode and poll
+    #[arg(long)]
+    nonblocking: bool,
+    /// Give up a connect after this many milliseconds (implies --nonblocking)
+    #[arg(long)]
+    connect_timeout_ms: Option<u32>,
+    /// Close the socket as soon as the connect has begun
+    #[arg(long)]
+    abort: bool,
+    /// Reach an IPv4 server through an IPv6 socket
+    #[arg(long)]
+    mapped: bool,
+    /// Bind to this source port
+    #[arg(long)]
+    bind_port: Option<u16>,
+    /// Wait this long after each connection
+    #[arg(long, default_value_t = 0)]
+    interval_ms: u64,
+}
+
+#[derive(Default)]
+struct Totals {
+    next: AtomicU64,
+    connected: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// Connections that broke after they had been established.
+    broken: AtomicU64,
+    failures: Mutex<BTreeMap<String, u64>>,
+}
+
+impl Client {
+    pub(crate) fn run(self) -> Result<()> {
+        let totals = Totals::default();
+        if self.hold {
+            self.hold(&totals)?;
+        } else {
+            thread::scope(|scope| {
+                for _ in 0..self.parallel {
+                    scope.spawn(|| self.work(&totals));
+                }
+            });
+        }
+        let failures = totals.failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+        println!(
+            "{}",
+            json!({
+                "connected": totals.connected.load(Ordering::SeqCst),
+                "broken": totals.broken.load(Ordering::SeqCst),
+                "bytes_sent": totals.sent.load(Ordering::SeqCst),
+                "bytes_received": totals.received.load(Ordering::SeqCst),
+                "failures": failures,
+            })
+        );
+        Ok(())
+    }
+
+    fn work(&self, totals: &Totals) {
+        loop {
+            let number = totals.next.fetch_add(1, Ordering::SeqCst);
+            if number >= self.count {
+                return;
+            }
+            if let Some(stream) = self.try_open(number, totals)
+                && self.exchange(stream, totals).is_err()
+            {
+                totals.broken.fetch_add(1, Ordering::SeqCst);
+            }
+            thread::sleep(Duration::from_millis(self.interval_ms));
+        }
+    }
+
+    fn hold(&self, totals: &Totals) -> Result<()> {
+        let mut streams: Vec<TcpStream> =
+            (0..self.count).filter_map(|number| self.try_open(number, totals)).collect();
+        println!("{}", json!({"open": streams.len()}));
+        let mut done = 0_u64;
+        for line in std::io::stdin().lock().lines() {
+            let line = line.context("reading a command")?;
+            let bytes = line.strip_prefix("echo ").with_context(|| format!("unknown command {line:?}"))?;
+            let bytes = bytes.parse().with_context(|| format!("reading {line:?}"))?;
+            for stream in &mut streams {
+                echo(stream, bytes, totals).context("echoing")?;
+            }
+            done += 1;
+            println!("{}", json!({"done": done}));
+        }
+        for stream in streams {
+            if self.finish(stream, totals).is_err() {
+                totals.broken.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        Ok(())
+    }
+
+    fn try_open(&self, number: u64, totals: &Totals) -> Option<TcpStream> {
+        match self.open(number) {
+            Ok(stream) => {
+                totals.connected.fetch_add(1, Ordering::SeqCst);
+                Some(stream)
+            }
+            Err(failure) => {
+                let mut failures = totals.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                *failures.entry(failure).or_default() += 1;
+                None
+            }
+        }
+    }
+
+    /// A connected stream, or the name of what went wrong.
+    fn open(&self, number: u64) -> Result<TcpStream, String> {
+        let offset = u16::try_from(number % u64::from(self.ports)).unwrap_or(0);
+        let mut to = SocketAddr::new(self.connect.ip(), self.connect.port() + offset);
+        if let (true, IpAddr::V4(v4)) = (self.mapped, to.ip()) {
+            to.set_ip(IpAddr::V6(v4.to_ipv6_mapped()));
+        }
+        let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let socket = socket(family, SocketType::STREAM, None).map_err(name)?;
+        if let Some(port) = self.bind_port {
+            set_socket_reuseaddr(&socket, true).map_err(name)?;
+            let any =
+                if to.is_ipv6() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::from([0, 0, 0, 0]) };
+            bind(&socket, &SocketAddr::new(any, port)).map_err(name)?;
+        }
+        if self.abort || self.nonblocking || self.connect_timeout_ms.is_some() {
+            self.connect_polling(&socket, to)?;
+        } else {
+            connect(&socket, &to).map_err(name)?;
+        }
+        Ok(TcpStream::from(socket))
+    }
+
+    fn connect_polling(&self, socket: &OwnedFd, to: SocketAddr) -> Result<(), String> {
+        let flags = fcntl_getfl(socket).map_err(name)?;
+        fcntl_setfl(socket, flags | OFlags::NONBLOCK).map_err(name)?;
+        match connect(socket, &to) {
+            Ok(()) => {}
+            Err(Errno::INPROGRESS) => {
+                if self.abort {
+                    return Err("aborted".to_owned());
+                }
+                let limit = self.connect_timeout_ms.map(|ms| Timespec {
+                    tv_sec: i64::from(ms / 1000),
+                    tv_nsec: i64::from(ms % 1000) * 1_000_000,
+                });
+                let mut fds = [PollFd::new(socket, PollFlags::OUT)];
+                if poll(&mut fds, limit.as_ref()).map_err(name)? == 0 {
+                    return Err("gave_up".to_owned());
+                }
+                socket_error(socket).map_err(name)?.map_err(name)?;
+            }
+            Err(errno) => return Err(name(errno)),
+        }
+        fcntl_setfl(socket, flags).map_err(name)
+    }
+
+    fn exchange(&self, mut stream: TcpStream, totals: &Totals) -> std::io::Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        let mut left = self.send;
+        while left > 0 {
+            let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+            stream.write_all(&buffer[..part])?;
+            totals.sent.fetch_add(part as u64, Ordering::SeqCst);
+            left -= part as u64;
+        }
+        let mut wanted = self.receive;
+        while wanted > 0 {
+            let got = stream.read(&mut buffer)? as u64;
+            if got == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            totals.received.fetch_add(got, Ordering::SeqCst);
+            wanted = wanted.saturating_sub(got);
+        }
+        self.finish(stream, totals)
+    }
+
+    fn finish(&self, mut stream: TcpStream, totals: &Totals) -> std::io::Result<()> {
+        match self.end {
+            End::Abrupt => Ok(()),
+            End::Reset => {
+                // A linger time of zero makes close(2) send a reset.
+                set_socket_linger(&stream, Some(Duration::ZERO))?;
+                Ok(())
+            }
+            End::Close => {
+                stream.shutdown(Shutdown::Write)?;
+                let mut buffer = vec![0; CHUNK];
+                loop {
+                    let got = stream.read(&mut buffer)?;
+                    if got == 0 {
+                        return Ok(());
+                    }
+                    totals.received.fetch_add(got as u64, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+}
+
+/// Sends `bytes` and reads as many back, in pieces small enough for both directions' buffers.
+fn echo(stream: &mut TcpStream, bytes: u64, totals: &Totals) -> std::io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    let mut left = bytes;
+    while left > 0 {
+        let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        stream.write_all(&buffer[..part])?;
+        stream.read_exact(&mut buffer[..part])?;
+        totals.sent.fetch_add(part as u64, Ordering::SeqCst);
+        totals.received.fetch_add(part as u64, Ordering::SeqCst);
+        left -= part as u64;
+    }
+    Ok(())
+}
+
+/// The errno's name, for those that a scenario asks about.
+fn name(errno: Errno) -> String {
+    match errno {
+        Errno::CONNREFUSED => "ECONNREFUSED".to_owned(),
+        Errno::CONNRESET => "ECONNRESET".to_owned(),
+        Errno::TIMEDOUT => "ETIMEDOUT".to_owned(),
+        Errno::HOSTUNREACH => "EHOSTUNREACH".to_owned(),
+        Errno::NETUNREACH => "ENETUNREACH".to_owned(),
+        Errno::ADDRNOTAVAIL => "EADDRNOTAVAIL".to_owned(),
+        Errno::ADDRINUSE => "EADDRINUSE".to_owned(),
+        Errno::ACCESS => "EACCES".to_owned(),
+        Errno::PERM => "EPERM".to_owned(),
+        other => format!("{other:?}"),
+    }
+}

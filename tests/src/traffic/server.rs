@@ -1,0 +1,190 @@
+//! The server: one thread per connection, one of a few manners of treating its clients.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use rustix::net::{
+    AddressFamily, SocketType, bind, listen, socket,
+    sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_reuseaddr},
+};
+use serde_json::json;
+
+use super::CHUNK;
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// Send back what comes
+    Echo,
+    /// Read to the end, then close
+    Sink,
+    /// Send --bytes bytes, then close when the client has
+    Source,
+    /// Answer one HTTP request, then close
+    Http,
+    /// Close at once
+    Close,
+    /// Reset at once
+    Reset,
+    /// Read once, then reset
+    ResetAfterRead,
+    /// Listen, and accept nothing
+    NeverAccept,
+}
+
+/// `netcause-lab traffic server`
+#[derive(Args)]
+pub(crate) struct Server {
+    /// Where to listen; [::] takes IPv4 clients as v4-mapped addresses too
+    #[arg(long)]
+    listen: SocketAddr,
+    /// How many consecutive ports to listen on
+    #[arg(long, default_value_t = 1)]
+    ports: u16,
+    #[arg(long, value_enum, default_value = "sink")]
+    mode: Mode,
+    /// What --mode source sends
+    #[arg(long, default_value_t = 0)]
+    bytes: u64,
+    /// The limit of the queue of connections not yet accepted
+    #[arg(long, default_value_t = 1024)]
+    backlog: i32,
+}
+
+#[derive(Default)]
+struct Totals {
+    accepted: AtomicU64,
+    finished: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Server {
+    pub(crate) fn run(self) -> Result<()> {
+        let totals = Arc::new(Totals::default());
+        let mut listeners = Vec::new();
+        for offset in 0..self.ports {
+            let address = SocketAddr::new(self.listen.ip(), self.listen.port() + offset);
+            listeners.push(self.open(address).with_context(|| format!("listening on {address}"))?);
+        }
+        if !matches!(self.mode, Mode::NeverAccept) {
+            for listener in &listeners {
+                let (listener, totals) = (listener.try_clone()?, Arc::clone(&totals));
+                let (mode, bytes) = (self.mode, self.bytes);
+                thread::spawn(move || accept(&listener, mode, bytes, &totals));
+            }
+        }
+        println!("{}", json!({"listening": self.listen.to_string()}));
+        std::io::stdin().read_to_end(&mut Vec::new()).context("waiting for the lab")?;
+        // Connections that are about to end may do so in order.
+        for _ in 0..200 {
+            if totals.finished.load(Ordering::SeqCst) == totals.accepted.load(Ordering::SeqCst) {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        println!(
+            "{}",
+            json!({
+                "accepted": totals.accepted.load(Ordering::SeqCst),
+                "bytes_received": totals.received.load(Ordering::SeqCst),
+                "bytes_sent": totals.sent.load(Ordering::SeqCst),
+            })
+        );
+        Ok(())
+    }
+
+    fn open(&self, address: SocketAddr) -> Result<TcpListener> {
+        let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+        let socket = socket(family, SocketType::STREAM, None)?;
+        set_socket_reuseaddr(&socket, true)?;
+        if address.is_ipv6() {
+            set_ipv6_v6only(&socket, false)?;
+        }
+        bind(&socket, &address)?;
+        listen(&socket, self.backlog)?;
+        Ok(TcpListener::from(socket))
+    }
+}
+
+fn accept(listener: &TcpListener, mode: Mode, bytes: u64, totals: &Arc<Totals>) {
+    loop {
+        let Ok((stream, _)) = listener.accept() else { return };
+        totals.accepted.fetch_add(1, Ordering::SeqCst);
+        match mode {
+            Mode::Close => drop(stream),
+            Mode::Reset => reset(stream),
+            _ => {
+                let totals = Arc::clone(totals);
+                thread::spawn(move || {
+                    // A client that goes away ends its connection; the totals tell what came before.
+                    let _ = serve(stream, mode, bytes, &totals);
+                    totals.finished.fetch_add(1, Ordering::SeqCst);
+                });
+                continue;
+            }
+        }
+        totals.finished.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn reset(stream: TcpStream) {
+    // A linger time of zero makes close(2) send a reset.
+    let _ = set_socket_linger(&stream, Some(Duration::ZERO));
+    drop(stream);
+}
+
+fn serve(mut stream: TcpStream, mode: Mode, bytes: u64, totals: &Totals) -> std::io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    match mode {
+        Mode::Echo | Mode::Sink => loop {
+            let got = stream.read(&mut buffer)?;
+            if got == 0 {
+                return Ok(());
+            }
+            totals.received.fetch_add(got as u64, Ordering::SeqCst);
+            if matches!(mode, Mode::Echo) {
+                stream.write_all(&buffer[..got])?;
+                totals.sent.fetch_add(got as u64, Ordering::SeqCst);
+            }
+        },
+        Mode::Source => {
+            let mut left = bytes;
+            while left > 0 {
+                let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+                stream.write_all(&buffer[..part])?;
+                totals.sent.fetch_add(part as u64, Ordering::SeqCst);
+                left -= part as u64;
+            }
+            stream.shutdown(Shutdown::Write)?;
+            while stream.read(&mut buffer)? > 0 {}
+            Ok(())
+        }
+        Mode::Http => {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let got = stream.read(&mut buffer)?;
+                if got == 0 {
+                    return Ok(());
+                }
+                request.extend_from_slice(&buffer[..got]);
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n")
+        }
+        Mode::ResetAfterRead => {
+            totals.received.fetch_add(stream.read(&mut buffer)? as u64, Ordering::SeqCst);
+            reset(stream);
+            Ok(())
+        }
+        Mode::Close | Mode::Reset | Mode::NeverAccept => Ok(()),
+    }
+}

@@ -1,0 +1,83 @@
+//! Everything a developer of Netcause runs: set-up, build, run, test, lint, the kernel matrix, benchmarks.
+//!
+//! One file per command. Each says what it is about to do, shows that it goes on, and ends in a message that names what
+//! is missing and what to do about it.
+
+mod bench;
+mod btf;
+mod build;
+mod cargo;
+mod docs;
+mod exec;
+mod lint;
+mod results;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The developer's commands of Netcause.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing: packages, the eBPF toolchain, kernels of the matrix
+    Setup(setup::Args),
+    /// Build the agent in release mode
+    Build,
+    /// Build the agent and run it on this machine's real traffic (needs root)
+    Run(run::Args),
+    /// Run every test: unit tests, the lab on this machine, the lab on every kernel of the matrix
+    Test(test::Args),
+    /// Formatting, clippy and the habits of the house
+    Lint,
+    /// Only the habits of the house (part of `lint`)
+    Tidy,
+    /// Run the lab inside VMs, one per kernel
+    Vm(vm::Args),
+    /// Count the kernel-side cost in instructions, in a VM where they repeat
+    Bench(bench::Args),
+    /// Regenerate the documentation that is made from code
+    Docs,
+    /// Regenerate the BTF fixtures of the unit tests from the kernels of the matrix
+    Btf,
+}
+
+fn main() -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
+    let result = match Cli::parse().command {
+        Command::Setup(args) => setup::command(&args).map(done),
+        Command::Build => build::command().map(done),
+        Command::Run(args) => run::command(&args).map(done),
+        // Its last line is the sum of the tests, failed ones included: nothing is printed after it.
+        Command::Test(args) => test::command(&args),
+        Command::Lint => lint::command().map(done),
+        Command::Tidy => tidy::command().map(done),
+        Command::Vm(args) => vm::command(&args).map(done),
+        Command::Bench(args) => bench::command(&args).map(done),
+        Command::Docs => docs::command().map(done),
+        Command::Btf => btf::command().map(done),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // The chain of causes, one a line; never a backtrace.
+            eprintln!("error: {error}");
+            for cause in error.chain().skip(1) {
+                eprintln!("  because: {cause}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Packages of the operating system: which ones, are they there, install them.
+
+use std::{collections::BTreeSet, process::Command};
+
+use anyhow::{Result, bail};
+
+use crate::{exec, workspace};
+
+/// What packages are for; each has its list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// Compiling the eBPF programs with Debian's rustc and LLVM.
+    Toolchain,
+    /// The lab: namespaces, links, faults, clients.
+    Lab,
+    /// Booting the kernel matrix.
+    Vm,
+    /// Taking the types out of the matrix's kernels, beside what [`Purpose::Vm`] has.
+    Btf,
+}
+
+impl Purpose {
+    /// The Debian packages.
+    pub(crate) const fn packages(self) -> &'static [&'static str] {
+        match self {
+            // g++ for the C++ runtime's link library, which bpf-linker names.
+            Self::Toolchain => &[
+                "rustc-web",
+                "cargo-web",
+                "rust-web-src",
+                "llvm-22-dev",
+                "libpolly-22-dev",
+                "libzstd-dev",
+                "zlib1g-dev",
+                "g++",
+            ],
+            Self::Lab => &["iproute2", "nftables", "curl"],
+            // binutils strips what goes into an image, kmod makes its module index, xz and zstd unpack its modules.
+            Self::Vm => &["qemu-system-x86", "busybox-static", "kmod", "xz-utils", "zstd", "binutils"],
+            Self::Btf => &["bpftool", "lz4"],
+        }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            Self::Toolchain => "compiling eBPF programs",
+            Self::Lab => "the lab",
+            Self::Vm => "booting other kernels",
+            Self::Btf => "making BTF fixtures",
+        }
+    }
+}
+
+/// Installs what is missing for these purposes, after saying so.
+///
+/// # Errors
+///
+/// When packages are missing and we may not install them (with the command that does), or when the installation fails.
+pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
+    let wanted = purposes.iter().flat_map(|purpose| purpose.packages()).copied();
+    let missing = missing(wanted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let what = purposes.iter().map(|purpose| purpose.what()).collect::<Vec<_>>().join(", ");
+    let list = missing.join(" ");
+    if !exec::on_path("apt-get") {
+        bail!(
+            "missing for {what}: {list}. These are Debian's names, and this machine has no apt-get: install them with its own package manager"
+        );
+    }
+    let command = format!("apt-get update && apt-get install -y --no-install-recommends {list}");
+    if !exec::is_root() {
+        bail!(
+            "missing for {what}: {list}. Installing needs root: run `sudo sh -c '{command}'`, then this again"
+        );
+    }
+    exec::say(format!("missing for {what}; installing now: {list}"));
+    install(&missing)?;
+    let still = self::missing(missing.iter().copied());
+    if !still.is_empty() {
+        bail!("apt-get ended well, and yet these packages are not installed: {}", still.join(" "));
+    }
+    Ok(())
+}
+
+/// Whether apt could install all of these, from what it knows now.
+pub(crate) fn available(packages: &[&str]) -> bool {
+    let Ok(policy) =
+        exec::output(Command::new("apt-cache").arg("policy").args(packages).env("LC_ALL", "C"), "asking apt")
+    else {
+        return false;
+    };
+    let offered = candidates(&policy);
+    packages.iter().all(|package| offered.contains(package))
+}
+
+/// Refreshes apt's lists.
+pub(crate) fn update() -> Result<()> {
+    let log = workspace::setup_dir()?.join("apt-update.log");
+    exec::quietly(apt_get().arg("update"), "refreshing the package lists (apt-get update)", &log)
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let log = workspace::setup_dir()?.join("apt-install.log");
+    if !available(packages) {
+        update()?;
+    }
+    let what = format!("installing {} packages (apt-get install)", packages.len());
+    let attempt = || {
+        exec::logged(
+            apt_get()
+                // Waits for another package manager instead of failing at once; never takes anything away.
+                .args([
+                    "-o",
+                    "DPkg::Lock::Timeout=300",
+                    "install",
+                    "-y",
+                    "--no-remove",
+                    "--no-install-recommends",
+                ])
+                .args(packages),
+            &what,
+            &log,
+        )
+    };
+    let Err(failed) = attempt()? else { return Ok(()) };
+    // Two states of a machine that we can mend: lists older than the mirror, and an installation that was cut off.
+    if failed.output.contains("dpkg was interrupted") {
+        exec::say("an earlier installation was cut off: finishing it (dpkg --configure -a)");
+        exec::quietly(
+            Command::new("dpkg").args(["--configure", "-a"]).env("DEBIAN_FRONTEND", "noninteractive"),
+            "finishing an earlier installation",
+            &log,
+        )?;
+    } else if failed.output.contains("404 ") || failed.output.contains("Unable to locate package") {
+        update()?;
+    } else {
+        return Err(failed.into_error(&what, &log));
+    }
+    attempt()?.map_err(|failed| failed.into_error(&what, &log))
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
+    command
+}
+
+/// Which of these packages are not installed.
+pub(crate) fn missing<'a>(packages: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let packages: Vec<&str> = packages.into_iter().collect();
+    // Its exit code says that some package is unknown, which is an answer and not a failure.
+    let listing = Command::new("dpkg-query")
+        .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
+        .args(&packages)
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    let installed = installed(&listing);
+    packages.into_iter().filter(|package| !installed.contains(package)).collect()
+}
+
+/// The installed packages of a listing with lines `NAME STATUS`.
+fn installed(listing: &str) -> BTreeSet<&str> {
+    listing
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(_, status)| *status == "installed")
+        .map(|(package, _)| package)
+        .collect()
+}
+
+/// The packages for which `apt-cache policy` printed a version to install.
+fn candidates(policy: &str) -> BTreeSet<&str> {
+    let mut offered = BTreeSet::new();
+    let mut package = None;
+    for line in policy.lines() {
+        if !line.starts_with(' ') {
+            package = line.strip_suffix(':');
+        } else if let (Some(version), Some(package)) = (line.trim().strip_prefix("Candidate:"), package)
+            && version.trim() != "(none)"
+        {
+            offered.insert(package);
+        }
+    }
+    offered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_installed_is_not_installed() {
+        let listing =
+            "curl installed\nnftables half-configured\niproute2 config-files\nxz-utils not-installed\n";
+        assert_eq!(installed(listing), BTreeSet::from(["curl"]));
+    }
+
+    #[test]
+    fn a_package_nobody_has_is_missing() {
+        let missing = missing(["netcause-no-such-package"]);
+        assert_eq!(missing, ["netcause-no-such-package"]);
+    }
+
+    #[test]
+    fn candidates_are_read_from_policy() {
+        let policy = "curl:\n  Installed: (none)\n  Candidate: 7.88.1\n  Version table:\n     7.88.1 500\nqemu:\n  Installed: (none)\n  Candidate: (none)\n";
+        assert_eq!(candidates(policy), BTreeSet::from(["curl"]));
+    }
+}

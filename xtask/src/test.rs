@@ -1,0 +1,162 @@
+//! `cargo xtask test`: every test there is, and one answer.
+
+mod report;
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cargo::Profile,
+    exec,
+    results::{self, Counts, Run},
+    setup,
+    vm::{self, Matrix, Programs},
+    workspace,
+};
+use report::Report;
+
+/// Exit codes of `netcause check` that say "not on this machine" and are no failure of ours.
+const NOT_PERMITTED: i32 = 77;
+const NOTHING_CAN_RUN: i32 = 69;
+
+/// Arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out the virtual machines
+    #[arg(long)]
+    no_vm: bool,
+    /// Only tests and scenarios whose name contains this
+    #[arg(long, value_name = "NAME")]
+    filter: Option<String>,
+    /// Only this kernel of the matrix: 5.10, 6.1, 6.12, newest (repeat for more)
+    #[arg(long, value_name = "KERNEL", conflicts_with = "no_vm")]
+    kernel: Vec<String>,
+}
+
+/// Runs all tests and prints the report.
+pub(crate) fn command(args: &Args) -> Result<ExitCode> {
+    let started = Instant::now();
+    let series = vm::select(&args.kernel)?;
+    setup::everything(!args.no_vm)?;
+    let unit = unit_tests(args.filter.as_deref())?;
+    let programs = Programs::build(Profile::Dev)?;
+    let mut report =
+        Report { unit, scenarios: list(&programs.lab, args.filter.as_deref())?, ..Report::default() };
+    native(&programs, args.filter.as_deref(), &mut report)?;
+    if args.no_vm {
+        report.notes.push("no VM was started (--no-vm)".to_owned());
+    } else {
+        let lab: Vec<String> = args.filter.iter().cloned().collect();
+        let matrix = Matrix { series, jobs: vm::default_jobs(), seconds: vm::LIMIT_SECONDS };
+        let said = matrix.run(&[&programs.agent, &programs.lab], &vm::lab_script("run", &lab))?;
+        report.notes.extend(said.notes);
+        report.runs.extend(said.runs);
+    }
+    print!("{}", report.text());
+    exec::say(format!("all tests took {}", exec::seconds(started)));
+    let counts = report.counts();
+    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    Ok(if counts.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The unit tests' sums. Failed tests are counted; a workspace that does not compile is an error.
+fn unit_tests(filter: Option<&str>) -> Result<Counts> {
+    exec::say("unit tests");
+    let mut command = Command::new(workspace::cargo());
+    command.current_dir(workspace::root()?).args([
+        "test",
+        "--workspace",
+        "--exclude",
+        "netcause-ebpf",
+        "--no-fail-fast",
+    ]);
+    command.args(filter);
+    let (output, code) = tee(&mut command, "the unit tests")?;
+    let counts = results::sums(&output);
+    if code != Some(0) && counts.failed == 0 {
+        bail!("the unit tests could not be run; cargo's messages are above");
+    }
+    Ok(counts)
+}
+
+/// The lab's scenarios.
+fn list(lab: &Path, filter: Option<&str>) -> Result<Vec<String>> {
+    let output =
+        exec::output(Command::new(lab).args(["run", "--list"]).args(filter), "listing the scenarios")?;
+    Ok(results::listed(&output))
+}
+
+/// The lab on this machine, if it can load the agent's programs.
+fn native(programs: &Programs, filter: Option<&str>, report: &mut Report) -> Result<()> {
+    const PLACE: &str = "this machine";
+    exec::say("the lab on this machine");
+    let check = Command::new(&programs.agent)
+        .arg("check")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {}", programs.agent.display()))?;
+    let table = String::from_utf8_lossy(&check.stdout);
+    eprint!("{table}");
+    match check.status.code() {
+        Some(0) => {}
+        Some(code @ (NOT_PERMITTED | NOTHING_CAN_RUN)) => {
+            let why =
+                if code == NOT_PERMITTED { "we are not permitted to load" } else { "it can run none of" };
+            report.notes.push(format!(
+                "no scenario ran on this machine: {why} the agent's programs (netcause check: exit code {code}); \
+                 the VMs carry all scenarios"
+            ));
+            return Ok(());
+        }
+        _ => {
+            let messages = String::from_utf8_lossy(&check.stderr);
+            report
+                .runs
+                .push(Run::broken(PLACE, format!("`netcause check` failed ({}): {messages}", check.status)));
+            return Ok(());
+        }
+    }
+    let started = Instant::now();
+    let mut command = Command::new(&programs.lab);
+    command.arg("run").args(filter).env("NETCAUSE_BIN", &programs.agent).env("PATH", path()?);
+    let (output, code) = tee(&mut command, "the lab")?;
+    report.runs.push(Run::parse(PLACE, &output, code, started.elapsed()));
+    Ok(())
+}
+
+/// The search path with the Prometheus that set-up unpacked and the administrator's programs.
+fn path() -> Result<OsString> {
+    let mut path: Vec<_> = setup::prometheus()?.into_iter().collect();
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    path.extend(["/usr/sbin", "/sbin"].map(Into::into));
+    env::join_paths(path).context("a directory on the search path has a colon in its name")
+}
+
+/// Runs a program, shows its output as it comes and keeps it; returns it with the exit code.
+fn tee(command: &mut Command, what: &str) -> Result<(String, Option<i32>)> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {what}"))?;
+    let Some(stdout) = child.stdout.take() else { bail!("the output of {what} cannot be read") };
+    let mut output = String::new();
+    let mut stdout = BufReader::new(stdout);
+    let mut line = Vec::new();
+    while stdout.read_until(b'\n', &mut line).with_context(|| format!("reading the output of {what}"))? > 0 {
+        let text = String::from_utf8_lossy(&line);
+        print!("{text}");
+        output.push_str(&text);
+        line.clear();
+    }
+    let status = child.wait().with_context(|| format!("waiting for {what}"))?;
+    Ok((output, status.code()))
+}

@@ -1,0 +1,117 @@
+//! `cargo xtask tidy`: the habits of the house that a program can check.
+
+mod files;
+mod probes;
+mod rust;
+mod text;
+
+use std::{collections::BTreeMap, fmt, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{exec, workspace};
+
+/// The files of the repository by path, with their text. Files that are not text are not here.
+pub(crate) type Files = BTreeMap<String, String>;
+
+/// A habit that was broken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Broken {
+    /// The file.
+    pub path: String,
+    /// The line, from 1; 0 for the file as a whole.
+    pub line: usize,
+    /// What is wrong and what to do.
+    pub what: String,
+}
+
+impl Broken {
+    fn new(path: &str, line: usize, what: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, what: what.into() }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.path, self.what),
+            line => write!(f, "{}:{line}: {}", self.path, self.what),
+        }
+    }
+}
+
+/// Checks the repository.
+pub(crate) fn command() -> Result<()> {
+    let paths = tracked()?;
+    let files = read(&paths)?;
+    for broken in rust::long(&files) {
+        exec::say(format!("tidy: note: {broken}"));
+    }
+    let broken = check(&paths, &files);
+    for broken in &broken {
+        eprintln!("{broken}");
+    }
+    match broken.len() {
+        0 => {
+            exec::say(format!("tidy: {} files are in order", paths.len()));
+            Ok(())
+        }
+        count => bail!("tidy: {count} habits of the house are broken, see above"),
+    }
+}
+
+fn check(paths: &[String], files: &Files) -> Vec<Broken> {
+    [
+        files::names(paths),
+        probes::registered(files),
+        rust::too_long(files),
+        rust::seams(files),
+        rust::unsafe_places(files),
+        text::machine_facts(files),
+        text::links(paths, files),
+    ]
+    .concat()
+}
+
+/// Files that git knows or would add.
+fn tracked() -> Result<Vec<String>> {
+    let root = workspace::root()?;
+    let listing = exec::output(
+        Command::new("git").current_dir(root).args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ]),
+        "listing the repository's files",
+    )?;
+    let exists = |path: &&str| !path.is_empty() && root.join(path).is_file();
+    Ok(listing.split('\0').filter(exists).map(str::to_owned).collect())
+}
+
+fn read(paths: &[String]) -> Result<Files> {
+    let root = workspace::root()?;
+    let mut files = Files::new();
+    for path in paths {
+        let bytes = std::fs::read(root.join(path)).with_context(|| format!("cannot read {path}"))?;
+        if let Ok(text) = String::from_utf8(bytes) {
+            files.insert(path.clone(), text);
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The repository itself is the best test of the rules: this fails where `cargo xtask tidy` does.
+    #[test]
+    fn the_repository_is_tidy() {
+        let paths = tracked().unwrap();
+        let broken = check(&paths, &read(&paths).unwrap());
+        let text: Vec<String> = broken.iter().map(ToString::to_string).collect();
+        assert!(broken.is_empty(), "{}", text.join("\n"));
+    }
+}

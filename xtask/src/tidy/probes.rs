@@ -1,0 +1,78 @@
+//! A probe is three files of one name: on the wire, in the kernel, in the agent. Lists of them agree with the directories.
+
+use std::collections::BTreeSet;
+
+use super::{Broken, Files};
+
+const CRATES: [&str; 3] = ["agent-common", "agent-ebpf", "agent"];
+
+/// Each crate's `probe.rs` lists what its `probe/` has, and the three crates have the same.
+pub(super) fn registered(files: &Files) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    let present: Vec<&str> =
+        CRATES.into_iter().filter(|name| files.contains_key(&format!("{name}/src/probe.rs"))).collect();
+    let everywhere: BTreeSet<&str> = present.iter().flat_map(|name| in_directory(files, name)).collect();
+    for name in present {
+        let list = format!("{name}/src/probe.rs");
+        let listed = modules(files.get(&list).map_or("", String::as_str));
+        let found = in_directory(files, name);
+        for probe in &everywhere {
+            let file = format!("{name}/src/probe/{probe}.rs");
+            if !found.contains(probe) {
+                broken.push(Broken::new(
+                    &file,
+                    0,
+                    "missing: a probe is a file of this name in each of the three crates",
+                ));
+            } else if !listed.contains(probe) {
+                broken.push(Broken::new(&list, 0, format!("has no `mod {probe};` for the file {file}")));
+            }
+        }
+    }
+    broken
+}
+
+fn in_directory<'a>(files: &'a Files, crate_name: &str) -> BTreeSet<&'a str> {
+    let directory = format!("{crate_name}/src/probe/");
+    let name = |path: &'a String| path.strip_prefix(&directory)?.strip_suffix(".rs");
+    files.keys().filter_map(name).filter(|name| !name.contains('/')).collect()
+}
+
+/// The names after `mod` in declarations of modules.
+fn modules(source: &str) -> BTreeSet<&str> {
+    let name = |line: &'_ str| -> Option<usize> { line.find("mod ").map(|at| at + "mod ".len()) };
+    source
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("mod ") || (line.starts_with("pub") && line.contains(" mod ")))
+        .filter_map(|line| name(line).map(|at| &line[at..]))
+        .filter_map(|rest| rest.strip_suffix(';'))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(list: &[(&str, &str)]) -> Files {
+        list.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn lists_and_directories_agree() {
+        let good = files(&[
+            ("agent/src/probe.rs", "mod a;\n"),
+            ("agent/src/probe/a.rs", ""),
+            ("agent-ebpf/src/probe.rs", "pub(crate) mod a;\n"),
+            ("agent-ebpf/src/probe/a.rs", ""),
+            ("agent-common/src/probe.rs", "pub mod a;\n"),
+            ("agent-common/src/probe/a.rs", ""),
+        ]);
+        assert!(registered(&good).is_empty());
+        let mut bad = good;
+        bad.remove("agent/src/probe/a.rs");
+        bad.insert("agent-ebpf/src/probe.rs".to_owned(), String::new());
+        let paths: Vec<String> = registered(&bad).into_iter().map(|broken| broken.path).collect();
+        assert_eq!(paths, ["agent-ebpf/src/probe.rs", "agent/src/probe/a.rs"]);
+    }
+}

@@ -1,0 +1,122 @@
+//! Habits of all text: no facts about one machine, links that lead somewhere.
+
+use std::collections::BTreeSet;
+
+use super::{Broken, Files};
+
+/// Hosts and directories that belong to a machine's set-up and not into a repository, in pieces so that this file is clean.
+const MACHINE_FACTS: &[&[&str]] = &[
+    &["deb", ".debian.org"],
+    &["security", ".debian.org"],
+    &["snapshot", ".debian.org"],
+    &["crates", ".io"],
+    &["static", ".rust-lang.org"],
+    &["pypi", ".org"],
+    &["files", ".pythonhosted.org"],
+    &["registry", ".npmjs.org"],
+    &["proxy", ".golang.org"],
+    &["/wo", "rk/"],
+    &["/ro", "ot/"],
+];
+
+/// No package registry's host, no path of somebody's machine.
+pub(super) fn machine_facts(files: &Files) -> Vec<Broken> {
+    let facts: Vec<String> = MACHINE_FACTS.iter().map(|pieces| pieces.concat()).collect();
+    let mut broken = Vec::new();
+    // cargo writes the registry's name into its lock file.
+    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with("Cargo.lock")) {
+        for (number, line) in text.lines().enumerate() {
+            for fact in facts.iter().filter(|fact| says(line, fact)) {
+                broken.push(Broken::new(
+                    path,
+                    number + 1,
+                    format!("names {fact}: true of some machines only"),
+                ));
+            }
+        }
+    }
+    broken
+}
+
+/// Whether a line has this text, and not as the end of a longer path or name.
+fn says(line: &str, fact: &str) -> bool {
+    line.match_indices(fact).any(|(at, _)| {
+        let before = line[..at].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '}' | '~' | ')'))
+    })
+}
+
+/// Links in Markdown lead to files that are there.
+pub(super) fn links(paths: &[String], files: &Files) -> Vec<Broken> {
+    let mut known: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
+    for path in paths {
+        known.extend(path.match_indices('/').map(|(at, _)| &path[..at]));
+    }
+    let mut broken = Vec::new();
+    for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".md")) {
+        let mut in_code = false;
+        for (number, line) in text.lines().enumerate() {
+            if line.trim_start().starts_with("```") {
+                in_code = !in_code;
+            }
+            let targets = if in_code { Vec::new() } else { targets(line) };
+            for target in targets {
+                let file = resolve(path, target);
+                if !file.is_empty() && !known.contains(file.as_str()) {
+                    broken.push(Broken::new(path, number + 1, format!("the link to {target} leads nowhere")));
+                }
+            }
+        }
+    }
+    broken
+}
+
+/// The targets of a line's links that are files.
+fn targets(line: &str) -> Vec<&str> {
+    line.match_indices("](")
+        .filter_map(|(at, open)| line[at + open.len()..].split([')', ' ']).next())
+        .map(|target| target.split('#').next().unwrap_or_default())
+        .filter(|target| !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:"))
+        .collect()
+}
+
+/// A link's path from the root of the repository.
+fn resolve(from: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = from.split('/').collect();
+    parts.pop();
+    if target.starts_with('/') {
+        parts.clear();
+    }
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_are_not_named() {
+        let host = ["deb", ".debian.org"].concat();
+        let directory = ["/wo", "rk/main"].concat();
+        let text = format!("see {host}\nin {directory}\nframe{directory}\n");
+        let broken = machine_facts(&Files::from([("README.md".to_owned(), text)]));
+        assert_eq!(broken.iter().map(|broken| broken.line).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn links_lead_somewhere() {
+        let paths = ["README.md", "docs/a.md", "docs/b.md"].map(str::to_owned);
+        let text = "[b](b.md#x) [up](../README.md) [dir](../docs) [web](https://x.y/z) [gone](c.md)\n```\n[x](y)\n```\n";
+        let files = Files::from([("docs/a.md".to_owned(), text.to_owned())]);
+        let broken = links(&paths, &files);
+        assert_eq!(broken.len(), 1, "{broken:?}");
+        assert!(broken[0].what.contains("c.md"));
+    }
+}

@@ -1,0 +1,201 @@
+//! Booting one VM and listening to it.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::exec;
+
+/// Memory of a VM. 512 MiB was too little once for a kernel and an image of this size.
+const MEMORY_MIB: u32 = 1024;
+
+/// How instructions become time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Clock {
+    /// As fast as the host can.
+    Wall,
+    /// One guest instruction is one nanosecond: run times of programs are instruction counts that repeat.
+    Instructions,
+}
+
+/// A VM to boot.
+pub(super) struct Machine<'a> {
+    /// The compressed kernel.
+    pub kernel: &'a Path,
+    /// The first root file system.
+    pub image: &'a Path,
+    /// Where the kernel's own messages go.
+    pub kernel_log: &'a Path,
+    /// How instructions become time.
+    pub clock: Clock,
+    /// Virtual processors; counting instructions needs one.
+    pub cpus: u32,
+}
+
+/// How a VM's job ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// The job's exit code; `None` when the VM was stopped before it had one, with the reason in `problem`.
+    pub code: Option<i32>,
+    /// What went wrong with the VM itself.
+    pub problem: Option<String>,
+    /// Everything the job printed.
+    pub output: String,
+    /// From the start of the emulator to the first line of the job.
+    pub boot: Duration,
+    /// From the start of the emulator to the end.
+    pub total: Duration,
+}
+
+impl Machine<'_> {
+    fn command(&self) -> Command {
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-cpu", "max"]);
+        match self.clock {
+            Clock::Wall if kvm() => command.args(["-accel", "kvm"]),
+            Clock::Wall => command.args(["-accel", "tcg,thread=multi"]),
+            Clock::Instructions => {
+                command.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"])
+            }
+        };
+        command.arg("-m").arg(MEMORY_MIB.to_string()).arg("-smp").arg(self.cpus.to_string());
+        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.image);
+        // Mitigations cost an emulated processor much and protect nothing here. The emulator's timer needs no check.
+        let mut parameters = "console=ttyS0 panic=-1 quiet loglevel=5 mitigations=off no_timer_check \
+                              random.trust_cpu=on 8250.nr_uarts=4 printk.time=1"
+            .to_owned();
+        if self.clock == Clock::Instructions {
+            parameters.push_str(" nosmp tsc=reliable");
+        }
+        command.arg("-append").arg(parameters);
+        command.arg("-serial").arg(format!("file:{}", self.kernel_log.display()));
+        command
+    }
+
+    /// Runs the job, gives each of its lines to `on_line`, and ends the VM after `limit`.
+    ///
+    /// `mark` begins the two lines that frame the job's output.
+    pub(super) fn run(&self, mark: &str, limit: Duration, mut on_line: impl FnMut(&str)) -> Result<Ended> {
+        let started = Instant::now();
+        let mut command = self.command();
+        command.args(["-serial", "stdio"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = Emulator(command.spawn().map_err(not_started)?);
+        let lines = child.lines()?;
+        let mut ended = Ended {
+            code: None,
+            problem: None,
+            output: String::new(),
+            boot: Duration::ZERO,
+            total: Duration::ZERO,
+        };
+        loop {
+            let line = match lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => {
+                    ended.problem = Some(format!("the VM was stopped: it ran for {} s", limit.as_secs()));
+                    break;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    ended.problem = Some(format!("the VM ended by itself{}", child.messages()));
+                    break;
+                }
+            };
+            match line.strip_prefix(mark).map(|rest| rest.split_whitespace().collect::<Vec<_>>()).as_deref() {
+                Some(["begin", ..]) => ended.boot = started.elapsed(),
+                Some(["end", code]) => {
+                    ended.code = code.parse().ok();
+                    break;
+                }
+                _ => {
+                    on_line(&line);
+                    ended.output.push_str(&line);
+                    ended.output.push('\n');
+                }
+            }
+        }
+        ended.total = started.elapsed();
+        if ended.problem.is_some() {
+            let kernel = fs::read(self.kernel_log).unwrap_or_default();
+            let kernel = exec::tail(&String::from_utf8_lossy(&kernel), 20);
+            ended.output.push_str(&format!(
+                "--- the kernel's last lines ({}):\n{kernel}\n",
+                self.kernel_log.display()
+            ));
+        }
+        Ok(ended)
+    }
+
+    /// Connects the job to this terminal until the VM ends.
+    pub(super) fn shell(&self) -> Result<()> {
+        let mut command = self.command();
+        command.args(["-chardev", "stdio,id=terminal,mux=on,signal=off", "-serial", "chardev:terminal"]);
+        command.args(["-mon", "chardev=terminal"]);
+        let status = command.status().map_err(not_started)?;
+        if status.success() { Ok(()) } else { bail!("the emulator failed ({status})") }
+    }
+}
+
+/// A running emulator, which does not outlive us.
+struct Emulator(Child);
+
+impl Emulator {
+    /// The lines of the second serial port as they come.
+    fn lines(&mut self) -> Result<mpsc::Receiver<String>> {
+        let stdout = self.0.stdout.take().context("the emulator's output cannot be read")?;
+        // Bounded: a guest that prints faster than we read waits for us, as with any pipe.
+        let (sender, lines) = mpsc::sync_channel(1024);
+        thread::spawn(move || {
+            let mut stdout = BufReader::new(stdout);
+            let mut line = Vec::new();
+            while stdout.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+                if sender.send(text).is_err() {
+                    break;
+                }
+                line.clear();
+            }
+        });
+        Ok(lines)
+    }
+
+    /// What the emulator itself complained of.
+    fn messages(&mut self) -> String {
+        let Some(stderr) = self.0.stderr.take() else { return String::new() };
+        let lines: Vec<String> = BufReader::new(stderr).lines().map_while(Result::ok).collect();
+        if lines.is_empty() { String::new() } else { format!(": {}", lines.join("; ")) }
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // It may have ended by itself; both are what we want.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Whether the user wants the processor's own virtualisation (`NETCAUSE_VM_ACCEL=kvm`).
+///
+/// Not chosen by looking: inside cloud machines `/dev/kvm` can open, take a VM and fail at its first instructions.
+/// Emulation works everywhere.
+fn kvm() -> bool {
+    std::env::var_os("NETCAUSE_VM_ACCEL").is_some_and(|accel| accel == "kvm")
+}
+
+fn not_started(error: std::io::Error) -> anyhow::Error {
+    anyhow::Error::new(error).context("cannot start qemu-system-x86_64 (package qemu-system-x86)")
+}
+
+/// A file beside the image for one purpose of one VM.
+pub(super) fn log_file(directory: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    Ok(directory.join(format!("{name}.log")))
+}
