@@ -10,8 +10,17 @@ pub struct SocketState {
     pub retransmits_counted: u32,
     /// [`crate::flow::ROLE_CLIENT`] or [`crate::flow::ROLE_SERVER`].
     pub role: u8,
+    /// How far it has come, as counted: [`PHASE_CONNECTING`], [`PHASE_OPEN`] or [`PHASE_CLOSED`].
+    pub phase: u8,
     /// Always zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
+
+/// The SYN was sent.
+pub const PHASE_CONNECTING: u8 = 1;
+/// Counted as opened, or older than the agent.
+pub const PHASE_OPEN: u8 = 2;
+/// Counted as closed or failed; kept until the socket is destroyed, for the reset that may follow.
+pub const PHASE_CLOSED: u8 = 3;
 
 const _: () = assert!(size_of::<SocketState>() == 16);

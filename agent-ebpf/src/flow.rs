@@ -6,7 +6,7 @@ use netcause_common::flow::{ConnectFailure, FlowCounters, FlowKey, ResetDirectio
 use netcause_common::histogram::connect_bucket;
 use netcause_common::statistics::Statistic;
 
-use crate::maps::{FLOWS, add, count};
+use crate::maps::{E2BIG, EEXIST, ENOMEM, FLOWS, FLOWS_SPARE, add, count};
 
 /// What a new entry starts from: too large for a program's stack, so it stands in read-only data.
 static ZERO: FlowCounters = FlowCounters::ZERO;
@@ -21,13 +21,17 @@ pub fn counters(key: &FlowKey) -> Option<Counters> {
 
 #[inline(always)]
 fn insert(key: &FlowKey) -> Option<*mut FlowCounters> {
-    // Fails when another CPU was first, which is as good.
     #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
-    if FLOWS.insert(key, &ZERO, u64::from(BPF_NOEXIST)).is_ok() {
-        count(Statistic::FlowsInserted);
-    }
-    if let Some(counters) = FLOWS.get_ptr_mut(key) {
-        return Some(counters);
+    match FLOWS.insert(key, &ZERO, u64::from(BPF_NOEXIST)) {
+        // Or another CPU was first, which is as good.
+        Ok(()) | Err(EEXIST) => return FLOWS.get_ptr_mut(key),
+        Err(E2BIG | ENOMEM) => {}
+        Err(_) => {
+            let _ = FLOWS_SPARE.insert(key, &ZERO, u64::from(BPF_NOEXIST));
+            if let Some(counters) = FLOWS_SPARE.get_ptr_mut(key) {
+                return Some(counters);
+            }
+        }
     }
     count(Statistic::FlowsFolded);
     debug!((), "no room for a flow of {} to service port {}", key.local, key.service_port);

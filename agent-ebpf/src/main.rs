@@ -11,6 +11,7 @@ mod emit;
 mod flow;
 mod kernel;
 mod maps;
+mod once;
 mod probe;
 mod socket;
 

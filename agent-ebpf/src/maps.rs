@@ -1,24 +1,41 @@
 //! All tables. Sizes here are defaults; the daemon sets the configured ones before it loads the object.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
 use netcause_common::flow::{FlowCounters, FlowKey};
 use netcause_common::limits;
 use netcause_common::probe::open_sockets::ListenerKey;
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::{STATISTICS, Statistic};
 
+// What an insertion may answer, from include/uapi/asm-generic/errno-base.h, negated as helpers return them.
+/// The table is full.
+pub const E2BIG: i32 = -7;
+/// No memory for an entry.
+pub const ENOMEM: i32 = -12;
+/// The key is there already.
+pub const EEXIST: i32 = -17;
+
 /// Totals per flow. A plain hash: an LRU would forget counts silently.
 #[map]
 pub static FLOWS: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(limits::DEFAULT_FLOWS, 0);
+
+/// Where a flow goes while [`FLOWS`] is being changed on the same CPU: before 6.6 a hash refuses a program that
+/// interrupts such a change (EBUSY; `htab_lock_bucket`, kernel/bpf/hashtab.c). The daemon adds the two tables up.
+#[map]
+pub static FLOWS_SPARE: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(limits::SPARE_FLOWS, 0);
 
 /// TCP sockets by the address of their `struct sock`.
 #[map]
 pub static SOCKETS: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::DEFAULT_SOCKETS, 0);
 
-/// Ports that listened when the agent started.
+/// As [`FLOWS_SPARE`], for [`SOCKETS`].
 #[map]
-pub static LISTENERS: HashMap<ListenerKey, u8> = HashMap::with_max_entries(limits::LISTENERS, 0);
+pub static SOCKETS_SPARE: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::SPARE_SOCKETS, 0);
+
+/// Ports that listen or did: a hint, so the least used may be forgotten.
+#[map]
+pub static LISTENERS: LruHashMap<ListenerKey, u8> = LruHashMap::with_max_entries(limits::LISTENERS, 0);
 
 /// Detail events; losing one loses no count.
 #[map]

@@ -8,35 +8,49 @@ use netcause_common::socket::SocketState;
 use netcause_common::statistics::Statistic;
 
 use crate::kernel::{Memory, TcpSock, Typed};
-use crate::maps::{LISTENERS, SOCKETS, count};
+use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, SOCKETS, SOCKETS_SPARE, count};
 
-/// Remembers a socket that begins. One that connects once more after a disconnect begins anew.
+/// Remembers a socket, in place of what an earlier one may have left at the same address.
 #[inline(always)]
-pub fn remember(id: u64, state: &SocketState) {
-    if !remember_older(id, state) {
-        let _ = SOCKETS.insert(id, state, u64::from(BPF_ANY));
+pub fn remember(id: u64, state: SocketState) {
+    match state_of(id) {
+        Some(earlier) => earlier.replace(state),
+        None => insert(id, state),
     }
 }
 
-/// Remembers a socket that is older than the agent, unless it is known already: then it returns false.
+/// Remembers a socket that nothing is known of.
 #[inline(always)]
-pub fn remember_older(id: u64, state: &SocketState) -> bool {
-    const EEXIST: i32 = -17;
-    match SOCKETS.insert(id, state, u64::from(BPF_NOEXIST)) {
+pub fn insert(id: u64, state: SocketState) {
+    let inserted = match SOCKETS.insert(id, state, u64::from(BPF_NOEXIST)) {
+        Err(EEXIST) => return,
+        Err(error) if error != E2BIG && error != ENOMEM => {
+            SOCKETS_SPARE.insert(id, state, u64::from(BPF_ANY))
+        }
+        result => result,
+    };
+    match inserted {
         Ok(()) => count(Statistic::SocketsInserted),
-        Err(EEXIST) => return false,
         Err(error) => {
             count(Statistic::SocketsRefused);
             debug!((), "a socket is not remembered: error {}", error);
         }
     }
-    true
 }
 
 /// The remembered state of a socket.
 #[inline(always)]
 pub fn state_of(id: u64) -> Option<Remembered> {
-    SOCKETS.get_ptr_mut(id).map(Remembered)
+    SOCKETS.get_ptr_mut(id).or_else(|| SOCKETS_SPARE.get_ptr_mut(id)).map(Remembered)
+}
+
+/// Forgets a socket. One whose table is being changed on this CPU stays, marked as closed; the next socket at its
+/// address replaces it.
+#[inline(always)]
+pub fn forget(id: u64) {
+    if SOCKETS.remove(id).is_ok() || SOCKETS_SPARE.remove(id).is_ok() {
+        count(Statistic::SocketsRemoved);
+    }
 }
 
 /// A socket's state, in the table. The kernel calls the programs under the socket's lock: no two at once.
@@ -59,6 +73,27 @@ impl Remembered {
         unsafe { (*self.0).started_ns }
     }
 
+    /// One of `PHASE_…`.
+    #[inline(always)]
+    pub fn phase(self) -> u8 {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).phase }
+    }
+
+    /// Sets the phase.
+    #[inline(always)]
+    pub fn enter(self, phase: u8) {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).phase = phase }
+    }
+
+    /// Begins anew.
+    #[inline(always)]
+    pub fn replace(self, state: SocketState) {
+        // SAFETY: as in `role`.
+        unsafe { *self.0 = state }
+    }
+
     /// Retransmits of the socket's total that were not counted yet; from now on they are.
     #[inline(always)]
     pub fn take_uncounted_retransmits(self, total: u32) -> u32 {
@@ -68,16 +103,8 @@ impl Remembered {
     }
 }
 
-/// Forgets a socket.
-#[inline(always)]
-pub fn forget(id: u64) {
-    if SOCKETS.remove(id).is_ok() {
-        count(Statistic::SocketsRemoved);
-    }
-}
-
-/// The role of a socket that is not remembered: server when its port listened at the start of the agent. Where that
-/// is unknown too, the lower port is taken for the service's.
+/// The role of a socket that is not remembered: server when its port listens. Where that is unknown too,
+/// the lower port is taken for the service's.
 #[inline(always)]
 pub fn infer_role<M: Memory>(socket: TcpSock<M>) -> u8 {
     if is_listening(socket) || socket.local_port() < socket.common().remote_port() {
@@ -87,11 +114,22 @@ pub fn infer_role<M: Memory>(socket: TcpSock<M>) -> u8 {
     }
 }
 
-/// True when the socket's local port listened, in its network namespace, when the agent started.
+/// True when the socket's local port listens, in its network namespace.
 #[inline(always)]
 pub fn is_listening<M: Memory>(socket: TcpSock<M>) -> bool {
-    let key = ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 };
-    LISTENERS.get_ptr(key).is_some()
+    LISTENERS.get_ptr(listener(socket)).is_some()
+}
+
+/// Remembers that the socket's port listens. What is forgotten costs a socket its role, which the ports then tell: see
+/// [`infer_role`].
+#[inline(always)]
+pub fn listens<M: Memory>(socket: TcpSock<M>) {
+    let _ = LISTENERS.insert(listener(socket), 1, u64::from(BPF_ANY));
+}
+
+#[inline(always)]
+fn listener<M: Memory>(socket: TcpSock<M>) -> ListenerKey {
+    ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 }
 }
 
 /// The flow a socket belongs to.

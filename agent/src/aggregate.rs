@@ -88,12 +88,13 @@ mod tests {
         assert_eq!(edges.values().map(|counters| counters.opened).sum::<u64>(), 15);
         let texts: Vec<_> = edges
             .iter()
-            .map(|(edge, counters)| format!("{} {} {:?} {}", edge.source, edge.destination, edge.port, counters.opened))
+            .map(|(edge, counters)| {
+                format!("{} {} {:?} {}", edge.source, edge.destination, edge.port, counters.opened)
+            })
             .collect();
-        assert_eq!(texts, [
-            "netns:5 10.0.0.9 Some(80) 3",
-            "other other None 8",
-            "10.0.0.9 netns:5 Some(80) 4",
-        ]);
+        assert_eq!(
+            texts,
+            ["netns:5 10.0.0.9 Some(80) 3", "other other None 8", "10.0.0.9 netns:5 Some(80) 4",]
+        );
     }
 }

@@ -172,11 +172,19 @@ impl Agent {
         Ok(Snapshot {
             edges: aggregate::edges(&flows, names),
             own: Own {
-                probes: kernel.probes().iter().map(|state| (state.probe.name, state.unavailable.clone())).collect(),
+                probes: kernel
+                    .probes()
+                    .iter()
+                    .map(|state| (state.probe.name, state.unavailable.clone()))
+                    .collect(),
                 events_lost,
                 flows_folded: statistics.flows_folded,
                 maps: fullness.iter().map(|map| (map.map, map.entries, map.limit)).collect(),
-                programs: kernel.costs().iter().map(|cost| (cost.program, cost.run_time, cost.runs)).collect(),
+                programs: kernel
+                    .costs()
+                    .iter()
+                    .map(|cost| (cost.program, cost.run_time, cost.runs))
+                    .collect(),
                 scrapes: scrapes.clone(),
                 kernel_release: self.kernel_release.clone(),
             },

@@ -10,8 +10,12 @@ use crate::enrich::cgroup::Cgroups;
 use crate::kernel::{self, LoadError, Options, ProbeState};
 
 /// Tables as small as they can be, with the entries for what finds no room: nothing is counted here.
-const OPTIONS: Options =
-    Options { max_flows: 2, max_sockets: 1, event_ring_bytes: limits::DEFAULT_EVENT_RING_BYTES, kernel_log: false };
+const OPTIONS: Options = Options {
+    max_flows: 2,
+    max_sockets: 1,
+    event_ring_bytes: limits::DEFAULT_EVENT_RING_BYTES,
+    kernel_log: false,
+};
 
 #[derive(Serialize)]
 struct Report {

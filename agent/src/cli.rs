@@ -25,14 +25,18 @@ pub enum Command {
     /// namespace to know the connections that are older than the agent.
     ///
     /// Endpoints: /metrics (Prometheus text or OpenMetrics, as the client asks), /livez, /readyz.
-    #[command(after_help = "Each setting comes from the file, then the environment, then the flags; the later wins.\n\
+    #[command(
+        after_help = "Each setting comes from the file, then the environment, then the flags; the later wins.\n\
         Exit codes: 0 ended by a signal, 64 usage or configuration, 69 nothing can run on this kernel,\n\
-        77 not permitted, 1 anything else.")]
+        77 not permitted, 1 anything else."
+    )]
     Agent(AgentArguments),
     /// Say of each probe whether it can run on this node, and why not.
     ///
     /// Loads every program into the kernel, so that its verifier has its say, attaches none and leaves nothing behind.
-    #[command(after_help = "Exit codes: 0 something can run, 69 nothing can, 77 not permitted, 1 anything else.")]
+    #[command(
+        after_help = "Exit codes: 0 something can run, 69 nothing can, 77 not permitted, 1 anything else."
+    )]
     Check(CheckArguments),
 }
 
@@ -133,7 +137,10 @@ mod tests {
             fs::write(&path, reference()).unwrap();
         }
         let written = fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == reference(), "docs/config.md is not what the command line says: run `cargo xtask docs`");
+        assert!(
+            written == reference(),
+            "docs/config.md is not what the command line says: run `cargo xtask docs`"
+        );
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytemuck::Pod;
 use netcause_common::endpoint::Address;
-use netcause_common::flow::{ConnectFailure, FlowKey, ROLE_CLIENT, ROLE_SERVER, ResetDirection, RetransmitKind};
+use netcause_common::flow::{
+    ConnectFailure, FlowKey, ROLE_CLIENT, ROLE_SERVER, ResetDirection, RetransmitKind,
+};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_reset::Reset;
 use netcause_common::probe::tcp_retransmit::Retransmitted;
@@ -122,7 +124,8 @@ mod tests {
 
     fn header(probe: ProbeId) -> EventHeader {
         let remote = Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, 1]));
-        let flow = FlowKey { local: 7, remote, service_port: 443, protocol: 6, role: ROLE_CLIENT, reserved: 0 };
+        let flow =
+            FlowKey { local: 7, remote, service_port: 443, protocol: 6, role: ROLE_CLIENT, reserved: 0 };
         EventHeader { timestamp_ns: 1, flow, client_port: 5555, probe: probe as u8, reserved: [0; 5] }
     }
 
@@ -139,7 +142,8 @@ mod tests {
         let trouble = event(bytemuck::bytes_of(&wire)).unwrap();
         assert_eq!(ip(trouble.flow.remote).to_string(), "10.0.0.1");
         let after = Duration::from_secs(3);
-        let what = What::ConnectFailed { reason: ConnectFailure::TimedOut, error: 110, syn_retransmits: 2, after };
+        let what =
+            What::ConnectFailed { reason: ConnectFailure::TimedOut, error: 110, syn_retransmits: 2, after };
         assert_eq!(trouble.what, what);
     }
 

@@ -65,8 +65,17 @@ pub struct Probe {
 
 /// Members that every probe reads. The cgroup is not among them (the network namespace stands in for it), nor is
 /// the IPv6 address, which a kernel without IPv6 lacks.
-const SOCKET: &[&str] =
-    &["skc_family", "skc_state", "skc_dport", "skc_num", "skc_daddr", "skc_net", "net_inum", "inet_sport", "total_retrans"];
+const SOCKET: &[&str] = &[
+    "skc_family",
+    "skc_state",
+    "skc_dport",
+    "skc_num",
+    "skc_daddr",
+    "skc_net",
+    "net_inum",
+    "inet_sport",
+    "total_retrans",
+];
 
 /// Whether a probe can run here.
 #[derive(Clone, Debug, PartialEq, Eq)]

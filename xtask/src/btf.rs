@@ -45,7 +45,10 @@ pub(crate) fn command() -> Result<()> {
     for series in vm::select(&[])? {
         let kernel = match series.fetch() {
             Err(error) if series.optional => {
-                exec::say(format!("the kernel {} is not to be had here and was left out: {error:#}", series.name));
+                exec::say(format!(
+                    "the kernel {} is not to be had here and was left out: {error:#}",
+                    series.name
+                ));
                 continue;
             }
             fetched => fetched?,
@@ -75,7 +78,11 @@ fn fixture(image: &Path, release: &str, directory: &Path) -> Result<()> {
     let text = format!("# bpftool on the whole BTF of {release}; in bits\n{}", oracle::offsets(&full)?);
     fs::write(&offsets, text).with_context(|| format!("cannot write {}", offsets.display()))?;
     let kib = |bytes: usize| bytes.div_ceil(1024);
-    exec::say(format!("kernel {release}: {} KiB of BTF cut down to {} KiB", kib(data.len()), kib(reduced.len())));
+    exec::say(format!(
+        "kernel {release}: {} KiB of BTF cut down to {} KiB",
+        kib(data.len()),
+        kib(reduced.len())
+    ));
     fs::remove_dir_all(&scratch).with_context(|| format!("cannot clear {}", scratch.display()))
 }
 

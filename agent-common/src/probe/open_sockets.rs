@@ -1,6 +1,6 @@
 //! The pass over the sockets that are older than the agent: it fills tables and emits no event.
 
-/// Key of the table of ports that listened when the agent started.
+/// Key of the table of listening ports.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListenerKey {

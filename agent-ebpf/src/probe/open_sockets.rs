@@ -10,13 +10,11 @@
 use core::ffi::c_void;
 
 use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
-use netcause_common::probe::open_sockets::ListenerKey;
-use netcause_common::socket::SocketState;
+use netcause_common::socket::{PHASE_CONNECTING, PHASE_OPEN, SocketState};
 
-use crate::kernel::tcp_state::{CLOSE, LISTEN};
+use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_SENT};
 use crate::kernel::{TcpSock, Untyped};
-use crate::maps::LISTENERS;
-use crate::socket::{is_listening, remember_older};
+use crate::socket::{insert, is_listening, listens};
 
 /// The iterator's argument; every member takes eight octets.
 #[repr(C)]
@@ -34,9 +32,7 @@ extern "C" fn listening_ports(context: *const TaskFile) -> i32 {
     if let Some(socket) = socket(context)
         && socket.common().state() == LISTEN
     {
-        let key = ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 };
-        // A full table costs an older connection its role, which the ports then tell: see `infer_role`.
-        let _ = LISTENERS.insert(key, 1, 0);
+        listens(socket);
     }
     0
 }
@@ -50,9 +46,11 @@ extern "C" fn older_connections(context: *const TaskFile) -> i32 {
         if state != LISTEN && state != CLOSE {
             let role = if is_listening(socket) { ROLE_SERVER } else { ROLE_CLIENT };
             let retransmits_counted = socket.total_retransmits();
-            remember_older(
+            let phase = if state == SYN_SENT { PHASE_CONNECTING } else { PHASE_OPEN };
+            // One that began while the agent started is known already, and stays as it is.
+            insert(
                 socket.id,
-                &SocketState { started_ns: 0, retransmits_counted, role, reserved: [0; 3] },
+                SocketState { started_ns: 0, retransmits_counted, role, phase, reserved: [0; 2] },
             );
         }
     }

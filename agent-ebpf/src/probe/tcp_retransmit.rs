@@ -14,13 +14,13 @@ use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::RetransmitKind;
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_retransmit::Retransmitted;
-use netcause_common::socket::SocketState;
+use netcause_common::socket::{PHASE_OPEN, SocketState};
 
 use crate::emit::{emit, header};
 use crate::flow::counters;
 use crate::kernel::tcp_state::SYN_SENT;
 use crate::kernel::{SkBuff, TcpSock, Typed, retransmit_has_error};
-use crate::socket::{client_port, flow_of, infer_role, remember, state_of};
+use crate::socket::{client_port, flow_of, infer_role, insert, state_of};
 
 /// `enum tcp_ca_state`, include/uapi/linux/tcp.h.
 const CA_RECOVERY: u8 = 3;
@@ -42,8 +42,14 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
         Some(state) => (state.role(), state.take_uncounted_retransmits(total)),
         None => {
             let role = infer_role(socket);
-            let state = SocketState { started_ns: 0, retransmits_counted: total, role, reserved: [0; 3] };
-            remember(socket.id, &state);
+            let state = SocketState {
+                started_ns: 0,
+                retransmits_counted: total,
+                role,
+                phase: PHASE_OPEN,
+                reserved: [0; 2],
+            };
+            insert(socket.id, state);
             (role, segments)
         }
     };

@@ -7,69 +7,117 @@
 //!
 //! These run in soft interrupts too: identity comes from the socket, never from the current task.
 
+use core::ffi::c_void;
+
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::{ConnectFailure, ROLE_CLIENT, ROLE_SERVER, RetransmitKind};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_state::ConnectFailed;
-use netcause_common::socket::SocketState;
+use netcause_common::socket::{PHASE_CLOSED, PHASE_CONNECTING, PHASE_OPEN, SocketState};
 
 use crate::emit::{emit, header};
 use crate::flow::counters;
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
-use crate::socket::{client_port, flow_of, forget, infer_role, remember, state_of};
+use crate::once::is_first;
+use crate::socket::{
+    Remembered, client_port, flow_of, forget, infer_role, insert, listens, remember, state_of,
+};
 
 type Socket = TcpSock<Typed>;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn tcp_state(context: BtfTracePointContext) -> i32 {
-    let (old, new): (u8, u8) = (context.arg(1), context.arg(2));
-    // More than half of all changes concern nobody here (FIN_WAIT1, CLOSE_WAIT, …): they leave first.
-    if new != SYN_SENT && new != ESTABLISHED && new != CLOSE && old != SYN_RECV {
-        return 0;
-    }
-    let Some(socket) = TcpSock::from_argument(context.arg(0)) else {
-        return 0;
-    };
-    match (old, new) {
-        (_, SYN_SENT) => connecting(socket),
-        (SYN_SENT, ESTABLISHED) => opened(socket, ROLE_CLIENT),
-        (SYN_SENT | SYN_RECV, CLOSE) => failed(socket, old),
-        // Out of SYN_RECV to anywhere but the close: with TCP Fast Open a server may go on to FIN_WAIT1 directly.
-        (SYN_RECV, _) => opened(socket, ROLE_SERVER),
-        (LISTEN | CLOSE, CLOSE) => {}
-        (_, CLOSE) => closed(socket),
-        _ => {}
-    }
+    state_changed(&context);
+    0
+}
+
+/// See [`crate::once`].
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn tcp_state_again(context: BtfTracePointContext) -> i32 {
+    state_changed(&context);
     0
 }
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn tcp_destroy(context: BtfTracePointContext) -> i32 {
     // Not at the close: the reset that an abortive close sends comes after it, and wants to know the role.
-    forget(context.arg::<*const u8>(0) as u64);
+    let pointer = context.arg::<*mut c_void>(0);
+    let Some(state) = state_of(pointer as u64) else {
+        return 0;
+    };
+    // Both programs missed the close.
+    if state.phase() != PHASE_CLOSED
+        && let Some(socket) = TcpSock::from_argument(pointer)
+    {
+        if state.phase() == PHASE_OPEN { closed(socket, Some(state)) } else { failed(socket, Some(state)) }
+    }
+    forget(pointer as u64);
     0
 }
 
 #[inline(always)]
-fn connecting(socket: Socket) {
-    remember(socket.id, &beginning(socket, now(), ROLE_CLIENT));
+fn state_changed(context: &BtfTracePointContext) {
+    let (old, new): (u8, u8) = (context.arg(1), context.arg(2));
+    // More than half of all changes concern nobody here (FIN_WAIT1, CLOSE_WAIT, …): they leave first.
+    if new != SYN_SENT && new != ESTABLISHED && new != CLOSE && new != LISTEN && old != SYN_RECV {
+        return;
+    }
+    let pointer = context.arg::<*mut c_void>(0);
+    if !is_first(pointer, new) {
+        return;
+    }
+    let Some(socket) = TcpSock::from_argument(pointer) else {
+        return;
+    };
+    if new == LISTEN {
+        return listens(socket);
+    }
+    if new == CLOSE && (old == LISTEN || old == CLOSE) {
+        return;
+    }
+    let state = state_of(socket.id);
+    match (old, new) {
+        (_, SYN_SENT) => connecting(socket, state),
+        (SYN_SENT, ESTABLISHED) => opened(socket, state, ROLE_CLIENT),
+        (SYN_SENT, CLOSE) => failed(socket, state),
+        // A server's socket whose handshake was never completed is nobody's connection yet.
+        (SYN_RECV, CLOSE) if state.is_none() => {}
+        (SYN_RECV, CLOSE) => failed(socket, state),
+        // Out of SYN_RECV to anywhere but the close: with TCP Fast Open a server may go on to FIN_WAIT1 directly.
+        (SYN_RECV, _) => opened(socket, state, ROLE_SERVER),
+        (_, CLOSE) => closed(socket, state),
+        _ => {}
+    }
 }
 
 #[inline(always)]
-fn opened(socket: Socket, role: u8) {
-    // A remembered socket connected itself, also when it came through SYN_RECV because both ends connected at once
-    // (RFC 9293 §3.5).
-    let (role, started_ns) = match state_of(socket.id) {
-        Some(state) => (state.role(), state.started_ns()),
+fn connecting(socket: Socket, state: Option<Remembered>) {
+    if state.is_none_or(|state| state.phase() != PHASE_CONNECTING) {
+        remember(socket.id, beginning(socket, now(), ROLE_CLIENT, PHASE_CONNECTING));
+    }
+}
+
+#[inline(always)]
+fn opened(socket: Socket, state: Option<Remembered>, role: u8) {
+    let (role, started_ns) = match state {
+        // A remembered socket connected itself, also when it came through SYN_RECV because both ends connected at once
+        // (RFC 9293 §3.5).
+        Some(state) if state.phase() == PHASE_CONNECTING => {
+            state.enter(PHASE_OPEN);
+            (state.role(), state.started_ns())
+        }
+        Some(state) if state.phase() == PHASE_OPEN => return,
+        // `total_retrans` of an accepted socket starts with the number of repeated SYN-ACKs, which
+        // `tcp_retransmit_synack` has counted.
+        Some(state) => {
+            state.replace(beginning(socket, 0, role, PHASE_OPEN));
+            (role, 0)
+        }
         None => {
-            if role == ROLE_SERVER {
-                // `total_retrans` of an accepted socket starts with the number of repeated SYN-ACKs, which
-                // `tcp_retransmit_synack` has counted.
-                remember(socket.id, &beginning(socket, 0, role));
-            }
+            insert(socket.id, beginning(socket, 0, role, PHASE_OPEN));
             (role, 0)
         }
     };
@@ -83,23 +131,38 @@ fn opened(socket: Socket, role: u8) {
 }
 
 #[inline(always)]
-fn closed(socket: Socket) {
-    let (role, uncounted) = match state_of(socket.id) {
-        Some(state) => (state.role(), state.take_uncounted_retransmits(socket.total_retransmits())),
-        None => (infer_role(socket), 0),
+fn closed(socket: Socket, state: Option<Remembered>) {
+    let (role, phase, uncounted) = match state {
+        Some(state) => {
+            let uncounted = state.take_uncounted_retransmits(socket.total_retransmits());
+            (state.role(), state.phase(), uncounted)
+        }
+        None => (infer_role(socket), PHASE_OPEN, 0),
     };
+    if phase == PHASE_CLOSED {
+        return;
+    }
+    if let Some(state) = state {
+        state.enter(PHASE_CLOSED);
+    }
     if let Some(counters) = counters(&flow_of(socket, role)) {
+        // Both programs missed that it was established.
+        if phase == PHASE_CONNECTING {
+            counters.opened();
+        }
         counters.closed();
         counters.retransmitted(RetransmitKind::Other, uncounted);
     }
 }
 
 #[inline(always)]
-fn failed(socket: Socket, old: u8) {
-    let (started_ns, uncounted) = match state_of(socket.id) {
-        Some(state) => (state.started_ns(), state.take_uncounted_retransmits(socket.total_retransmits())),
-        // A server's socket whose handshake was never completed is nobody's connection yet.
-        None if old == SYN_RECV => return,
+fn failed(socket: Socket, state: Option<Remembered>) {
+    let (started_ns, uncounted) = match state {
+        Some(state) if state.phase() == PHASE_CLOSED => return,
+        Some(state) => {
+            state.enter(PHASE_CLOSED);
+            (state.started_ns(), state.take_uncounted_retransmits(socket.total_retransmits()))
+        }
         None => (0, 0),
     };
     let reason = failure_reason(socket);
@@ -146,8 +209,8 @@ fn failure_reason(socket: Socket) -> ConnectFailure {
 }
 
 #[inline(always)]
-fn beginning(socket: Socket, started_ns: u64, role: u8) -> SocketState {
-    SocketState { started_ns, retransmits_counted: socket.total_retransmits(), role, reserved: [0; 3] }
+fn beginning(socket: Socket, started_ns: u64, role: u8, phase: u8) -> SocketState {
+    SocketState { started_ns, retransmits_counted: socket.total_retransmits(), role, phase, reserved: [0; 2] }
 }
 
 #[inline(always)]

@@ -49,7 +49,8 @@ impl Cgroups {
         if let Some(name) = self.known.get(&id) {
             return Some(Arc::clone(name));
         }
-        if !self.tree.contains_key(&id) && self.walked.is_none_or(|walked| walked.elapsed() >= WALK_INTERVAL) {
+        if !self.tree.contains_key(&id) && self.walked.is_none_or(|walked| walked.elapsed() >= WALK_INTERVAL)
+        {
             self.walk();
         }
         let name = Arc::clone(self.tree.get(&id)?);

@@ -21,7 +21,10 @@ pub struct Metric {
     /// See [`Kind`].
     pub kind: Kind,
     /// True when it has the labels in [`EDGE_LABELS`] first.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the reference page and the tests that hold us to it"))]
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for the reference page and the tests that hold us to it")
+    )]
     pub edge: bool,
     /// Labels beside those.
     pub labels: &'static [&'static str],
@@ -134,7 +137,8 @@ pub const FLOWS_FOLDED: Metric = own(
      are not.",
 );
 /// Fullness.
-pub const MAP_ENTRIES: Metric = own("netcause_map_entries", Kind::Gauge, &["map"], "Entries in a kernel table now.");
+pub const MAP_ENTRIES: Metric =
+    own("netcause_map_entries", Kind::Gauge, &["map"], "Entries in a kernel table now.");
 /// Its limit.
 pub const MAP_LIMIT: Metric =
     own("netcause_map_limit", Kind::Gauge, &["map"], "Entries that a kernel table can hold.");
@@ -212,8 +216,14 @@ mod tests {
                 labels.insert(0, "edge".to_owned());
             }
             let kind = format!("{:?}", metric.kind).to_lowercase();
-            writeln!(text, "| `{}` | {kind} | {} | {} |", metric.sample_name(), labels.join(", "), metric.help)
-                .unwrap();
+            writeln!(
+                text,
+                "| `{}` | {kind} | {} | {} |",
+                metric.sample_name(),
+                labels.join(", "),
+                metric.help
+            )
+            .unwrap();
         }
         text
     }
@@ -226,14 +236,21 @@ mod tests {
             fs::write(&path, reference()).unwrap();
         }
         let written = fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == reference(), "docs/metrics.md is not what the catalogue says: run `cargo xtask docs`");
+        assert!(
+            written == reference(),
+            "docs/metrics.md is not what the catalogue says: run `cargo xtask docs`"
+        );
     }
 
     #[test]
     fn help_needs_no_escape_and_names_are_ours() {
         for metric in ALL {
             assert!(!metric.help.contains(['"', '\\', '\n']), "{}", metric.name);
-            assert!(metric.name.starts_with("netcause_") && !metric.name.ends_with("_total"), "{}", metric.name);
+            assert!(
+                metric.name.starts_with("netcause_") && !metric.name.ends_with("_total"),
+                "{}",
+                metric.name
+            );
         }
     }
 }

@@ -142,10 +142,13 @@ fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Re
 /// nothing, so that a person with a browser or curl sees it.
 fn negotiate(headers: &HeaderMap) -> Format {
     let (mut open_metrics, mut plain) = (0.0_f32, 0.0_f32);
-    for range in headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(',')) {
+    for range in
+        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|v| v.split(','))
+    {
         let mut parts = range.split(';').map(str::trim);
         let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse().ok()).unwrap_or(1.0);
+        let quality =
+            parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse().ok()).unwrap_or(1.0);
         match kind.as_str() {
             "application/openmetrics-text" => open_metrics = open_metrics.max(quality),
             "text/plain" | "text/*" | "*/*" => plain = plain.max(quality),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use netcause_common::flow::{ConnectFailure, FlowCounters, ResetDirection, RetransmitKind};
 use netcause_common::histogram::CONNECT_BOUNDS_NS;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -113,10 +115,15 @@ impl Snapshot {
             &counters.connect_failures
         })?;
         self.connect_durations(to)?;
-        self.counters_by(to, &catalogue::RETRANSMITTED_SEGMENTS, &RetransmitKind::ALL.map(kind), |counters| {
-            &counters.retransmitted_segments
-        })?;
-        self.counters_by(to, &catalogue::RESETS, &ResetDirection::ALL.map(direction), |counters| &counters.resets)
+        self.counters_by(
+            to,
+            &catalogue::RETRANSMITTED_SEGMENTS,
+            &RetransmitKind::ALL.map(kind),
+            |counters| &counters.retransmitted_segments,
+        )?;
+        self.counters_by(to, &catalogue::RESETS, &ResetDirection::ALL.map(direction), |counters| {
+            &counters.resets
+        })
     }
 
     fn counters(
@@ -127,10 +134,9 @@ impl Snapshot {
     ) -> fmt::Result {
         let mut family = family(to, metric)?;
         for (edge, counters) in &self.edges {
-            family.encode_family(&EdgeLabels { edge, more: None })?.encode_counter::<NoLabelSet, _, u64>(
-                &value(counters),
-                None,
-            )?;
+            family
+                .encode_family(&EdgeLabels { edge, more: None })?
+                .encode_counter::<NoLabelSet, _, u64>(&value(counters), None)?;
         }
         Ok(())
     }
@@ -186,7 +192,8 @@ impl Own {
         for (probe, place, count) in &self.events_lost {
             counter(&mut lost, &[("probe", *probe), ("where", place)], *count)?;
         }
-        family(to, &catalogue::FLOWS_FOLDED)?.encode_counter::<NoLabelSet, _, u64>(&self.flows_folded, None)?;
+        family(to, &catalogue::FLOWS_FOLDED)?
+            .encode_counter::<NoLabelSet, _, u64>(&self.flows_folded, None)?;
         let mut entries = family(to, &catalogue::MAP_ENTRIES)?;
         for (map, count, _) in &self.maps {
             entries.encode_family(&[("map", *map)])?.encode_gauge(count)?;
@@ -207,7 +214,8 @@ impl Own {
         let mut time = family(to, &catalogue::BPF_RUN_SECONDS)?;
         for (program, run_time, _) in &self.programs {
             let labels = [("program", *program)];
-            time.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&run_time.as_secs_f64(), None)?;
+            time.encode_family(&labels)?
+                .encode_counter::<NoLabelSet, _, f64>(&run_time.as_secs_f64(), None)?;
         }
         let mut runs = family(to, &catalogue::BPF_RUNS)?;
         for (program, _, count) in &self.programs {
@@ -218,7 +226,10 @@ impl Own {
     }
 }
 
-fn family<'a>(to: &'a mut DescriptorEncoder<'_>, metric: &'a Metric) -> Result<MetricEncoder<'a>, fmt::Error> {
+fn family<'a>(
+    to: &'a mut DescriptorEncoder<'_>,
+    metric: &'a Metric,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
     let kind = match metric.kind {
         Kind::Counter => MetricType::Counter,
         Kind::Gauge => MetricType::Gauge,

@@ -19,7 +19,10 @@ pub fn log(trouble: &Trouble, edge: &Edge, remote: IpAddr) {
     let (source, destination) = (&edge.source, &edge.destination);
     // At a server the address is the client's, and so is the port; at a client the port is the service's.
     let (client_port, port) = (trouble.client_port, trouble.flow.service_port);
-    let peer = SocketAddr::new(remote, if edge.reporter == crate::aggregate::Reporter::Source { port } else { client_port });
+    let peer = SocketAddr::new(
+        remote,
+        if edge.reporter == crate::aggregate::Reporter::Source { port } else { client_port },
+    );
     match &trouble.what {
         What::ConnectFailed { reason: why, error, syn_retransmits, after } => debug!(
             target: "trouble", %source, %destination, port, client_port, %peer, reason = reason(*why), error,

@@ -30,9 +30,11 @@ pub fn resolve(btf: &Btf) -> Resolved {
     if let Ok(state) = btf.member("inet_connection_sock", "icsk_ca_state") {
         layout.icsk_ca_state_shift = state.bit_offset % 8;
         // A plain member is a whole octet.
-        layout.icsk_ca_state_mask = if state.bit_width == 0 { 0xff } else { (1 << state.bit_width.min(8)) - 1 };
+        layout.icsk_ca_state_mask =
+            if state.bit_width == 0 { 0xff } else { (1 << state.bit_width.min(8)) - 1 };
     }
-    let error_argument = btf.tracepoint("tcp_retransmit_skb").ok().and_then(|arguments| arguments.get(2).cloned());
+    let error_argument =
+        btf.tracepoint("tcp_retransmit_skb").ok().and_then(|arguments| arguments.get(2).cloned());
     layout.retransmit_has_error = u32::from(error_argument == Some(Argument::Other));
     Resolved { layout, missing }
 }
@@ -40,3 +42,6 @@ pub fn resolve(btf: &Btf) -> Resolved {
 fn offset(btf: &Btf, structure: &str, path: &str) -> Result<u32, BtfError> {
     Ok(btf.member(structure, path)?.bit_offset / 8)
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,9 @@ pub enum LoadError {
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// The process may not load programs.
-    #[error("not permitted to load eBPF programs: run as root, or with CAP_BPF and CAP_PERFMON (and CAP_SYS_RESOURCE before Linux 5.11) ({0})")]
+    #[error(
+        "not permitted to load eBPF programs: run as root, or with CAP_BPF and CAP_PERFMON (and CAP_SYS_RESOURCE before Linux 5.11) ({0})"
+    )]
     NotPermitted(String),
     /// The kernel refused the object or its maps.
     #[error("cannot load the eBPF object: {0}")]
@@ -183,8 +185,12 @@ fn refusal(error: &ProgramError) -> String {
         return error.to_string();
     };
     let log = verifier_log.to_string();
-    let mut lines: Vec<&str> =
-        log.lines().rev().filter(|line| !line.is_empty() && !line.starts_with("processed ")).take(3).collect();
+    let mut lines: Vec<&str> = log
+        .lines()
+        .rev()
+        .filter(|line| !line.is_empty() && !line.starts_with("processed "))
+        .take(3)
+        .collect();
     lines.reverse();
     tracing::debug!(%log, "verifier");
     if lines.is_empty() { io_error.to_string() } else { format!("{io_error}: {}", lines.join(" / ")) }

@@ -19,6 +19,7 @@ pub struct Kernel {
     loaded: Loaded,
     options: Options,
     flows: HashMap<MapData, FlowKey, FlowCounters>,
+    spare_flows: HashMap<MapData, FlowKey, FlowCounters>,
     statistics: PerCpuArray<MapData, u64>,
 }
 
@@ -65,9 +66,10 @@ impl Kernel {
     /// When it lacks a map: the object and this daemon are not of one build.
     pub fn new(mut loaded: Loaded, options: Options) -> Result<(Self, Events)> {
         let flows = take(&mut loaded, "FLOWS")?.try_into()?;
+        let spare_flows = take(&mut loaded, "FLOWS_SPARE")?.try_into()?;
         let statistics = take(&mut loaded, "STATISTIC")?.try_into()?;
         let ring = RingBuf::try_from(take(&mut loaded, "EVENTS")?)?;
-        Ok((Self { loaded, options, flows, statistics }, Events { ring }))
+        Ok((Self { loaded, options, flows, spare_flows, statistics }, Events { ring }))
     }
 
     /// Every probe and whether it runs.
@@ -75,14 +77,14 @@ impl Kernel {
         &self.loaded.probes
     }
 
-    /// All flows and their totals. An entry that vanishes while it is read is passed over.
+    /// All flows and their totals; a flow may come twice, with a part each. An entry that vanishes while it is read is passed over.
     ///
     /// # Errors
     ///
     /// When the kernel refuses to read the table.
     pub fn flows(&self) -> Result<Vec<(FlowKey, FlowCounters)>> {
         let mut flows = Vec::new();
-        for entry in self.flows.iter() {
+        for entry in self.flows.iter().chain(self.spare_flows.iter()) {
             match entry {
                 Ok(entry) => flows.push(entry),
                 Err(aya::maps::MapError::KeyNotFound) => {}
@@ -99,7 +101,8 @@ impl Kernel {
     /// When the kernel refuses to read the table.
     pub fn statistics(&self) -> Result<KernelStatistics> {
         let read = |index: u32| -> Result<u64> {
-            let values = self.statistics.get(&index, 0).context("cannot read the kernel side's statistics")?;
+            let values =
+                self.statistics.get(&index, 0).context("cannot read the kernel side's statistics")?;
             Ok(values.iter().sum())
         };
         let events_lost: Result<_> =

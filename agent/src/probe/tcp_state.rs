@@ -17,6 +17,10 @@ pub const PROBE: Probe = Probe {
             hook: Hook::Tracepoint { name: "inet_sock_set_state", arguments: &["sock", "", ""] },
         },
         Program {
+            name: "tcp_state_again",
+            hook: Hook::Tracepoint { name: "inet_sock_set_state", arguments: &["sock", "", ""] },
+        },
+        Program {
             name: "tcp_destroy",
             hook: Hook::Tracepoint { name: "tcp_destroy_sock", arguments: &["sock"] },
         },

@@ -132,9 +132,25 @@ impl Agent {
 
     /// Scrapes until `check` holds, and once more to see that it stays so.
     pub(crate) fn until(&self, what: &str, check: impl Fn(&Metrics) -> Result<()>) -> Result<()> {
-        eventually(what, || check(&self.scrape()?))?;
+        eventually(what, || check(&self.scrape()?)).with_context(|| self.skipped())?;
         thread::sleep(Duration::from_millis(20));
         check(&self.scrape()?).with_context(|| format!("{what}: was so, but did not stay so"))
+    }
+
+    /// Runs of the agent's programs that the kernel skipped because the same program was running on that CPU already
+    /// (`recursion_misses`, kernel 5.12 on): whatever happened then, the agent cannot know.
+    fn skipped(&self) -> String {
+        let mut skipped = String::from("runs skipped by the kernel:");
+        let Ok(entries) = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())) else { return skipped };
+        for info in entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok()) {
+            let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            if let (Some(id), Some(misses)) = (field("prog_id:"), field("recursion_misses:"))
+                && misses != "0"
+            {
+                skipped.push_str(&format!(" {misses} of program {id};"));
+            }
+        }
+        skipped
     }
 
     /// Sends a signal and nothing else.

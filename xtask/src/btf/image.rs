@@ -34,7 +34,11 @@ pub(super) fn extract(image: &Path, directory: &Path) -> Result<PathBuf> {
     unpack(packing.program, &packed, &kernel)?;
     // Without an output file objcopy would write the kernel again.
     exec::output(
-        Command::new("objcopy").arg("--dump-section").arg(format!(".BTF={}", btf.display())).arg(&kernel).arg("/dev/null"),
+        Command::new("objcopy")
+            .arg("--dump-section")
+            .arg(format!(".BTF={}", btf.display()))
+            .arg(&kernel)
+            .arg("/dev/null"),
         "taking the section .BTF out of the kernel",
     )?;
     Ok(btf)

@@ -48,8 +48,10 @@ pub(super) fn offsets(btf: &Path) -> Result<String> {
     let Some(bpftool) = exec::find_on_path("bpftool") else {
         bail!("bpftool is not installed (package bpftool)")
     };
-    let json =
-        exec::output(Command::new(bpftool).args(["-j", "btf", "dump", "file"]).arg(btf), "reading BTF with bpftool")?;
+    let json = exec::output(
+        Command::new(bpftool).args(["-j", "btf", "dump", "file"]).arg(btf),
+        "reading BTF with bpftool",
+    )?;
     let dump: Dump = serde_json::from_str(&json).context("bpftool's output is not what we know")?;
     let types = Types(dump.types.into_iter().map(|entry| (entry.id, entry)).collect());
     let mut lines = String::new();

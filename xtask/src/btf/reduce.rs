@@ -109,7 +109,12 @@ mod tests {
             Type::new(kind::PTR, "", 2, Vec::new()),
             Type::new(kind::STRUCT, "wanted", 8, [member("value", 1), member("pointer", 3)].concat()),
             Type::new(kind::PTR, "", 4, Vec::new()),
-            Type::new(kind::FUNC_PROTO, "", 0, [3, 5].map(|of| [Cell::Name("".into()), Cell::Type(of)]).concat()),
+            Type::new(
+                kind::FUNC_PROTO,
+                "",
+                0,
+                [3, 5].map(|of| [Cell::Name("".into()), Cell::Type(of)]).concat(),
+            ),
             Type::new(kind::PTR, "", 6, Vec::new()),
             Type::new(kind::TYPEDEF, "f", 7, Vec::new()),
         ];

@@ -63,7 +63,7 @@ pub(super) struct Job {
 pub(super) fn base(path: &Path, programs: &[&Path]) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(create(path)?));
     for directory in
-        ["proc", "sys", "dev", "run", "tmp", "root", "bin", "sbin", "usr/bin", "usr/sbin", "var", "etc"]
+        ["proc", "sys", "dev", "run", "tmp", "home", "bin", "sbin", "usr/bin", "usr/sbin", "var", "etc"]
     {
         archive.directory(directory)?;
     }
@@ -76,7 +76,7 @@ pub(super) fn base(path: &Path, programs: &[&Path]) -> Result<()> {
     archive.symlink("bin/sh", &shell)?;
     archive.file(
         "etc/passwd",
-        b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+        b"root:x:0:0:root:/home:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
         0o644,
     )?;
     archive.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n", 0o644)?;

@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # The first process of a VM of the matrix: makes the machine usable, runs /etc/netcause-vm/command, says how it ended.
 # The kernel's own messages go to the first serial line, everything from here to the second.
-export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=linux
-/bin/busybox mkdir -p /proc /sys /dev /run /tmp /root /etc
+export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/home TERM=linux
+/bin/busybox mkdir -p /proc /sys /dev /run /tmp /home /etc
 /bin/busybox --install -s
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -24,7 +24,7 @@ ulimit -n 65536
 ip link set lo up
 # Before the lab runs, so that parallel scenarios do not pay for it. What a kernel has built in is not a module.
 for module in $NETCAUSE_VM_MODULES; do modprobe -q "$module"; done
-cd /root
+cd /home
 if [ -n "$NETCAUSE_VM_SHELL" ]; then
     exec 0</dev/ttyS1 1>/dev/ttyS1 2>&1
     echo "kernel $(uname -r); the lab's command is in /etc/netcause-vm/command; 'reboot -f' or Ctrl-A X ends this machine"

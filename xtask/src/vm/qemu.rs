@@ -57,7 +57,9 @@ pub(super) struct Ended {
 
 impl Machine<'_> {
     fn command(&self) -> Command {
-        let mut command = Command::new("qemu-system-x86_64");
+        // setpriv becomes the emulator, after asking the kernel to end it should we be killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-cpu", "max"]);
         match self.clock {
             Clock::Wall if kvm() => command.args(["-accel", "kvm"]),
@@ -191,7 +193,7 @@ fn kvm() -> bool {
 }
 
 fn not_started(error: std::io::Error) -> anyhow::Error {
-    anyhow::Error::new(error).context("cannot start qemu-system-x86_64 (package qemu-system-x86)")
+    anyhow::Error::new(error).context("cannot start the emulator (setpriv of package util-linux)")
 }
 
 /// A file beside the image for one purpose of one VM.

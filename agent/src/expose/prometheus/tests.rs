@@ -25,7 +25,10 @@ fn full() -> Snapshot {
             (edge(Reporter::Source, Workload::Other, Workload::Other, None), FlowCounters::ZERO),
         ]),
         own: Own {
-            probes: vec![("tcp_state", None), ("tcp_reset", Some("this kernel has no tracepoint x".to_owned()))],
+            probes: vec![
+                ("tcp_state", None),
+                ("tcp_reset", Some("this kernel has no tracepoint x".to_owned())),
+            ],
             events_lost: vec![("tcp_reset", "ring", 5)],
             flows_folded: 6,
             maps: vec![("flows", 3, 16_384)],
