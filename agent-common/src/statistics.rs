@@ -16,8 +16,10 @@ pub enum Statistic {
     SocketsRemoved = 3,
     /// Sockets that could not be remembered because the table was full: no latency, role by port.
     SocketsRefused = 4,
+    /// Connections whose opening the kernel showed to no program: counted at their end, without latency.
+    OpeningsMissed = 5,
     /// First of [`ProbeId::COUNT`] counters of detail events that the full ring refused, by probe.
-    EventsLost = 5,
+    EventsLost = 6,
 }
 
 /// How many counters the map holds.

@@ -12,26 +12,44 @@ use core::ffi::c_void;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 
-/// One per TCP state; the kernel has 13.
+/// What may happen to a socket, a request or a packet.
+#[derive(Clone, Copy)]
+pub enum Event {
+    /// A socket enters this TCP state; the kernel has 13.
+    State(u8),
+    /// A reset is sent.
+    ResetSent,
+    /// A reset is received.
+    ResetReceived,
+    /// A SYN-ACK is sent again.
+    SynAckRetransmitted,
+}
+
 const SLOTS: u32 = 16;
 
-/// The sockets that one of the two programs has handled on this CPU and the other has not seen yet, by new state.
+/// What one of the two programs has handled on this CPU and the other has not seen yet, by event.
 #[map]
 static HANDLED: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
 
-/// True for the program that has to do the work of `socket` entering `state`.
+/// True for the program that has to do the work of what happens to `subject`.
 ///
-/// When a soft interrupt takes the slot between the two, both do the work: what they do to a remembered socket is
-/// harmless twice.
+/// When a soft interrupt with an event of the same kind comes exactly between the two, both do the work: changing the
+/// state of a remembered socket is harmless twice; a reset or a SYN-ACK would be counted twice.
 #[inline(always)]
-pub fn is_first(socket: *const c_void, state: u8) -> bool {
-    let Some(handled) = HANDLED.get_ptr_mut(u32::from(state)) else {
+pub fn is_first(subject: *const c_void, event: Event) -> bool {
+    let slot = match event {
+        Event::State(state) => u32::from(state),
+        Event::ResetSent => 13,
+        Event::ResetReceived => 14,
+        Event::SynAckRetransmitted => 15,
+    };
+    let Some(handled) = HANDLED.get_ptr_mut(slot) else {
         return true;
     };
     // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; this CPU's own value.
     #[expect(unsafe_code, reason = "map value")]
     let handled = unsafe { &mut *handled };
-    let is_first = *handled != socket as u64;
-    *handled = if is_first { socket as u64 } else { 0 };
+    let is_first = *handled != subject as u64;
+    *handled = if is_first { subject as u64 } else { 0 };
     is_first
 }

@@ -168,6 +168,7 @@ impl Agent {
             .filter_map(|state| Some((state.probe.name, "ring", lost(state)?)))
             .collect();
         events_lost.push(("tcp_state", "map", statistics.sockets_refused));
+        events_lost.push(("tcp_state", "skipped", statistics.openings_missed));
         let fullness = kernel.fullness(flows.len() as u64, statistics.sockets);
         Ok(Snapshot {
             edges: aggregate::edges(&flows, names),
@@ -180,11 +181,7 @@ impl Agent {
                 events_lost,
                 flows_folded: statistics.flows_folded,
                 maps: fullness.iter().map(|map| (map.map, map.entries, map.limit)).collect(),
-                programs: kernel
-                    .costs()
-                    .iter()
-                    .map(|cost| (cost.program, cost.run_time, cost.runs))
-                    .collect(),
+                programs: kernel.costs(),
                 scrapes: scrapes.clone(),
                 kernel_release: self.kernel_release.clone(),
             },

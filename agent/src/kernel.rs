@@ -8,4 +8,4 @@ mod load;
 mod tables;
 
 pub use load::{LoadError, Options, ProbeState, attach, rehearse};
-pub use tables::{Events, Kernel};
+pub use tables::{Events, Kernel, ProgramCost};

@@ -9,6 +9,8 @@
 //! `sk` of a sent reset is NULL for a closed port, or no full socket (time-wait, request); older kernels do not fire
 //! then. `skb` is the segment that is answered, NULL when the application made the reset.
 
+use core::ffi::c_void;
+
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, ROLE_SERVER, ResetDirection};
@@ -19,30 +21,62 @@ use crate::emit::{emit, header};
 use crate::flow::counters;
 use crate::kernel::tcp_state::LISTEN;
 use crate::kernel::{SkBuff, TcpSock, Typed};
+use crate::once::{Event, is_first};
 use crate::socket::{client_port, flow_of, infer_role, state_of};
 
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn tcp_reset_sent(context: BtfTracePointContext) -> i32 {
-    let mut local = 0;
-    if let Some(socket) = TcpSock::from_argument(context.arg(0)) {
-        if socket.common().state() != LISTEN {
-            of_socket(socket, ResetDirection::Sent);
-            return 0;
-        }
-        local = socket.local();
-    }
-    if let Some(segment) = SkBuff::from_argument(context.arg(1)) {
-        answer(local, segment);
-    }
+    sent(&context);
+    0
+}
+
+/// See [`crate::once`].
+#[btf_tracepoint(function = "tcp_send_reset")]
+fn tcp_reset_sent_again(context: BtfTracePointContext) -> i32 {
+    sent(&context);
     0
 }
 
 #[btf_tracepoint(function = "tcp_receive_reset")]
 fn tcp_reset_received(context: BtfTracePointContext) -> i32 {
-    if let Some(socket) = TcpSock::from_argument(context.arg(0)) {
+    received(&context);
+    0
+}
+
+/// See [`crate::once`].
+#[btf_tracepoint(function = "tcp_receive_reset")]
+fn tcp_reset_received_again(context: BtfTracePointContext) -> i32 {
+    received(&context);
+    0
+}
+
+#[inline(always)]
+fn sent(context: &BtfTracePointContext) {
+    let (socket, segment) = (context.arg::<*mut c_void>(0), context.arg::<*const c_void>(1));
+    let subject = if socket.is_null() { segment } else { socket.cast_const() };
+    if !is_first(subject, Event::ResetSent) {
+        return;
+    }
+    let mut local = 0;
+    if let Some(socket) = TcpSock::from_argument(socket) {
+        if socket.common().state() != LISTEN {
+            return of_socket(socket, ResetDirection::Sent);
+        }
+        local = socket.local();
+    }
+    if let Some(segment) = SkBuff::from_argument(segment) {
+        answer(local, segment);
+    }
+}
+
+#[inline(always)]
+fn received(context: &BtfTracePointContext) {
+    let socket = context.arg::<*mut c_void>(0);
+    if is_first(socket, Event::ResetReceived)
+        && let Some(socket) = TcpSock::from_argument(socket)
+    {
         of_socket(socket, ResetDirection::Received);
     }
-    0
 }
 
 #[inline(always)]

@@ -6,6 +6,8 @@
 //!
 //! There is no socket of the connection yet: `sk` listens, `req` has the addresses.
 
+use core::ffi::c_void;
+
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_SERVER, RetransmitKind};
@@ -15,13 +17,31 @@ use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 use crate::emit::{emit, header};
 use crate::flow::counters;
 use crate::kernel::{SockCommon, TcpSock};
+use crate::once::{Event, is_first};
 
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
 fn tcp_retransmit_synack(context: BtfTracePointContext) -> i32 {
+    repeated(&context);
+    0
+}
+
+/// See [`crate::once`].
+#[btf_tracepoint(function = "tcp_retransmit_synack")]
+fn tcp_retransmit_synack_again(context: BtfTracePointContext) -> i32 {
+    repeated(&context);
+    0
+}
+
+#[inline(always)]
+fn repeated(context: &BtfTracePointContext) {
+    let request = context.arg::<*const c_void>(1);
+    if !is_first(request, Event::SynAckRetransmitted) {
+        return;
+    }
     let (Some(listener), Some(request)) =
-        (TcpSock::from_argument(context.arg(0)), SockCommon::from_argument(context.arg(1)))
+        (TcpSock::from_argument(context.arg(0)), SockCommon::from_argument(request))
     else {
-        return 0;
+        return;
     };
     let flow = FlowKey {
         local: listener.local(),
@@ -36,5 +56,4 @@ fn tcp_retransmit_synack(context: BtfTracePointContext) -> i32 {
     }
     let header = header(ProbeId::TcpRetransmitSynack, flow, request.remote_port());
     emit(ProbeId::TcpRetransmitSynack, &SynAckRetransmitted { header });
-    0
 }

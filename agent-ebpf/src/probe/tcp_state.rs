@@ -16,12 +16,14 @@ use netcause_common::flow::{ConnectFailure, ROLE_CLIENT, ROLE_SERVER, Retransmit
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_state::ConnectFailed;
 use netcause_common::socket::{PHASE_CLOSED, PHASE_CONNECTING, PHASE_OPEN, SocketState};
+use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};
 use crate::flow::counters;
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
-use crate::once::is_first;
+use crate::maps::count;
+use crate::once::{Event, is_first};
 use crate::socket::{
     Remembered, client_port, flow_of, forget, infer_role, insert, listens, remember, state_of,
 };
@@ -66,7 +68,7 @@ fn state_changed(context: &BtfTracePointContext) {
         return;
     }
     let pointer = context.arg::<*mut c_void>(0);
-    if !is_first(pointer, new) {
+    if !is_first(pointer, Event::State(new)) {
         return;
     }
     let Some(socket) = TcpSock::from_argument(pointer) else {
@@ -148,6 +150,7 @@ fn closed(socket: Socket, state: Option<Remembered>) {
     if let Some(counters) = counters(&flow_of(socket, role)) {
         // Both programs missed that it was established.
         if phase == PHASE_CONNECTING {
+            count(Statistic::OpeningsMissed);
             counters.opened();
         }
         counters.closed();

@@ -126,7 +126,8 @@ pub const EVENTS_LOST: Metric = own(
     Kind::Counter,
     &["probe", "where"],
     "What the kernel side could not keep. ring: detail events, which no count depends on; map: sockets beyond the \
-     table, whose connect latency and role are lost.",
+     table, whose connect latency and role are lost; skipped: connections whose opening the kernel showed to no \
+     program, which are counted at their end, without latency.",
 );
 /// Folding.
 pub const FLOWS_FOLDED: Metric = own(
@@ -165,6 +166,14 @@ pub const BPF_RUNS: Metric = own(
     &["program"],
     "Times an eBPF program ran; the kernel counts them only while the sysctl kernel.bpf_stats_enabled is 1.",
 );
+/// Skips.
+pub const BPF_SKIPPED_RUNS: Metric = own(
+    "netcause_bpf_skipped_runs",
+    Kind::Counter,
+    &["program"],
+    "Times the kernel skipped an eBPF program because it was running already on the same CPU. Programs whose work is a \
+     count have a twin (again) that does it then; retransmits are made up for at the next one or at the close.",
+);
 /// Build.
 pub const BUILD: Metric = own("netcause_build", Kind::Info, &["version"], "The agent.");
 /// Kernel.
@@ -172,7 +181,7 @@ pub const KERNEL: Metric = own("netcause_kernel", Kind::Info, &["release"], "The
 
 /// All of them, in the order of the exposition.
 #[cfg(test)]
-pub const ALL: [&Metric; 17] = [
+pub const ALL: [&Metric; 18] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECT_FAILURES,
@@ -188,6 +197,7 @@ pub const ALL: [&Metric; 17] = [
     &SCRAPE_DURATION,
     &BPF_RUN_SECONDS,
     &BPF_RUNS,
+    &BPF_SKIPPED_RUNS,
     &BUILD,
     &KERNEL,
 ];

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use super::catalogue::{self, Kind, Metric};
 use super::text;
 use crate::aggregate::{Edge, Reporter};
+use crate::kernel::ProgramCost;
 
 /// A text format of the exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +58,8 @@ pub struct Own {
     pub flows_folded: u64,
     /// Tables: name, entries, limit.
     pub maps: Vec<(&'static str, u64, u64)>,
-    /// Programs: name, time, runs.
-    pub programs: Vec<(&'static str, Duration, u64)>,
+    /// What the programs cost, and missed.
+    pub programs: Vec<ProgramCost>,
     /// How long earlier scrapes took.
     pub scrapes: Durations,
     /// The kernel's release.
@@ -212,14 +213,18 @@ impl Own {
             None,
         )?;
         let mut time = family(to, &catalogue::BPF_RUN_SECONDS)?;
-        for (program, run_time, _) in &self.programs {
-            let labels = [("program", *program)];
-            time.encode_family(&labels)?
-                .encode_counter::<NoLabelSet, _, f64>(&run_time.as_secs_f64(), None)?;
+        for cost in &self.programs {
+            let labels = [("program", cost.program)];
+            let seconds = cost.run_time.as_secs_f64();
+            time.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&seconds, None)?;
         }
         let mut runs = family(to, &catalogue::BPF_RUNS)?;
-        for (program, _, count) in &self.programs {
-            counter(&mut runs, &[("program", *program)], *count)?;
+        for cost in &self.programs {
+            counter(&mut runs, &[("program", cost.program)], cost.runs)?;
+        }
+        let mut skipped = family(to, &catalogue::BPF_SKIPPED_RUNS)?;
+        for cost in &self.programs {
+            counter(&mut skipped, &[("program", cost.program)], cost.skipped)?;
         }
         family(to, &catalogue::BUILD)?.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
         family(to, &catalogue::KERNEL)?.encode_info(&[("release", self.kernel_release.as_str())])

@@ -34,7 +34,7 @@ pub struct Fullness {
     pub limit: u64,
 }
 
-/// What the kernel keeps of a program's cost; all zero unless `kernel.bpf_stats_enabled` is set.
+/// What the kernel keeps of a program; time and runs are zero unless `kernel.bpf_stats_enabled` is set.
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramCost {
     /// The program.
@@ -43,6 +43,8 @@ pub struct ProgramCost {
     pub run_time: Duration,
     /// Times it ran.
     pub runs: u64,
+    /// Times the kernel skipped it because it was running already on the same CPU; counted always, from 5.12 on.
+    pub skipped: u64,
 }
 
 /// What the kernel side says of itself.
@@ -52,6 +54,8 @@ pub struct KernelStatistics {
     pub flows_folded: u64,
     /// Sockets that could not be remembered.
     pub sockets_refused: u64,
+    /// Connections whose opening no program was shown.
+    pub openings_missed: u64,
     /// Sockets remembered now.
     pub sockets: u64,
     /// Detail events lost to a full ring, by probe in the order of [`ProbeId`].
@@ -111,6 +115,7 @@ impl Kernel {
         Ok(KernelStatistics {
             flows_folded: read(Statistic::FlowsFolded as u32)?,
             sockets_refused: read(Statistic::SocketsRefused as u32)?,
+            openings_missed: read(Statistic::OpeningsMissed as u32)?,
             sockets: inserted.saturating_sub(read(Statistic::SocketsRemoved as u32)?),
             events_lost: events_lost?,
         })
@@ -155,6 +160,7 @@ fn cost(program: &'static str, fd: i32) -> Option<ProgramCost> {
         program,
         run_time: Duration::from_nanos(value("run_time_ns:")?),
         runs: value("run_cnt:")?,
+        skipped: value("recursion_misses:").unwrap_or_default(),
     })
 }
 

@@ -17,7 +17,15 @@ pub const PROBE: Probe = Probe {
             hook: Hook::Tracepoint { name: "tcp_send_reset", arguments: &["sock", "sk_buff"] },
         },
         Program {
+            name: "tcp_reset_sent_again",
+            hook: Hook::Tracepoint { name: "tcp_send_reset", arguments: &["sock", "sk_buff"] },
+        },
+        Program {
             name: "tcp_reset_received",
+            hook: Hook::Tracepoint { name: "tcp_receive_reset", arguments: &["sock"] },
+        },
+        Program {
+            name: "tcp_reset_received_again",
             hook: Hook::Tracepoint { name: "tcp_receive_reset", arguments: &["sock"] },
         },
     ],

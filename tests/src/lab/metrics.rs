@@ -10,6 +10,7 @@ pub(crate) const OPENED: &str = "netcause_tcp_connections_opened_total";
 pub(crate) const CLOSED: &str = "netcause_tcp_connections_closed_total";
 pub(crate) const FAILURES: &str = "netcause_tcp_connect_failures_total";
 pub(crate) const CONNECT_DURATION: &str = "netcause_tcp_connect_duration_seconds";
+pub(crate) const EVENTS_LOST: &str = "netcause_events_lost_total";
 pub(crate) const RETRANSMITTED: &str = "netcause_tcp_retransmitted_segments_total";
 pub(crate) const RESETS: &str = "netcause_tcp_resets_total";
 
@@ -147,8 +148,25 @@ impl Metrics {
 
     /// Fails if any probe has lost events.
     pub(crate) fn expect_nothing_lost(&self) -> Result<()> {
-        let lost = self.list(|sample| sample.name == "netcause_events_lost_total" && sample.value != 0.0);
+        // What the kernel kept from every program is not for the agent to mend: it only has to say so.
+        let skipped = |sample: &Sample| sample.labels.get("where").is_some_and(|place| place == "skipped");
+        let lost = self.list(|sample| sample.name == EVENTS_LOST && sample.value != 0.0 && !skipped(sample));
         ensure!(lost.is_empty(), "events were lost:\n{lost}");
+        Ok(())
+    }
+
+    /// Fails unless every one of `count` connections of a client has its latency, but for those that the agent says
+    /// it was not shown.
+    pub(crate) fn expect_durations(&self, edge: &Edge, count: u64) -> Result<()> {
+        let name = format!("{CONNECT_DURATION}_count");
+        let (is, missed) = (self.on(&name, edge), self.sum(EVENTS_LOST, &[("where", "skipped")]));
+        ensure!(
+            is <= float(count) && is + missed >= float(count),
+            "{name} is {is}, not {count}, on {edge:?}, and {missed} were missed; there is:\n{}",
+            self.like(&name, edge)
+        );
+        let in_all = self.on(&format!("{CONNECT_DURATION}_bucket"), &edge.with("le", "+Inf"));
+        ensure!(in_all == is, "{in_all} in all buckets of {name}, not {is}");
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::lab::{
     agent,
     faults::Fault,
-    metrics::{CLOSED, CONNECT_DURATION, Edge, FAILURES, OPENED, RESETS, RETRANSMITTED},
+    metrics::{CLOSED, Edge, FAILURES, OPENED, RESETS, RETRANSMITTED},
     scaled,
     topology::Net,
 };
@@ -152,6 +152,6 @@ pub(super) fn nonblocking(name: &str) -> Result<()> {
         metrics.expect(OPENED, &edge, 200)?;
         metrics.expect(CLOSED, &edge, 200)?;
         metrics.expect(FAILURES, &edge, 0)?;
-        metrics.expect(&format!("{CONNECT_DURATION}_count"), &edge, 200)
+        metrics.expect_durations(&edge, 200)
     })
 }

@@ -32,7 +32,12 @@ fn full() -> Snapshot {
             events_lost: vec![("tcp_reset", "ring", 5)],
             flows_folded: 6,
             maps: vec![("flows", 3, 16_384)],
-            programs: vec![("tcp_state", Duration::from_micros(1500), 7)],
+            programs: vec![ProgramCost {
+                program: "tcp_state",
+                run_time: Duration::from_micros(1500),
+                runs: 7,
+                skipped: 2,
+            }],
             scrapes: {
                 let mut scrapes = Durations::default();
                 scrapes.observe(Duration::from_millis(2));
