@@ -78,7 +78,7 @@ kernel_layout! {
     sk_err_soft = "sock"."sk_err_soft";
     /// The socket's cgroup as a pointer.
     sk_cgroup = "sock"."sk_cgrp_data.cgroup";
-    /// The same with flags in its low bits, before 5.15.
+    /// The same with flags in its low bits, where there is no pointer: 5.10 as first released.
     sk_cgroup_val = "sock"."sk_cgrp_data.val";
     /// The cgroup's directory.
     cgroup_kn = "cgroup"."kn";

@@ -16,10 +16,13 @@ pub enum Statistic {
     SocketsRemoved = 3,
     /// Sockets that could not be remembered because the table was full: no latency, role by port.
     SocketsRefused = 4,
-    /// Connections whose opening the kernel showed to no program: counted at their end, without latency.
+    /// Connections of clients that are counted without latency, because no program was shown their beginning (or the
+    /// socket table was full then).
     OpeningsMissed = 5,
+    /// New flows that the full ring could not announce.
+    FlowsUnannounced = 6,
     /// First of [`ProbeId::COUNT`] counters of detail events that the full ring refused, by probe.
-    EventsLost = 6,
+    EventsLost = 7,
 }
 
 /// How many counters the map holds.

@@ -4,9 +4,9 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::ProbeId;
 use netcause_common::statistics::Statistic;
-use netcause_common::wire::{Event, EventHeader};
+use netcause_common::wire::{Event, EventHeader, NEW_FLOW};
 
-use crate::maps::{EVENTS, count_at};
+use crate::maps::{EVENTS, count, count_at};
 
 const BPF_RB_AVAIL_DATA: u64 = 0;
 const BPF_RB_RING_SIZE: u64 = 1;
@@ -23,14 +23,29 @@ pub fn header(probe: ProbeId, flow: FlowKey, client_port: u16) -> EventHeader {
 }
 
 /// Hands an event to the daemon, or counts it as lost when the ring is full.
+#[inline(always)]
+pub fn emit<E: Event>(probe: ProbeId, event: &E) {
+    if !output(event) {
+        count_at(Statistic::EventsLost as u32 + probe as u32);
+    }
+}
+
+/// Tells the daemon of a flow that is new in the table.
+#[inline(always)]
+pub fn announce(flow: &FlowKey) {
+    let event = EventHeader { flow: *flow, probe: NEW_FLOW, ..EventHeader::default() };
+    if !output(&event) {
+        count(Statistic::FlowsUnannounced);
+    }
+}
+
+/// False when the ring is full.
 ///
 /// The daemon drains the ring at short intervals; it is woken only when a quarter is used, because a wake-up costs
 /// the interrupted CPU more than all the rest of a program.
 #[inline(always)]
-pub fn emit<E: Event>(probe: ProbeId, event: &E) {
+fn output<E: Event>(event: &E) -> bool {
     let crowded = EVENTS.query(BPF_RB_AVAIL_DATA) >= EVENTS.query(BPF_RB_RING_SIZE) / 4;
     let flags = if crowded { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-    if EVENTS.output::<E>(event, flags).is_err() {
-        count_at(Statistic::EventsLost as u32 + probe as u32);
-    }
+    EVENTS.output::<E>(event, flags).is_ok()
 }

@@ -6,6 +6,7 @@ use netcause_common::flow::{ConnectFailure, FlowCounters, FlowKey, ResetDirectio
 use netcause_common::histogram::connect_bucket;
 use netcause_common::statistics::Statistic;
 
+use crate::emit::announce;
 use crate::maps::{E2BIG, EEXIST, ENOMEM, FLOWS, FLOWS_SPARE, add, count};
 
 /// What a new entry starts from: too large for a program's stack, so it stands in read-only data.
@@ -23,8 +24,12 @@ pub fn counters(key: &FlowKey) -> Option<Counters> {
 fn insert(key: &FlowKey) -> Option<*mut FlowCounters> {
     #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
     match FLOWS.insert(key, &ZERO, u64::from(BPF_NOEXIST)) {
-        // Or another CPU was first, which is as good.
-        Ok(()) | Err(EEXIST) => return FLOWS.get_ptr_mut(key),
+        Ok(()) => {
+            announce(key);
+            return FLOWS.get_ptr_mut(key);
+        }
+        // Another CPU was first, which is as good.
+        Err(EEXIST) => return FLOWS.get_ptr_mut(key),
         Err(E2BIG | ENOMEM) => {}
         Err(_) => {
             let _ = FLOWS_SPARE.insert(key, &ZERO, u64::from(BPF_NOEXIST));

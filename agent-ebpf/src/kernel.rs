@@ -232,7 +232,7 @@ impl TcpSock<Typed> {
             let cgroup = Typed(self.memory.read(pointer_member));
             return Typed(cgroup.read(layout!(cgroup_kn))).read(layout!(kernfs_node_id));
         }
-        // Before 5.15 the word holds a pointer with flags in its low bits; bit 0 says that it holds something else
+        // In 5.10 as first released (stable updates changed it) the word holds a pointer with flags in its low bits; bit 0 says that it holds something else
         // (the class of a cgroup v1 controller): `struct sock_cgroup_data`, include/linux/cgroup-defs.h.
         let word_member = layout!(sk_cgroup_val);
         let word = if word_member == MISSING { 0 } else { self.memory.read::<u64>(word_member) };

@@ -15,6 +15,7 @@ use crate::enrich::cgroup::Cgroups;
 use crate::expose::http::{self, Limits, Source};
 use crate::expose::prometheus::{self, Durations, Format, Own, Snapshot};
 use crate::expose::trouble;
+use crate::ingest::Event;
 use crate::kernel::{self, Events, Kernel, ProbeState};
 use crate::{aggregate, ingest};
 
@@ -145,14 +146,18 @@ impl Agent {
     }
 
     fn take(&self, octets: &[u8]) {
-        let Some(event) = ingest::event(octets) else {
-            warn!(length = octets.len(), "an event that this agent does not understand");
-            return;
-        };
-        if trouble::is_logged()
-            && let Some(edge) = aggregate::edge(&event.flow, &mut self.state().names)
-        {
-            trouble::log(&event, &edge, ingest::ip(event.flow.remote));
+        match ingest::event(octets) {
+            Some(Event::NewFlow(flow)) => {
+                // For its memory: the cgroup may be gone when somebody asks for metrics.
+                self.state().names.local(flow.local);
+            }
+            Some(Event::Trouble(event)) if trouble::is_logged() => {
+                if let Some(edge) = aggregate::edge(&event.flow, &mut self.state().names) {
+                    trouble::log(&event, &edge, ingest::ip(event.flow.remote));
+                }
+            }
+            Some(Event::Trouble(_)) => {}
+            None => warn!(length = octets.len(), "an event that this agent does not understand"),
         }
     }
 
@@ -167,6 +172,7 @@ impl Agent {
             .filter(|state| state.probe.emits)
             .filter_map(|state| Some((state.probe.name, "ring", lost(state)?)))
             .collect();
+        events_lost.push(("flows", "ring", statistics.flows_unannounced));
         events_lost.push(("tcp_state", "map", statistics.sockets_refused));
         events_lost.push(("tcp_state", "skipped", statistics.openings_missed));
         let fullness = kernel.fullness(flows.len() as u64, statistics.sockets);

@@ -13,7 +13,7 @@ use netcause_common::probe::tcp_reset::Reset;
 use netcause_common::probe::tcp_retransmit::Retransmitted;
 use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 use netcause_common::probe::tcp_state::ConnectFailed;
-use netcause_common::wire::EventHeader;
+use netcause_common::wire::{EventHeader, NEW_FLOW};
 
 /// Which end of a connection is ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,12 +65,30 @@ pub enum What {
     },
 }
 
+/// What the kernel side tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A flow is new: its workload's name can still be looked up.
+    NewFlow(FlowKey),
+    /// Something went wrong once.
+    Trouble(Trouble),
+}
+
 /// Reads one event; `None` when it is cut short or its numbers mean nothing: the kernel side is not of this build.
 #[must_use]
-pub fn event(octets: &[u8]) -> Option<Trouble> {
+pub fn event(octets: &[u8]) -> Option<Event> {
     let header: EventHeader = read(octets)?;
-    let probe = |id: ProbeId| header.probe == id as u8;
-    let what = if probe(ProbeId::TcpState) {
+    role(&header.flow)?;
+    if header.probe == NEW_FLOW {
+        return Some(Event::NewFlow(header.flow));
+    }
+    let what = what(header.probe, octets)?;
+    Some(Event::Trouble(Trouble { flow: header.flow, client_port: header.client_port, what }))
+}
+
+fn what(probe: u8, octets: &[u8]) -> Option<What> {
+    let is = |id: ProbeId| probe == id as u8;
+    Some(if is(ProbeId::TcpState) {
         let event: ConnectFailed = read(octets)?;
         What::ConnectFailed {
             reason: *ConnectFailure::ALL.get(usize::from(event.reason))?,
@@ -78,24 +96,22 @@ pub fn event(octets: &[u8]) -> Option<Trouble> {
             syn_retransmits: event.syn_retransmits,
             after: Duration::from_nanos(event.duration_ns),
         }
-    } else if probe(ProbeId::TcpRetransmit) {
+    } else if is(ProbeId::TcpRetransmit) {
         let event: Retransmitted = read(octets)?;
         What::Retransmitted {
             kind: *RetransmitKind::ALL.get(usize::from(event.kind))?,
             segments: event.segments,
             consecutive_timeouts: event.consecutive_timeouts,
         }
-    } else if probe(ProbeId::TcpRetransmitSynack) {
+    } else if is(ProbeId::TcpRetransmitSynack) {
         let _: SynAckRetransmitted = read(octets)?;
         What::Retransmitted { kind: RetransmitKind::SynAck, segments: 1, consecutive_timeouts: 0 }
-    } else if probe(ProbeId::TcpReset) {
+    } else if is(ProbeId::TcpReset) {
         let event: Reset = read(octets)?;
         What::Reset { direction: *ResetDirection::ALL.get(usize::from(event.direction))? }
     } else {
         return None;
-    };
-    role(&header.flow)?;
-    Some(Trouble { flow: header.flow, client_port: header.client_port, what })
+    })
 }
 
 /// The role in a flow's key; `None` in the entry that takes what found no room.
@@ -139,7 +155,7 @@ mod tests {
             reason: ConnectFailure::TimedOut as u8,
             reserved: [0; 7],
         };
-        let trouble = event(bytemuck::bytes_of(&wire)).unwrap();
+        let Some(Event::Trouble(trouble)) = event(bytemuck::bytes_of(&wire)) else { panic!("no trouble") };
         assert_eq!(ip(trouble.flow.remote).to_string(), "10.0.0.1");
         let after = Duration::from_secs(3);
         let what =
@@ -159,6 +175,9 @@ mod tests {
         let mut unknown = wire;
         unknown.header.probe = 200;
         assert_eq!(event(bytemuck::bytes_of(&unknown)), None);
+        let mut new = header(ProbeId::TcpReset);
+        new.probe = NEW_FLOW;
+        assert_eq!(event(bytemuck::bytes_of(&new)), Some(Event::NewFlow(new.flow)));
         let mut nobody = wire;
         nobody.header.flow.role = 0;
         assert_eq!(event(bytemuck::bytes_of(&nobody)), None);

@@ -81,6 +81,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("recovery::timeout", recovery::timeout),
     scenario("recovery::local_drop", recovery::local_drop),
     scenario("late::idle_connections", late::idle_connections),
+    scenario("late::gone_workload", late::gone_workload),
     scenario("limits::tiny_ring", limits::tiny_ring),
     scenario("limits::max_sockets", limits::max_sockets),
     needing(Needs::Alone, "limits::max_flows", limits::max_flows),

@@ -9,6 +9,9 @@ use crate::{build, exec};
 /// Where the agent listens unless the arguments say otherwise. Only this machine may ask: it is a trial, not a deployment.
 const LISTEN: &str = "127.0.0.1:9779";
 
+/// What it logs unless the arguments say otherwise: whoever runs it here wants to see trouble as it happens.
+const LOG: &str = "info,trouble=debug";
+
 /// Arguments of `cargo xtask run`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -33,6 +36,9 @@ pub(crate) fn command(args: &Args) -> Result<()> {
             exec::say(format!("metrics will be at http://{LISTEN}/metrics; Ctrl-C ends the agent"));
         }
     }
+    if !args.agent.iter().any(|arg| ["--log", "--config"].iter().any(|flag| is_flag(arg, flag))) {
+        command.args(["--log", LOG]);
+    }
     let error = command.exec();
     bail!("cannot start {}: {error}", agent.display());
 }
@@ -55,11 +61,16 @@ fn listen(args: &[String]) -> Listen<'_> {
         if arg == "--listen" {
             return args.next().map_or(Listen::Elsewhere, |address| Listen::Given(address));
         }
-        if arg == "--config" || arg.starts_with("--config=") {
+        if is_flag(arg, "--config") {
             found = Listen::Elsewhere;
         }
     }
     found
+}
+
+/// Whether `arg` is this flag, with its value in the next argument or behind an equals sign.
+fn is_flag(arg: &str, flag: &str) -> bool {
+    arg.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
 #[cfg(test)]
@@ -76,5 +87,6 @@ mod tests {
         assert_eq!(listen(&args("--listen 127.0.0.1:1")), Listen::Given("127.0.0.1:1"));
         assert_eq!(listen(&args("--config x --listen=127.0.0.1:1")), Listen::Given("127.0.0.1:1"));
         assert_eq!(listen(&args("--config x")), Listen::Elsewhere);
+        assert!(is_flag("--log=debug", "--log") && !is_flag("--log-format", "--log"));
     }
 }

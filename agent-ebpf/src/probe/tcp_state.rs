@@ -119,6 +119,9 @@ fn opened(socket: Socket, state: Option<Remembered>, role: u8) {
             (role, 0)
         }
         None => {
+            if role == ROLE_CLIENT {
+                count(Statistic::OpeningsMissed);
+            }
             insert(socket.id, beginning(socket, 0, role, PHASE_OPEN));
             (role, 0)
         }

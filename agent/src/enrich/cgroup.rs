@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-/// The tree is not walked more often than this, however many ids are unknown.
-const WALK_INTERVAL: Duration = Duration::from_secs(1);
+/// The tree is not walked more often than this, however many ids are unknown. A walk over a thousand cgroups takes some
+/// ten milliseconds; a workload that lives shorter may go without a name.
+const WALK_INTERVAL: Duration = Duration::from_millis(250);
 /// Directories deeper than this are not looked at.
 const MAX_DEPTH: usize = 16;
 

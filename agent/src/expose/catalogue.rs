@@ -125,9 +125,10 @@ pub const EVENTS_LOST: Metric = own(
     "netcause_events_lost",
     Kind::Counter,
     &["probe", "where"],
-    "What the kernel side could not keep. ring: detail events, which no count depends on; map: sockets beyond the \
-     table, whose connect latency and role are lost; skipped: connections whose opening the kernel showed to no \
-     program, which are counted at their end, without latency.",
+    "What the kernel side could not keep. ring: detail events, which no count depends on (of flows: a workload that is gone \
+     before the next scrape may go without a name); map: sockets beyond the \
+     table, whose connect latency and role are lost; skipped: connections of clients that are counted \
+     without latency, because no program was shown their beginning.",
 );
 /// Folding.
 pub const FLOWS_FOLDED: Metric = own(

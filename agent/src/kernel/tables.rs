@@ -54,8 +54,10 @@ pub struct KernelStatistics {
     pub flows_folded: u64,
     /// Sockets that could not be remembered.
     pub sockets_refused: u64,
-    /// Connections whose opening no program was shown.
+    /// Connections of clients without latency.
     pub openings_missed: u64,
+    /// New flows that were not announced.
+    pub flows_unannounced: u64,
     /// Sockets remembered now.
     pub sockets: u64,
     /// Detail events lost to a full ring, by probe in the order of [`ProbeId`].
@@ -116,6 +118,7 @@ impl Kernel {
             flows_folded: read(Statistic::FlowsFolded as u32)?,
             sockets_refused: read(Statistic::SocketsRefused as u32)?,
             openings_missed: read(Statistic::OpeningsMissed as u32)?,
+            flows_unannounced: read(Statistic::FlowsUnannounced as u32)?,
             sockets: inserted.saturating_sub(read(Statistic::SocketsRemoved as u32)?),
             events_lost: events_lost?,
         })

@@ -10,6 +10,7 @@ pub(crate) const OPENED: &str = "netcause_tcp_connections_opened_total";
 pub(crate) const CLOSED: &str = "netcause_tcp_connections_closed_total";
 pub(crate) const FAILURES: &str = "netcause_tcp_connect_failures_total";
 pub(crate) const CONNECT_DURATION: &str = "netcause_tcp_connect_duration_seconds";
+const SKIPPED_RUNS: &str = "netcause_bpf_skipped_runs_total";
 pub(crate) const EVENTS_LOST: &str = "netcause_events_lost_total";
 pub(crate) const RETRANSMITTED: &str = "netcause_tcp_retransmitted_segments_total";
 pub(crate) const RESETS: &str = "netcause_tcp_resets_total";
@@ -82,16 +83,31 @@ impl Metrics {
         })
     }
 
+    /// How many events the kernel may have shown to neither of two programs with the same work, by what it says it
+    /// skipped: never more than the smaller count of the two. That is nothing on most kernels; where tracepoints are
+    /// preemptible (7.x) and the processor is emulated, now and then it is one.
+    fn hidden(&self) -> f64 {
+        let skips = |program: &str| self.sum(SKIPPED_RUNS, &[("program", program)]);
+        let programs = self.label_values(SKIPPED_RUNS, "program");
+        let twins = programs.iter().filter_map(|name| Some((name.strip_suffix("_again")?, name)));
+        twins.map(|(first, second)| skips(first).min(skips(second))).sum()
+    }
+
+    /// True when `is` is `all`, less at most what was hidden.
+    fn is_all(&self, is: f64, all: f64) -> bool {
+        is <= all && is + self.hidden() >= all
+    }
+
     /// The sum over an edge.
     pub(crate) fn on(&self, name: &str, edge: &Edge) -> f64 {
         self.total(name, |sample| edge.matches(sample))
     }
 
-    /// Fails unless the sum over an edge is exactly this.
+    /// Fails unless the sum over an edge is exactly this, but for what the kernel hid (see [`Self::hidden`]).
     pub(crate) fn expect(&self, name: &str, edge: &Edge, value: u64) -> Result<()> {
         let is = self.on(name, edge);
         ensure!(
-            is == float(value),
+            self.is_all(is, float(value)),
             "{name} is {is}, not {value}, on {edge:?}; there is:\n{}",
             self.like(name, edge)
         );
@@ -121,7 +137,7 @@ impl Metrics {
     pub(crate) fn expect_kernel_retransmits(&self, pod: &Pod) -> Result<()> {
         let (agent, kernel) = (self.retransmitted_by(pod)?, pod.retransmitted()?);
         ensure!(
-            agent == float(kernel),
+            self.is_all(agent, float(kernel)),
             "the agent says {agent} retransmitted segments in {}, the kernel {kernel}; there is:\n{}",
             pod.workload(),
             self.list(|sample| sample.name == RETRANSMITTED && local_workload(sample) == pod.workload()),
@@ -138,7 +154,7 @@ impl Metrics {
         let agent = self.total(RESETS, |sample| local(sample) && sent(sample));
         let kernel = float(pod.counter("Tcp", "OutRsts")?);
         ensure!(
-            agent == kernel || (agent < kernel && kernel_is_before(6, 8)),
+            self.is_all(agent, kernel) || (agent < kernel && kernel_is_before(6, 8)),
             "the agent says {agent} resets sent by {}, the kernel {kernel}; there is:\n{}",
             pod.workload(),
             self.list(|sample| sample.name == RESETS && local(sample)),

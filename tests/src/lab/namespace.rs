@@ -4,12 +4,13 @@
 //! and then becomes the command: every socket belongs to the pod from its creation.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{ErrorKind, Read as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     os::{linux::fs::MetadataExt as _, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -144,6 +145,10 @@ pub(crate) fn tethered(netns_pid: Option<u32>, cgroup: Option<&Path>, sysctls: &
     Ok(command)
 }
 
+/// Every namespace of this lab, kept until its end: the kernel would give the inode number of one that is gone to the
+/// next, and the agent names by it whatever has no socket.
+static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+
 /// A network namespace of the lab.
 pub(crate) struct Namespace {
     name: String,
@@ -161,6 +166,9 @@ impl Namespace {
         }
         let pause = Process::spawn(&format!("the namespace {name}"), &mut command)?;
         pause.wait_stdout("its namespace", |line| (line == "ready").then_some(()))?;
+        let path = format!("/proc/{}/ns/net", pause.pid());
+        let open = File::open(&path).with_context(|| format!("opening {path}"))?;
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).push(open);
         Ok(Self { name: name.to_owned(), pause, cgroup: cgroup.map(Path::to_owned) })
     }
 

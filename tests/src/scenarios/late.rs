@@ -1,5 +1,7 @@
 //! An agent that comes late: connections that are older than it.
 
+use std::{thread, time::Duration};
+
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
@@ -7,8 +9,26 @@ use crate::lab::{
     agent::{Agent, Options},
     faults::Fault,
     metrics::{CLOSED, Edge, FAILURES, OPENED, RETRANSMITTED},
+    scaled,
     topology::Net,
 };
+
+/// A workload that is gone, cgroup and all, before anybody asks for metrics: it keeps its name.
+pub(super) fn gone_workload(name: &str) -> Result<()> {
+    let agent = Agent::start(name, "agent", &Options::default())?;
+    let net = Net::new(name)?;
+    let server = net.pod("server")?;
+    let _sink = server.serve(server.at(8080), &[])?;
+    let edge = {
+        let client = net.pod("client")?;
+        client.connect(server.at(8080), &["--count", "3"])?;
+        client.wait_quiet()?;
+        // The agent collects what is new a few times a second.
+        thread::sleep(Duration::from_secs(scaled(1, 5)));
+        Edge::at_client(&client, server.v4, 8080)
+    };
+    agent.until("the client is named", |metrics| metrics.expect(CLOSED, &edge, 3))
+}
 
 /// Open, idle connections; then the agent; then traffic with loss; then the close.
 pub(super) fn idle_connections(name: &str) -> Result<()> {
