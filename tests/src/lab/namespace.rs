@@ -91,7 +91,7 @@ impl InPod {
         self.tether.attach()?;
         if let Some(pid) = self.netns_pid {
             let path = format!("/proc/{pid}/ns/net");
-            let namespace = fs::File::open(&path).with_context(|| format!("opening {path}"))?;
+            let namespace = File::open(&path).with_context(|| format!("opening {path}"))?;
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
                 .with_context(|| format!("entering {path}"))?;
         }
