@@ -16,9 +16,9 @@ pub enum Statistic {
     SocketsRemoved = 3,
     /// Sockets that could not be remembered because the table was full: no latency, role by port.
     SocketsRefused = 4,
-    /// Connections of clients that are counted without latency, because no program was shown their beginning (or the
-    /// socket table was full then).
-    OpeningsMissed = 5,
+    /// Connections of clients that no program was shown the beginning or the failure of: they are counted without
+    /// latency, or not as failed (also those that began while the socket table was full).
+    ConnectionsMissed = 5,
     /// New flows that the full ring could not announce.
     FlowsUnannounced = 6,
     /// First of [`ProbeId::COUNT`] counters of detail events that the full ring refused, by probe.

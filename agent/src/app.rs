@@ -174,7 +174,7 @@ impl Agent {
             .collect();
         events_lost.push(("flows", "ring", statistics.flows_unannounced));
         events_lost.push(("tcp_state", "map", statistics.sockets_refused));
-        events_lost.push(("tcp_state", "skipped", statistics.openings_missed));
+        events_lost.push(("tcp_state", "skipped", statistics.connections_missed));
         let fullness = kernel.fullness(flows.len() as u64, statistics.sockets);
         Ok(Snapshot {
             edges: aggregate::edges(&flows, names),

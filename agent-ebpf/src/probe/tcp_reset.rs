@@ -21,40 +21,40 @@ use crate::emit::{emit, header};
 use crate::flow::counters;
 use crate::kernel::tcp_state::LISTEN;
 use crate::kernel::{SkBuff, TcpSock, Typed};
-use crate::once::{Event, is_first};
+use crate::once::{Event, Turn};
 use crate::socket::{client_port, flow_of, infer_role, state_of};
 
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn tcp_reset_sent(context: BtfTracePointContext) -> i32 {
-    sent(&context);
+    sent(&context, Turn::First);
     0
 }
 
 /// See [`crate::once`].
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn tcp_reset_sent_again(context: BtfTracePointContext) -> i32 {
-    sent(&context);
+    sent(&context, Turn::Again);
     0
 }
 
 #[btf_tracepoint(function = "tcp_receive_reset")]
 fn tcp_reset_received(context: BtfTracePointContext) -> i32 {
-    received(&context);
+    received(&context, Turn::First);
     0
 }
 
 /// See [`crate::once`].
 #[btf_tracepoint(function = "tcp_receive_reset")]
 fn tcp_reset_received_again(context: BtfTracePointContext) -> i32 {
-    received(&context);
+    received(&context, Turn::Again);
     0
 }
 
 #[inline(always)]
-fn sent(context: &BtfTracePointContext) {
+fn sent(context: &BtfTracePointContext, turn: Turn) {
     let (socket, segment) = (context.arg::<*mut c_void>(0), context.arg::<*const c_void>(1));
     let subject = if socket.is_null() { segment } else { socket.cast_const() };
-    if !is_first(subject, Event::ResetSent) {
+    if !turn.has_to_work(subject, Event::ResetSent) {
         return;
     }
     let mut local = 0;
@@ -70,9 +70,9 @@ fn sent(context: &BtfTracePointContext) {
 }
 
 #[inline(always)]
-fn received(context: &BtfTracePointContext) {
+fn received(context: &BtfTracePointContext, turn: Turn) {
     let socket = context.arg::<*mut c_void>(0);
-    if is_first(socket, Event::ResetReceived)
+    if turn.has_to_work(socket, Event::ResetReceived)
         && let Some(socket) = TcpSock::from_argument(socket)
     {
         of_socket(socket, ResetDirection::Received);

@@ -17,25 +17,25 @@ use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 use crate::emit::{emit, header};
 use crate::flow::counters;
 use crate::kernel::{SockCommon, TcpSock};
-use crate::once::{Event, is_first};
+use crate::once::{Event, Turn};
 
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
 fn tcp_retransmit_synack(context: BtfTracePointContext) -> i32 {
-    repeated(&context);
+    repeated(&context, Turn::First);
     0
 }
 
 /// See [`crate::once`].
 #[btf_tracepoint(function = "tcp_retransmit_synack")]
 fn tcp_retransmit_synack_again(context: BtfTracePointContext) -> i32 {
-    repeated(&context);
+    repeated(&context, Turn::Again);
     0
 }
 
 #[inline(always)]
-fn repeated(context: &BtfTracePointContext) {
+fn repeated(context: &BtfTracePointContext, turn: Turn) {
     let request = context.arg::<*const c_void>(1);
-    if !is_first(request, Event::SynAckRetransmitted) {
+    if !turn.has_to_work(request, Event::SynAckRetransmitted) {
         return;
     }
     let (Some(listener), Some(request)) =

@@ -23,7 +23,7 @@ use crate::flow::counters;
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
 use crate::maps::count;
-use crate::once::{Event, is_first};
+use crate::once::{Event, Turn};
 use crate::socket::{
     Remembered, client_port, flow_of, forget, infer_role, insert, listens, remember, state_of,
 };
@@ -32,14 +32,14 @@ type Socket = TcpSock<Typed>;
 
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn tcp_state(context: BtfTracePointContext) -> i32 {
-    state_changed(&context);
+    state_changed(&context, Turn::First);
     0
 }
 
 /// See [`crate::once`].
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn tcp_state_again(context: BtfTracePointContext) -> i32 {
-    state_changed(&context);
+    state_changed(&context, Turn::Again);
     0
 }
 
@@ -51,24 +51,29 @@ fn tcp_destroy(context: BtfTracePointContext) -> i32 {
         return 0;
     };
     // Both programs missed the close.
-    if state.phase() != PHASE_CLOSED
-        && let Some(socket) = TcpSock::from_argument(pointer)
-    {
-        if state.phase() == PHASE_OPEN { closed(socket, Some(state)) } else { failed(socket, Some(state)) }
+    match state.phase() {
+        PHASE_OPEN => {
+            if let Some(socket) = TcpSock::from_argument(pointer) {
+                closed(socket, Some(state));
+            }
+        }
+        // The error and the port are gone by now: saying nothing is better than a wrong reason.
+        PHASE_CONNECTING => count(Statistic::ConnectionsMissed),
+        _ => {}
     }
     forget(pointer as u64);
     0
 }
 
 #[inline(always)]
-fn state_changed(context: &BtfTracePointContext) {
+fn state_changed(context: &BtfTracePointContext, turn: Turn) {
     let (old, new): (u8, u8) = (context.arg(1), context.arg(2));
     // More than half of all changes concern nobody here (FIN_WAIT1, CLOSE_WAIT, …): they leave first.
     if new != SYN_SENT && new != ESTABLISHED && new != CLOSE && new != LISTEN && old != SYN_RECV {
         return;
     }
     let pointer = context.arg::<*mut c_void>(0);
-    if !is_first(pointer, Event::State(new)) {
+    if !turn.has_to_work(pointer, Event::State(new)) {
         return;
     }
     let Some(socket) = TcpSock::from_argument(pointer) else {
@@ -120,7 +125,7 @@ fn opened(socket: Socket, state: Option<Remembered>, role: u8) {
         }
         None => {
             if role == ROLE_CLIENT {
-                count(Statistic::OpeningsMissed);
+                count(Statistic::ConnectionsMissed);
             }
             insert(socket.id, beginning(socket, 0, role, PHASE_OPEN));
             (role, 0)
@@ -153,7 +158,7 @@ fn closed(socket: Socket, state: Option<Remembered>) {
     if let Some(counters) = counters(&flow_of(socket, role)) {
         // Both programs missed that it was established.
         if phase == PHASE_CONNECTING {
-            count(Statistic::OpeningsMissed);
+            count(Statistic::ConnectionsMissed);
             counters.opened();
         }
         counters.closed();

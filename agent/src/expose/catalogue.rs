@@ -127,8 +127,8 @@ pub const EVENTS_LOST: Metric = own(
     &["probe", "where"],
     "What the kernel side could not keep. ring: detail events, which no count depends on (of flows: a workload that is gone \
      before the next scrape may go without a name); map: sockets beyond the \
-     table, whose connect latency and role are lost; skipped: connections of clients that are counted \
-     without latency, because no program was shown their beginning.",
+     table, whose connect latency and role are lost; skipped: connections of clients that no \
+     program was shown the beginning or the failure of, which are counted without latency, or not as failed.",
 );
 /// Folding.
 pub const FLOWS_FOLDED: Metric = own(

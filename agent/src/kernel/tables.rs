@@ -54,8 +54,8 @@ pub struct KernelStatistics {
     pub flows_folded: u64,
     /// Sockets that could not be remembered.
     pub sockets_refused: u64,
-    /// Connections of clients without latency.
-    pub openings_missed: u64,
+    /// Connections of clients without latency, or without their failure.
+    pub connections_missed: u64,
     /// New flows that were not announced.
     pub flows_unannounced: u64,
     /// Sockets remembered now.
@@ -117,7 +117,7 @@ impl Kernel {
         Ok(KernelStatistics {
             flows_folded: read(Statistic::FlowsFolded as u32)?,
             sockets_refused: read(Statistic::SocketsRefused as u32)?,
-            openings_missed: read(Statistic::OpeningsMissed as u32)?,
+            connections_missed: read(Statistic::ConnectionsMissed as u32)?,
             flows_unannounced: read(Statistic::FlowsUnannounced as u32)?,
             sockets: inserted.saturating_sub(read(Statistic::SocketsRemoved as u32)?),
             events_lost: events_lost?,

@@ -84,13 +84,14 @@ impl Metrics {
     }
 
     /// How many events the kernel may have shown to neither of two programs with the same work, by what it says it
-    /// skipped: never more than the smaller count of the two. That is nothing on most kernels; where tracepoints are
+    /// skipped (never more than the smaller count of the two), and by what the agent says it was not shown. That is nothing on most kernels; where tracepoints are
     /// preemptible (7.x) and the processor is emulated, now and then it is one.
     fn hidden(&self) -> f64 {
         let skips = |program: &str| self.sum(SKIPPED_RUNS, &[("program", program)]);
         let programs = self.label_values(SKIPPED_RUNS, "program");
         let twins = programs.iter().filter_map(|name| Some((name.strip_suffix("_again")?, name)));
-        twins.map(|(first, second)| skips(first).min(skips(second))).sum()
+        let by_both: f64 = twins.map(|(first, second)| skips(first).min(skips(second))).sum();
+        by_both + self.sum(EVENTS_LOST, &[("where", "skipped")])
     }
 
     /// True when `is` is `all`, less at most what was hidden.

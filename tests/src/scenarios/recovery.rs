@@ -23,7 +23,7 @@ pub(super) fn tail_loss_probe(name: &str) -> Result<()> {
     let rule = "tcp dport 8080 meta length > 200 numgen inc mod 1000000 < 1 drop";
     let mut rounds = 0;
     // Sent in two parts, the second one's arrival tells of the loss of the first without a probe: then once more.
-    while client.counter("TcpExt", "TCPLossProbes")? == 0 && rounds < 10 {
+    while client.counter("TcpExt", "TCPLossProbes")? == 0 && rounds < 50 {
         let fault = Fault::on_path(&net, &client, &[rule])?;
         held.echo(5000)?;
         rounds += 1;
