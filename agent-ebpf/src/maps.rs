@@ -61,7 +61,7 @@ pub fn count_at(index: u32) {
 /// Adds to a counter in a map without losing what another CPU, or an interrupt on this one, adds meanwhile.
 ///
 /// The instruction is written out: every kernel has this one, while the fetching form that a compiler may prefer
-/// needs 5.12 (kernel commit 5ca419f2864a).
+/// needs 5.12.
 #[inline(always)]
 pub fn add(counter: *mut u64, amount: u64) {
     // SAFETY: every caller passes the address of an aligned counter in a map value, and the verifier checks its bounds.

@@ -2,7 +2,7 @@
 //!
 //! ```c
 //! TP_PROTO(const struct sock *sk, const struct sk_buff *skb)                                  // tcp_send_reset
-//! TP_PROTO(const struct sock *sk, const struct sk_buff *skb, const enum sk_rst_reason reason) // from 6.10 on
+//! TP_PROTO(const struct sock *sk, const struct sk_buff *skb, const enum sk_rst_reason reason) // newer
 //! TP_PROTO(struct sock *sk)                                                                   // tcp_receive_reset
 //! ```
 //!

@@ -110,8 +110,8 @@ pub const RESETS: Metric = edge(
     "netcause_tcp_resets",
     Kind::Counter,
     &["direction"],
-    "TCP resets, those that refuse a connection included. A reset sent for a port where nothing listens is seen from \
-     Linux 6.10 on, under the network namespace, because no socket owns it.",
+    "TCP resets, those that refuse a connection included. A reset sent for a port where nothing listens is seen on \
+     newer kernels (6.12, not 6.1), under the network namespace, because no socket owns it.",
 );
 /// Readiness.
 pub const PROBE_UP: Metric = own(

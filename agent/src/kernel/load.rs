@@ -209,7 +209,7 @@ fn load_error(error: &EbpfError) -> LoadError {
     if not_permitted { LoadError::NotPermitted(words) } else { LoadError::Object(words) }
 }
 
-/// Before 5.11 maps count against RLIMIT_MEMLOCK (kernel commit 97306be45fbe); where it may not be lifted, the
+/// Before 5.11 maps count against RLIMIT_MEMLOCK; where it may not be lifted, the
 /// creation of a map says so.
 fn lift_memory_lock_limit() {
     use rustix::process::{Resource, Rlimit, setrlimit};

@@ -15,7 +15,12 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::process::Signal;
 
 use super::{
-    cgroup::Cgroup, eventually, machine, metrics::Metrics, namespace::tethered, patience, process::Process,
+    cgroup::Cgroup,
+    eventually, machine,
+    metrics::{Metrics, SKIPPED_RUNS},
+    namespace::tethered,
+    patience,
+    process::Process,
     scaled,
 };
 
@@ -140,17 +145,9 @@ impl Agent {
     /// Runs of the agent's programs that the kernel skipped because the same program was running on that CPU already
     /// (`recursion_misses`, kernel 5.12 on): whatever happened then, the agent cannot know.
     fn skipped(&self) -> String {
-        let mut skipped = String::from("runs skipped by the kernel:");
-        let Ok(entries) = fs::read_dir(format!("/proc/{}/fdinfo", self.pid())) else { return skipped };
-        for info in entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok()) {
-            let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            if let (Some(id), Some(misses)) = (field("prog_id:"), field("recursion_misses:"))
-                && misses != "0"
-            {
-                skipped.push_str(&format!(" {misses} of program {id};"));
-            }
-        }
-        skipped
+        let skipped =
+            |metrics: Metrics| metrics.list(|sample| sample.name == SKIPPED_RUNS && sample.value != 0.0);
+        format!("runs skipped by the kernel:\n{}", self.scrape().map(skipped).unwrap_or_default())
     }
 
     /// Sends a signal and nothing else.
