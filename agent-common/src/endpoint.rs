@@ -15,8 +15,10 @@ pub struct Address {
 const MAPPED_PREFIX: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 impl Address {
-    /// No address: `::`.
-    pub const UNSPECIFIED: Self = Self { words: [0, 0] };
+    /// Any client from outside the known networks: `::`, which nobody has.
+    pub const EXTERNAL: Self = Self { words: [0, 0] };
+    /// A peer that the kernel does not tell: all ones, which nobody has either.
+    pub const UNKNOWN: Self = Self { words: [u64::MAX, u64::MAX] };
 
     /// From an IPv4 address as it stands in memory (network order).
     #[inline(always)]
@@ -27,6 +29,30 @@ impl Address {
         #[cfg(target_endian = "big")]
         let low = (MAPPED_PREFIX as u64) << 32 | v4 as u64;
         Self { words: [0, low] }
+    }
+
+    /// From an IPv6 address as it stands in memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_network_order(v6: [u32; 4]) -> Self {
+        #[cfg(target_endian = "little")]
+        let words = [(v6[1] as u64) << 32 | v6[0] as u64, (v6[3] as u64) << 32 | v6[2] as u64];
+        #[cfg(target_endian = "big")]
+        let words = [(v6[0] as u64) << 32 | v6[1] as u64, (v6[2] as u64) << 32 | v6[3] as u64];
+        Self { words }
+    }
+
+    /// The same as four 32-bit pieces in memory order.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "halves of words")]
+    pub const fn to_network_order(self) -> [u32; 4] {
+        let [a, b] = self.words;
+        #[cfg(target_endian = "little")]
+        let pieces = [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32];
+        #[cfg(target_endian = "big")]
+        let pieces = [(a >> 32) as u32, a as u32, (b >> 32) as u32, b as u32];
+        pieces
     }
 
     /// The 16 octets in network order.
@@ -46,5 +72,13 @@ mod tests {
         let v4 = u32::from_ne_bytes([10, 1, 2, 3]);
         let octets = Address::from_v4_network_order(v4).to_octets();
         assert_eq!(octets, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]);
+    }
+
+    #[test]
+    fn pieces_keep_their_order() {
+        let pieces = [1, 2, 3, 4].map(|octet| u32::from_ne_bytes([octet, 0, 0, octet]));
+        let address = Address::from_network_order(pieces);
+        assert_eq!(address.to_octets(), [1, 0, 0, 1, 2, 0, 0, 2, 3, 0, 0, 3, 4, 0, 0, 4]);
+        assert_eq!(address.to_network_order(), pieces);
     }
 }

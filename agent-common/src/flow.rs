@@ -6,10 +6,12 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::endpoint::Address;
-use crate::histogram::ConnectDuration;
+use crate::histogram::{ConnectDuration, RoundTrips};
 
 /// IANA protocol number of TCP.
 pub const PROTOCOL_TCP: u8 = 6;
+/// IANA protocol number of UDP.
+pub const PROTOCOL_UDP: u8 = 17;
 
 /// This node runs the end that connected.
 pub const ROLE_CLIENT: u8 = 1;
@@ -25,7 +27,7 @@ pub const LOCAL_IS_NAMESPACE: u64 = 1 << 63;
 pub struct FlowKey {
     /// The local end: its cgroup v2 id, or a network namespace (see [`LOCAL_IS_NAMESPACE`]); 0 only in [`FlowKey::other`].
     pub local: u64,
-    /// The remote end.
+    /// The remote end; [`Address::EXTERNAL`] for all clients from outside the known networks together.
     pub remote: Address,
     /// The server's port, in host order.
     pub service_port: u16,
@@ -38,18 +40,11 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    /// The entry that takes what the full table has no room for, so that sums are conserved; one per role.
+    /// The entry that takes what the full table has no room for, so that sums are conserved; one per protocol and role.
     #[inline(always)]
     #[must_use]
-    pub const fn other(role: u8) -> Self {
-        Self {
-            local: 0,
-            remote: Address::UNSPECIFIED,
-            service_port: 0,
-            protocol: PROTOCOL_TCP,
-            role,
-            reserved: 0,
-        }
+    pub const fn other(protocol: u8, role: u8) -> Self {
+        Self { local: 0, remote: Address::EXTERNAL, service_port: 0, protocol, role, reserved: 0 }
     }
 
     /// True for the entries of [`FlowKey::other`]: no real flow is without a local end.
@@ -143,14 +138,49 @@ impl ResetDirection {
     pub const ALL: [Self; 2] = [Self::Sent, Self::Received];
 }
 
-/// What is counted per flow; all totals since the agent started.
-#[repr(C)]
+/// What held a sender back while it had data to send: index into [`TcpCounters::limited_ticks`]. The order is that of
+/// `enum tcp_chrono`, include/net/tcp.h, less its first.
+#[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FlowCounters {
+pub enum LimitedBy {
+    /// Neither of the others: the network, that is the congestion window and pacing (`TCP_CHRONO_BUSY`).
+    Network = 0,
+    /// The receiver's window is closed (`TCP_CHRONO_RWND_LIMITED`).
+    ReceiveWindow = 1,
+    /// The send buffer is too small (`TCP_CHRONO_SNDBUF_LIMITED`).
+    SendBuffer = 2,
+}
+
+impl LimitedBy {
+    /// Every reason, in index order.
+    pub const ALL: [Self; 3] = [Self::Network, Self::ReceiveWindow, Self::SendBuffer];
+}
+
+/// What is counted per TCP flow. Traffic is the kernel's own count of each connection, whole; all else is counted
+/// since the agent started.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct TcpCounters {
     /// Handshakes completed.
     pub opened: u64,
     /// Established connections that ended.
     pub closed: u64,
+    /// Connections open now, of those whose sockets are remembered.
+    pub open: i64,
+    /// Payload the peer has acknowledged, in octets.
+    pub sent_bytes: u64,
+    /// Payload received in order, in octets.
+    pub received_bytes: u64,
+    /// Segments sent, with those that carry no payload and those sent again.
+    pub sent_segments: u64,
+    /// Segments received, with those that carry no payload.
+    pub received_segments: u64,
+    /// Segments the peer says it had already (DSACK, RFC 2883).
+    pub spurious_retransmits: u64,
+    /// Segments that arrived out of order.
+    pub reordered_segments: u64,
+    /// Time with data to send by what held it back, in the kernel's ticks, by [`LimitedBy`].
+    pub limited_ticks: [u64; LimitedBy::ALL.len()],
     /// Connection attempts that failed, by [`ConnectFailure`].
     pub connect_failures: [u64; ConnectFailure::ALL.len()],
     /// Segments sent again, by [`RetransmitKind`].
@@ -159,38 +189,70 @@ pub struct FlowCounters {
     pub resets: [u64; ResetDirection::ALL.len()],
     /// SYN sent to established, of the client's connections.
     pub connect_duration: ConnectDuration,
+    /// Smoothed round-trip times, of connections that were in use since the last look, and at the close.
+    pub rtt: RoundTrips,
+    /// The least round-trip time that the kernel has measured on the connection of late; looked at as the other.
+    pub min_rtt: RoundTrips,
 }
 
-impl FlowCounters {
+impl TcpCounters {
     /// Nothing counted.
     pub const ZERO: Self = Self {
         opened: 0,
         closed: 0,
+        open: 0,
+        sent_bytes: 0,
+        received_bytes: 0,
+        sent_segments: 0,
+        received_segments: 0,
+        spurious_retransmits: 0,
+        reordered_segments: 0,
+        limited_ticks: [0; LimitedBy::ALL.len()],
         connect_failures: [0; ConnectFailure::ALL.len()],
         retransmitted_segments: [0; RetransmitKind::ALL.len()],
         resets: [0; ResetDirection::ALL.len()],
         connect_duration: ConnectDuration::ZERO,
+        rtt: RoundTrips::ZERO,
+        min_rtt: RoundTrips::ZERO,
     };
 
-    /// Adds `other` to these totals (wrapping never happens: 2^64 of anything is out of reach).
-    pub fn add(&mut self, other: &Self) {
-        self.opened += other.opened;
-        self.closed += other.closed;
-        add_each(&mut self.connect_failures, &other.connect_failures);
-        add_each(&mut self.retransmitted_segments, &other.retransmitted_segments);
-        add_each(&mut self.resets, &other.resets);
-        add_each(&mut self.connect_duration.buckets, &other.connect_duration.buckets);
-        self.connect_duration.sum_ns += other.connect_duration.sum_ns;
+    /// Connections open now. The kernel side may have had no room for the flow at the beginning of a connection and
+    /// found some at its end: such a moment is no less than none.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.open.try_into().unwrap_or(0)
     }
 }
 
-fn add_each(to: &mut [u64], from: &[u64]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to += from;
-    }
+/// What is counted per UDP flow, since the agent started.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct UdpCounters {
+    /// Payload sent, in octets.
+    pub sent_bytes: u64,
+    /// Payload that arrived at the socket, in octets; what then found the buffer full included.
+    pub received_bytes: u64,
+    /// Datagrams sent.
+    pub sent_datagrams: u64,
+    /// Datagrams that arrived at the socket; those that then found the buffer full included.
+    pub received_datagrams: u64,
+    /// Datagrams that found the receive buffer full, or no memory.
+    pub receive_drops: u64,
+}
+
+impl UdpCounters {
+    /// Nothing counted.
+    pub const ZERO: Self = Self {
+        sent_bytes: 0,
+        received_bytes: 0,
+        sent_datagrams: 0,
+        received_datagrams: 0,
+        receive_drops: 0,
+    };
 }
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 32);
-    assert!(size_of::<FlowCounters>() == 8 * (2 + 8 + 7 + 2 + 19));
+    assert!(size_of::<TcpCounters>() == 8 * (9 + 3 + 8 + 7 + 2 + 19 + 14 + 14));
+    assert!(size_of::<UdpCounters>() == 8 * 5);
 };

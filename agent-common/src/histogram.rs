@@ -1,5 +1,7 @@
 //! Classic histogram buckets, the same in the kernel's maps and on `/metrics`.
 
+use bytemuck::{Pod, Zeroable};
+
 /// Upper bounds of connect latency in nanoseconds: 50 µs to 10 s; what is slower falls into one more bucket.
 pub const CONNECT_BOUNDS_NS: [u64; 17] = [
     50_000,
@@ -23,7 +25,7 @@ pub const CONNECT_BOUNDS_NS: [u64; 17] = [
 
 /// How long connecting took.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct ConnectDuration {
     /// Connections per bucket (not cumulative); the last one is above every bound.
     pub buckets: [u64; CONNECT_BOUNDS_NS.len() + 1],
@@ -52,6 +54,39 @@ pub const fn connect_bucket(duration_ns: u64) -> usize {
     CONNECT_BOUNDS_NS.len()
 }
 
+/// Upper bounds of round-trip times in microseconds: 50 µs to 10 s, fine where data centres live.
+pub const RTT_BOUNDS_US: [u32; 12] =
+    [50, 100, 200, 500, 1_000, 2_000, 5_000, 20_000, 50_000, 200_000, 1_000_000, 10_000_000];
+
+/// Round-trip times.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct RoundTrips {
+    /// Observations per bucket (not cumulative); the last one is above every bound.
+    pub buckets: [u64; RTT_BOUNDS_US.len() + 1],
+    /// Sum of all in microseconds.
+    pub sum_us: u64,
+}
+
+impl RoundTrips {
+    /// Nothing observed.
+    pub const ZERO: Self = Self { buckets: [0; RTT_BOUNDS_US.len() + 1], sum_us: 0 };
+}
+
+/// The bucket a round-trip time falls into; see [`connect_bucket`].
+#[inline(always)]
+#[must_use]
+pub const fn rtt_bucket(rtt_us: u32) -> usize {
+    let mut index = 0;
+    while index < RTT_BOUNDS_US.len() {
+        if rtt_us <= RTT_BOUNDS_US[index] {
+            return index;
+        }
+        index += 1;
+    }
+    RTT_BOUNDS_US.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +99,11 @@ mod tests {
             assert_eq!(connect_bucket(bound + 1), index + 1);
         }
         assert_eq!(connect_bucket(u64::MAX), CONNECT_BOUNDS_NS.len());
+        assert_eq!(rtt_bucket(0), 0);
+        for (index, bound) in RTT_BOUNDS_US.into_iter().enumerate() {
+            assert_eq!(rtt_bucket(bound), index);
+            assert_eq!(rtt_bucket(bound + 1), index + 1);
+        }
+        assert_eq!(rtt_bucket(u32::MAX), RTT_BOUNDS_US.len());
     }
 }

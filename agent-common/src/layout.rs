@@ -29,6 +29,14 @@ macro_rules! kernel_layout {
             pub icsk_ca_state_shift: u32,
             /// Mask to apply after the shift.
             pub icsk_ca_state_mask: u32,
+            /// As `icsk_ca_state_shift`, of the octet at `chrono_type`.
+            pub chrono_type_shift: u32,
+            /// As `icsk_ca_state_mask`, of the octet at `chrono_type`.
+            pub chrono_type_mask: u32,
+            /// The bit of `skc_flags` that says that the peer's end of the stream was received: `SOCK_DONE` of `enum sock_flags`.
+            pub sock_done: u32,
+            /// 1 when `udp_fail_queue_rcv_skb` passes the packet as its third argument (6.10 on).
+            pub udp_drop_has_packet: u32,
             /// 1 when `tcp_retransmit_skb` passes the result of the transmission as its third argument (6.18 on).
             pub retransmit_has_error: u32,
         }
@@ -39,6 +47,10 @@ macro_rules! kernel_layout {
                 $($field: MISSING,)*
                 icsk_ca_state_shift: 0,
                 icsk_ca_state_mask: 0,
+                chrono_type_shift: 0,
+                chrono_type_mask: 0,
+                sock_done: MISSING,
+                udp_drop_has_packet: 0,
                 retransmit_has_error: 0,
             };
 
@@ -94,6 +106,44 @@ kernel_layout! {
     icsk_ca_state = "inet_connection_sock"."icsk_ca_state";
     /// Segments sent again over the socket's life.
     total_retrans = "tcp_sock"."total_retrans";
+    /// Octets acknowledged by the peer; SYN (of a client) and FIN count as one each.
+    bytes_acked = "tcp_sock"."bytes_acked";
+    /// Octets received in order; FIN counts as one.
+    bytes_received = "tcp_sock"."bytes_received";
+    /// Segments sent.
+    segs_out = "tcp_sock"."segs_out";
+    /// Segments received.
+    segs_in = "tcp_sock"."segs_in";
+    /// Duplicates that the peer reported.
+    dsack_dups = "tcp_sock"."dsack_dups";
+    /// Segments that arrived out of order.
+    rcv_ooopack = "tcp_sock"."rcv_ooopack";
+    /// Ticks by what held the sender back.
+    chrono_stat = "tcp_sock"."chrono_stat";
+    /// When the current of them began, in ticks.
+    chrono_start = "tcp_sock"."chrono_start";
+    /// Which is the current one.
+    chrono_type = "tcp_sock"."chrono_type";
+    /// First sequence number not yet acknowledged.
+    snd_una = "tcp_sock"."snd_una";
+    /// First sequence number not yet written.
+    write_seq = "tcp_sock"."write_seq";
+    /// Smoothed round-trip time in eighths of a microsecond.
+    srtt_us = "tcp_sock"."srtt_us";
+    /// Least round-trip time of late.
+    rtt_min = "tcp_sock"."rtt_min.s";
+    /// Its value in microseconds.
+    minmax_value = "minmax_sample"."v";
+    /// Flags of the socket.
+    skc_flags = "sock_common"."skc_flags";
+    /// The socket as its file has it; NULL when no file does.
+    sk_socket = "sock"."sk_socket";
+    /// Connections that wait to be accepted.
+    sk_ack_backlog = "sock"."sk_ack_backlog";
+    /// How many may.
+    sk_max_ack_backlog = "sock"."sk_max_ack_backlog";
+    /// What the socket dropped.
+    sk_drops = "sock"."sk_drops.counter";
     /// Control block of a packet.
     skb_cb = "sk_buff"."cb";
     /// Segments in it.
@@ -118,4 +168,6 @@ kernel_layout! {
     socket_sk = "socket"."sk";
     /// IP protocol.
     sk_protocol = "sock"."sk_protocol";
+    /// `SOCK_STREAM` or another.
+    sk_type = "sock"."sk_type";
 }

@@ -1,20 +1,29 @@
 //! Default sizes of the maps. Each can be configured; each says on `/metrics` how full it is.
 
-/// Flows the kernel keeps apart; further ones are added to [`crate::flow::FlowKey::other`].
-/// 16 384 × (32 octets of key + 304 of counters + bookkeeping) ≈ 6 MiB.
+/// TCP flows the kernel keeps apart; further ones are added to [`crate::flow::FlowKey::other`].
+/// 16 384 × (32 octets of key + 608 of counters + bookkeeping) ≈ 11 MiB.
 pub const DEFAULT_FLOWS: u32 = 16_384;
 
-/// TCP sockets remembered from connect to close; 131 072 × (8 + 16 + bookkeeping) ≈ 10 MiB.
+/// UDP flows, likewise; 16 384 × (32 + 40 + bookkeeping) ≈ 2 MiB.
+pub const DEFAULT_UDP_FLOWS: u32 = 16_384;
+
+/// TCP sockets remembered from connect to close; 131 072 × (8 + 64 + bookkeeping) ≈ 17 MiB.
 pub const DEFAULT_SOCKETS: u32 = 131_072;
+
+/// Listening ports: what role a socket has that is not remembered itself, and how long their queues are.
+/// 8192 × (8 + 1 + bookkeeping) + 8192 × (16 + 24 + bookkeeping) ≈ 1.5 MiB.
+pub const DEFAULT_LISTENERS: u32 = 8192;
 
 /// Room for what a table refuses because it is being changed on this very CPU (Linux 5.11 to 6.5), and nothing else:
 /// such moments are rare.
 pub const SPARE_FLOWS: u32 = 1024;
+/// The same for UDP flows.
+pub const SPARE_UDP_FLOWS: u32 = 1024;
 /// The same for sockets.
 pub const SPARE_SOCKETS: u32 = 8192;
 
-/// Listening ports remembered: what role a socket has that is not remembered itself.
-pub const LISTENERS: u32 = 16_384;
+/// Networks whose clients are told apart.
+pub const NETWORKS: u32 = 1024;
 
 /// Octets of the ring buffer that carries detail events; a power of two and a multiple of the page size.
 pub const DEFAULT_EVENT_RING_BYTES: u32 = 256 * 1024;

@@ -3,18 +3,26 @@
 
 use aya::Pod;
 
-use crate::flow::{FlowCounters, FlowKey};
+use crate::flow::{FlowKey, TcpCounters, UdpCounters};
 use crate::layout::KernelLayout;
-use crate::probe::open_sockets::ListenerKey;
+use crate::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
 use crate::socket::SocketState;
 
 // SAFETY: integers only, in `repr(C)`, and the size assertions beside the types leave no room for padding.
 unsafe impl Pod for FlowKey {}
 // SAFETY: as above.
-unsafe impl Pod for FlowCounters {}
+unsafe impl Pod for TcpCounters {}
 // SAFETY: as above.
 unsafe impl Pod for SocketState {}
 // SAFETY: as above.
 unsafe impl Pod for ListenerKey {}
+// SAFETY: as above.
+unsafe impl Pod for UdpCounters {}
+// SAFETY: as above.
+unsafe impl Pod for QueueKey {}
+// SAFETY: as above.
+unsafe impl Pod for AcceptQueue {}
+// SAFETY: as above.
+unsafe impl Pod for Sweep {}
 // SAFETY: `u32` only.
 unsafe impl Pod for KernelLayout {}

@@ -18,11 +18,15 @@ pub enum ProbeId {
     TcpRetransmitSynack = 2,
     /// Resets sent and received.
     TcpReset = 3,
-    /// Sockets that are older than the agent.
+    /// Live counters of open sockets.
     OpenSockets = 4,
+    /// UDP packets.
+    Udp = 5,
+    /// UDP datagrams that found the receive buffer full.
+    UdpDrop = 6,
 }
 
 impl ProbeId {
     /// How many there are.
-    pub const COUNT: u32 = 5;
+    pub const COUNT: u32 = 7;
 }

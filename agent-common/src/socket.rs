@@ -1,19 +1,47 @@
 //! What the kernel side remembers of one TCP socket while it lives.
 
+use crate::flow::LimitedBy;
+
+/// How far a socket's own totals have been added to its flow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Payload acknowledged by the peer.
+    pub sent_bytes: u64,
+    /// Payload received in order.
+    pub received_bytes: u64,
+    /// Segments sent.
+    pub sent_segments: u32,
+    /// Segments received.
+    pub received_segments: u32,
+    /// Segments that the peer had already.
+    pub spurious_retransmits: u32,
+    /// Segments that arrived out of order; of a listening socket its drops.
+    pub reordered_segments: u32,
+    /// Ticks by [`crate::flow::LimitedBy`].
+    pub limited_ticks: [u32; LimitedBy::ALL.len()],
+    /// Segments sent again.
+    pub retransmits: u32,
+}
+
 /// Value of the socket table; the key is the address of the kernel's `struct sock`, which never leaves the maps.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketState {
     /// When the SYN was sent, in nanoseconds of CLOCK_MONOTONIC; 0 when that was before the agent, or for a server.
     pub started_ns: u64,
-    /// How much of the socket's `total_retrans` has been counted already.
-    pub retransmits_counted: u32,
+    /// What is counted already.
+    pub counted: Counted,
     /// [`crate::flow::ROLE_CLIENT`] or [`crate::flow::ROLE_SERVER`].
     pub role: u8,
-    /// How far it has come, as counted: [`PHASE_CONNECTING`], [`PHASE_OPEN`] or [`PHASE_CLOSED`].
+    /// How far it has come, as counted: one of `PHASE_…`.
     pub phase: u8,
+    /// 1 when its totals have been added for the last time.
+    pub settled: u8,
+    /// 1 when the last octet that the peer acknowledged is the end of the stream; known from the close on.
+    pub fin_acknowledged: u8,
     /// Always zero.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 4],
 }
 
 /// The SYN was sent.
@@ -22,5 +50,7 @@ pub const PHASE_CONNECTING: u8 = 1;
 pub const PHASE_OPEN: u8 = 2;
 /// Counted as closed or failed; kept until the socket is destroyed, for the reset that may follow.
 pub const PHASE_CLOSED: u8 = 3;
+/// It listens.
+pub const PHASE_LISTENING: u8 = 4;
 
-const _: () = assert!(size_of::<SocketState>() == 16);
+const _: () = assert!(size_of::<SocketState>() == 64);

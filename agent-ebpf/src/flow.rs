@@ -1,51 +1,98 @@
 //! Adding to the flow table.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::maps::HashMap;
+use aya_ebpf::maps::lpm_trie::Key;
 use aya_log_ebpf::debug;
-use netcause_common::flow::{ConnectFailure, FlowCounters, FlowKey, ResetDirection, RetransmitKind};
-use netcause_common::histogram::connect_bucket;
+use netcause_common::endpoint::Address;
+use netcause_common::flow::{
+    ConnectFailure, FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection, RetransmitKind, TcpCounters,
+    UdpCounters,
+};
+use netcause_common::histogram::{RoundTrips, connect_bucket, rtt_bucket};
+use netcause_common::socket::Counted;
 use netcause_common::statistics::Statistic;
 
 use crate::emit::announce;
-use crate::maps::{E2BIG, EEXIST, ENOMEM, FLOWS, FLOWS_SPARE, add, count};
+use crate::kernel::{Memory, TcpSock};
+use crate::maps::{
+    E2BIG, EEXIST, ENOMEM, NETWORKS, TCP_FLOWS, TCP_FLOWS_SPARE, UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
+};
 
 /// What a new entry starts from: too large for a program's stack, so it stands in read-only data.
-static ZERO: FlowCounters = FlowCounters::ZERO;
+static ZERO_TCP: TcpCounters = TcpCounters::ZERO;
+static ZERO_UDP: UdpCounters = UdpCounters::ZERO;
 
-/// The counters of a flow, made when it is new. When the table is full, the counters that keep the totals of all
+/// The flow of a local end in its role.
+#[inline(always)]
+pub fn key(protocol: u8, local: u64, remote: Address, service_port: u16, role: u8) -> FlowKey {
+    let remote = if role == ROLE_SERVER { client(remote) } else { remote };
+    FlowKey { local, remote, service_port, protocol, role, reserved: 0 }
+}
+
+/// The flow a TCP socket belongs to.
+#[inline(always)]
+pub fn of_socket<M: Memory>(socket: TcpSock<M>, role: u8) -> FlowKey {
+    let service_port = if role == ROLE_CLIENT { socket.common().remote_port() } else { socket.local_port() };
+    key(PROTOCOL_TCP, socket.local(), socket.common().remote_address(), service_port, role)
+}
+
+/// Clients from outside the known networks are one: the internet is larger than any table.
+#[inline(always)]
+fn client(remote: Address) -> Address {
+    if NETWORKS.get(Key::new(128, remote.to_network_order())).is_some() { remote } else { Address::EXTERNAL }
+}
+
+/// The counters of a TCP flow, made when it is new. When the table is full, the counters that keep the totals of all
 /// that found no room: nothing is lost but the name.
 #[inline(always)]
 pub fn counters(key: &FlowKey) -> Option<Counters> {
-    let counters = FLOWS.get_ptr_mut(key).or_else(|| insert(key))?;
-    Some(Counters(counters))
+    find_or_make(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key).map(Counters)
+}
+
+/// As [`counters`], of a UDP flow.
+#[inline(always)]
+pub fn udp_counters(key: &FlowKey) -> Option<DatagramCounters> {
+    find_or_make(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key).map(DatagramCounters)
 }
 
 #[inline(always)]
-fn insert(key: &FlowKey) -> Option<*mut FlowCounters> {
-    #[expect(clippy::needless_borrows_for_generic_args, reason = "by value it would be copied to the stack")]
-    match FLOWS.insert(key, &ZERO, u64::from(BPF_NOEXIST)) {
+fn find_or_make<V>(
+    table: &'static HashMap<FlowKey, V>,
+    spare: &'static HashMap<FlowKey, V>,
+    zero: &'static V,
+    key: &FlowKey,
+) -> Option<*mut V> {
+    if let Some(counters) = table.get_ptr_mut(key) {
+        return Some(counters);
+    }
+    match table.insert(key, zero, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
             announce(key);
-            return FLOWS.get_ptr_mut(key);
+            return table.get_ptr_mut(key);
         }
         // Another CPU was first, which is as good.
-        Err(EEXIST) => return FLOWS.get_ptr_mut(key),
+        Err(EEXIST) => return table.get_ptr_mut(key),
         Err(E2BIG | ENOMEM) => {}
         Err(_) => {
-            let _ = FLOWS_SPARE.insert(key, &ZERO, u64::from(BPF_NOEXIST));
-            if let Some(counters) = FLOWS_SPARE.get_ptr_mut(key) {
+            let _ = spare.insert(key, zero, u64::from(BPF_NOEXIST));
+            if let Some(counters) = spare.get_ptr_mut(key) {
                 return Some(counters);
             }
         }
     }
     count(Statistic::FlowsFolded);
     debug!((), "no room for a flow of {} to service port {}", key.local, key.service_port);
-    FLOWS.get_ptr_mut(FlowKey::other(key.role))
+    table.get_ptr_mut(FlowKey::other(key.protocol, key.role))
 }
 
 /// The counters of one flow, in the table: adding is all that can be done to them.
 #[derive(Clone, Copy)]
-pub struct Counters(*mut FlowCounters);
+pub struct Counters(*mut TcpCounters);
+
+/// As [`Counters`], of UDP.
+#[derive(Clone, Copy)]
+pub struct DatagramCounters(*mut UdpCounters);
 
 /// The address of one counter.
 macro_rules! counter {
@@ -67,6 +114,44 @@ impl Counters {
     #[inline(always)]
     pub fn closed(self) {
         add(counter!(self, closed), 1);
+    }
+
+    /// There is one more remembered connection that is open.
+    #[inline(always)]
+    pub fn one_more_open(self) {
+        add(counter!(self, open).cast(), 1);
+    }
+
+    /// There is one less.
+    #[inline(always)]
+    pub fn one_less_open(self) {
+        add(counter!(self, open).cast(), u64::MAX);
+    }
+
+    /// What a connection has carried, suffered and waited since the last time.
+    #[inline(always)]
+    pub fn carried(self, more: &Counted) {
+        add_some(counter!(self, sent_bytes), more.sent_bytes);
+        add_some(counter!(self, received_bytes), more.received_bytes);
+        add_some(counter!(self, sent_segments), more.sent_segments.into());
+        add_some(counter!(self, received_segments), more.received_segments.into());
+        add_some(counter!(self, spurious_retransmits), more.spurious_retransmits.into());
+        add_some(counter!(self, reordered_segments), more.reordered_segments.into());
+        let [network, receive_window, send_buffer] = more.limited_ticks;
+        add_some(counter!(self, limited_ticks[0]), network.into());
+        add_some(counter!(self, limited_ticks[1]), receive_window.into());
+        add_some(counter!(self, limited_ticks[2]), send_buffer.into());
+    }
+
+    /// The round-trip times of a connection as they are now; a time that was never measured is left out.
+    #[inline(always)]
+    pub fn round_trips(self, smoothed_us: u32, least_us: u32) {
+        if smoothed_us != 0 {
+            observe(counter!(self, rtt), smoothed_us);
+        }
+        if least_us != u32::MAX {
+            observe(counter!(self, min_rtt), least_us);
+        }
     }
 
     /// A connection attempt failed.
@@ -94,6 +179,45 @@ impl Counters {
     pub fn connected_after(self, duration_ns: u64) {
         add_at(counter!(self, connect_duration.buckets), connect_bucket(duration_ns), 1);
         add(counter!(self, connect_duration.sum_ns), duration_ns);
+    }
+}
+
+impl DatagramCounters {
+    /// Datagrams were sent.
+    #[inline(always)]
+    pub fn sent(self, datagrams: u64, bytes: u64) {
+        add(counter!(self, sent_datagrams), datagrams);
+        add(counter!(self, sent_bytes), bytes);
+    }
+
+    /// Datagrams arrived.
+    #[inline(always)]
+    pub fn received(self, datagrams: u64, bytes: u64) {
+        add(counter!(self, received_datagrams), datagrams);
+        add(counter!(self, received_bytes), bytes);
+    }
+
+    /// A datagram found no room in the receive buffer.
+    #[inline(always)]
+    pub fn dropped(self) {
+        add(counter!(self, receive_drops), 1);
+    }
+}
+
+#[inline(always)]
+fn observe(times: *mut RoundTrips, rtt_us: u32) {
+    // SAFETY: the pointer lies in the table's value, which the verifier checks; only addresses are taken.
+    #[expect(unsafe_code, reason = "map value")]
+    let (buckets, sum) = unsafe { (&raw mut (*times).buckets, &raw mut (*times).sum_us) };
+    add_at(buckets, rtt_bucket(rtt_us), 1);
+    add(sum, rtt_us.into());
+}
+
+/// Most of what could be added is nothing, and an atomic addition costs more than the look.
+#[inline(always)]
+fn add_some(counter: *mut u64, amount: u64) {
+    if amount != 0 {
+        add(counter, amount);
     }
 }
 

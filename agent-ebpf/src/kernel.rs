@@ -25,6 +25,12 @@ macro_rules! layout {
     };
 }
 
+/// True when `udp_fail_queue_rcv_skb` has a third argument, the packet.
+#[inline(always)]
+pub fn udp_drop_has_packet() -> bool {
+    layout!(udp_drop_has_packet) == 1
+}
+
 /// True when `tcp_retransmit_skb` has a third argument, the result of the transmission.
 #[inline(always)]
 pub fn retransmit_has_error() -> bool {
@@ -32,7 +38,9 @@ pub fn retransmit_has_error() -> bool {
 }
 
 const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
+const SOCK_STREAM: u16 = 1;
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 
@@ -41,14 +49,20 @@ pub mod tcp_state {
     pub const ESTABLISHED: u8 = 1;
     pub const SYN_SENT: u8 = 2;
     pub const SYN_RECV: u8 = 3;
+    pub const FIN_WAIT1: u8 = 4;
+    pub const FIN_WAIT2: u8 = 5;
     pub const CLOSE: u8 = 7;
+    pub const LAST_ACK: u8 = 9;
     pub const LISTEN: u8 = 10;
+    pub const CLOSING: u8 = 11;
 }
 
 /// A way to read memory of the kernel.
 pub trait Memory: Copy {
     /// Reads a `T` at `offset`; zero when the memory cannot be read.
     fn read<T: Copy + Default>(self, offset: u32) -> T;
+    /// Where the pointer at `offset` leads to.
+    fn follow(self, offset: u32) -> Self;
 }
 
 /// A pointer whose type the verifier knows: one load per read, a fault reads as zero.
@@ -63,6 +77,12 @@ impl Memory for Typed {
         // Volatile keeps the compiler from merging neighbouring loads into one that crosses members.
         unsafe { self.0.byte_add(offset as usize).cast::<T>().read_volatile() }
     }
+
+    #[inline(always)]
+    fn follow(self, offset: u32) -> Self {
+        // SAFETY: as in `read`; the verifier knows the type of what a typed member points to.
+        Self(unsafe { self.0.byte_add(offset as usize).cast::<*const c_void>().read_volatile() })
+    }
 }
 
 /// A pointer that was itself read from memory: every read is a checked copy.
@@ -75,6 +95,11 @@ impl Memory for Untyped {
         let address = self.0.wrapping_add(u64::from(offset)) as *const T;
         // SAFETY: the helper accepts any address and fails on what cannot be read.
         unsafe { bpf_probe_read_kernel(address) }.unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn follow(self, offset: u32) -> Self {
+        Self(self.read(offset))
     }
 }
 
@@ -154,7 +179,12 @@ impl TcpSock<Untyped> {
         let socket = Untyped(Typed(file).read(layout!(file_private_data)));
         let id = socket.read::<u64>(layout!(socket_sk));
         let memory = Untyped(id);
-        (id != 0 && memory.read::<u16>(layout!(sk_protocol)) == IPPROTO_TCP).then_some(Self { memory, id })
+        // Netlink has a protocol 6 of its own, and a raw socket may carry TCP's number.
+        let is_tcp = id != 0
+            && memory.read::<u16>(layout!(sk_protocol)) == IPPROTO_TCP
+            && memory.read::<u16>(layout!(sk_type)) == SOCK_STREAM
+            && matches!(memory.read(layout!(skc_family)), AF_INET | AF_INET6);
+        is_tcp.then_some(Self { memory, id })
     }
 }
 
@@ -189,6 +219,109 @@ impl<M: Memory> TcpSock<M> {
         self.memory.read(layout!(total_retrans))
     }
 
+    /// Octets that the peer has acknowledged. A client's SYN and the FIN count as one each
+    /// (`tcp_snd_una_update`, net/ipv4/tcp_input.c).
+    #[inline(always)]
+    pub fn acknowledged_octets(self) -> u64 {
+        self.memory.read(layout!(bytes_acked))
+    }
+
+    /// Octets received in order. The FIN counts as one (`tcp_rcv_nxt_update`, net/ipv4/tcp_input.c).
+    #[inline(always)]
+    pub fn received_octets(self) -> u64 {
+        self.memory.read(layout!(bytes_received))
+    }
+
+    /// True when everything that was ever written has been acknowledged, a FIN included.
+    #[inline(always)]
+    pub fn is_all_acknowledged(self) -> bool {
+        self.memory.read::<u32>(layout!(snd_una)) == self.memory.read::<u32>(layout!(write_seq))
+    }
+
+    /// True when the peer's FIN was received: `SOCK_DONE`, which only `tcp_fin` sets (net/ipv4/tcp_input.c).
+    #[inline(always)]
+    pub fn is_fin_received(self) -> bool {
+        self.memory.read::<u64>(layout!(skc_flags)) >> layout!(sock_done) & 1 != 0
+    }
+
+    /// True while a file holds the socket; false before it is accepted, and when it was closed but has not ended yet.
+    #[inline(always)]
+    pub fn has_file(self) -> bool {
+        self.memory.read::<u64>(layout!(sk_socket)) != 0
+    }
+
+    /// Segments sent, all kinds.
+    #[inline(always)]
+    pub fn sent_segments(self) -> u32 {
+        self.memory.read(layout!(segs_out))
+    }
+
+    /// Segments received, all kinds.
+    #[inline(always)]
+    pub fn received_segments(self) -> u32 {
+        self.memory.read(layout!(segs_in))
+    }
+
+    /// Segments that the peer says it had already.
+    #[inline(always)]
+    pub fn spurious_retransmits(self) -> u32 {
+        self.memory.read(layout!(dsack_dups))
+    }
+
+    /// Segments that arrived out of order.
+    #[inline(always)]
+    pub fn reordered_segments(self) -> u32 {
+        self.memory.read(layout!(rcv_ooopack))
+    }
+
+    /// Time with data to send, by what held it back, in ticks; the current stretch up to `now` included
+    /// (`tcp_get_info_chrono_stats`, net/ipv4/tcp.c). `now` is the low half of the kernel's ticks.
+    ///
+    /// Without the socket's lock the order of the reads matters: a stretch that ends meanwhile is missed, to be found
+    /// the next time, rather than counted twice.
+    #[inline(always)]
+    pub fn limited_ticks(self, now: u32) -> [u32; 3] {
+        let at = layout!(chrono_stat);
+        let mut ticks =
+            [self.memory.read::<u32>(at), self.memory.read::<u32>(at + 4), self.memory.read::<u32>(at + 8)];
+        #[expect(clippy::cast_possible_truncation, reason = "a mask of at most eight bits")]
+        let mask = layout!(chrono_type_mask) as u8;
+        let current = self.memory.read::<u8>(layout!(chrono_type)).wrapping_shr(layout!(chrono_type_shift)) & mask;
+        if current != 0 {
+            let stretch = now.wrapping_sub(self.memory.read(layout!(chrono_start)));
+            match current {
+                1 => ticks[0] = ticks[0].wrapping_add(stretch),
+                2 => ticks[1] = ticks[1].wrapping_add(stretch),
+                _ => ticks[2] = ticks[2].wrapping_add(stretch),
+            }
+        }
+        ticks
+    }
+
+    /// Smoothed round-trip time in microseconds; 0 when none was measured.
+    #[inline(always)]
+    pub fn smoothed_rtt_us(self) -> u32 {
+        self.memory.read::<u32>(layout!(srtt_us)) >> 3
+    }
+
+    /// Least round-trip time of late in microseconds; `u32::MAX` when none was measured.
+    #[inline(always)]
+    pub fn min_rtt_us(self) -> u32 {
+        self.memory.read(layout!(rtt_min) + layout!(minmax_value))
+    }
+
+    /// Of a listening socket: connections that wait to be accepted, and how many may.
+    #[inline(always)]
+    pub fn accept_queue(self) -> (u32, u32) {
+        (self.memory.read(layout!(sk_ack_backlog)), self.memory.read(layout!(sk_max_ack_backlog)))
+    }
+
+    /// Of a listening socket: handshakes dropped (`tcp_listendrop`, include/net/tcp.h).
+    #[inline(always)]
+    pub fn drops(self) -> u32 {
+        self.memory.read(layout!(sk_drops))
+    }
+
     /// Consecutive time-outs without an answer.
     #[inline(always)]
     pub fn consecutive_timeouts(self) -> u8 {
@@ -213,34 +346,69 @@ impl<M: Memory> TcpSock<M> {
     /// Inode number of the network namespace.
     #[inline(always)]
     pub fn namespace(self) -> u32 {
-        Untyped(self.memory.read(layout!(skc_net))).read(layout!(net_inum))
+        namespace(self.memory)
     }
 }
 
-impl TcpSock<Typed> {
+impl<M: Memory> TcpSock<M> {
     /// Who owns the local end: the cgroup id, or the network namespace when the socket has no cgroup.
     #[inline(always)]
     pub fn local(self) -> u64 {
-        let id = self.cgroup_id();
-        if id != 0 { id } else { LOCAL_IS_NAMESPACE | u64::from(self.namespace()) }
+        local(self.memory)
+    }
+}
+
+/// Who owns a socket: the cgroup id, or the network namespace when it has no cgroup.
+#[inline(always)]
+fn local<M: Memory>(sock: M) -> u64 {
+    let id = cgroup_id(sock);
+    if id != 0 { id } else { LOCAL_IS_NAMESPACE | u64::from(namespace(sock)) }
+}
+
+#[inline(always)]
+fn namespace<M: Memory>(sock: M) -> u32 {
+    Untyped(sock.read(layout!(skc_net))).read(layout!(net_inum))
+}
+
+#[inline(always)]
+fn cgroup_id<M: Memory>(sock: M) -> u64 {
+    let pointer_member = layout!(sk_cgroup);
+    if pointer_member != MISSING {
+        let cgroup = sock.follow(pointer_member);
+        return cgroup.follow(layout!(cgroup_kn)).read(layout!(kernfs_node_id));
+    }
+    // In 5.10 as first released (stable updates changed it) the word holds a pointer with flags in its low bits; bit 0 says that it holds something else
+    // (the class of a cgroup v1 controller): `struct sock_cgroup_data`, include/linux/cgroup-defs.h.
+    let word_member = layout!(sk_cgroup_val);
+    let word = if word_member == MISSING { 0 } else { sock.read::<u64>(word_member) };
+    if word == 0 || word & 1 != 0 {
+        return 0;
+    }
+    let cgroup = Untyped(word & !3);
+    Untyped(cgroup.read(layout!(cgroup_kn))).read(layout!(kernfs_node_id))
+}
+
+/// A socket of UDP.
+#[derive(Clone, Copy)]
+pub struct UdpSock(Typed);
+
+impl UdpSock {
+    /// From a `struct sock *` argument.
+    #[inline(always)]
+    pub fn from_argument(pointer: *const c_void) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self(Typed(pointer)))
     }
 
+    /// What it shares with other kinds of socket.
     #[inline(always)]
-    fn cgroup_id(self) -> u64 {
-        let pointer_member = layout!(sk_cgroup);
-        if pointer_member != MISSING {
-            let cgroup = Typed(self.memory.read(pointer_member));
-            return Typed(cgroup.read(layout!(cgroup_kn))).read(layout!(kernfs_node_id));
-        }
-        // In 5.10 as first released (stable updates changed it) the word holds a pointer with flags in its low bits; bit 0 says that it holds something else
-        // (the class of a cgroup v1 controller): `struct sock_cgroup_data`, include/linux/cgroup-defs.h.
-        let word_member = layout!(sk_cgroup_val);
-        let word = if word_member == MISSING { 0 } else { self.memory.read::<u64>(word_member) };
-        if word == 0 || word & 1 != 0 {
-            return 0;
-        }
-        let cgroup = Untyped(word & !3);
-        Untyped(cgroup.read(layout!(cgroup_kn))).read(layout!(kernfs_node_id))
+    pub fn common(self) -> SockCommon<Typed> {
+        SockCommon(self.0)
+    }
+
+    /// Who owns it.
+    #[inline(always)]
+    pub fn local(self) -> u64 {
+        local(self.0)
     }
 }
 

@@ -12,8 +12,10 @@ mod flow;
 mod kernel;
 mod maps;
 mod once;
+mod packet;
 mod probe;
 mod socket;
+mod traffic;
 
 /// The kernel lends GPL-only helpers to programs that say they are compatible.
 #[unsafe(link_section = "license")]

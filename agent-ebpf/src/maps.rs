@@ -1,10 +1,11 @@
 //! All tables. Sizes here are defaults; the daemon sets the configured ones before it loads the object.
 
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, RingBuf};
-use netcause_common::flow::{FlowCounters, FlowKey};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
 use netcause_common::limits;
-use netcause_common::probe::open_sockets::ListenerKey;
+use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::{STATISTICS, Statistic};
 
@@ -16,26 +17,47 @@ pub const ENOMEM: i32 = -12;
 /// The key is there already.
 pub const EEXIST: i32 = -17;
 
-/// Totals per flow. A plain hash: an LRU would forget counts silently.
+/// Totals per TCP flow. A plain hash: an LRU would forget counts silently.
 #[map]
-pub static FLOWS: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(limits::DEFAULT_FLOWS, 0);
+pub static TCP_FLOWS: HashMap<FlowKey, TcpCounters> = HashMap::with_max_entries(limits::DEFAULT_FLOWS, 0);
 
-/// Where a flow goes while [`FLOWS`] is being changed on the same CPU: before 6.6 a hash refuses a program that
+/// Where a flow goes while [`TCP_FLOWS`] is being changed on the same CPU: before 6.6 a hash refuses a program that
 /// interrupts such a change (EBUSY; `htab_lock_bucket`, kernel/bpf/hashtab.c). The daemon adds the two tables up.
 #[map]
-pub static FLOWS_SPARE: HashMap<FlowKey, FlowCounters> = HashMap::with_max_entries(limits::SPARE_FLOWS, 0);
+pub static TCP_FLOWS_SPARE: HashMap<FlowKey, TcpCounters> = HashMap::with_max_entries(limits::SPARE_FLOWS, 0);
+
+/// Totals per UDP flow.
+#[map]
+pub static UDP_FLOWS: HashMap<FlowKey, UdpCounters> = HashMap::with_max_entries(limits::DEFAULT_UDP_FLOWS, 0);
+
+/// As [`TCP_FLOWS_SPARE`], for [`UDP_FLOWS`].
+#[map]
+pub static UDP_FLOWS_SPARE: HashMap<FlowKey, UdpCounters> =
+    HashMap::with_max_entries(limits::SPARE_UDP_FLOWS, 0);
+
+/// Networks whose clients are told apart, by address as 16 octets; the daemon fills it.
+#[map]
+pub static NETWORKS: LpmTrie<[u32; 4], u8> = LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
 
 /// TCP sockets by the address of their `struct sock`.
 #[map]
 pub static SOCKETS: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::DEFAULT_SOCKETS, 0);
 
-/// As [`FLOWS_SPARE`], for [`SOCKETS`].
+/// As [`TCP_FLOWS_SPARE`], for [`SOCKETS`].
 #[map]
 pub static SOCKETS_SPARE: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::SPARE_SOCKETS, 0);
 
 /// Ports that listen or did: a hint, so the least used may be forgotten.
 #[map]
-pub static LISTENERS: LruHashMap<ListenerKey, u8> = LruHashMap::with_max_entries(limits::LISTENERS, 0);
+pub static LISTENERS: LruHashMap<ListenerKey, u8> = LruHashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
+
+/// Accept queues, as the last sweep found them. The daemon removes those that it did not find.
+#[map]
+pub static QUEUES: HashMap<QueueKey, AcceptQueue> = HashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
+
+/// The sweep that runs, or ran last.
+#[map]
+pub static SWEEP: Array<Sweep> = Array::with_max_entries(1, 0);
 
 /// Detail events; losing one loses no count.
 #[map]

@@ -5,3 +5,5 @@ mod tcp_reset;
 mod tcp_retransmit;
 mod tcp_retransmit_synack;
 mod tcp_state;
+mod udp;
+mod udp_drop;

@@ -2,9 +2,9 @@
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_log_ebpf::debug;
-use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::probe::open_sockets::ListenerKey;
-use netcause_common::socket::SocketState;
+use netcause_common::socket::{Counted, SocketState};
 use netcause_common::statistics::Statistic;
 
 use crate::kernel::{Memory, TcpSock, Typed};
@@ -12,18 +12,20 @@ use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, SOCKETS, SOCKETS_SPARE, coun
 
 /// Remembers a socket, in place of what an earlier one may have left at the same address.
 #[inline(always)]
-pub fn remember(id: u64, state: SocketState) {
+pub fn remember(id: u64, state: &SocketState) {
     match state_of(id) {
         Some(earlier) => earlier.replace(state),
-        None => insert(id, state),
+        None => {
+            insert(id, state);
+        }
     }
 }
 
-/// Remembers a socket that nothing is known of.
+/// Remembers a socket that nothing is known of; false when there is no room.
 #[inline(always)]
-pub fn insert(id: u64, state: SocketState) {
+pub fn insert(id: u64, state: &SocketState) -> bool {
     let inserted = match SOCKETS.insert(id, state, u64::from(BPF_NOEXIST)) {
-        Err(EEXIST) => return,
+        Err(EEXIST) => return true,
         Err(error) if error != E2BIG && error != ENOMEM => {
             SOCKETS_SPARE.insert(id, state, u64::from(BPF_ANY))
         }
@@ -36,6 +38,7 @@ pub fn insert(id: u64, state: SocketState) {
             debug!((), "a socket is not remembered: error {}", error);
         }
     }
+    inserted.is_ok()
 }
 
 /// The remembered state of a socket.
@@ -89,16 +92,60 @@ impl Remembered {
 
     /// Begins anew.
     #[inline(always)]
-    pub fn replace(self, state: SocketState) {
+    pub fn replace(self, state: &SocketState) {
         // SAFETY: as in `role`.
-        unsafe { *self.0 = state }
+        unsafe { *self.0 = *state }
+    }
+
+    /// True when its totals have been added for the last time. Read anew each time: the sweep and the close look
+    /// across processors.
+    #[inline(always)]
+    pub fn is_settled(self) -> bool {
+        // SAFETY: as in `role`.
+        unsafe { (&raw const (*self.0).settled).read_volatile() != 0 }
+    }
+
+    /// Says whether its totals have been added for the last time.
+    #[inline(always)]
+    pub fn set_settled(self, settled: bool) {
+        // SAFETY: as in `role`.
+        unsafe { (&raw mut (*self.0).settled).write_volatile(settled.into()) }
+    }
+
+    /// Whether the end of the stream was acknowledged, as found at the close.
+    #[inline(always)]
+    pub fn is_fin_acknowledged(self) -> bool {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).fin_acknowledged != 0 }
+    }
+
+    /// Notes whether the end of the stream was acknowledged.
+    #[inline(always)]
+    pub fn set_fin_acknowledged(self, acknowledged: bool) {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).fin_acknowledged = acknowledged.into() }
+    }
+
+    /// What is counted already.
+    #[inline(always)]
+    pub fn counted(self) -> *mut Counted {
+        // SAFETY: as in `role`; only an address is taken.
+        unsafe { &raw mut (*self.0).counted }
+    }
+
+    /// Of a listening socket: drops that were not counted yet; from now on they are.
+    #[inline(always)]
+    pub fn take_uncounted_drops(self, total: u32) -> u32 {
+        // SAFETY: as in `role`. A listening socket receives no segments of its own: the field is free.
+        let counted = unsafe { &mut (*self.0).counted.reordered_segments };
+        total.wrapping_sub(core::mem::replace(counted, total))
     }
 
     /// Retransmits of the socket's total that were not counted yet; from now on they are.
     #[inline(always)]
     pub fn take_uncounted_retransmits(self, total: u32) -> u32 {
         // SAFETY: as in `role`.
-        let counted = unsafe { &mut (*self.0).retransmits_counted };
+        let counted = unsafe { &mut (*self.0).counted.retransmits };
         total.wrapping_sub(core::mem::replace(counted, total))
     }
 }
@@ -130,19 +177,6 @@ pub fn listens<M: Memory>(socket: TcpSock<M>) {
 #[inline(always)]
 fn listener<M: Memory>(socket: TcpSock<M>) -> ListenerKey {
     ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 }
-}
-
-/// The flow a socket belongs to.
-#[inline(always)]
-pub fn flow_of(socket: TcpSock<Typed>, role: u8) -> FlowKey {
-    FlowKey {
-        local: socket.local(),
-        remote: socket.common().remote_address(),
-        service_port: if role == ROLE_CLIENT { socket.common().remote_port() } else { socket.local_port() },
-        protocol: PROTOCOL_TCP,
-        role,
-        reserved: 0,
-    }
 }
 
 /// The client's port of a socket.

@@ -1,8 +1,14 @@
 //! Flows → edges: who talks to whom, by the names people use, with the totals of all flows that bear them.
+//!
+//! The kernel's tables hold what is counted now; the [`ledger::Ledger`] holds what must outlive that: totals of flows
+//! that were removed, and which edges have series of their own and which are folded into `other`.
 
-use std::collections::BTreeMap;
+pub mod ledger;
+mod slab;
+pub mod totals;
 
-use netcause_common::flow::{FlowCounters, FlowKey};
+use netcause_common::endpoint::Address;
+use netcause_common::flow::FlowKey;
 
 use crate::enrich::{Names, Workload};
 use crate::ingest::{Role, ip, role};
@@ -14,6 +20,15 @@ pub enum Reporter {
     Source,
     /// The server's.
     Destination,
+}
+
+impl From<Role> for Reporter {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Client => Self::Source,
+            Role::Server => Self::Destination,
+        }
+    }
 }
 
 /// A pair of workloads and the server's port.
@@ -29,72 +44,68 @@ pub struct Edge {
     pub port: Option<u16>,
 }
 
-/// The edge a flow belongs to; `None` when its role is none, which no program writes.
-pub fn edge(flow: &FlowKey, names: &mut Names) -> Option<Edge> {
-    let role = role(flow)?;
-    let local = names.local(flow.local);
-    let remote = if flow.is_other() { Workload::Other } else { Workload::Address(ip(flow.remote)) };
-    let (reporter, source, destination) = match role {
-        Role::Client => (Reporter::Source, local, remote),
-        Role::Server => (Reporter::Destination, remote, local),
-    };
-    Some(Edge { reporter, source, destination, port: (!flow.is_other()).then_some(flow.service_port) })
+impl Edge {
+    /// What takes all that has no series of its own.
+    #[must_use]
+    pub fn other(reporter: Reporter) -> Self {
+        Self { reporter, source: Workload::Other, destination: Workload::Other, port: None }
+    }
 }
 
-/// Adds up the flows that bear the same names. Nothing is left out but overflow entries that were never needed.
-pub fn edges(flows: &[(FlowKey, FlowCounters)], names: &mut Names) -> BTreeMap<Edge, FlowCounters> {
-    let mut edges = BTreeMap::new();
-    for (flow, counters) in flows {
-        if flow.is_other() && *counters == FlowCounters::ZERO {
-            continue;
-        }
-        if let Some(edge) = edge(flow, names) {
-            edges.entry(edge).or_insert(FlowCounters::ZERO).add(counters);
-        }
+/// The edge a flow belongs to; `None` when its role is none, which no program writes.
+pub fn edge(flow: &FlowKey, names: &mut Names) -> Option<Edge> {
+    let reporter = Reporter::from(role(flow)?);
+    if flow.is_other() {
+        return Some(Edge::other(reporter));
     }
-    names.retain(flows);
-    edges
+    let local = names.local(flow.local);
+    let remote = match flow.remote {
+        Address::EXTERNAL => Workload::External,
+        Address::UNKNOWN => Workload::Unknown,
+        address => Workload::Address(ip(address)),
+    };
+    let (source, destination) = match reporter {
+        Reporter::Source => (local, remote),
+        Reporter::Destination => (remote, local),
+    };
+    Some(Edge { reporter, source, destination, port: Some(flow.service_port) })
 }
 
 #[cfg(test)]
 mod tests {
-    use netcause_common::endpoint::Address;
-    use netcause_common::flow::{LOCAL_IS_NAMESPACE, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER};
+    use netcause_common::flow::{LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 
     use super::*;
     use crate::enrich::cgroup::Cgroups;
 
-    fn flow(local: u64, role: u8) -> FlowKey {
-        let remote = Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, 9]));
-        FlowKey { local, remote, service_port: 80, protocol: PROTOCOL_TCP, role, reserved: 0 }
-    }
-
-    fn opened(count: u64) -> FlowCounters {
-        FlowCounters { opened: count, ..FlowCounters::ZERO }
+    fn text(flow: &FlowKey) -> Option<String> {
+        let edge = edge(flow, &mut Names::new(Cgroups::below(None)))?;
+        Some(format!("{:?}: {} {} {:?}", edge.reporter, edge.source, edge.destination, edge.port))
     }
 
     #[test]
-    fn flows_of_one_name_add_up_and_sums_are_conserved() {
-        let mut names = Names::new(Cgroups::below(None));
-        let namespace = LOCAL_IS_NAMESPACE | 5;
-        let flows = [
-            (flow(namespace, ROLE_CLIENT), opened(1)),
-            (FlowKey { reserved: 1, ..flow(namespace, ROLE_CLIENT) }, opened(2)),
-            (flow(namespace, ROLE_SERVER), opened(4)),
-            (FlowKey::other(ROLE_CLIENT), opened(8)),
-            (FlowKey::other(ROLE_SERVER), FlowCounters::ZERO),
-        ];
-        let edges = edges(&flows, &mut names);
-        assert_eq!(edges.values().map(|counters| counters.opened).sum::<u64>(), 15);
-        let texts: Vec<_> = edges
-            .iter()
-            .map(|(edge, counters)| {
-                format!("{} {} {:?} {}", edge.source, edge.destination, edge.port, counters.opened)
-            })
-            .collect();
-        assert_eq!(
-            texts,
-            ["netns:5 10.0.0.9 Some(80) 3", "other other None 8", "10.0.0.9 netns:5 Some(80) 4",]
-        );
+    fn a_flow_says_who_talks_to_whom() {
+        let remote = Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, 9]));
+        let flow = FlowKey {
+            local: LOCAL_IS_NAMESPACE | 5,
+            remote,
+            service_port: 80,
+            protocol: PROTOCOL_TCP,
+            role: ROLE_CLIENT,
+            reserved: 0,
+        };
+        let server = FlowKey { role: ROLE_SERVER, ..flow };
+        for (flow, expected) in [
+            (flow, "Source: netns:5 10.0.0.9 Some(80)"),
+            (FlowKey { protocol: PROTOCOL_UDP, ..flow }, "Source: netns:5 10.0.0.9 Some(80)"),
+            (FlowKey { local: 5, ..flow }, "Source: cgroup:5 10.0.0.9 Some(80)"),
+            (server, "Destination: 10.0.0.9 netns:5 Some(80)"),
+            (FlowKey { remote: Address::EXTERNAL, ..server }, "Destination: external netns:5 Some(80)"),
+            (FlowKey { remote: Address::UNKNOWN, ..flow }, "Source: netns:5 unknown Some(80)"),
+            (FlowKey::other(PROTOCOL_UDP, ROLE_SERVER), "Destination: other other None"),
+        ] {
+            assert_eq!(text(&flow).as_deref(), Some(expected), "{flow:?}");
+        }
+        assert_eq!(text(&FlowKey { role: 0, ..flow }), None);
     }
 }

@@ -1,22 +1,27 @@
 //! The running agent: the stages put together, from the kernel to the socket.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use crate::aggregate::ledger::{self, Ledger};
 use crate::config::Config;
 use crate::enrich::Names;
-use crate::enrich::cgroup::Cgroups;
+use crate::enrich::cgroup::{self, Cgroups};
 use crate::expose::http::{self, Limits, Source};
-use crate::expose::prometheus::{self, Durations, Format, Own, Snapshot};
+use crate::expose::prometheus::{
+    self, Durations, EdgeRow, Format, ListenerRow, Own, Series, Snapshot, series,
+};
 use crate::expose::trouble;
 use crate::ingest::Event;
-use crate::kernel::{self, Events, Kernel, ProbeState};
+use crate::kernel::{self, Events, Fullness, Kernel, KernelStatistics, Pace, ProbeState};
 use crate::{aggregate, ingest};
 
 /// Detail events are collected this often, and whenever a quarter of the ring is used.
@@ -50,7 +55,8 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         .context("cannot start the asynchronous runtime")?;
     // Before the programs are attached: a port that is taken should cost nothing.
     let listener = runtime.block_on(bind(config))?;
-    let options = config.kernel_options();
+    let cgroup_root = cgroup::find_root().context("cannot read this process's mounts")?;
+    let options = config.kernel_options(cgroup_root);
     let loaded = kernel::attach(&options)?;
     report(&loaded.probes)?;
     // Inside the runtime, because the ring and the log register with it.
@@ -91,21 +97,32 @@ fn report(probes: &[ProbeState]) -> Result<(), AppError> {
 async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, events: Events) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let cgroups = Cgroups::of_this_node().context("cannot read this process's mounts")?;
-    match cgroups.mount() {
+    match kernel.cgroup_root() {
         Some(mount) => info!(mount = %mount.display(), "workloads are named by cgroup"),
-        None => warn!("no cgroup2 is mounted here: workloads are told apart by network namespace only"),
+        None => warn!("no root of cgroup2 is mounted here: workloads are told apart by network namespace only"),
     }
-    let agent = Arc::new(Agent {
-        state: Mutex::new(State { kernel, names: Names::new(cgroups), scrapes: Durations::default() }),
-        kernel_release: release(),
-    });
+    let names = Names::new(Cgroups::below(kernel.cgroup_root().map(Path::to_owned)));
+    let limits = ledger::Limits { max_series: config.max_series as usize, idle: config.flow_idle() };
+    let mut state = State {
+        kernel,
+        names,
+        ledger: Ledger::new(limits),
+        began: Instant::now(),
+        pace: config.pace(),
+        last_sweep: None,
+        sweeps: Durations::default(),
+        scrapes: Durations::default(),
+    };
+    // What is open already belongs to the first answer.
+    state.observe()?;
+    let agent = Arc::new(Agent { state: Mutex::new(state), kernel_release: release() });
     let address = listener.local_addr().context("the listening socket has no address")?;
     info!("metrics at http://{address}/metrics");
     let limits = Limits { max_connections: config.http_max_connections, timeout: config.http_timeout() };
     tokio::select! {
         () = http::serve(listener, Arc::clone(&agent) as Arc<dyn Source>, limits) => {}
         result = drain(&agent, events) => result?,
+        () = observe(&agent, config.pace().interval) => {}
         _ = terminate.recv() => info!("SIGTERM: ending"),
         _ = interrupt.recv() => info!("SIGINT: ending"),
     }
@@ -128,6 +145,18 @@ async fn drain(agent: &Agent, mut events: Events) -> Result<()> {
     }
 }
 
+/// Looks at the tables now and then although nobody asks: flows that are idle go, and names are found in time.
+async fn observe(agent: &Agent, interval: Duration) {
+    let mut interval = tokio::time::interval(interval);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = agent.state().observe() {
+            warn!(error = format!("{error:#}"), "cannot look at the kernel's tables");
+        }
+    }
+}
+
 struct Agent {
     state: Mutex<State>,
     kernel_release: String,
@@ -136,7 +165,40 @@ struct Agent {
 struct State {
     kernel: Kernel,
     names: Names,
+    ledger: Ledger,
+    began: Instant,
+    pace: Pace,
+    /// When the last sweep began, and how long it took.
+    last_sweep: Option<(Instant, Duration)>,
+    sweeps: Durations,
     scrapes: Durations,
+}
+
+impl State {
+    /// Looks at the open sockets if it is time, and takes what the tables have; says how full they are.
+    fn observe(&mut self) -> Result<Vec<Fullness>> {
+        let began = Instant::now();
+        if self.last_sweep.is_none_or(|(begin, took)| begin.elapsed() >= self.pace.gap(took))
+            && let Some(took) = self.kernel.sweep()?
+        {
+            self.sweeps.observe(took);
+            self.last_sweep = Some((began, took));
+        }
+        let mut reading = self.ledger.read(self.began.elapsed(), &mut self.names);
+        let mut fullness = Vec::new();
+        fullness.extend(self.kernel.tcp_flows(|key, counters| reading.flow(key, counters))?);
+        fullness.extend(self.kernel.udp_flows(|key, counters| reading.flow(key, counters))?);
+        for key in reading.finish(series) {
+            let ledger = &mut self.ledger;
+            if let Some(counters) = self.kernel.remove_tcp(&key, |counters| ledger.is_as_read(&key, counters)) {
+                ledger.retire(&key, &counters);
+            }
+            if let Some(counters) = self.kernel.remove_udp(&key, |counters| ledger.is_as_read(&key, counters)) {
+                ledger.retire(&key, &counters);
+            }
+        }
+        Ok(fullness)
+    }
 }
 
 impl Agent {
@@ -162,37 +224,63 @@ impl Agent {
     }
 
     fn snapshot(&self) -> Result<Snapshot> {
-        let State { kernel, names, scrapes } = &mut *self.state();
-        let flows = kernel.flows()?;
+        let mut state = self.state();
+        let mut fullness = state.observe()?;
+        let State { kernel, names, ledger, sweeps, scrapes, .. } = &mut *state;
+        let queues = kernel.accept_queues()?;
         let statistics = kernel.statistics()?;
-        let lost = |state: &ProbeState| statistics.events_lost.get(state.probe.id as usize).copied();
-        let mut events_lost: Vec<_> = kernel
-            .probes()
-            .iter()
-            .filter(|state| state.probe.emits)
-            .filter_map(|state| Some((state.probe.name, "ring", lost(state)?)))
-            .collect();
-        events_lost.push(("flows", "ring", statistics.flows_unannounced));
-        events_lost.push(("tcp_state", "map", statistics.sockets_refused));
-        events_lost.push(("tcp_state", "skipped", statistics.connections_missed));
-        let fullness = kernel.fullness(flows.len() as u64, statistics.sockets);
+        fullness.extend(kernel.fullness(statistics.sockets, queues.len() as u64));
+        let listener = |(key, queue): (QueueKey, AcceptQueue)| ListenerRow {
+            workload: names.local(key.local),
+            port: key.port,
+            queue,
+        };
+        let mut listeners: Vec<_> = queues.into_iter().map(listener).collect();
+        listeners.sort_unstable_by(|a, b| (&a.workload, a.port).cmp(&(&b.workload, b.port)));
+        let budget = ledger.statistics();
         Ok(Snapshot {
-            edges: aggregate::edges(&flows, names),
+            edges: ledger
+                .shown()
+                .map(|shown| EdgeRow { edge: shown.edge.clone(), totals: *shown.totals })
+                .collect(),
+            listeners,
             own: Own {
                 probes: kernel
                     .probes()
                     .iter()
                     .map(|state| (state.probe.name, state.unavailable.clone()))
                     .collect(),
-                events_lost,
+                events_lost: events_lost(kernel.probes(), &statistics),
                 flows_folded: statistics.flows_folded,
+                series: Series {
+                    shown: budget.series as u64,
+                    limit: budget.max_series as u64,
+                    folded: budget.folded,
+                },
                 maps: fullness.iter().map(|map| (map.map, map.entries, map.limit)).collect(),
                 programs: kernel.costs(),
+                sweeps: sweeps.clone(),
                 scrapes: scrapes.clone(),
                 kernel_release: self.kernel_release.clone(),
             },
+            tick: kernel::tick(),
         })
     }
+}
+
+/// Losses: probe, where, how many.
+fn events_lost(
+    probes: &[ProbeState],
+    statistics: &KernelStatistics,
+) -> Vec<(&'static str, &'static str, u64)> {
+    let lost = |state: &ProbeState| statistics.events_lost.get(state.probe.id as usize).copied();
+    let emitting = probes.iter().filter(|state| state.probe.emits);
+    let mut all: Vec<_> =
+        emitting.filter_map(|state| Some((state.probe.name, "ring", lost(state)?))).collect();
+    all.push(("flows", "ring", statistics.flows_unannounced));
+    all.push(("tcp_state", "map", statistics.sockets_refused));
+    all.push(("tcp_state", "skipped", statistics.connections_missed));
+    all
 }
 
 impl Source for Agent {

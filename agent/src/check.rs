@@ -2,20 +2,11 @@
 
 use std::io::{self, Write};
 
-use netcause_common::limits;
 use serde::Serialize;
 
 use crate::cli::Output;
-use crate::enrich::cgroup::Cgroups;
+use crate::enrich::cgroup;
 use crate::kernel::{self, LoadError, Options, ProbeState};
-
-/// Tables as small as they can be, with the entries for what finds no room: nothing is counted here.
-const OPTIONS: Options = Options {
-    max_flows: 2,
-    max_sockets: 1,
-    event_ring_bytes: limits::DEFAULT_EVENT_RING_BYTES,
-    kernel_log: false,
-};
 
 #[derive(Serialize)]
 struct Report {
@@ -41,12 +32,11 @@ struct Row {
 ///
 /// When nothing can be loaded at all, whatever the probe.
 pub fn run(output: Output) -> Result<bool, LoadError> {
-    let probes = kernel::rehearse(&OPTIONS)?;
+    let root = cgroup::find_root().ok().flatten();
+    let probes = kernel::rehearse(&Options::minimal(root.clone()))?;
     let report = Report {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-        cgroup2: Cgroups::of_this_node()
-            .ok()
-            .and_then(|cgroups| cgroups.mount().map(|mount| mount.display().to_string())),
+        cgroup2: root.map(|root| root.display().to_string()),
         probes: probes.into_iter().map(row).collect(),
     };
     // A reader that has gone away has seen enough.

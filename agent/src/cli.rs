@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, OlderConnections};
 
 /// A node agent that says why the network hurts.
 #[derive(Debug, Parser)]
@@ -21,8 +22,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent: watch this node's TCP and serve what it sees as metrics.
     ///
-    /// Needs root, or the capabilities BPF and PERFMON (SYS_RESOURCE too before Linux 5.11), and the host's PID
-    /// namespace to know the connections that are older than the agent.
+    /// Needs root, or the capabilities BPF and PERFMON (SYS_RESOURCE too before Linux 5.11) and NET_ADMIN for UDP; and
+    /// the host's PID namespace to look at open connections.
     ///
     /// Endpoints: /metrics (Prometheus text or OpenMetrics, as the client asks), /livez, /readyz.
     #[command(
@@ -62,12 +63,42 @@ pub struct AgentArguments {
     /// Let the eBPF programs log what they cannot handle (at debug level); costs instructions in the kernel.
     #[arg(long, value_name = "BOOL", env = "NETCAUSE_KERNEL_LOG")]
     pub kernel_log: Option<bool>,
-    /// Flows the kernel keeps apart; further ones are added up under the workload `other`. [default: 16384]
+    /// TCP flows the kernel keeps apart; further ones are added up under the workload `other`. [default: 16384]
     #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_FLOWS")]
     pub max_flows: Option<u32>,
-    /// TCP sockets remembered from connect to close. [default: 131072]
+    /// UDP flows the kernel keeps apart; further ones are added up under the workload `other`. [default: 16384]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_UDP_FLOWS")]
+    pub max_udp_flows: Option<u32>,
+    /// TCP sockets remembered from connect to close; a connection beyond them is counted at its close only.
+    /// [default: 131072]
     #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_SOCKETS")]
     pub max_sockets: Option<u32>,
+    /// Listening ports remembered. [default: 8192]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_LISTENERS")]
+    pub max_listeners: Option<u32>,
+    /// Time series of pairs of workloads on /metrics; beyond them the smallest pairs are added up under the workload
+    /// `other`. [default: 10000]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_SERIES")]
+    pub max_series: Option<u32>,
+    /// A flow without open connections is forgotten, and its series end, when nothing happened for so long.
+    /// [default: 600]
+    #[arg(long, value_name = "SECONDS", env = "NETCAUSE_FLOW_IDLE_SECONDS")]
+    pub flow_idle_seconds: Option<u32>,
+    /// Open connections are looked at when metrics are asked for, and at least this often. [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "NETCAUSE_SWEEP_INTERVAL_SECONDS")]
+    pub sweep_interval_seconds: Option<u32>,
+    /// What looking at open connections may take of one processor; with very many, it happens less often.
+    /// [default: 0.5]
+    #[arg(long, value_name = "PERCENT", env = "NETCAUSE_SWEEP_CPU_PERCENT")]
+    pub sweep_cpu_percent: Option<f64>,
+    /// What counts of the bytes and segments of connections that are older than the agent: all they ever carried, or
+    /// the rest from the agent's start on. With `whole`, rates jump when the agent restarts. [default: whole]
+    #[arg(long, value_name = "WHICH", env = "NETCAUSE_OLDER_CONNECTIONS")]
+    pub older_connections: Option<OlderConnections>,
+    /// Networks whose clients are told apart, with commas between them; clients from elsewhere are one workload,
+    /// `external`. [default: private, shared, loopback and link-local addresses]
+    #[arg(long, value_name = "CIDR", env = "NETCAUSE_KNOWN_NETWORKS", value_delimiter = ',')]
+    pub known_networks: Option<Vec<IpNet>>,
     /// Size of the ring buffer for detail events: a power of two, at least 4096. [default: 262144]
     #[arg(long, value_name = "BYTES", env = "NETCAUSE_EVENT_RING_BYTES")]
     pub event_ring_bytes: Option<u32>,

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use ipnet::IpNet;
 use netcause_common::limits;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::cli::AgentArguments;
-use crate::kernel;
+use crate::kernel::{self, Pace};
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
@@ -22,6 +23,30 @@ pub enum LogFormat {
     /// One JSON object per line.
     Json,
 }
+
+/// What counts of connections that are older than the agent.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OlderConnections {
+    /// All they ever carried.
+    Whole,
+    /// What they carry from the agent's start on.
+    Rest,
+}
+
+/// Networks whose clients are told apart unless others are named: private, shared, loopback and link-local addresses
+/// (RFC 1918, 6598, 1122, 3927, 4193, 4291).
+const KNOWN_NETWORKS: [&str; 9] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "fc00::/7",
+    "fe80::/10",
+    "::1/128",
+];
 
 /// What is wrong with the settings.
 #[derive(Debug, Error)]
@@ -63,7 +88,15 @@ struct RawConfig {
     log_format: Option<LogFormat>,
     kernel_log: Option<bool>,
     max_flows: Option<u32>,
+    max_udp_flows: Option<u32>,
     max_sockets: Option<u32>,
+    max_listeners: Option<u32>,
+    max_series: Option<u32>,
+    flow_idle_seconds: Option<u32>,
+    sweep_interval_seconds: Option<u32>,
+    sweep_cpu_percent: Option<f64>,
+    older_connections: Option<OlderConnections>,
+    known_networks: Option<Vec<IpNet>>,
     event_ring_bytes: Option<u32>,
     http_max_connections: Option<u32>,
     http_timeout_seconds: Option<u32>,
@@ -80,10 +113,26 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Whether the programs log.
     pub kernel_log: bool,
-    /// Flows kept apart.
+    /// TCP flows kept apart.
     pub max_flows: u32,
+    /// UDP flows kept apart.
+    pub max_udp_flows: u32,
     /// Sockets remembered.
     pub max_sockets: u32,
+    /// Listening ports remembered.
+    pub max_listeners: u32,
+    /// Time series of edges.
+    pub max_series: u32,
+    /// When a flow without open connections is forgotten.
+    pub flow_idle_seconds: u32,
+    /// The sweeps' floor interval.
+    pub sweep_interval_seconds: u32,
+    /// What sweeping may take of one processor.
+    pub sweep_cpu_percent: f64,
+    /// What counts of older connections.
+    pub older_connections: OlderConnections,
+    /// Networks whose clients are told apart.
+    pub known_networks: Vec<IpNet>,
     /// Size of the ring buffer.
     pub event_ring_bytes: u32,
     /// HTTP connections at once.
@@ -106,7 +155,25 @@ impl Config {
             log_format: arguments.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             kernel_log: arguments.kernel_log.or(file.kernel_log).unwrap_or(false),
             max_flows: arguments.max_flows.or(file.max_flows).unwrap_or(limits::DEFAULT_FLOWS),
+            max_udp_flows: arguments.max_udp_flows.or(file.max_udp_flows).unwrap_or(limits::DEFAULT_UDP_FLOWS),
             max_sockets: arguments.max_sockets.or(file.max_sockets).unwrap_or(limits::DEFAULT_SOCKETS),
+            max_listeners: arguments.max_listeners.or(file.max_listeners).unwrap_or(limits::DEFAULT_LISTENERS),
+            max_series: arguments.max_series.or(file.max_series).unwrap_or(10_000),
+            flow_idle_seconds: arguments.flow_idle_seconds.or(file.flow_idle_seconds).unwrap_or(600),
+            sweep_interval_seconds: arguments
+                .sweep_interval_seconds
+                .or(file.sweep_interval_seconds)
+                .unwrap_or(10),
+            sweep_cpu_percent: arguments.sweep_cpu_percent.or(file.sweep_cpu_percent).unwrap_or(0.5),
+            older_connections: arguments
+                .older_connections
+                .or(file.older_connections)
+                .unwrap_or(OlderConnections::Whole),
+            known_networks: arguments
+                .known_networks
+                .clone()
+                .or(file.known_networks)
+                .unwrap_or_else(|| KNOWN_NETWORKS.iter().filter_map(|network| network.parse().ok()).collect()),
             event_ring_bytes: arguments
                 .event_ring_bytes
                 .or(file.event_ring_bytes)
@@ -120,13 +187,33 @@ impl Config {
 
     /// What the kernel side needs to know.
     #[must_use]
-    pub fn kernel_options(&self) -> kernel::Options {
+    pub fn kernel_options(&self, cgroup_root: Option<PathBuf>) -> kernel::Options {
         kernel::Options {
             max_flows: self.max_flows,
+            max_udp_flows: self.max_udp_flows,
             max_sockets: self.max_sockets,
+            max_listeners: self.max_listeners,
             event_ring_bytes: self.event_ring_bytes,
             kernel_log: self.kernel_log,
+            older_connections: self.older_connections,
+            known_networks: self.known_networks.clone(),
+            cgroup_root,
         }
+    }
+
+    /// How often sweeps run.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace {
+            interval: Duration::from_secs(self.sweep_interval_seconds.into()),
+            share: self.sweep_cpu_percent / 100.0,
+        }
+    }
+
+    /// When a flow without open connections is forgotten.
+    #[must_use]
+    pub fn flow_idle(&self) -> Duration {
+        Duration::from_secs(self.flow_idle_seconds.into())
     }
 
     /// Limit of one HTTP request.
@@ -138,7 +225,26 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         // Three: one flow, and the two entries that take what finds no room, for clients and for servers.
         between("max_flows", self.max_flows, 3, 1 << 22)?;
+        between("max_udp_flows", self.max_udp_flows, 3, 1 << 22)?;
         between("max_sockets", self.max_sockets, 1, 1 << 24)?;
+        between("max_listeners", self.max_listeners, 1, 1 << 20)?;
+        between("max_series", self.max_series, 1, 10_000_000)?;
+        between("flow_idle_seconds", self.flow_idle_seconds, 1, 1 << 24)?;
+        between("sweep_interval_seconds", self.sweep_interval_seconds, 1, 86_400)?;
+        if !(self.sweep_cpu_percent > 0.0 && self.sweep_cpu_percent <= 100.0) {
+            return Err(ConfigError::Impossible {
+                key: "sweep_cpu_percent",
+                value: self.sweep_cpu_percent.to_string(),
+                problem: "is not above 0 and at most 100".to_owned(),
+            });
+        }
+        if self.known_networks.len() > limits::NETWORKS as usize {
+            return Err(ConfigError::Impossible {
+                key: "known_networks",
+                value: format!("a list of {}", self.known_networks.len()),
+                problem: format!("is longer than {}", limits::NETWORKS),
+            });
+        }
         between("event_ring_bytes", self.event_ring_bytes, 4096, 1 << 28)?;
         between("http_max_connections", self.http_max_connections, 1, 65_536)?;
         between("http_timeout_seconds", self.http_timeout_seconds, 1, 3600)?;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use netcause_common::flow::{FlowCounters, FlowKey, LOCAL_IS_NAMESPACE};
+use netcause_common::flow::LOCAL_IS_NAMESPACE;
 
 use cgroup::Cgroups;
 
@@ -22,6 +22,10 @@ pub enum Workload {
     Cgroup(u64),
     /// By its address.
     Address(IpAddr),
+    /// Clients from outside the known networks.
+    External,
+    /// A peer that the kernel does not tell.
+    Unknown,
     /// All that found no room of its own.
     Other,
 }
@@ -33,6 +37,8 @@ impl fmt::Display for Workload {
             Self::Namespace(inode) => write!(formatter, "netns:{inode}"),
             Self::Cgroup(id) => write!(formatter, "cgroup:{id}"),
             Self::Address(address) => address.fmt(formatter),
+            Self::External => formatter.write_str("external"),
+            Self::Unknown => formatter.write_str("unknown"),
             Self::Other => formatter.write_str("other"),
         }
     }
@@ -59,9 +65,8 @@ impl Names {
         }
     }
 
-    /// Forgets what none of these flows needs.
-    pub fn retain(&mut self, flows: &[(FlowKey, FlowCounters)]) {
-        let in_use: HashSet<u64> = flows.iter().map(|(flow, _)| flow.local).collect();
+    /// Forgets the names of all local ends but these.
+    pub fn retain(&mut self, in_use: &HashSet<u64>) {
         self.cgroups.retain(|id| in_use.contains(&id));
     }
 }

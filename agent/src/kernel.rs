@@ -5,7 +5,17 @@
 pub mod btf;
 pub mod layout;
 mod load;
+mod sweep;
 mod tables;
 
 pub use load::{LoadError, Options, ProbeState, attach, rehearse};
-pub use tables::{Events, Kernel, ProgramCost};
+pub use sweep::Pace;
+pub use tables::{Events, Fullness, Kernel, KernelStatistics, ProgramCost};
+
+/// The kernel's tick: the unit of what it counts in jiffies.
+#[must_use]
+pub fn tick() -> std::time::Duration {
+    // The coarse clocks move with the tick, and say so (`clock_getres`, `KTIME_LOW_RES` in kernel/time/posix-timers.c).
+    let resolution = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
+    std::time::Duration::try_from(resolution).unwrap_or_default()
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use netcause_common::probe::ProbeId;
 
+use crate::config::OlderConnections;
 use crate::kernel::btf::{Argument, Btf};
 
 mod open_sockets;
@@ -11,6 +12,8 @@ mod tcp_reset;
 mod tcp_retransmit;
 mod tcp_retransmit_synack;
 mod tcp_state;
+mod udp;
+mod udp_drop;
 
 /// Every probe, in the order of [`ProbeId`].
 pub const ALL: [&Probe; ProbeId::COUNT as usize] = [
@@ -19,7 +22,18 @@ pub const ALL: [&Probe; ProbeId::COUNT as usize] = [
     &tcp_retransmit_synack::PROBE,
     &tcp_reset::PROBE,
     &open_sockets::PROBE,
+    &udp::PROBE,
+    &udp_drop::PROBE,
 ];
+
+/// Which way packets go, seen from the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// To the socket.
+    Ingress,
+    /// From the socket.
+    Egress,
+}
 
 /// Where a program is attached.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +45,17 @@ pub enum Hook {
         /// Structs that its first arguments must point to; an empty name stands for a number.
         arguments: &'static [&'static str],
     },
-    /// A walk over objects of the kernel, run when it is read.
-    Iterator(&'static str),
+    /// The packets of every socket, at the root of cgroup v2.
+    Cgroup(Direction),
+    /// A walk over objects of the kernel, run once when the agent starts.
+    AtStart {
+        /// The kernel's name for what is walked.
+        iterator: &'static str,
+        /// The setting that it is for; `None` when it is for all.
+        when: Option<OlderConnections>,
+    },
+    /// A walk over objects of the kernel, run again and again.
+    Sweep(&'static str),
 }
 
 /// One program of the object.
@@ -59,22 +82,37 @@ pub struct Probe {
     pub emits: bool,
     /// Its programs.
     pub programs: &'static [Program],
-    /// Members it reads beside [`SOCKET`]: fields of [`netcause_common::layout::KernelLayout`].
+    /// Lists of members that several probes have in common.
+    pub common: &'static [&'static [&'static str]],
+    /// Members it reads beside those: fields of [`netcause_common::layout::KernelLayout`].
     pub members: &'static [&'static str],
 }
 
-/// Members that every probe reads. The cgroup is not among them (the network namespace stands in for it), nor is
-/// the IPv6 address, which a kernel without IPv6 lacks.
-const SOCKET: &[&str] = &[
-    "skc_family",
-    "skc_state",
-    "skc_dport",
-    "skc_num",
-    "skc_daddr",
-    "skc_net",
-    "net_inum",
-    "inet_sport",
-    "total_retrans",
+/// Members that every probe of sockets reads. The cgroup is not among them (the network namespace stands in for it), nor
+/// is the IPv6 address, which a kernel without IPv6 lacks.
+const SOCKET: &[&str] = &["skc_family", "skc_dport", "skc_num", "skc_daddr", "skc_net", "net_inum"];
+
+/// Members that the probes of TCP read as well.
+const TCP: &[&str] = &["skc_state", "inet_sport", "total_retrans"];
+
+/// What a connection has counted itself.
+const TRAFFIC: &[&str] = &[
+    "bytes_acked",
+    "bytes_received",
+    "segs_out",
+    "segs_in",
+    "dsack_dups",
+    "rcv_ooopack",
+    "chrono_stat",
+    "chrono_start",
+    "chrono_type",
+    "snd_una",
+    "write_seq",
+    "srtt_us",
+    "rtt_min",
+    "minmax_value",
+    "skc_flags",
+    "sock_done",
 ];
 
 /// Whether a probe can run here.
@@ -98,14 +136,15 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
                     }
                 }
             },
-            Hook::Iterator(name) => {
+            Hook::Cgroup(_) => {}
+            Hook::AtStart { iterator: name, .. } | Hook::Sweep(name) => {
                 if !btf.has_struct(&format!("bpf_iter__{name}")) {
                     return Support::No(format!("this kernel has no iterator {name}"));
                 }
             }
         }
     }
-    let needed = SOCKET.iter().chain(probe.members);
+    let needed = probe.common.iter().copied().flatten().chain(probe.members);
     match needed.filter_map(|member| missing.get(member)).next() {
         Some(why) => Support::No(why.clone()),
         None => Support::Yes,
@@ -139,8 +178,9 @@ mod tests {
 
     #[test]
     fn needed_members_exist_in_the_layout() {
-        for member in ALL.iter().flat_map(|probe| SOCKET.iter().chain(probe.members)) {
-            assert!(KernelLayout::MEMBERS.iter().any(|known| known.field == *member), "{member}");
+        for member in ALL.iter().flat_map(|probe| probe.common.iter().copied().flatten().chain(probe.members)) {
+            let is_known = KernelLayout::MEMBERS.iter().any(|known| known.field == *member);
+            assert!(is_known || *member == "sock_done", "{member}");
         }
     }
 

@@ -7,6 +7,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod cgroup;
+pub(crate) mod crossed;
 pub(crate) mod faults;
 pub(crate) mod metrics;
 pub(crate) mod namespace;

@@ -31,8 +31,8 @@ enum Command {
     /// The real clients and servers that run inside the pods
     #[command(subcommand)]
     Traffic(traffic::Traffic),
-    /// Measure what the agent's programs cost
-    Bench,
+    /// Measure what the agent costs; alone: its programs, in the kernel
+    Bench(bench::Bench),
     /// Hold a new network namespace open until standard input closes or the parent dies
     #[command(hide = true)]
     Pause(lab::namespace::Pause),
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run { args } => scenarios::run(&args),
         Command::Traffic(traffic) => traffic.run().map(|()| ExitCode::SUCCESS),
-        Command::Bench => bench::run().map(|()| ExitCode::SUCCESS),
+        Command::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
         Command::Pause(pause) => pause.run().map(|()| ExitCode::SUCCESS),
         Command::InPod(in_pod) => in_pod.run().map(|()| ExitCode::SUCCESS),
         Command::Victim(victim) => victim.run().map(|()| ExitCode::SUCCESS),

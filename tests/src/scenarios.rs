@@ -3,18 +3,28 @@
 //! They run as the tests of a Rust test binary do. A scenario that this environment cannot run is reported as ignored,
 //! with the reason, never as passed.
 
+mod budget;
+mod bytes;
 mod connect;
 mod counts;
 mod daemon;
 mod exposition;
+mod external;
+mod idle;
 mod itself;
 mod late;
 mod limits;
+mod listeners;
+mod live;
 mod loss;
 mod netem;
+mod older;
 mod prometheus;
+mod quality;
 mod recovery;
 mod resets;
+mod sweep;
+mod udp;
 
 use std::{fs::File, process::ExitCode};
 
@@ -35,6 +45,8 @@ enum Needs {
     Curl,
     /// Debian's `prometheus` package.
     Prometheus,
+    /// A program that starts others in a new PID namespace.
+    Unshare,
     /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
     Alone,
 }
@@ -85,6 +97,32 @@ const SCENARIOS: &[Scenario] = &[
     scenario("limits::tiny_ring", limits::tiny_ring),
     scenario("limits::max_sockets", limits::max_sockets),
     needing(Needs::Alone, "limits::max_flows", limits::max_flows),
+    scenario("bytes::both_ways", bytes::both_ways),
+    scenario("bytes::while_swept", bytes::while_swept),
+    scenario("bytes::never_accepted", bytes::never_accepted),
+    scenario("bytes::unacknowledged", bytes::unacknowledged),
+    scenario("live::held", live::held),
+    scenario("live::half_closed", live::half_closed),
+    scenario("live::shared", live::shared),
+    scenario("live::outlived", live::outlived),
+    scenario("live::reconnected", live::reconnected),
+    scenario("older::whole_or_rest", older::whole_or_rest),
+    scenario("older::in_the_middle", older::in_the_middle),
+    scenario("quality::rtt", quality::rtt),
+    needing(Needs::Netem, "quality::delayed_rtt", quality::delayed_rtt),
+    scenario("quality::limited", quality::limited),
+    scenario("quality::out_of_order", quality::out_of_order),
+    scenario("quality::spurious", quality::spurious),
+    scenario("listeners::queues", listeners::queues),
+    scenario("udp::both_ways", udp::both_ways),
+    scenario("udp::loopback", udp::loopback),
+    scenario("udp::receive_drops", udp::receive_drops),
+    needing(Needs::Alone, "udp::whatever_happens", udp::whatever_happens),
+    scenario("external::clients", external::clients),
+    needing(Needs::Alone, "budget::series", budget::series),
+    scenario("idle::flows", idle::flows),
+    scenario("sweep::duration", sweep::duration),
+    needing(Needs::Unshare, "sweep::own_pid_namespace", sweep::own_pid_namespace),
     scenario("daemon::sigterm", daemon::sigterm),
     scenario("daemon::sigint", daemon::sigint),
     scenario("daemon::two_agents", daemon::two_agents),
@@ -128,12 +166,14 @@ fn prepare() -> Result<Vec<Trial>> {
     let no_netem = (!faults::has_netem()).then_some("no netem here");
     let no_prometheus = (!faults::has_program("prometheus") || !faults::has_program("promtool"))
         .then_some("no prometheus and promtool here");
+    let no_unshare = (!agent::can_have_own_pids()).then_some("no unshare here");
     let no_curl = (!faults::has_program("curl")).then_some("no curl here");
     Ok(trials(|needs| match needs {
         Needs::Nothing | Needs::Alone => None,
         Needs::Netem => no_netem,
         Needs::Curl => no_curl,
         Needs::Prometheus => no_prometheus,
+        Needs::Unshare => no_unshare,
     }))
 }
 

@@ -3,6 +3,13 @@
 
 mod client;
 mod server;
+mod udp;
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -13,6 +20,10 @@ pub(crate) enum Traffic {
     Server(server::Server),
     /// Make connections
     Client(client::Client),
+    /// Receive datagrams until standard input closes
+    UdpServer(udp::server::Server),
+    /// Send datagrams
+    UdpClient(udp::client::Client),
 }
 
 impl Traffic {
@@ -20,9 +31,56 @@ impl Traffic {
         match self {
             Self::Server(server) => server.run(),
             Self::Client(client) => client.run(),
+            Self::UdpServer(server) => server.run(),
+            Self::UdpClient(client) => client.run(),
         }
     }
 }
 
 /// The chunk in which bytes are written and read.
 const CHUNK: usize = 64 * 1024;
+
+/// Sends so many bytes and counts them.
+fn send(stream: &mut TcpStream, bytes: u64, sent: &AtomicU64) -> io::Result<()> {
+    let buffer = [0; CHUNK];
+    let mut left = bytes;
+    while left > 0 {
+        let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let taken = stream.write(&buffer[..part])? as u64;
+        sent.fetch_add(taken, Ordering::SeqCst);
+        left -= taken;
+    }
+    Ok(())
+}
+
+/// Receives so many bytes, or fewer if the stream ends before, and counts them.
+fn receive(stream: &mut TcpStream, most: u64, received: &AtomicU64) -> io::Result<u64> {
+    let mut buffer = [0; CHUNK];
+    let mut left = most;
+    while left > 0 {
+        let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
+        let got = stream.read(&mut buffer[..part])? as u64;
+        if got == 0 {
+            break;
+        }
+        received.fetch_add(got, Ordering::SeqCst);
+        left -= got;
+    }
+    Ok(most - left)
+}
+
+/// Where the `number`-th connection or datagram of a client goes, which uses `ports` consecutive ports in turn and may
+/// reach an IPv4 server through an IPv6 socket.
+fn as_reached(first: SocketAddr, number: u64, ports: u16, mapped: bool) -> SocketAddr {
+    let offset = u16::try_from(number % u64::from(ports)).unwrap_or(0);
+    let ip = match first.ip() {
+        IpAddr::V4(v4) if mapped => IpAddr::V6(v4.to_ipv6_mapped()),
+        ip => ip,
+    };
+    SocketAddr::new(ip, first.port() + offset)
+}
+
+/// Any local address of the family of `to`.
+fn any_like(to: SocketAddr) -> IpAddr {
+    if to.is_ipv6() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
+}

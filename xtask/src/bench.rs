@@ -1,12 +1,16 @@
-//! `cargo xtask bench`: what the agent's programs cost in the kernel, counted in instructions.
+//! `cargo xtask bench`: what the agent's programs cost in the kernel, counted in instructions; with `--native`, what the
+//! agent costs this machine.
 //!
 //! In a VM with one processor where one instruction is one nanosecond, the run times that the kernel keeps for eBPF programs
 //! (`kernel.bpf_stats_enabled`) are instruction counts, which repeat on any machine.
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Result, bail};
 
 use crate::{
     cargo::Profile,
+    exec,
     setup::{self, packages::Purpose},
     vm::{self, Matrix, Programs},
 };
@@ -23,17 +27,50 @@ pub(crate) struct Args {
     /// A shell command to run in that VM instead of the lab's benchmark
     #[arg(long, value_name = "SCRIPT")]
     command: Option<String>,
+    /// Measure on this machine instead of in a VM (needs root): throughput with and without the agent, many sockets and
+    /// edges, connections as fast as they come
+    #[arg(long, conflicts_with_all = ["kernel", "seconds", "command"])]
+    native: bool,
     /// Arguments of `netcause-lab bench`, after `--`
     #[arg(last = true)]
     lab: Vec<String>,
 }
 
+/// The parts of the lab's benchmark that measure a machine; any of them can be given as its argument.
+const NATIVE: [&str; 3] = ["load", "scale", "churn"];
+
 /// Runs the lab's benchmark and prints what it prints.
 pub(crate) fn command(args: &Args) -> Result<()> {
+    if args.native {
+        return native(&args.lab);
+    }
     let series = vm::select(std::slice::from_ref(&args.kernel))?;
     setup::packages::ensure(&[Purpose::Vm, Purpose::Lab])?;
     setup::toolchain()?;
     let programs = Programs::build(Profile::Release)?;
     let script = args.command.clone().unwrap_or_else(|| vm::lab_script("bench", &args.lab));
     Matrix { series, jobs: 1, seconds: args.seconds }.count(&[&programs.agent, &programs.lab], &script)
+}
+
+fn native(lab: &[String]) -> Result<()> {
+    if !exec::is_root() {
+        bail!(
+            "loading eBPF programs needs root: run it as root: sudo -E env \"PATH=$PATH\" cargo xtask bench --native"
+        );
+    }
+    setup::packages::ensure(&[Purpose::Lab])?;
+    setup::toolchain()?;
+    let programs = Programs::build(Profile::Release)?;
+    let bench = |args: &[String]| {
+        let mut command = Command::new(&programs.lab);
+        command.arg("bench").args(args).env("NETCAUSE_BIN", &programs.agent);
+        exec::show(&mut command, "the benchmark")
+    };
+    if !lab.is_empty() {
+        return bench(lab);
+    }
+    NATIVE.iter().try_for_each(|part| {
+        println!("\n{part}:");
+        bench(&[(*part).to_owned()])
+    })
 }

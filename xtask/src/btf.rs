@@ -32,7 +32,11 @@ const TRACEPOINTS: &[&str] = &[
     "tcp_retransmit_skb",
     "tcp_retransmit_synack",
     "tcp_send_reset",
+    "udp_fail_queue_rcv_skb",
 ];
+
+/// Enums whose values the programs use.
+const ENUMS: &[&str] = &["sock_flags"];
 
 /// Iterators that the probes run; a struct tells that the kernel has one.
 const ITERATORS: &[&str] = &["task_file"];
@@ -69,7 +73,8 @@ fn fixture(image: &Path, release: &str, directory: &Path) -> Result<()> {
     let structs = KernelLayout::MEMBERS.iter().map(|member| member.structure.to_owned());
     let structs = structs.chain(ITERATORS.iter().map(|name| format!("bpf_iter__{name}"))).collect();
     let prototypes: BTreeSet<String> = TRACEPOINTS.iter().map(|name| format!("btf_trace_{name}")).collect();
-    let wanted = Wanted { structs: &structs, prototypes: &prototypes };
+    let enums = ENUMS.iter().map(|name| (*name).to_owned()).collect();
+    let wanted = Wanted { structs: &structs, prototypes: &prototypes, enums: &enums };
     let reduced = types::write(&reduce::reduce(&types::parse(&data)?, &wanted)?)?;
 
     let name = directory.join(version);

@@ -1,20 +1,27 @@
-//! Two passes over all open files, run once when the agent starts: which ports listen, and which connections are
-//! older than the agent, with the role that follows.
+//! Passes over all open files, to find the sockets behind them.
 //!
 //! ```c
 //! struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; u32 fd; struct file *file; };
 //! ```
 //!
-//! The iterator walks the tasks of the opener's PID namespace, and sees the sockets of every network namespace.
+//! The iterator walks the tasks of the opener's PID namespace, and sees the sockets of every network namespace. A
+//! socket that several processes hold comes several times.
 
 use core::ffi::c_void;
 
+use aya_ebpf::bindings::BPF_NOEXIST;
 use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
-use netcause_common::socket::{PHASE_CONNECTING, PHASE_OPEN, SocketState};
+use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
+use netcause_common::socket::{Counted, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 
-use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_SENT};
+use crate::flow::{counters, of_socket};
+use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Untyped};
-use crate::socket::{insert, is_listening, listens};
+use crate::maps::{QUEUES, SWEEP, add};
+use crate::socket::{Remembered, insert, is_listening, listens, state_of};
+use crate::traffic::{has_moved, is_fin_acknowledged, pass_over, settle, sweeping};
+
+type Socket = TcpSock<Untyped>;
 
 /// The iterator's argument; every member takes eight octets.
 #[repr(C)]
@@ -25,6 +32,7 @@ pub struct TaskFile {
     file: *const c_void,
 }
 
+/// Run first, once: which ports listen.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
@@ -37,6 +45,7 @@ extern "C" fn listening_ports(context: *const TaskFile) -> i32 {
     0
 }
 
+/// Run second, once, where what older connections carried before the agent is not to be counted.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
@@ -44,21 +53,114 @@ extern "C" fn older_connections(context: *const TaskFile) -> i32 {
     if let Some(socket) = socket(context) {
         let state = socket.common().state();
         if state != LISTEN && state != CLOSE {
-            let role = if is_listening(socket) { ROLE_SERVER } else { ROLE_CLIENT };
-            let retransmits_counted = socket.total_retransmits();
-            let phase = if state == SYN_SENT { PHASE_CONNECTING } else { PHASE_OPEN };
-            // One that began while the agent started is known already, and stays as it is.
-            insert(
-                socket.id,
-                SocketState { started_ns: 0, retransmits_counted, role, phase, reserved: [0; 2] },
-            );
+            let role = role_of_older(socket);
+            let counted = pass_over(socket, role, || is_fin_acknowledged(socket, state));
+            adopt(socket, state, role, counted);
+        }
+    }
+    0
+}
+
+/// The sweep: what open connections carried since the last one, and how long the accept queues are.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+#[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
+extern "C" fn open_sockets(context: *const TaskFile) -> i32 {
+    if let Some(socket) = socket(context) {
+        match socket.common().state() {
+            LISTEN => listener(socket),
+            state => connection(socket, state),
         }
     }
     0
 }
 
 #[inline(always)]
-fn socket(context: *const TaskFile) -> Option<TcpSock<Untyped>> {
+fn connection(socket: Socket, state: u8) {
+    let remembered = match state_of(socket.id) {
+        Some(remembered) => remembered,
+        None if state == CLOSE => return,
+        None => {
+            let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
+            // Without room its totals are counted at its close, whole.
+            let Some(remembered) = adopt(socket, state, role_of_older(socket), counted) else { return };
+            remembered
+        }
+    };
+    if !has_moved(socket, remembered.counted()) {
+        return;
+    }
+    sweeping(socket.id);
+    if !remembered.is_settled() {
+        let role = remembered.role();
+        if let Some(counters) = counters(&of_socket(socket, role)) {
+            let fin_acknowledged = || match state {
+                CLOSE => remembered.is_fin_acknowledged(),
+                state => is_fin_acknowledged(socket, state),
+            };
+            settle(socket, role, fin_acknowledged, remembered.counted(), counters);
+        }
+    }
+    sweeping(0);
+}
+
+/// Remembers a connection that is older than the agent, or whose beginning no program was shown.
+#[inline(always)]
+fn adopt(socket: Socket, state: u8, role: u8, counted: Counted) -> Option<Remembered> {
+    let is_open = state != SYN_SENT && state != SYN_RECV;
+    let phase = if is_open { PHASE_OPEN } else { PHASE_CONNECTING };
+    // One that began while the agent started is known already, and stays as it is.
+    if state_of(socket.id).is_none()
+        && insert(socket.id, &SocketState { counted, role, phase, ..SocketState::default() })
+        && is_open
+        && let Some(counters) = counters(&of_socket(socket, role))
+    {
+        counters.one_more_open();
+    }
+    state_of(socket.id)
+}
+
+#[inline(always)]
+fn role_of_older(socket: Socket) -> u8 {
+    if is_listening(socket) { ROLE_SERVER } else { ROLE_CLIENT }
+}
+
+#[inline(always)]
+fn listener(socket: Socket) {
+    let drops = socket.drops();
+    let new_drops = match state_of(socket.id) {
+        Some(state) => state.take_uncounted_drops(drops),
+        // Drops are counted since the agent saw the listener first.
+        None => {
+            let counted = Counted { reordered_segments: drops, ..Counted::default() };
+            insert(socket.id, &SocketState { counted, phase: PHASE_LISTENING, ..SocketState::default() });
+            0
+        }
+    };
+    let key = QueueKey { local: socket.local(), port: socket.local_port(), reserved: [0; 3] };
+    let Some(sweep) = SWEEP.get(0) else { return };
+    let (length, limit) = socket.accept_queue();
+    if QUEUES.get_ptr_mut(key).is_none() {
+        let new = AcceptQueue::default();
+        // A full table shows: it has a limit and a number of entries.
+        let _ = QUEUES.insert(key, new, u64::from(BPF_NOEXIST));
+    }
+    let Some(queue) = QUEUES.get_ptr_mut(key) else { return };
+    // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; the sweep alone writes.
+    #[expect(unsafe_code, reason = "map value")]
+    let queue = unsafe { &mut *queue };
+    add(&raw mut queue.drops, new_drops.into());
+    // Of sockets that share the port the fullest counts.
+    let fuller = u64::from(length) * u64::from(queue.limit) > u64::from(queue.length) * u64::from(limit);
+    if queue.sweep != sweep.number || fuller {
+        queue.sweep = sweep.number;
+        queue.length = length;
+        queue.limit = limit;
+    }
+}
+
+#[inline(always)]
+fn socket(context: *const TaskFile) -> Option<Socket> {
     // SAFETY: the kernel passes the iterator's context; the verifier checks the offset.
     #[expect(unsafe_code, reason = "the context is a raw pointer")]
     let file = unsafe { (*context).file };

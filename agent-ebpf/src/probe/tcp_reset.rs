@@ -18,11 +18,11 @@ use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_reset::Reset;
 
 use crate::emit::{emit, header};
-use crate::flow::counters;
+use crate::flow;
 use crate::kernel::tcp_state::LISTEN;
 use crate::kernel::{SkBuff, TcpSock, Typed};
 use crate::once::{Event, Turn};
-use crate::socket::{client_port, flow_of, infer_role, state_of};
+use crate::socket::{client_port, infer_role, state_of};
 
 #[btf_tracepoint(function = "tcp_send_reset")]
 fn tcp_reset_sent(context: BtfTracePointContext) -> i32 {
@@ -85,7 +85,7 @@ fn of_socket(socket: TcpSock<Typed>, direction: ResetDirection) {
         Some(state) => state.role(),
         None => infer_role(socket),
     };
-    report(flow_of(socket, role), client_port(socket, role), direction, socket.common().state());
+    report(flow::of_socket(socket, role), client_port(socket, role), direction, socket.common().state());
 }
 
 /// A segment that no connection wants is answered with a reset: its sender is the client, the port here the service.
@@ -99,20 +99,13 @@ fn answer(listener: u64, buffer: SkBuff) {
         0 => (LOCAL_IS_NAMESPACE | u64::from(buffer.namespace()), 0),
         local => (local, LISTEN),
     };
-    let flow = FlowKey {
-        local,
-        remote: segment.source,
-        service_port: segment.destination_port,
-        protocol: PROTOCOL_TCP,
-        role: ROLE_SERVER,
-        reserved: 0,
-    };
+    let flow = flow::key(PROTOCOL_TCP, local, segment.source, segment.destination_port, ROLE_SERVER);
     report(flow, segment.source_port, ResetDirection::Sent, state);
 }
 
 #[inline(always)]
 fn report(flow: FlowKey, client_port: u16, direction: ResetDirection, state: u8) {
-    if let Some(counters) = counters(&flow) {
+    if let Some(counters) = flow::counters(&flow) {
         counters.reset(direction);
     }
     emit(

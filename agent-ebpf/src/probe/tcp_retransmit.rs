@@ -14,13 +14,13 @@ use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::RetransmitKind;
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_retransmit::Retransmitted;
-use netcause_common::socket::{PHASE_OPEN, SocketState};
+use netcause_common::socket::{Counted, PHASE_OPEN, SocketState};
 
 use crate::emit::{emit, header};
-use crate::flow::counters;
+use crate::flow::{counters, of_socket};
 use crate::kernel::tcp_state::SYN_SENT;
 use crate::kernel::{SkBuff, TcpSock, Typed, retransmit_has_error};
-use crate::socket::{client_port, flow_of, infer_role, insert, state_of};
+use crate::socket::{client_port, infer_role, insert, state_of};
 
 /// `enum tcp_ca_state`, include/uapi/linux/tcp.h.
 const CA_RECOVERY: u8 = 3;
@@ -38,25 +38,24 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
     let transmitted = !retransmit_has_error() || context.arg::<i32>(2) == 0;
     let total = socket.total_retransmits();
     let segments = buffer.tcp_segments();
+    let mut adopted = false;
     let (role, moved) = match state_of(socket.id) {
         Some(state) => (state.role(), state.take_uncounted_retransmits(total)),
         None => {
             let role = infer_role(socket);
-            let state = SocketState {
-                started_ns: 0,
-                retransmits_counted: total,
-                role,
-                phase: PHASE_OPEN,
-                reserved: [0; 2],
-            };
-            insert(socket.id, state);
+            let counted = Counted { retransmits: total, ..Counted::default() };
+            let state = SocketState { counted, role, phase: PHASE_OPEN, ..SocketState::default() };
+            adopted = insert(socket.id, &state);
             (role, segments)
         }
     };
     let kind = if transmitted { kind(socket) } else { RetransmitKind::Other };
     let segments = segments.min(moved);
-    let flow = flow_of(socket, role);
+    let flow = of_socket(socket, role);
     if let Some(counters) = counters(&flow) {
+        if adopted {
+            counters.one_more_open();
+        }
         counters.retransmitted(kind, segments);
         // What failed to leave since the last hit.
         counters.retransmitted(RetransmitKind::Other, moved - segments);

@@ -10,12 +10,12 @@ use core::ffi::c_void;
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_SERVER, RetransmitKind};
+use netcause_common::flow::{PROTOCOL_TCP, ROLE_SERVER, RetransmitKind};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 
 use crate::emit::{emit, header};
-use crate::flow::counters;
+use crate::flow::{counters, key};
 use crate::kernel::{SockCommon, TcpSock};
 use crate::once::{Event, Turn};
 
@@ -43,14 +43,8 @@ fn repeated(context: &BtfTracePointContext, turn: Turn) {
     else {
         return;
     };
-    let flow = FlowKey {
-        local: listener.local(),
-        remote: request.remote_address(),
-        service_port: request.local_port_while_hashed(),
-        protocol: PROTOCOL_TCP,
-        role: ROLE_SERVER,
-        reserved: 0,
-    };
+    let service_port = request.local_port_while_hashed();
+    let flow = key(PROTOCOL_TCP, listener.local(), request.remote_address(), service_port, ROLE_SERVER);
     if let Some(counters) = counters(&flow) {
         counters.retransmitted(RetransmitKind::SynAck, 1);
     }

@@ -15,18 +15,17 @@ use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::{ConnectFailure, ROLE_CLIENT, ROLE_SERVER, RetransmitKind};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_state::ConnectFailed;
-use netcause_common::socket::{PHASE_CLOSED, PHASE_CONNECTING, PHASE_OPEN, SocketState};
+use netcause_common::socket::{Counted, PHASE_CLOSED, PHASE_CONNECTING, PHASE_OPEN, SocketState};
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};
-use crate::flow::counters;
-use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LISTEN, SYN_RECV, SYN_SENT};
+use crate::flow::{Counters, counters, of_socket};
+use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
 use crate::maps::count;
 use crate::once::{Event, Turn};
-use crate::socket::{
-    Remembered, client_port, flow_of, forget, infer_role, insert, listens, remember, state_of,
-};
+use crate::socket::{Remembered, client_port, forget, infer_role, insert, listens, remember, state_of};
+use crate::traffic::{is_being_swept, is_fin_acknowledged, settle};
 
 type Socket = TcpSock<Typed>;
 
@@ -50,15 +49,23 @@ fn tcp_destroy(context: BtfTracePointContext) -> i32 {
     let Some(state) = state_of(pointer as u64) else {
         return 0;
     };
-    // Both programs missed the close.
     match state.phase() {
+        // Both programs missed the close. What it came from is not known: a FIN, most likely.
         PHASE_OPEN => {
             if let Some(socket) = TcpSock::from_argument(pointer) {
-                closed(socket, Some(state));
+                closed(socket, Some(state), LAST_ACK);
             }
         }
         // The error and the port are gone by now: saying nothing is better than a wrong reason.
         PHASE_CONNECTING => count(Statistic::ConnectionsMissed),
+        // The sweep was at it at the close; no file holds it any more, so the sweep is not now.
+        PHASE_CLOSED if !state.is_settled() => {
+            if let Some(socket) = TcpSock::from_argument(pointer)
+                && let Some(counters) = counters(&of_socket(socket, state.role()))
+            {
+                settle(socket, state.role(), || state.is_fin_acknowledged(), state.counted(), counters);
+            }
+        }
         _ => {}
     }
     forget(pointer as u64);
@@ -95,7 +102,7 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
         (SYN_RECV, CLOSE) => failed(socket, state),
         // Out of SYN_RECV to anywhere but the close: with TCP Fast Open a server may go on to FIN_WAIT1 directly.
         (SYN_RECV, _) => opened(socket, state, ROLE_SERVER),
-        (_, CLOSE) => closed(socket, state),
+        (old, CLOSE) => closed(socket, state, old),
         _ => {}
     }
 }
@@ -103,67 +110,89 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
 #[inline(always)]
 fn connecting(socket: Socket, state: Option<Remembered>) {
     if state.is_none_or(|state| state.phase() != PHASE_CONNECTING) {
-        remember(socket.id, beginning(socket, now(), ROLE_CLIENT, PHASE_CONNECTING));
+        remember(socket.id, &beginning(socket, now(), ROLE_CLIENT, PHASE_CONNECTING));
     }
 }
 
 #[inline(always)]
 fn opened(socket: Socket, state: Option<Remembered>, role: u8) {
-    let (role, started_ns) = match state {
+    let (role, started_ns, is_remembered) = match state {
         // A remembered socket connected itself, also when it came through SYN_RECV because both ends connected at once
         // (RFC 9293 §3.5).
         Some(state) if state.phase() == PHASE_CONNECTING => {
             state.enter(PHASE_OPEN);
-            (state.role(), state.started_ns())
+            (state.role(), state.started_ns(), true)
         }
         Some(state) if state.phase() == PHASE_OPEN => return,
         // `total_retrans` of an accepted socket starts with the number of repeated SYN-ACKs, which
         // `tcp_retransmit_synack` has counted.
         Some(state) => {
-            state.replace(beginning(socket, 0, role, PHASE_OPEN));
-            (role, 0)
+            state.replace(&beginning(socket, 0, role, PHASE_OPEN));
+            (role, 0, true)
         }
         None => {
             if role == ROLE_CLIENT {
                 count(Statistic::ConnectionsMissed);
             }
-            insert(socket.id, beginning(socket, 0, role, PHASE_OPEN));
-            (role, 0)
+            (role, 0, insert(socket.id, &beginning(socket, 0, role, PHASE_OPEN)))
         }
     };
-    let Some(counters) = counters(&flow_of(socket, role)) else {
+    let Some(counters) = counters(&of_socket(socket, role)) else {
         return;
     };
     counters.opened();
+    if is_remembered {
+        counters.one_more_open();
+    }
     if started_ns != 0 {
         counters.connected_after(now() - started_ns);
     }
 }
 
 #[inline(always)]
-fn closed(socket: Socket, state: Option<Remembered>) {
-    let (role, phase, uncounted) = match state {
-        Some(state) => {
-            let uncounted = state.take_uncounted_retransmits(socket.total_retransmits());
-            (state.role(), state.phase(), uncounted)
+fn closed(socket: Socket, state: Option<Remembered>, old: u8) {
+    let Some(state) = state else {
+        // Older than the agent and without a file, or there was no room to remember it: its totals count whole.
+        let role = infer_role(socket);
+        if let Some(counters) = counters(&of_socket(socket, role)) {
+            counters.closed();
+            let mut nothing = Counted::default();
+            settle(socket, role, || is_fin_acknowledged(socket, old), &raw mut nothing, counters);
         }
-        None => (infer_role(socket), PHASE_OPEN, 0),
+        return;
     };
+    let (role, phase) = (state.role(), state.phase());
+    let uncounted = state.take_uncounted_retransmits(socket.total_retransmits());
     if phase == PHASE_CLOSED {
         return;
     }
-    if let Some(state) = state {
-        state.enter(PHASE_CLOSED);
-    }
-    if let Some(counters) = counters(&flow_of(socket, role)) {
+    state.enter(PHASE_CLOSED);
+    let Some(counters) = counters(&of_socket(socket, role)) else {
+        return;
+    };
+    if phase == PHASE_OPEN {
+        counters.one_less_open();
+    } else {
         // Both programs missed that it was established.
-        if phase == PHASE_CONNECTING {
-            count(Statistic::ConnectionsMissed);
-            counters.opened();
-        }
-        counters.closed();
-        counters.retransmitted(RetransmitKind::Other, uncounted);
+        count(Statistic::ConnectionsMissed);
+        counters.opened();
     }
+    counters.closed();
+    counters.retransmitted(RetransmitKind::Other, uncounted);
+    settle_at_close(socket, state, old, counters);
+}
+
+/// Adds the totals for the last time, unless the sweep is at this socket: see [`crate::traffic::sweeping`].
+#[inline(always)]
+fn settle_at_close(socket: Socket, state: Remembered, old: u8, counters: Counters) {
+    let fin_acknowledged = is_fin_acknowledged(socket, old);
+    state.set_fin_acknowledged(fin_acknowledged);
+    state.set_settled(true);
+    if socket.has_file() && is_being_swept(socket.id) {
+        state.set_settled(false);
+        return;
+    }
+    settle(socket, state.role(), || fin_acknowledged, state.counted(), counters);
 }
 
 #[inline(always)]
@@ -177,10 +206,13 @@ fn failed(socket: Socket, state: Option<Remembered>) {
         None => (0, 0),
     };
     let reason = failure_reason(socket);
-    let flow = flow_of(socket, ROLE_CLIENT);
+    let flow = of_socket(socket, ROLE_CLIENT);
     if let Some(counters) = counters(&flow) {
         counters.connect_failed(reason);
         counters.retransmitted(RetransmitKind::Other, uncounted);
+        if let Some(state) = state {
+            settle_at_close(socket, state, SYN_SENT, counters);
+        }
     }
     let header = header(ProbeId::TcpState, flow, client_port(socket, ROLE_CLIENT));
     let duration_ns = if started_ns == 0 { 0 } else { header.timestamp_ns - started_ns };
@@ -221,7 +253,8 @@ fn failure_reason(socket: Socket) -> ConnectFailure {
 
 #[inline(always)]
 fn beginning(socket: Socket, started_ns: u64, role: u8, phase: u8) -> SocketState {
-    SocketState { started_ns, retransmits_counted: socket.total_retransmits(), role, phase, reserved: [0; 2] }
+    let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
+    SocketState { started_ns, counted, role, phase, ..SocketState::default() }
 }
 
 #[inline(always)]

@@ -24,25 +24,10 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// Below the first cgroup2 mount of this process, which hybrid systems have at `unified/`.
-    ///
-    /// # Errors
-    ///
-    /// When the mounts cannot be read.
-    pub fn of_this_node() -> io::Result<Self> {
-        Ok(Self::below(find_mount(&fs::read_to_string("/proc/self/mountinfo")?)))
-    }
-
     /// Below this directory.
     #[must_use]
     pub fn below(mount: Option<PathBuf>) -> Self {
         Self { mount, tree: HashMap::new(), known: HashMap::new(), walked: None }
-    }
-
-    /// Where the cgroups are; `None` without cgroup v2.
-    #[must_use]
-    pub fn mount(&self) -> Option<&Path> {
-        self.mount.as_deref()
     }
 
     /// The name of a cgroup, from the directory with this inode number.
@@ -112,9 +97,24 @@ fn container(part: &str) -> Option<String> {
     is_id.then(|| if runtime.is_empty() { id[..12].to_owned() } else { format!("{runtime}-{}", &id[..12]) })
 }
 
-/// The mount point of the first cgroup2 file system in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
-fn find_mount(mountinfo: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
+/// Where the root of cgroup v2 is mounted for this process, on unified and hybrid systems (`unified/`) alike; `None`
+/// when it is nowhere.
+///
+/// # Errors
+///
+/// When the mounts cannot be read.
+pub fn find_root() -> io::Result<Option<PathBuf>> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
+    // In a container of its own cgroup namespace, a mount may begin far below the root. The root's id is 1
+    // (`__kernfs_new_node`, fs/kernfs/dir.c), and so its inode number.
+    let is_root = |mount: &PathBuf| fs::metadata(mount).is_ok_and(|metadata| metadata.ino() == 1);
+    Ok(mounts(&mountinfo).find(is_root))
+}
+
+/// The mount points of cgroup2 file systems in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn mounts(mountinfo: &str) -> impl Iterator<Item = PathBuf> {
+    mountinfo.lines().filter_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         let kind = after.split(' ').next()?;
         (kind == "cgroup2").then(|| PathBuf::from(unescape(before.split(' ').nth(4).unwrap_or("/"))))
@@ -133,12 +133,13 @@ mod tests {
     #[test]
     fn the_mount_is_found_on_unified_and_hybrid_systems() {
         let unified = "25 30 0:23 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
-        assert_eq!(find_mount(unified), Some("/sys/fs/cgroup".into()));
+        let first = |mountinfo| mounts(mountinfo).next();
+        assert_eq!(first(unified), Some("/sys/fs/cgroup".into()));
         let hybrid = "31 30 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
             32 31 0:27 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
             33 31 0:28 / /sys/fs/cgroup/uni\\040fied rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(find_mount(hybrid), Some("/sys/fs/cgroup/uni fied".into()));
-        assert_eq!(find_mount("31 30 0:26 / / rw - ext4 /dev/vda rw\nnonsense\n"), None);
+        assert_eq!(first(hybrid), Some("/sys/fs/cgroup/uni fied".into()));
+        assert_eq!(first("31 30 0:26 / / rw - ext4 /dev/vda rw\nnonsense\n"), None);
     }
 
     #[test]

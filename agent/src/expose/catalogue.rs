@@ -57,8 +57,15 @@ pub const EDGE_LABELS: [&str; 7] = [
     "destination_port",
 ];
 
+/// On everything that concerns a listening socket: the edge labels of its end.
+pub const LISTENER_LABELS: [&str; 3] = ["destination_namespace", "destination_workload", "destination_port"];
+
 const fn edge(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Metric {
     Metric { name, kind, edge: true, labels, help }
+}
+
+const fn listener(name: &'static str, kind: Kind, help: &'static str) -> Metric {
+    Metric { name, kind, edge: false, labels: &LISTENER_LABELS, help }
 }
 
 const fn own(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Metric {
@@ -71,6 +78,14 @@ pub const CONNECTIONS_OPENED: Metric = edge(
     Kind::Counter,
     &[],
     "TCP handshakes completed since the agent started, at the end that the label reporter names.",
+);
+/// Now.
+pub const CONNECTIONS_OPEN: Metric = edge(
+    "netcause_tcp_connections_open",
+    Kind::Gauge,
+    &[],
+    "TCP connections open now, those opened before the agent started included, at the end that the label reporter \
+     names. Connections that found the table of sockets full are not in it.",
 );
 /// Ends.
 pub const CONNECTIONS_CLOSED: Metric = edge(
@@ -104,6 +119,126 @@ pub const RETRANSMITTED_SEGMENTS: Metric = edge(
     "TCP segments sent again, by what made the kernel do it; all kinds together are the kernel's RetransSegs. \
      tail_loss_probe is normal on healthy links; other has the segments that did not leave the host as well, which \
      show at the next retransmit of the connection or at its end.",
+);
+/// Payload out.
+pub const SENT_BYTES: Metric = edge(
+    "netcause_tcp_sent_bytes",
+    Kind::Counter,
+    &[],
+    "TCP payload sent by the end that the label reporter names, as acknowledged by the peer, in bytes. Open connections \
+     are looked at when metrics are asked for; what they carried before the agent started is included unless \
+     older_connections is rest.",
+);
+/// Payload in.
+pub const RECEIVED_BYTES: Metric = edge(
+    "netcause_tcp_received_bytes",
+    Kind::Counter,
+    &[],
+    "TCP payload received in order at the end that the label reporter names, in bytes; see netcause_tcp_sent_bytes_total.",
+);
+/// Segments out.
+pub const SENT_SEGMENTS: Metric = edge(
+    "netcause_tcp_sent_segments",
+    Kind::Counter,
+    &[],
+    "TCP segments sent, those without payload and those sent again included; of connections, so not the resets that \
+     refuse one and not the SYN-ACKs.",
+);
+/// Segments in.
+pub const RECEIVED_SEGMENTS: Metric = edge(
+    "netcause_tcp_received_segments",
+    Kind::Counter,
+    &[],
+    "TCP segments received, those without payload included.",
+);
+/// Retransmits in vain.
+pub const SPURIOUS_RETRANSMITS: Metric = edge(
+    "netcause_tcp_spurious_retransmits",
+    Kind::Counter,
+    &[],
+    "TCP segments that the peer says it had already (DSACK): they were sent again for nothing.",
+);
+/// Reordering.
+pub const REORDERED_SEGMENTS: Metric = edge(
+    "netcause_tcp_reordered_segments",
+    Kind::Counter,
+    &[],
+    "TCP segments that arrived out of order: overtaken by others, or behind a loss.",
+);
+/// Round trips.
+pub const RTT: Metric = edge(
+    "netcause_tcp_rtt_seconds",
+    Kind::Histogram,
+    &[],
+    "Smoothed round-trip time of TCP connections, one observation each time that open connections are looked at and \
+     this one was in use since, and one at its close.",
+);
+/// The path's own.
+pub const MIN_RTT: Metric = edge(
+    "netcause_tcp_min_rtt_seconds",
+    Kind::Histogram,
+    &[],
+    "Least round-trip time that the kernel measured on a TCP connection in the last minutes: the path without queues. \
+     Observed as netcause_tcp_rtt_seconds.",
+);
+/// Whose fault slowness is.
+pub const LIMITED_SECONDS: Metric = edge(
+    "netcause_tcp_limited_seconds",
+    Kind::Counter,
+    &["by"],
+    "Time in which TCP connections had data to send, by what held them back: the receiver's window, the own send \
+     buffer, or the network (the congestion window, pacing, and the wait for acknowledgements).",
+);
+/// Lost connections.
+pub const LISTEN_DROPS: Metric = listener(
+    "netcause_tcp_listen_drops",
+    Kind::Counter,
+    "Handshakes that a listening TCP socket dropped, mostly because its accept queue was full, since the agent saw the \
+     listener first. A client that tries again is dropped, and counted, again.",
+);
+/// Waiting connections.
+pub const ACCEPT_QUEUE_LENGTH: Metric = listener(
+    "netcause_tcp_accept_queue_length",
+    Kind::Gauge,
+    "Connections that wait for the application to accept them; of several sockets on one port, in the fullest queue.",
+);
+/// How many may wait.
+pub const ACCEPT_QUEUE_LIMIT: Metric = listener(
+    "netcause_tcp_accept_queue_limit",
+    Kind::Gauge,
+    "Limit of that queue: the least of what listen(2) asked for and the sysctl net.core.somaxconn. One more fits.",
+);
+/// Datagrams' payload out.
+pub const UDP_SENT_BYTES: Metric = edge(
+    "netcause_udp_sent_bytes",
+    Kind::Counter,
+    &[],
+    "UDP payload sent, in bytes. A connected socket is the client's; of others the lower port is the service's.",
+);
+/// Datagrams' payload in.
+pub const UDP_RECEIVED_BYTES: Metric = edge(
+    "netcause_udp_received_bytes",
+    Kind::Counter,
+    &[],
+    "UDP payload that arrived at a socket, in bytes, that of netcause_udp_receive_drops_total included.",
+);
+/// Datagrams out.
+pub const UDP_SENT_DATAGRAMS: Metric =
+    edge("netcause_udp_sent_datagrams", Kind::Counter, &[], "UDP datagrams sent.");
+/// Datagrams in.
+pub const UDP_RECEIVED_DATAGRAMS: Metric = edge(
+    "netcause_udp_received_datagrams",
+    Kind::Counter,
+    &[],
+    "UDP datagrams that arrived at a socket, those of netcause_udp_receive_drops_total included.",
+);
+/// Datagrams lost here.
+pub const UDP_RECEIVE_DROPS: Metric = edge(
+    "netcause_udp_receive_drops",
+    Kind::Counter,
+    &[],
+    "UDP datagrams that found the receive buffer full, or no memory. Older kernels (6.1, not 6.12) do not tell who sent \
+     them to a socket that is not connected: the client is unknown then.",
 );
 /// Resets.
 pub const RESETS: Metric = edge(
@@ -145,7 +280,30 @@ pub const MAP_ENTRIES: Metric =
 pub const MAP_LIMIT: Metric =
     own("netcause_map_limit", Kind::Gauge, &["map"], "Entries that a kernel table can hold.");
 /// Series.
-pub const SERIES: Metric = own("netcause_series", Kind::Gauge, &[], "Edges in this exposition.");
+pub const SERIES: Metric =
+    own("netcause_series", Kind::Gauge, &[], "Time series of pairs of workloads in this exposition.");
+/// Their limit.
+pub const SERIES_LIMIT: Metric = own(
+    "netcause_series_limit",
+    Kind::Gauge,
+    &[],
+    "Time series of pairs of workloads that there may be; beyond it the smallest pairs are added up under the workload \
+     other.",
+);
+/// Pairs that were folded.
+pub const SERIES_FOLDED: Metric = own(
+    "netcause_series_folded",
+    Kind::Counter,
+    &[],
+    "Pairs of workloads that were folded into other, each time that happened.",
+);
+/// Sweeps.
+pub const SWEEP_DURATION: Metric = own(
+    "netcause_sweep_duration_seconds",
+    Kind::Histogram,
+    &[],
+    "Time to look at all open sockets.",
+);
 /// Scrapes.
 pub const SCRAPE_DURATION: Metric = own(
     "netcause_scrape_duration_seconds",
@@ -182,19 +340,40 @@ pub const KERNEL: Metric = own("netcause_kernel", Kind::Info, &["release"], "The
 
 /// All of them, in the order of the exposition.
 #[cfg(test)]
-pub const ALL: [&Metric; 18] = [
+pub const ALL: [&Metric; 39] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
+    &CONNECTIONS_OPEN,
     &CONNECT_FAILURES,
     &CONNECT_DURATION,
     &RETRANSMITTED_SEGMENTS,
     &RESETS,
+    &SENT_BYTES,
+    &RECEIVED_BYTES,
+    &SENT_SEGMENTS,
+    &RECEIVED_SEGMENTS,
+    &SPURIOUS_RETRANSMITS,
+    &REORDERED_SEGMENTS,
+    &RTT,
+    &MIN_RTT,
+    &LIMITED_SECONDS,
+    &UDP_SENT_BYTES,
+    &UDP_RECEIVED_BYTES,
+    &UDP_SENT_DATAGRAMS,
+    &UDP_RECEIVED_DATAGRAMS,
+    &UDP_RECEIVE_DROPS,
+    &LISTEN_DROPS,
+    &ACCEPT_QUEUE_LENGTH,
+    &ACCEPT_QUEUE_LIMIT,
     &PROBE_UP,
     &EVENTS_LOST,
     &FLOWS_FOLDED,
     &MAP_ENTRIES,
     &MAP_LIMIT,
     &SERIES,
+    &SERIES_LIMIT,
+    &SERIES_FOLDED,
+    &SWEEP_DURATION,
     &SCRAPE_DURATION,
     &BPF_RUN_SECONDS,
     &BPF_RUNS,

@@ -1,11 +1,12 @@
 //! The exposition: a snapshot of everything in, OpenMetrics or Prometheus text out.
 
-use std::collections::BTreeMap;
+mod edge;
+
 use std::fmt;
 use std::time::Duration;
 
-use netcause_common::flow::{ConnectFailure, FlowCounters, ResetDirection, RetransmitKind};
-use netcause_common::histogram::CONNECT_BOUNDS_NS;
+use netcause_common::flow::{ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
+use netcause_common::probe::open_sockets::AcceptQueue;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
@@ -15,7 +16,9 @@ use prometheus_client::registry::Registry;
 
 use super::catalogue::{self, Kind, Metric};
 use super::text;
-use crate::aggregate::{Edge, Reporter};
+use crate::aggregate::Edge;
+use crate::aggregate::totals::Totals;
+use crate::enrich::Workload;
 use crate::kernel::ProgramCost;
 
 /// A text format of the exposition.
@@ -41,10 +44,34 @@ impl Format {
 /// Everything an exposition says.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    /// Pairs of workloads and their totals.
-    pub edges: BTreeMap<Edge, FlowCounters>,
+    /// Pairs of workloads.
+    pub edges: Vec<EdgeRow>,
+    /// Listening sockets.
+    pub listeners: Vec<ListenerRow>,
     /// The agent itself.
     pub own: Own,
+    /// The kernel's tick.
+    pub tick: Duration,
+}
+
+/// A pair of workloads and what is counted of it.
+#[derive(Debug)]
+pub struct EdgeRow {
+    /// Who and whom.
+    pub edge: Edge,
+    /// All counters.
+    pub totals: Totals,
+}
+
+/// A listening port.
+#[derive(Debug)]
+pub struct ListenerRow {
+    /// Whose.
+    pub workload: Workload,
+    /// Which.
+    pub port: u16,
+    /// Its queue.
+    pub queue: AcceptQueue,
 }
 
 /// What the agent says of itself.
@@ -56,6 +83,10 @@ pub struct Own {
     pub events_lost: Vec<(&'static str, &'static str, u64)>,
     /// Updates that were folded.
     pub flows_folded: u64,
+    /// Time series of edges, how many there may be, and how often an edge was folded.
+    pub series: Series,
+    /// How long sweeps took.
+    pub sweeps: Durations,
     /// Tables: name, entries, limit.
     pub maps: Vec<(&'static str, u64, u64)>,
     /// What the programs cost, and missed.
@@ -64,6 +95,17 @@ pub struct Own {
     pub scrapes: Durations,
     /// The kernel's release.
     pub kernel_release: String,
+}
+
+/// The budget of time series.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Series {
+    /// In this exposition.
+    pub shown: u64,
+    /// The limit.
+    pub limit: u64,
+    /// Edges that were folded into `other`.
+    pub folded: u64,
 }
 
 /// A histogram of durations.
@@ -103,86 +145,38 @@ pub fn render(snapshot: Snapshot, format: Format) -> Result<String, fmt::Error> 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let to = &mut encoder;
-        self.encode_edges(to)?;
-        self.own.encode(to, self.edges.len())
+        for family in &edge::FAMILIES {
+            family.encode(to, self)?;
+        }
+        self.listeners(to, &catalogue::LISTEN_DROPS, |queue| queue.drops)?;
+        self.listeners(to, &catalogue::ACCEPT_QUEUE_LENGTH, |queue| queue.length.into())?;
+        self.listeners(to, &catalogue::ACCEPT_QUEUE_LIMIT, |queue| queue.limit.into())?;
+        self.own.encode(to)
     }
 }
 
 impl Snapshot {
-    fn encode_edges(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        self.counters(to, &catalogue::CONNECTIONS_OPENED, |counters| counters.opened)?;
-        self.counters(to, &catalogue::CONNECTIONS_CLOSED, |counters| counters.closed)?;
-        self.counters_by(to, &catalogue::CONNECT_FAILURES, &ConnectFailure::ALL.map(reason), |counters| {
-            &counters.connect_failures
-        })?;
-        self.connect_durations(to)?;
-        self.counters_by(
-            to,
-            &catalogue::RETRANSMITTED_SEGMENTS,
-            &RetransmitKind::ALL.map(kind),
-            |counters| &counters.retransmitted_segments,
-        )?;
-        self.counters_by(to, &catalogue::RESETS, &ResetDirection::ALL.map(direction), |counters| {
-            &counters.resets
-        })
-    }
-
-    fn counters(
+    fn listeners(
         &self,
         to: &mut DescriptorEncoder<'_>,
         metric: &Metric,
-        value: fn(&FlowCounters) -> u64,
+        value: fn(&AcceptQueue) -> u64,
     ) -> fmt::Result {
         let mut family = family(to, metric)?;
-        for (edge, counters) in &self.edges {
-            family
-                .encode_family(&EdgeLabels { edge, more: None })?
-                .encode_counter::<NoLabelSet, _, u64>(&value(counters), None)?;
-        }
-        Ok(())
-    }
-
-    /// One series per label value that has counted anything.
-    fn counters_by<const N: usize>(
-        &self,
-        to: &mut DescriptorEncoder<'_>,
-        metric: &Metric,
-        values: &[&'static str; N],
-        counts: fn(&FlowCounters) -> &[u64; N],
-    ) -> fmt::Result {
-        let mut family = family(to, metric)?;
-        for (edge, counters) in &self.edges {
-            for (value, count) in values.iter().zip(counts(counters)).filter(|(_, count)| **count != 0) {
-                let labels = EdgeLabels { edge, more: Some((metric.labels[0], value)) };
-                family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(count, None)?;
+        for ListenerRow { workload, port, queue } in &self.listeners {
+            let labels = ListenerLabels { workload, port: *port };
+            let mut sample = family.encode_family(&labels)?;
+            match metric.kind {
+                Kind::Counter => sample.encode_counter::<NoLabelSet, _, u64>(&value(queue), None)?,
+                _ => sample.encode_gauge(&value(queue))?,
             }
-        }
-        Ok(())
-    }
-
-    fn connect_durations(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family = family(to, &catalogue::CONNECT_DURATION)?;
-        for (edge, counters) in &self.edges {
-            let durations = &counters.connect_duration;
-            let count: u64 = durations.buckets.iter().sum();
-            if count == 0 {
-                continue;
-            }
-            let bounds = CONNECT_BOUNDS_NS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
-            let buckets: Vec<_> = bounds.zip(durations.buckets).collect();
-            family.encode_family(&EdgeLabels { edge, more: None })?.encode_histogram::<NoLabelSet>(
-                seconds(durations.sum_ns),
-                count,
-                &buckets,
-                None,
-            )?;
         }
         Ok(())
     }
 }
 
 impl Own {
-    fn encode(&self, to: &mut DescriptorEncoder<'_>, edges: usize) -> fmt::Result {
+    fn encode(&self, to: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut up = family(to, &catalogue::PROBE_UP)?;
         for (probe, unavailable) in &self.probes {
             let reason = unavailable.as_deref().unwrap_or_default();
@@ -203,15 +197,12 @@ impl Own {
         for (map, _, limit) in &self.maps {
             limits.encode_family(&[("map", *map)])?.encode_gauge(limit)?;
         }
-        family(to, &catalogue::SERIES)?.encode_gauge(&(edges as u64))?;
-        let buckets: Vec<_> =
-            Durations::BOUNDS.into_iter().chain([f64::INFINITY]).zip(self.scrapes.buckets).collect();
-        family(to, &catalogue::SCRAPE_DURATION)?.encode_histogram::<NoLabelSet>(
-            self.scrapes.sum.as_secs_f64(),
-            self.scrapes.buckets.iter().sum(),
-            &buckets,
-            None,
-        )?;
+        family(to, &catalogue::SERIES)?.encode_gauge(&self.series.shown)?;
+        family(to, &catalogue::SERIES_LIMIT)?.encode_gauge(&self.series.limit)?;
+        family(to, &catalogue::SERIES_FOLDED)?
+            .encode_counter::<NoLabelSet, _, u64>(&self.series.folded, None)?;
+        durations(to, &catalogue::SWEEP_DURATION, &self.sweeps)?;
+        durations(to, &catalogue::SCRAPE_DURATION, &self.scrapes)?;
         let mut time = family(to, &catalogue::BPF_RUN_SECONDS)?;
         for cost in &self.programs {
             let labels = [("program", cost.program)];
@@ -244,40 +235,33 @@ fn family<'a>(
     to.encode_descriptor(metric.name, metric.help, None, kind)
 }
 
+fn durations(to: &mut DescriptorEncoder<'_>, metric: &Metric, durations: &Durations) -> fmt::Result {
+    let buckets: Vec<_> =
+        Durations::BOUNDS.into_iter().chain([f64::INFINITY]).zip(durations.buckets).collect();
+    family(to, metric)?.encode_histogram::<NoLabelSet>(
+        durations.sum.as_secs_f64(),
+        durations.buckets.iter().sum(),
+        &buckets,
+        None,
+    )
+}
+
 fn counter(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, count: u64) -> fmt::Result {
     family.encode_family(labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
 }
 
-fn seconds(nanoseconds: u64) -> f64 {
-    // Exact to 2^53 ns, a hundred days.
-    nanoseconds as f64 / 1e9
+/// The labels of [`catalogue::LISTENER_LABELS`].
+struct ListenerLabels<'a> {
+    workload: &'a Workload,
+    port: u16,
 }
 
-/// The labels of [`catalogue::EDGE_LABELS`], and at most one more.
-struct EdgeLabels<'a> {
-    edge: &'a Edge,
-    more: Option<(&'static str, &'static str)>,
-}
-
-impl EncodeLabelSet for EdgeLabels<'_> {
+impl EncodeLabelSet for ListenerLabels<'_> {
     fn encode(&self, to: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        let [reporter, source_namespace, source, destination_namespace, destination, service, port] =
-            catalogue::EDGE_LABELS;
-        let end = match self.edge.reporter {
-            Reporter::Source => "source",
-            Reporter::Destination => "destination",
-        };
-        label(to, reporter, end)?;
-        label(to, source_namespace, "")?;
-        label(to, source, &self.edge.source)?;
-        label(to, destination_namespace, "")?;
-        label(to, destination, &self.edge.destination)?;
-        label(to, service, "")?;
-        match &self.edge.port {
-            Some(number) => label(to, port, number)?,
-            None => label(to, port, "")?,
-        }
-        self.more.map_or(Ok(()), |(key, value)| label(to, key, value))
+        let [namespace, workload, port] = catalogue::LISTENER_LABELS;
+        label(to, namespace, "")?;
+        label(to, workload, self.workload)?;
+        label(to, port, self.port)
     }
 }
 
@@ -293,7 +277,7 @@ fn label(to: &mut LabelSetEncoder<'_>, key: &str, value: impl fmt::Display) -> f
 }
 
 /// The label value of a failure.
-pub(super) fn reason(reason: ConnectFailure) -> &'static str {
+pub(super) const fn reason(reason: ConnectFailure) -> &'static str {
     match reason {
         ConnectFailure::Refused => "refused",
         ConnectFailure::TimedOut => "timed_out",
@@ -307,7 +291,7 @@ pub(super) fn reason(reason: ConnectFailure) -> &'static str {
 }
 
 /// The label value of a kind of retransmit.
-pub(super) fn kind(kind: RetransmitKind) -> &'static str {
+pub(super) const fn kind(kind: RetransmitKind) -> &'static str {
     match kind {
         RetransmitKind::Fast => "fast",
         RetransmitKind::Timeout => "timeout",
@@ -320,12 +304,23 @@ pub(super) fn kind(kind: RetransmitKind) -> &'static str {
 }
 
 /// The label value of a reset's direction.
-pub(super) fn direction(direction: ResetDirection) -> &'static str {
+pub(super) const fn direction(direction: ResetDirection) -> &'static str {
     match direction {
         ResetDirection::Sent => "sent",
         ResetDirection::Received => "received",
     }
 }
+
+/// The label value of what held a sender back.
+const fn limited_by(by: LimitedBy) -> &'static str {
+    match by {
+        LimitedBy::Network => "network",
+        LimitedBy::ReceiveWindow => "receive_window",
+        LimitedBy::SendBuffer => "send_buffer",
+    }
+}
+
+pub use edge::series;
 
 #[cfg(test)]
 mod tests;

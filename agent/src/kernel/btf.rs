@@ -39,6 +39,14 @@ pub enum BtfError {
     /// The kernel has no such tracepoint.
     #[error("this kernel has no tracepoint {0}")]
     NoTracepoint(String),
+    /// The kernel has no such enumerator.
+    #[error("this kernel has no {enumerator} in enum {enumeration}")]
+    NoEnumerator {
+        /// The enum.
+        enumeration: String,
+        /// The name of the value.
+        enumerator: String,
+    },
 }
 
 /// Where a member lies in its struct.
@@ -203,6 +211,23 @@ impl Btf {
         };
         let count = prototype.count.min(1 + MAX_ARGUMENTS);
         Ok((1..count).map(|index| argument(index).unwrap_or(Argument::Other)).collect())
+    }
+
+    /// The value of an enumerator: numbers change between releases.
+    ///
+    /// # Errors
+    ///
+    /// When the enum or the enumerator does not exist.
+    pub fn enumerator(&self, enumeration: &str, enumerator: &str) -> Result<u32, BtfError> {
+        for record in self.named(enumeration, kind::ENUM) {
+            for index in 0..record.count {
+                let at = record.body + index * 8;
+                if self.string_is(word(&self.data, at)?, enumerator) {
+                    return word(&self.data, at + 4);
+                }
+            }
+        }
+        Err(BtfError::NoEnumerator { enumeration: enumeration.to_owned(), enumerator: enumerator.to_owned() })
     }
 
     /// True when there is a struct of this name: `bpf_iter__task_file` tells that the kernel has that iterator.

@@ -27,16 +27,34 @@ pub fn resolve(btf: &Btf) -> Resolved {
             }
         }
     }
-    if let Ok(state) = btf.member("inet_connection_sock", "icsk_ca_state") {
-        layout.icsk_ca_state_shift = state.bit_offset % 8;
-        // A plain member is a whole octet.
-        layout.icsk_ca_state_mask =
-            if state.bit_width == 0 { 0xff } else { (1 << state.bit_width.min(8)) - 1 };
+    (layout.icsk_ca_state_shift, layout.icsk_ca_state_mask) =
+        bits(btf, "inet_connection_sock", "icsk_ca_state");
+    (layout.chrono_type_shift, layout.chrono_type_mask) = bits(btf, "tcp_sock", "chrono_type");
+    match btf.enumerator("sock_flags", "SOCK_DONE") {
+        // A flag is a bit of a word.
+        Ok(bit) if bit < u64::BITS => layout.sock_done = bit,
+        Ok(bit) => {
+            missing.insert("sock_done", format!("SOCK_DONE is bit {bit} on this kernel"));
+        }
+        Err(error) => {
+            missing.insert("sock_done", error.to_string());
+        }
     }
-    let error_argument =
-        btf.tracepoint("tcp_retransmit_skb").ok().and_then(|arguments| arguments.get(2).cloned());
-    layout.retransmit_has_error = u32::from(error_argument == Some(Argument::Other));
+    let argument = |tracepoint, index| {
+        btf.tracepoint(tracepoint).ok().and_then(|arguments: Vec<Argument>| arguments.get(index).cloned())
+    };
+    layout.retransmit_has_error = u32::from(argument("tcp_retransmit_skb", 2) == Some(Argument::Other));
+    let packet = Argument::Pointer("sk_buff".to_owned());
+    layout.udp_drop_has_packet = u32::from(argument("udp_fail_queue_rcv_skb", 2) == Some(packet));
     Resolved { layout, missing }
+}
+
+/// Shift and mask of a member of at most an octet, which may be a bit field; nothing when it does not exist.
+fn bits(btf: &Btf, structure: &str, member: &str) -> (u32, u32) {
+    let Ok(location) = btf.member(structure, member) else { return (0, 0) };
+    // A plain member is a whole octet.
+    let mask = if location.bit_width == 0 { 0xff } else { (1 << location.bit_width.min(8)) - 1 };
+    (location.bit_offset % 8, mask)
 }
 
 fn offset(btf: &Btf, structure: &str, path: &str) -> Result<u32, BtfError> {

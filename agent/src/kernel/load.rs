@@ -1,32 +1,71 @@
 //! Loading and attaching the programs: each probe by itself, so that one that cannot run here stops no other.
 
 use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
-use aya::maps::MapError;
-use aya::programs::{BtfTracePoint, Iter, Program as AyaProgram, ProgramError};
+use aya::maps::lpm_trie::Key;
+use aya::maps::{HashMap, LpmTrie, Map};
+use aya::programs::{
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Iter, Program as AyaProgram, ProgramError,
+};
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
-use netcause_common::flow::{FlowCounters, FlowKey, ROLE_CLIENT, ROLE_SERVER};
+use ipnet::IpNet;
+use netcause_common::flow::{
+    FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER, TcpCounters, UdpCounters,
+};
+use netcause_common::limits;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
 use super::layout::{self, Resolved};
-use crate::probe::{self, Hook, Probe, Support};
+use crate::config::OlderConnections;
+use crate::probe::{self, Direction, Hook, Probe, Support};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netcause-ebpf"));
 
 /// Sizes and switches of the kernel side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Options {
-    /// Flows kept apart.
+    /// TCP flows kept apart.
     pub max_flows: u32,
+    /// UDP flows kept apart.
+    pub max_udp_flows: u32,
     /// Sockets remembered.
     pub max_sockets: u32,
+    /// Listening ports remembered.
+    pub max_listeners: u32,
     /// Octets of the ring buffer: a power of two, at least a page.
     pub event_ring_bytes: u32,
     /// Whether the programs log what they cannot handle.
     pub kernel_log: bool,
+    /// What counts of connections that are older than the agent.
+    pub older_connections: OlderConnections,
+    /// Networks whose clients are told apart.
+    pub known_networks: Vec<IpNet>,
+    /// Where the root of cgroup v2 is mounted; `None` when it is not.
+    pub cgroup_root: Option<PathBuf>,
+}
+
+impl Options {
+    /// Tables as small as they can be, with the entries for what finds no room: for a rehearsal, where nothing is
+    /// counted.
+    #[must_use]
+    pub fn minimal(cgroup_root: Option<PathBuf>) -> Self {
+        Self {
+            max_flows: 2,
+            max_udp_flows: 2,
+            max_sockets: 1,
+            max_listeners: 1,
+            event_ring_bytes: limits::DEFAULT_EVENT_RING_BYTES,
+            kernel_log: false,
+            older_connections: OlderConnections::Whole,
+            known_networks: Vec::new(),
+            cgroup_root,
+        }
+    }
 }
 
 /// Why nothing could be loaded at all.
@@ -37,7 +76,7 @@ pub enum LoadError {
     Btf(#[from] BtfError),
     /// The process may not load programs.
     #[error(
-        "not permitted to load eBPF programs: run as root, or with CAP_BPF and CAP_PERFMON (and CAP_SYS_RESOURCE before Linux 5.11) ({0})"
+        "not permitted to load eBPF programs: run as root, or with CAP_BPF and CAP_PERFMON (CAP_NET_ADMIN for UDP, and CAP_SYS_RESOURCE before Linux 5.11) ({0})"
     )]
     NotPermitted(String),
     /// The kernel refused the object or its maps.
@@ -70,7 +109,7 @@ pub fn attach(options: &Options) -> Result<Loaded, LoadError> {
     let (mut loaded, kernel_btf) = prepare(options)?;
     for state in &mut loaded.probes {
         if state.unavailable.is_none() {
-            state.unavailable = start(&mut loaded.ebpf, &kernel_btf, state.probe).err();
+            state.unavailable = start(&mut loaded.ebpf, &kernel_btf, state.probe, options).err();
         }
     }
     drop(kernel_btf);
@@ -100,7 +139,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     let path = Path::new("/sys/kernel/btf/vmlinux");
     let btf = Btf::from_file(path)?;
     let resolved = layout::resolve(&btf);
-    let probes = probe::ALL.iter().map(|probe| readiness(probe, &btf, &resolved)).collect();
+    let probes = probe::ALL.iter().map(|probe| readiness(probe, &btf, &resolved, options)).collect();
     drop(btf);
     let kernel_btf = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object(error.to_string()))?;
     // `AYA_LOG_LEVEL` counts up from error = 1; at 0 the verifier removes every log statement.
@@ -109,58 +148,114 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
         .btf(Some(&kernel_btf))
         .override_global("LAYOUT", &resolved.layout, true)
         .override_global(aya_log::LEVEL, &log_level, false)
-        .map_max_entries("FLOWS", options.max_flows)
+        .map_max_entries("TCP_FLOWS", options.max_flows)
+        .map_max_entries("UDP_FLOWS", options.max_udp_flows)
         .map_max_entries("SOCKETS", options.max_sockets)
+        .map_max_entries("LISTENERS", options.max_listeners)
+        .map_max_entries("QUEUES", options.max_listeners)
         .map_max_entries("EVENTS", options.event_ring_bytes)
         .load(OBJECT)
         .map_err(|error| load_error(&error))?;
-    reserve_overflow_entries(&mut ebpf)?;
+    prepare_tables(&mut ebpf, options).map_err(|error| LoadError::Object(format!("{error:#}")))?;
     Ok((Loaded { ebpf, probes }, kernel_btf))
 }
 
-/// The entries that take what finds no room must be there before the table can be full.
-fn reserve_overflow_entries(ebpf: &mut Ebpf) -> Result<(), LoadError> {
-    let map = ebpf.map_mut("FLOWS").ok_or_else(|| LoadError::Object("it has no map FLOWS".to_owned()))?;
-    let mut flows: aya::maps::HashMap<_, FlowKey, FlowCounters> =
-        map.try_into().map_err(|error: MapError| LoadError::Object(error.to_string()))?;
+/// Fills in what the programs expect to find.
+fn prepare_tables(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
+    fn table<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Map> {
+        ebpf.map_mut(name).ok_or_else(|| anyhow::anyhow!("the object has no map {name}"))
+    }
+    // The entries that take what finds no room must be there before the tables can be full.
+    let mut tcp: HashMap<_, FlowKey, TcpCounters> = table(ebpf, "TCP_FLOWS")?.try_into()?;
     for role in [ROLE_CLIENT, ROLE_SERVER] {
-        flows
-            .insert(FlowKey::other(role), FlowCounters::ZERO, 0)
-            .map_err(|error| LoadError::Object(error.to_string()))?;
+        tcp.insert(FlowKey::other(PROTOCOL_TCP, role), TcpCounters::ZERO, 0)?;
+    }
+    let mut udp: HashMap<_, FlowKey, UdpCounters> = table(ebpf, "UDP_FLOWS")?.try_into()?;
+    for role in [ROLE_CLIENT, ROLE_SERVER] {
+        udp.insert(FlowKey::other(PROTOCOL_UDP, role), UdpCounters::ZERO, 0)?;
+    }
+    let mut networks: LpmTrie<_, [u8; 16], u8> = table(ebpf, "NETWORKS")?.try_into()?;
+    for network in &options.known_networks {
+        // IPv4 is held as v4-mapped IPv6.
+        let (address, length) = match network.network() {
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped(), 96 + u32::from(network.prefix_len())),
+            IpAddr::V6(v6) => (v6, network.prefix_len().into()),
+        };
+        networks.insert(&Key::new(length, address.octets()), 1, 0)?;
     }
     Ok(())
 }
 
-fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved) -> ProbeState {
+fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved, options: &Options) -> ProbeState {
     let unavailable = match probe::support(probe, btf, &resolved.missing) {
-        Support::Yes => None,
+        Support::Yes => probe.programs.iter().find_map(|program| obstacle(program.hook, options)),
         Support::No(why) => Some(why),
     };
     ProbeState { probe, unavailable }
 }
 
-fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe) -> Result<(), String> {
+/// What stands in the way of a hook on this node, beside the kernel.
+fn obstacle(hook: Hook, options: &Options) -> Option<String> {
+    match hook {
+        Hook::Cgroup(_) if options.cgroup_root.is_none() => {
+            Some("the root of cgroup v2 is not mounted here: mount the host's /sys/fs/cgroup".to_owned())
+        }
+        // `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
+        Hook::AtStart { .. } | Hook::Sweep(_)
+            if fs::read_link("/proc/self/ns/pid")
+                .is_ok_and(|namespace| namespace != Path::new("pid:[4026531836]")) =>
+        {
+            Some("not in the host's PID namespace (hostPID), so the files of other processes cannot be seen".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> Result<(), String> {
     // First all, then attach: half a probe counts wrong.
     for program in probe.programs {
         verify(ebpf, btf, program)?;
     }
     for program in probe.programs {
         let failed = |error: &dyn std::fmt::Display| format!("cannot attach {}: {error}", program.name);
-        match find(ebpf, program.name)? {
-            AyaProgram::BtfTracePoint(tracepoint) => {
+        match (find(ebpf, program.name)?, program.hook) {
+            (AyaProgram::BtfTracePoint(tracepoint), _) => {
                 tracepoint.attach().map_err(|error| failed(&error))?;
             }
-            AyaProgram::Iter(iterator) => walk(iterator).map_err(|error| failed(&error))?,
-            _ => return Err(format!("{} is of no kind that is known here", program.name)),
+            (AyaProgram::CgroupSkb(packets), Hook::Cgroup(direction)) => {
+                attach_to_cgroup(packets, direction, options).map_err(|error| failed(&format_args!("{error:#}")))?;
+            }
+            (AyaProgram::Iter(iterator), Hook::AtStart { when, .. }) => {
+                if when.is_none_or(|when| when == options.older_connections) {
+                    walk(iterator).map_err(|error| failed(&error))?;
+                }
+            }
+            // Run when its time comes.
+            (AyaProgram::Iter(_), Hook::Sweep(_)) => {}
+            _ => return Err(format!("{} does not fit its hook", program.name)),
         }
     }
+    Ok(())
+}
+
+fn attach_to_cgroup(packets: &mut CgroupSkb, direction: Direction, options: &Options) -> anyhow::Result<()> {
+    let root = options.cgroup_root.as_deref().unwrap_or(Path::new("/sys/fs/cgroup"));
+    let direction = match direction {
+        Direction::Ingress => CgroupSkbAttachType::Ingress,
+        Direction::Egress => CgroupSkbAttachType::Egress,
+    };
+    // A link of this mode stands beside those of others; see `cgroup_bpf_attach`, kernel/bpf/cgroup.c.
+    packets.attach(File::open(root)?, direction, CgroupAttachMode::Single)?;
     Ok(())
 }
 
 fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(), String> {
     let result = match (find(ebpf, program.name)?, program.hook) {
         (AyaProgram::BtfTracePoint(tracepoint), Hook::Tracepoint { name, .. }) => tracepoint.load(name, btf),
-        (AyaProgram::Iter(iterator), Hook::Iterator(name)) => iterator.load(name, btf),
+        (AyaProgram::CgroupSkb(packets), Hook::Cgroup(_)) => packets.load(),
+        (AyaProgram::Iter(iterator), Hook::AtStart { iterator: name, .. } | Hook::Sweep(name)) => {
+            iterator.load(name, btf)
+        }
         _ => return Err(format!("{} does not fit its hook", program.name)),
     };
     result.map_err(|error| format!("the kernel refuses {}: {}", program.name, refusal(&error)))
@@ -171,7 +266,7 @@ fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut AyaProgram, String
 }
 
 /// Runs an iterator once, to its end; it writes nothing, the tables have it.
-fn walk(iterator: &mut Iter) -> Result<(), anyhow::Error> {
+pub(super) fn walk(iterator: &mut Iter) -> anyhow::Result<()> {
     let link = iterator.attach()?;
     let mut file = iterator.take_link(link)?.into_file()?;
     let mut nothing = [0; 64];
@@ -237,13 +332,14 @@ impl Loaded {
         running.flat_map(|state| state.probe.programs).map(|program| program.name).collect()
     }
 
-    /// The BTF tracepoints and iterators, with their file descriptors' numbers.
+    /// The loaded programs, with their file descriptors' numbers.
     pub(super) fn descriptors(&self) -> Vec<(&'static str, i32)> {
         use std::os::fd::{AsFd as _, AsRawFd as _};
         let descriptor = |name: &'static str| {
             let fd = match self.ebpf.program(name)? {
                 AyaProgram::BtfTracePoint(program) => BtfTracePoint::fd(program).ok()?.as_fd().as_raw_fd(),
                 AyaProgram::Iter(program) => Iter::fd(program).ok()?.as_fd().as_raw_fd(),
+                AyaProgram::CgroupSkb(program) => CgroupSkb::fd(program).ok()?.as_fd().as_raw_fd(),
                 _ => return None,
             };
             Some((name, fd))

@@ -2,25 +2,76 @@
 
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::Pod;
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
-use netcause_common::flow::{FlowCounters, FlowKey};
+use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
+use netcause_common::limits;
 use netcause_common::probe::ProbeId;
+use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey, Sweep};
 use netcause_common::statistics::Statistic;
 use tokio::io::unix::AsyncFd;
 
-use super::load::{Loaded, Options};
+use super::load::{Loaded, Options, walk};
+use crate::probe::Hook;
 
 /// The running kernel side, as the rest of the agent sees it.
 pub struct Kernel {
     loaded: Loaded,
     options: Options,
-    flows: HashMap<MapData, FlowKey, FlowCounters>,
-    spare_flows: HashMap<MapData, FlowKey, FlowCounters>,
+    tcp: Flows<TcpCounters>,
+    udp: Flows<UdpCounters>,
+    queues: HashMap<MapData, QueueKey, AcceptQueue>,
+    sweep: Array<MapData, Sweep>,
+    sweeps: u64,
     statistics: PerCpuArray<MapData, u64>,
+}
+
+/// One table of flows and its spare.
+struct Flows<V> {
+    main: HashMap<MapData, FlowKey, V>,
+    spare: HashMap<MapData, FlowKey, V>,
+}
+
+impl<V: Pod> Flows<V> {
+    fn take(loaded: &mut Loaded, name: &str) -> Result<Self> {
+        Ok(Self { main: take(loaded, name)?.try_into()?, spare: take(loaded, &format!("{name}_SPARE"))?.try_into()? })
+    }
+
+    /// Passes every entry on; a flow may come twice, with a part each. Returns how many entries the main table has and
+    /// how many the spare one.
+    fn read(&self, mut to: impl FnMut(&FlowKey, &V)) -> Result<(u64, u64)> {
+        let mut read = |map: &HashMap<MapData, FlowKey, V>| {
+            let mut entries = 0;
+            for entry in map.iter() {
+                match entry {
+                    Ok((key, counters)) => to(&key, &counters),
+                    // It vanished while it was read.
+                    Err(MapError::KeyNotFound) => continue,
+                    Err(error) => return Err(error).context("cannot read a flow table"),
+                }
+                entries += 1;
+            }
+            Ok(entries)
+        };
+        Ok((read(&self.main)?, read(&self.spare)?))
+    }
+
+    /// Removes a flow if `agrees` to what it has counted by now; returns that. (Between the look and the removal lies a
+    /// system call, in which a flow that was idle for minutes would have to awake.)
+    fn remove(&mut self, key: &FlowKey, agrees: impl FnOnce(&V) -> bool) -> Option<V> {
+        // What is in both tables stays: such flows are few.
+        if self.spare.get(key, 0).is_ok() {
+            return None;
+        }
+        let counters = self.main.get(key, 0).ok().filter(|counters| agrees(counters))?;
+        self.main.remove(key).ok().map(|()| counters)
+    }
 }
 
 /// How full a table is.
@@ -71,11 +122,58 @@ impl Kernel {
     ///
     /// When it lacks a map: the object and this daemon are not of one build.
     pub fn new(mut loaded: Loaded, options: Options) -> Result<(Self, Events)> {
-        let flows = take(&mut loaded, "FLOWS")?.try_into()?;
-        let spare_flows = take(&mut loaded, "FLOWS_SPARE")?.try_into()?;
+        let tcp = Flows::take(&mut loaded, "TCP_FLOWS")?;
+        let udp = Flows::take(&mut loaded, "UDP_FLOWS")?;
+        let queues = take(&mut loaded, "QUEUES")?.try_into()?;
+        let sweep = take(&mut loaded, "SWEEP")?.try_into()?;
         let statistics = take(&mut loaded, "STATISTIC")?.try_into()?;
         let ring = RingBuf::try_from(take(&mut loaded, "EVENTS")?)?;
-        Ok((Self { loaded, options, flows, spare_flows, statistics }, Events { ring }))
+        Ok((Self { loaded, options, tcp, udp, queues, sweep, sweeps: 0, statistics }, Events { ring }))
+    }
+
+    /// Looks at every open socket, so that the tables have what it carried until now; how long that took. `None` when
+    /// the probe that does it cannot run here.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to walk.
+    pub fn sweep(&mut self) -> Result<Option<Duration>> {
+        let running = self.loaded.probes.iter().filter(|state| state.unavailable.is_none());
+        let mut programs = running.flat_map(|state| state.probe.programs);
+        let Some(program) = programs.find(|program| matches!(program.hook, Hook::Sweep(_))) else {
+            return Ok(None);
+        };
+        self.sweeps += 1;
+        self.sweep.set(0, Sweep { number: self.sweeps, socket: 0 }, 0).context("cannot number the sweep")?;
+        let Some(AyaProgram::Iter(iterator)) = self.loaded.ebpf.program_mut(program.name) else {
+            return Ok(None);
+        };
+        let begin = Instant::now();
+        walk(iterator).context("cannot look at the open sockets")?;
+        Ok(Some(begin.elapsed()))
+    }
+
+    /// The accept queues that the last sweep found; those of listeners that are gone are removed.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read the table.
+    pub fn accept_queues(&mut self) -> Result<Vec<(QueueKey, AcceptQueue)>> {
+        let (mut queues, mut gone) = (Vec::new(), Vec::new());
+        for entry in self.queues.iter() {
+            let (key, queue) = entry.context("cannot read the accept queues")?;
+            if queue.sweep == self.sweeps { queues.push((key, queue)) } else { gone.push(key) }
+        }
+        for key in gone {
+            // Gone is gone, whoever removed it.
+            let _ = self.queues.remove(&key);
+        }
+        Ok(queues)
+    }
+
+    /// Where the root of cgroup v2 is mounted.
+    pub fn cgroup_root(&self) -> Option<&Path> {
+        self.options.cgroup_root.as_deref()
     }
 
     /// Every probe and whether it runs.
@@ -83,21 +181,30 @@ impl Kernel {
         &self.loaded.probes
     }
 
-    /// All flows and their totals; a flow may come twice, with a part each. An entry that vanishes while it is read is passed over.
+    /// Passes on all TCP flows and their totals; a flow may come twice, with a part each. Returns how full the tables are.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to read the table.
-    pub fn flows(&self) -> Result<Vec<(FlowKey, FlowCounters)>> {
-        let mut flows = Vec::new();
-        for entry in self.flows.iter().chain(self.spare_flows.iter()) {
-            match entry {
-                Ok(entry) => flows.push(entry),
-                Err(aya::maps::MapError::KeyNotFound) => {}
-                Err(error) => return Err(error).context("cannot read the flow table"),
-            }
-        }
-        Ok(flows)
+    /// When the kernel refuses to read the tables.
+    pub fn tcp_flows(&self, to: impl FnMut(&FlowKey, &TcpCounters)) -> Result<[Fullness; 2]> {
+        let (entries, spare) = self.tcp.read(to)?;
+        Ok([
+            Fullness { map: "flows", entries, limit: self.options.max_flows.into() },
+            Fullness { map: "flows_spare", entries: spare, limit: limits::SPARE_FLOWS.into() },
+        ])
+    }
+
+    /// As [`Self::tcp_flows`], of UDP.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn udp_flows(&self, to: impl FnMut(&FlowKey, &UdpCounters)) -> Result<[Fullness; 2]> {
+        let (entries, spare) = self.udp.read(to)?;
+        Ok([
+            Fullness { map: "udp_flows", entries, limit: self.options.max_udp_flows.into() },
+            Fullness { map: "udp_flows_spare", entries: spare, limit: limits::SPARE_UDP_FLOWS.into() },
+        ])
     }
 
     /// What was folded and lost.
@@ -124,11 +231,21 @@ impl Kernel {
         })
     }
 
-    /// How full the tables are, given how many flows and sockets there are.
-    pub fn fullness(&self, flows: u64, sockets: u64) -> [Fullness; 2] {
+    /// Removes a TCP flow if `agrees` to what it has counted by now; returns that.
+    pub fn remove_tcp(&mut self, key: &FlowKey, agrees: impl FnOnce(&TcpCounters) -> bool) -> Option<TcpCounters> {
+        self.tcp.remove(key, agrees)
+    }
+
+    /// As [`Self::remove_tcp`], of UDP.
+    pub fn remove_udp(&mut self, key: &FlowKey, agrees: impl FnOnce(&UdpCounters) -> bool) -> Option<UdpCounters> {
+        self.udp.remove(key, agrees)
+    }
+
+    /// How full the other tables are, given how many sockets and accept queues there are.
+    pub fn fullness(&self, sockets: u64, queues: u64) -> [Fullness; 2] {
         [
-            Fullness { map: "flows", entries: flows, limit: self.options.max_flows.into() },
             Fullness { map: "sockets", entries: sockets, limit: self.options.max_sockets.into() },
+            Fullness { map: "listeners", entries: queues, limit: self.options.max_listeners.into() },
         ]
     }
 

@@ -1,19 +1,40 @@
-//! Sockets that are older than the agent.
+//! Live counters of open sockets.
 
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program};
+use crate::config::OlderConnections;
+
+use super::{Hook, Probe, Program, SOCKET, TCP, TRAFFIC};
 
 /// See the programs of the same name.
 pub const PROBE: Probe = Probe {
     id: ProbeId::OpenSockets,
     name: "open_sockets",
-    about: "role of connections that are older than the agent (needs the host's PID namespace)",
-    without: "which end of an older connection is the client is told from its ports",
+    about: "traffic of open connections, accept queues, role of connections that are older than the agent",
+    without: "connections are counted when they close; no accept queues; which end of an older connection is the client \
+              is told from its ports",
     emits: false,
     programs: &[
-        Program { name: "listening_ports", hook: Hook::Iterator("task_file") },
-        Program { name: "older_connections", hook: Hook::Iterator("task_file") },
+        Program {
+            name: "listening_ports",
+            hook: Hook::AtStart { iterator: "task_file", when: None },
+        },
+        Program {
+            name: "older_connections",
+            hook: Hook::AtStart { iterator: "task_file", when: Some(OlderConnections::Rest) },
+        },
+        Program { name: "open_sockets", hook: Hook::Sweep("task_file") },
     ],
-    members: &["file_inode", "file_private_data", "inode_mode", "socket_sk", "sk_protocol"],
+    common: &[SOCKET, TCP, TRAFFIC],
+    members: &[
+        "file_inode",
+        "file_private_data",
+        "inode_mode",
+        "socket_sk",
+        "sk_protocol",
+        "sk_type",
+        "sk_ack_backlog",
+        "sk_max_ack_backlog",
+        "sk_drops",
+    ],
 };

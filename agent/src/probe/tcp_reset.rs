@@ -2,7 +2,7 @@
 
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program};
+use super::{Hook, Probe, Program, SOCKET, TCP};
 
 /// See the programs of the same name.
 pub const PROBE: Probe = Probe {
@@ -29,5 +29,6 @@ pub const PROBE: Probe = Probe {
             hook: Hook::Tracepoint { name: "tcp_receive_reset", arguments: &["sock"] },
         },
     ],
+    common: &[SOCKET, TCP],
     members: &["skb_head", "skb_network_header", "skb_transport_header", "skb_dev", "dev_net"],
 };

@@ -2,7 +2,7 @@
 
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program};
+use super::{Hook, Probe, Program, SOCKET, TCP};
 
 /// See the program of the same name.
 pub const PROBE: Probe = Probe {
@@ -15,5 +15,6 @@ pub const PROBE: Probe = Probe {
         name: "tcp_retransmit",
         hook: Hook::Tracepoint { name: "tcp_retransmit_skb", arguments: &["sock", "sk_buff"] },
     }],
+    common: &[SOCKET, TCP],
     members: &["icsk_pending", "icsk_retransmits", "icsk_ca_state", "skb_cb", "tcp_gso_segs"],
 };

@@ -2,7 +2,7 @@
 
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program};
+use super::{Hook, Probe, Program, SOCKET, TCP};
 
 /// See the programs of the same name.
 pub const PROBE: Probe = Probe {
@@ -21,5 +21,6 @@ pub const PROBE: Probe = Probe {
             hook: Hook::Tracepoint { name: "tcp_retransmit_synack", arguments: &["sock", "request_sock"] },
         },
     ],
+    common: &[SOCKET, TCP],
     members: &[],
 };

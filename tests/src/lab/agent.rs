@@ -24,6 +24,13 @@ use super::{
     scaled,
 };
 
+/// Whether a program can be started in a PID namespace of its own: tried.
+pub(crate) fn can_have_own_pids() -> bool {
+    let mut command = Command::new(OWN_PIDS[0]);
+    Process::run("unshare", command.args(&OWN_PIDS[1..]).arg("true"), "")
+        .is_ok_and(|end| end.status.success())
+}
+
 /// A running agent; killed when dropped.
 pub(crate) struct Agent {
     process: Process,
@@ -40,7 +47,12 @@ pub(crate) struct Options<'a> {
     pub(crate) env: &'a [(&'a str, &'a str)],
     /// The text of a configuration file.
     pub(crate) config: Option<&'a str>,
+    /// In a PID namespace of its own, where it sees no process but itself.
+    pub(crate) own_pids: bool,
 }
+
+/// What makes a new PID namespace with its own `/proc` for what follows.
+const OWN_PIDS: [&str; 4] = ["unshare", "-p", "-f", "--mount-proc"];
 
 /// The agent's binary: `$NETCAUSE_BIN`, or `netcause` beside this binary.
 pub(crate) fn binary() -> Result<PathBuf> {
@@ -57,8 +69,12 @@ pub(crate) fn binary() -> Result<PathBuf> {
 }
 
 /// A command line of the agent's binary that dies with the lab and inherits none of its configuration.
-pub(crate) fn command(cgroup: Option<&Cgroup>) -> Result<Command> {
+pub(crate) fn command(cgroup: Option<&Cgroup>, own_pids: bool) -> Result<Command> {
     let mut command = tethered(None, cgroup.map(Cgroup::path), &[])?;
+    if own_pids {
+        // Tied to `unshare` in its turn, which in there has the number 0.
+        command.args(OWN_PIDS).arg(&machine()?.exe).args(["in-pod", "--parent", "0", "--"]);
+    }
     command.arg(binary()?);
     for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("NETCAUSE_")) {
         command.env_remove(key);
@@ -70,7 +86,7 @@ impl Agent {
     /// Starts an agent of the scenario's own and waits until it is ready.
     pub(crate) fn start(scenario: &str, name: &str, options: &Options<'_>) -> Result<Self> {
         let cgroup = Cgroup::new(scenario, name)?;
-        let mut command = command(Some(&cgroup))?;
+        let mut command = command(Some(&cgroup), options.own_pids)?;
         command
             .args(["agent", "--listen", "127.0.0.1:0"])
             .args(options.args)
@@ -140,6 +156,18 @@ impl Agent {
         eventually(what, || check(&self.scrape()?)).with_context(|| self.skipped())?;
         thread::sleep(Duration::from_millis(20));
         check(&self.scrape()?).with_context(|| format!("{what}: was so, but did not stay so"))
+    }
+
+    /// Waits until sweeps have begun and ended since now.
+    pub(crate) fn sweep_again(&self) -> Result<()> {
+        let count = |metrics: &Metrics| metrics.sum("netcause_sweep_duration_seconds_count", &[]);
+        let before = count(&self.scrape()?);
+        // The first one that ends may have begun before now.
+        eventually("two sweeps", || {
+            let swept = count(&self.scrape()?) - before;
+            ensure!(swept >= 2.0, "only {swept} sweeps");
+            Ok(())
+        })
     }
 
     /// Runs of the agent's programs that the kernel skipped because the same program was running on that CPU already
@@ -212,6 +240,11 @@ impl Response {
 
 static SHARED: OnceLock<Result<Agent, String>> = OnceLock::new();
 
+/// What the agent that scenarios share is started with, beside the defaults: it sweeps as often as it is asked, because
+/// scenarios wait for that, and has room for the edges of all scenarios.
+const SHARED_ENV: [(&str, &str); 2] =
+    [("NETCAUSE_SWEEP_CPU_PERCENT", "100"), ("NETCAUSE_MAX_SERIES", "1000000")];
+
 /// The agent that most scenarios share, started when the first one asks for it: one agent sees the whole machine, so a
 /// scenario finds its own pods in it by their names.
 pub(crate) fn shared() -> Result<&'static Agent> {
@@ -220,7 +253,8 @@ pub(crate) fn shared() -> Result<&'static Agent> {
             // The kernel ties a child's life to the thread that made it, so the agent's is one that never ends.
             let (tell, told) = mpsc::channel();
             thread::spawn(move || {
-                let agent = Agent::start("shared", "agent", &Options::default());
+                let options = Options { env: &SHARED_ENV, ..Options::default() };
+                let agent = Agent::start("shared", "agent", &options);
                 if tell.send(agent.map_err(|error| format!("{error:#}"))).is_ok() {
                     loop {
                         thread::park();

@@ -1,10 +1,19 @@
 //! The agent's `/metrics`, read as Prometheus text 0.0.4, and the edges that scenarios ask about.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Display,
+    net::IpAddr,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{kernel_is_before, namespace::Namespace, topology::Pod};
+
+/// A client from outside the known networks, as the server's end names it.
+pub(crate) const EXTERNAL: &str = "external";
+/// What is folded, as both ends of an edge.
+pub(crate) const OTHER: &str = "other";
 
 pub(crate) const OPENED: &str = "netcause_tcp_connections_opened_total";
 pub(crate) const CLOSED: &str = "netcause_tcp_connections_closed_total";
@@ -44,11 +53,28 @@ impl Edge {
         ])
     }
 
-    /// As seen at the server's end.
-    pub(crate) fn at_server(server: &Pod, client: impl Into<IpAddr>, port: u16) -> Self {
+    /// All edges of a client's end to a port, whatever the server.
+    pub(crate) fn of_client(client: &Pod, port: u16) -> Self {
+        Self(vec![
+            ("reporter", "source".to_owned()),
+            ("source_workload", client.workload().to_owned()),
+            ("destination_port", port.to_string()),
+        ])
+    }
+
+    /// As seen at the server's end; the client is an address, or what stands for it.
+    pub(crate) fn at_server(server: &Pod, client: impl Display, port: u16) -> Self {
         Self(vec![
             ("reporter", "destination".to_owned()),
-            ("source_workload", client.into().to_string()),
+            ("source_workload", client.to_string()),
+            ("destination_workload", server.workload().to_owned()),
+            ("destination_port", port.to_string()),
+        ])
+    }
+
+    /// A listening port, and all edges of its server's end together.
+    pub(crate) fn listener(server: &Pod, port: u16) -> Self {
+        Self(vec![
             ("destination_workload", server.workload().to_owned()),
             ("destination_port", port.to_string()),
         ])
@@ -61,7 +87,7 @@ impl Edge {
         Self(labels)
     }
 
-    fn matches(&self, sample: &Sample) -> bool {
+    pub(crate) fn matches(&self, sample: &Sample) -> bool {
         self.0.iter().all(|(label, value)| sample.labels.get(*label) == Some(value))
     }
 }
@@ -94,9 +120,9 @@ impl Metrics {
         by_both + self.sum(EVENTS_LOST, &[("where", "skipped")])
     }
 
-    /// True when `is` is `all`, less at most what was hidden.
-    fn is_all(&self, is: f64, all: f64) -> bool {
-        is <= all && is + self.hidden() >= all
+    /// True when `is` is `all`, less at most what was hidden, which is never more than `most` each.
+    fn is_all(&self, is: f64, all: f64, most: f64) -> bool {
+        is <= all && (is == all || is + self.hidden() * most >= all)
     }
 
     /// The sum over an edge.
@@ -106,10 +132,26 @@ impl Metrics {
 
     /// Fails unless the sum over an edge is exactly this, but for what the kernel hid (see [`Self::hidden`]).
     pub(crate) fn expect(&self, name: &str, edge: &Edge, value: u64) -> Result<()> {
+        self.expect_amount(name, edge, value, 1)
+    }
+
+    /// As [`Self::expect`], of an amount of which one event that the kernel hid may take up to `most` along.
+    pub(crate) fn expect_amount(&self, name: &str, edge: &Edge, value: u64, most: u64) -> Result<()> {
         let is = self.on(name, edge);
         ensure!(
-            self.is_all(is, float(value)),
+            self.is_all(is, float(value), float(most)),
             "{name} is {is}, not {value}, on {edge:?}; there is:\n{}",
+            self.like(name, edge)
+        );
+        Ok(())
+    }
+
+    /// Fails unless the sum over an edge is between these two.
+    pub(crate) fn expect_between(&self, name: &str, edge: &Edge, least: f64, most: f64) -> Result<()> {
+        let is = self.on(name, edge);
+        ensure!(
+            (least..=most).contains(&is),
+            "{name} is {is}, not between {least} and {most}, on {edge:?}; there is:\n{}",
             self.like(name, edge)
         );
         Ok(())
@@ -138,7 +180,7 @@ impl Metrics {
     pub(crate) fn expect_kernel_retransmits(&self, pod: &Pod) -> Result<()> {
         let (agent, kernel) = (self.retransmitted_by(pod)?, pod.retransmitted()?);
         ensure!(
-            self.is_all(agent, float(kernel)),
+            self.is_all(agent, float(kernel), 1.0),
             "the agent says {agent} retransmitted segments in {}, the kernel {kernel}; there is:\n{}",
             pod.workload(),
             self.list(|sample| sample.name == RETRANSMITTED && local_workload(sample) == pod.workload()),
@@ -155,7 +197,7 @@ impl Metrics {
         let agent = self.total(RESETS, |sample| local(sample) && sent(sample));
         let kernel = float(pod.counter("Tcp", "OutRsts")?);
         ensure!(
-            self.is_all(agent, kernel) || (agent < kernel && kernel_is_before(6, 8)),
+            self.is_all(agent, kernel, 1.0) || (agent < kernel && kernel_is_before(6, 8)),
             "the agent says {agent} resets sent by {}, the kernel {kernel}; there is:\n{}",
             pod.workload(),
             self.list(|sample| sample.name == RESETS && local(sample)),
@@ -218,6 +260,27 @@ impl Metrics {
             edge.0.iter().filter(|(label, _)| label.ends_with("_workload")).map(|(_, value)| value).collect();
         let ours = |value: &String| names.contains(&value) && value.starts_with("netcause-lab-");
         self.list(|sample| sample.name == name && sample.labels.values().any(ours))
+    }
+}
+
+/// Watches over scrapes that no counter goes backwards, whether or not it was away in between.
+#[derive(Default)]
+pub(crate) struct Watch {
+    highest: HashMap<String, f64>,
+}
+
+impl Watch {
+    /// Takes the next scrape.
+    pub(crate) fn see(&mut self, metrics: &Metrics) -> Result<()> {
+        for sample in &metrics.samples {
+            if ["_total", "_count", "_bucket", "_sum"].iter().any(|suffix| sample.name.ends_with(suffix)) {
+                let series = format!("{}{:?}", sample.name, sample.labels);
+                let highest = self.highest.entry(series).or_insert(sample.value);
+                ensure!(sample.value >= *highest, "it was {highest} before: {sample:?}");
+                *highest = sample.value;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -294,6 +357,24 @@ fn parse_labels(mut text: &str) -> Result<(BTreeMap<String, String>, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_that_goes_backwards_is_seen() {
+        let mut watch = Watch::default();
+        for text in ["a_total{x=\"1\"} 1\ng 9\n", "g 1\n", "a_total{x=\"1\"} 1\na_total{x=\"2\"} 0\n"] {
+            watch.see(&Metrics::parse(text).unwrap()).unwrap();
+        }
+        assert!(watch.see(&Metrics::parse("a_total{x=\"1\"} 0\n").unwrap()).is_err());
+    }
+
+    #[test]
+    fn only_what_was_hidden_may_be_missing() {
+        let skipped = "netcause_bpf_skipped_runs_total{program=\"p\"} 3\nnetcause_bpf_skipped_runs_total{program=\"p_again\"} 2\n";
+        let (sound, hidden) = (Metrics::parse("").unwrap(), Metrics::parse(skipped).unwrap());
+        assert!(sound.is_all(10.0, 10.0, 5.0) && !sound.is_all(9.0, 10.0, 5.0));
+        assert!(hidden.is_all(90.0, 100.0, 5.0) && !hidden.is_all(89.0, 100.0, 5.0));
+        assert!(!hidden.is_all(101.0, 100.0, 5.0));
+    }
 
     #[test]
     fn samples_with_and_without_labels_are_read() {

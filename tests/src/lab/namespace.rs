@@ -215,16 +215,10 @@ impl Namespace {
         Process::run("setting", &mut command, "")?.success().map(drop)
     }
 
-    /// A counter of `/proc/net/snmp` or `/proc/net/netstat` in this namespace, e.g. `("Tcp", "RetransSegs")`.
+    /// A counter of `/proc/net/snmp` or `/proc/net/netstat` in this namespace, e.g. `("Tcp", "RetransSegs")`,
+    /// `("TcpExt", "ListenDrops")` or `("Udp6", "RcvbufErrors")`.
     pub(crate) fn counter(&self, protocol: &str, name: &str) -> Result<u64> {
-        for file in ["snmp", "netstat"] {
-            let path = format!("/proc/{}/net/{file}", self.pid());
-            let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
-            if let Some(value) = counter_in(&text, protocol, name) {
-                return Ok(value);
-            }
-        }
-        bail!("this kernel does not count {protocol} {name}")
+        counter_of(&self.pid().to_string(), protocol, name)
     }
 
     /// Segments that the kernel says were retransmitted in this namespace.
@@ -246,8 +240,31 @@ impl Namespace {
     }
 }
 
-/// Reads the pairs of header and value lines of `/proc/net/snmp` and `/proc/net/netstat`.
+/// A counter of the machine's own namespace, which goes on with its own traffic whatever the lab does.
+pub(crate) fn own_counter(protocol: &str, name: &str) -> Result<u64> {
+    counter_of("self", protocol, name)
+}
+
+fn counter_of(process: &str, protocol: &str, name: &str) -> Result<u64> {
+    for file in ["snmp", "netstat", "snmp6"] {
+        let path = format!("/proc/{process}/net/{file}");
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        if let Some(value) = counter_in(&text, protocol, name) {
+            return Ok(value);
+        }
+    }
+    bail!("this kernel does not count {protocol} {name} for process {process}")
+}
+
+/// Reads the pairs of header and value lines of `/proc/net/snmp` and `/proc/net/netstat`, or the lines of
+/// `/proc/net/snmp6`, which have both names in one: `Udp6RcvbufErrors`.
 fn counter_in(text: &str, protocol: &str, name: &str) -> Option<u64> {
+    let plain = text.lines().filter_map(|line| line.split_once(char::is_whitespace));
+    for (counter, value) in plain {
+        if counter.strip_prefix(protocol) == Some(name) {
+            return value.trim().parse().ok();
+        }
+    }
     let mut lines = text.lines().filter(|line| line.split(':').next() == Some(protocol));
     let (names, values) = (lines.next()?, lines.next()?);
     let at = names.split_whitespace().position(|field| field == name)?;
@@ -270,6 +287,8 @@ mod tests {
         assert_eq!(counter_in(text, "Ip", "B"), Some(2));
         assert_eq!(counter_in(text, "Tcp", "B"), None);
         assert_eq!(counter_in(text, "TcpExt", "B"), None);
+        let v6 = "Udp6InDatagrams                 \t5\nUdp6RcvbufErrors                \t3\n";
+        assert_eq!(counter_in(v6, "Udp6", "RcvbufErrors"), Some(3));
     }
 
     #[test]

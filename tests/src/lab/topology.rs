@@ -104,6 +104,18 @@ impl Pod {
         self.run("ip", &["-batch", "-"], &script).map(drop)
     }
 
+    /// Gives the pod one more address, written with its prefix: `203.0.113.7/24`.
+    pub(crate) fn also_at(&self, address: &str) -> Result<()> {
+        let nodad = if address.contains(':') { " nodad" } else { "" };
+        self.run("ip", &["-batch", "-"], &format!("addr add {address} dev eth0{nodad}\n")).map(drop)
+    }
+
+    /// Puts a queueing discipline on everything the pod sends: `netem delay 30ms`.
+    pub(crate) fn queue(&self, discipline: &str) -> Result<()> {
+        let args = format!("qdisc add dev eth0 root {discipline}");
+        self.run("tc", &args.split(' ').collect::<Vec<_>>(), "").map(drop)
+    }
+
     fn traffic(&self, program: &str, args: &[&str]) -> Result<Command> {
         let mut command = self.command(&machine()?.exe)?;
         command.arg("traffic").arg(program).args(args);
@@ -112,10 +124,19 @@ impl Pod {
 
     /// Starts a server and waits until it listens. `args`: see `netcause-lab traffic server --help`.
     pub(crate) fn serve(&self, listen: SocketAddr, args: &[&str]) -> Result<Server> {
+        self.start_server("server", listen, args)
+    }
+
+    /// Starts a UDP server. `args`: see `netcause-lab traffic udp-server --help`.
+    pub(crate) fn serve_udp(&self, listen: SocketAddr, args: &[&str]) -> Result<Server> {
+        self.start_server("udp-server", listen, args)
+    }
+
+    fn start_server(&self, program: &str, listen: SocketAddr, args: &[&str]) -> Result<Server> {
         let listen = listen.to_string();
         let mut all = vec!["--listen", &listen];
         all.extend(args);
-        let process = Process::spawn(&format!("server at {listen}"), &mut self.traffic("server", &all)?)?;
+        let process = Process::spawn(&format!("{program} at {listen}"), &mut self.traffic(program, &all)?)?;
         process.wait_stdout("listening", |line| line.contains("\"listening\"").then_some(()))?;
         Ok(Server { process })
     }
@@ -131,7 +152,25 @@ impl Pod {
         let mut all = vec!["--connect", &to];
         all.extend(args);
         let process = Process::spawn(&format!("client of {to}"), &mut self.traffic("client", &all)?)?;
-        Ok(Client { process })
+        Ok(Client { process, told: 0 })
+    }
+
+    /// Starts a client with `--hold` and waits until its connections are open.
+    pub(crate) fn hold(&self, to: SocketAddr, args: &[&str]) -> Result<Client> {
+        let client = self.start_client(to, &[&["--hold"], args].concat())?;
+        client.wait_open()?;
+        Ok(client)
+    }
+
+    /// Runs a UDP client to its end. `args`: see `netcause-lab traffic udp-client --help`.
+    pub(crate) fn send_udp(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
+        let to = to.to_string();
+        let mut command = self.traffic("udp-client", &["--to", &to])?;
+        Outcome::read(
+            &Process::run(&format!("UDP client of {to}"), command.args(args), "")?
+                .success()
+                .context("the client")?,
+        )
     }
 }
 
@@ -154,6 +193,8 @@ impl Server {
 /// A running client.
 pub(crate) struct Client {
     process: Process,
+    /// Commands so far.
+    told: u64,
 }
 
 impl Client {
@@ -161,14 +202,30 @@ impl Client {
         self.process.pid()
     }
 
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_running()
+    }
+
     /// Waits until a client with `--hold` has opened all its connections.
     pub(crate) fn wait_open(&self) -> Result<()> {
         self.process.wait_stdout("open connections", |line| line.contains("\"open\"").then_some(()))
     }
 
+    /// Gives a client with `--hold` a command; see `netcause-lab traffic client --help`.
+    pub(crate) fn tell(&mut self, command: &str) -> Result<()> {
+        self.told += 1;
+        self.process.tell(command)
+    }
+
+    /// Gives it a command and waits until it has carried it out.
+    pub(crate) fn make(&mut self, command: &str) -> Result<()> {
+        self.tell(command)?;
+        self.wait_done(self.told)
+    }
+
     /// Has a client with `--hold` send `bytes` over each connection and receive them back.
     pub(crate) fn echo(&mut self, bytes: u64) -> Result<()> {
-        self.process.tell(&format!("echo {bytes}"))
+        self.tell(&format!("echo {bytes}"))
     }
 
     /// Waits until it has carried out the `n`-th command.

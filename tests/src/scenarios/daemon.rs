@@ -88,7 +88,7 @@ pub(super) fn two_agents(name: &str) -> Result<()> {
 
 /// Runs the agent's binary to its end.
 fn netcause(args: &[&str], env: &[(&str, &str)]) -> Result<Finished> {
-    let mut command = agent::command(None)?;
+    let mut command = agent::command(None, false)?;
     Process::run("netcause", command.args(args).envs(env.iter().copied()), "")
 }
 

@@ -1,14 +1,13 @@
 //! The agent at its limits: what it loses it counts, and its sums stay exact.
 
-use std::fs;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::lab::{
     agent::{Agent, Options},
     faults::Fault,
     metrics::{CLOSED, Edge, FAILURES, Metrics, OPENED, RESETS, RETRANSMITTED, float},
+    namespace::own_counter,
     scaled,
     topology::Net,
 };
@@ -115,10 +114,5 @@ pub(super) fn max_sockets(name: &str) -> Result<()> {
 
 /// Connections, in either direction, of the machine's own namespace so far.
 fn own_connections() -> Result<u64> {
-    let text = fs::read_to_string("/proc/self/net/snmp").context("reading /proc/self/net/snmp")?;
-    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
-    let (names, values) = lines.next().zip(lines.next()).context("no TCP counters in /proc/self/net/snmp")?;
-    let fields = names.split(' ').zip(values.split(' '));
-    let opens = fields.filter(|(name, _)| matches!(*name, "ActiveOpens" | "PassiveOpens"));
-    opens.map(|(_, value)| value.parse::<u64>().context("reading a TCP counter")).sum()
+    Ok(own_counter("Tcp", "ActiveOpens")? + own_counter("Tcp", "PassiveOpens")?)
 }

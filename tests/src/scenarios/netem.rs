@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::quality::REORDERED;
 use crate::lab::{
     agent,
     metrics::{CONNECT_DURATION, Edge, RETRANSMITTED, float},
@@ -15,11 +16,7 @@ pub(super) fn delay(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let (client, server) = (net.pod("client")?, net.pod("server")?);
     let _sink = server.serve(server.at(8080), &[])?;
-    client.run(
-        "tc",
-        &["qdisc", "add", "dev", "eth0", "root", "netem", "delay", "120ms", "loss", "10%"],
-        "",
-    )?;
+    client.queue("netem delay 120ms loss 10%")?;
     let mut connected = 0;
     for _ in 0..20 {
         let outcome =
@@ -61,15 +58,20 @@ pub(super) fn reordering(name: &str) -> Result<()> {
     let (client, server) = (net.pod("client")?, net.pod("server")?);
     let _sink = server.serve(server.at(8080), &[])?;
     client.set_min_rto(&server, "20s")?;
-    let netem = ["qdisc", "add", "dev", "eth0", "root", "netem", "delay", "10ms", "reorder", "25%", "50%"];
-    client.run("tc", &netem, "")?;
+    // The kernel counts packets out of order, the agent segments: one segment in each makes them the same.
+    client.run("ip", &["link", "set", "dev", "eth0", "gso_max_segs", "1"], "")?;
+    client.queue("netem delay 10ms reorder 25% 50%")?;
     let bytes = scaled("2000000", "500000");
     let outcome = client.connect(server.at(8080), &["--count", "2", "--send", bytes])?;
     ensure!(outcome.count("broken") == 0, "{outcome:?}");
     client.wait_quiet()?;
+    server.wait_quiet()?;
     let edge = Edge::at_client(&client, server.v4, 8080);
+    let overtaken = server.counter("TcpExt", "TCPOFOQueue")?;
+    ensure!(overtaken > 0, "nothing arrived out of order");
     agent.until("reordering is no timeout", |metrics| {
         metrics.expect(RETRANSMITTED, &edge.with("kind", "timeout"), 0)?;
+        metrics.expect_amount(REORDERED, &Edge::at_server(&server, client.v4, 8080), overtaken, overtaken)?;
         metrics.expect_kernel_retransmits(&client)
     })
 }

@@ -1,9 +1,10 @@
 //! The client: connections one after the other or in parallel, ended in order, by a reset, or held.
 
+mod hold;
+
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, Read as _, Write as _},
-    net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -21,12 +22,12 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, SocketType, bind, connect, socket,
-        sockopt::{set_socket_linger, set_socket_reuseaddr, socket_error},
+        sockopt::{set_socket_linger, set_socket_reuseaddr, set_socket_send_buffer_size, socket_error},
     },
 };
 use serde_json::json;
 
-use super::CHUNK;
+use super::{any_like, as_reached, receive, send};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum End {
@@ -61,9 +62,17 @@ pub(crate) struct Client {
     receive: u64,
     #[arg(long, value_enum, default_value = "close")]
     end: End,
-    /// Open all connections and keep them; `echo N` on standard input sends N bytes over each and reads them back
-    #[arg(long)]
+    /// Open all connections, keep them, and carry out the commands of standard input, each over every connection:
+    /// `echo N` (send N bytes and read them back), `send N`, `receive N`, `relay N` (a sharer sends them), `end` (say
+    /// that nothing more comes), `end-both`, `reconnect` (use the same sockets for new connections)
+    #[arg(long, verbatim_doc_comment)]
     hold: bool,
+    /// With --hold, have this many other processes hold each connection open too
+    #[arg(long, default_value_t = 0)]
+    share: u64,
+    /// Keep each connection open for this long before ending it
+    #[arg(long, default_value_t = 0)]
+    dwell_ms: u64,
     /// Connect in non-blocking mode and poll
     #[arg(long)]
     nonblocking: bool,
@@ -79,6 +88,12 @@ pub(crate) struct Client {
     /// Bind to this source port
     #[arg(long)]
     bind_port: Option<u16>,
+    /// Bind to this source address
+    #[arg(long)]
+    from: Option<IpAddr>,
+    /// Ask for a send buffer of this size
+    #[arg(long)]
+    send_buffer: Option<usize>,
     /// Wait this long after each connection
     #[arg(long, default_value_t = 0)]
     interval_ms: u64,
@@ -136,29 +151,6 @@ impl Client {
         }
     }
 
-    fn hold(&self, totals: &Totals) -> Result<()> {
-        let mut streams: Vec<TcpStream> =
-            (0..self.count).filter_map(|number| self.try_open(number, totals)).collect();
-        println!("{}", json!({"open": streams.len()}));
-        let mut done = 0_u64;
-        for line in std::io::stdin().lock().lines() {
-            let line = line.context("reading a command")?;
-            let bytes = line.strip_prefix("echo ").with_context(|| format!("unknown command {line:?}"))?;
-            let bytes = bytes.parse().with_context(|| format!("reading {line:?}"))?;
-            for stream in &mut streams {
-                echo(stream, bytes, totals).context("echoing")?;
-            }
-            done += 1;
-            println!("{}", json!({"done": done}));
-        }
-        for stream in streams {
-            if self.finish(stream, totals).is_err() {
-                totals.broken.fetch_add(1, Ordering::SeqCst);
-            }
-        }
-        Ok(())
-    }
-
     fn try_open(&self, number: u64, totals: &Totals) -> Option<TcpStream> {
         match self.open(number) {
             Ok(stream) => {
@@ -175,18 +167,16 @@ impl Client {
 
     /// A connected stream, or the name of what went wrong.
     fn open(&self, number: u64) -> Result<TcpStream, String> {
-        let offset = u16::try_from(number % u64::from(self.ports)).unwrap_or(0);
-        let mut to = SocketAddr::new(self.connect.ip(), self.connect.port() + offset);
-        if let (true, IpAddr::V4(v4)) = (self.mapped, to.ip()) {
-            to.set_ip(IpAddr::V6(v4.to_ipv6_mapped()));
-        }
+        let to = as_reached(self.connect, number, self.ports, self.mapped);
         let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         let socket = socket(family, SocketType::STREAM, None).map_err(name)?;
-        if let Some(port) = self.bind_port {
+        if let Some(bytes) = self.send_buffer {
+            set_socket_send_buffer_size(&socket, bytes).map_err(name)?;
+        }
+        if self.bind_port.is_some() || self.from.is_some() {
             set_socket_reuseaddr(&socket, true).map_err(name)?;
-            let any =
-                if to.is_ipv6() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::from([0, 0, 0, 0]) };
-            bind(&socket, &SocketAddr::new(any, port)).map_err(name)?;
+            let from = self.from.unwrap_or_else(|| any_like(to));
+            bind(&socket, &SocketAddr::new(from, self.bind_port.unwrap_or(0))).map_err(name)?;
         }
         if self.abort || self.nonblocking || self.connect_timeout_ms.is_some() {
             self.connect_polling(&socket, to)?;
@@ -221,23 +211,9 @@ impl Client {
     }
 
     fn exchange(&self, mut stream: TcpStream, totals: &Totals) -> std::io::Result<()> {
-        let mut buffer = vec![0; CHUNK];
-        let mut left = self.send;
-        while left > 0 {
-            let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-            stream.write_all(&buffer[..part])?;
-            totals.sent.fetch_add(part as u64, Ordering::SeqCst);
-            left -= part as u64;
-        }
-        let mut wanted = self.receive;
-        while wanted > 0 {
-            let got = stream.read(&mut buffer)? as u64;
-            if got == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            totals.received.fetch_add(got, Ordering::SeqCst);
-            wanted = wanted.saturating_sub(got);
-        }
+        totals.send(&mut stream, self.send)?;
+        totals.receive(&mut stream, self.receive)?;
+        thread::sleep(Duration::from_millis(self.dwell_ms));
         self.finish(stream, totals)
     }
 
@@ -251,32 +227,22 @@ impl Client {
             }
             End::Close => {
                 stream.shutdown(Shutdown::Write)?;
-                let mut buffer = vec![0; CHUNK];
-                loop {
-                    let got = stream.read(&mut buffer)?;
-                    if got == 0 {
-                        return Ok(());
-                    }
-                    totals.received.fetch_add(got as u64, Ordering::SeqCst);
-                }
+                receive(&mut stream, u64::MAX, &totals.received).map(drop)
             }
         }
     }
 }
 
-/// Sends `bytes` and reads as many back, in pieces small enough for both directions' buffers.
-fn echo(stream: &mut TcpStream, bytes: u64, totals: &Totals) -> std::io::Result<()> {
-    let mut buffer = vec![0; CHUNK];
-    let mut left = bytes;
-    while left > 0 {
-        let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-        stream.write_all(&buffer[..part])?;
-        stream.read_exact(&mut buffer[..part])?;
-        totals.sent.fetch_add(part as u64, Ordering::SeqCst);
-        totals.received.fetch_add(part as u64, Ordering::SeqCst);
-        left -= part as u64;
+impl Totals {
+    fn send(&self, stream: &mut TcpStream, bytes: u64) -> std::io::Result<()> {
+        send(stream, bytes, &self.sent)
     }
-    Ok(())
+
+    /// Receives exactly so many bytes.
+    fn receive(&self, stream: &mut TcpStream, bytes: u64) -> std::io::Result<()> {
+        let got = receive(stream, bytes, &self.received)?;
+        if got == bytes { Ok(()) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+    }
 }
 
 /// The errno's name, for those that a scenario asks about.

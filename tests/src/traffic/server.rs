@@ -4,7 +4,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -15,11 +15,11 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use rustix::net::{
     AddressFamily, SocketType, bind, listen, socket,
-    sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_reuseaddr},
+    sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_recv_buffer_size, set_socket_reuseaddr},
 };
 use serde_json::json;
 
-use super::CHUNK;
+use super::{CHUNK, receive, send};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
@@ -29,6 +29,10 @@ enum Mode {
     Sink,
     /// Send --bytes bytes, then close when the client has
     Source,
+    /// Read to the end, send --bytes bytes, and close when standard input does
+    Answer,
+    /// Read nothing, and close when standard input does
+    NeverRead,
     /// Answer one HTTP request, then close
     Http,
     /// Close at once
@@ -52,12 +56,15 @@ pub(crate) struct Server {
     ports: u16,
     #[arg(long, value_enum, default_value = "sink")]
     mode: Mode,
-    /// What --mode source sends
+    /// What --mode source and --mode answer send
     #[arg(long, default_value_t = 0)]
     bytes: u64,
     /// The limit of the queue of connections not yet accepted
     #[arg(long, default_value_t = 1024)]
     backlog: i32,
+    /// Ask for receive buffers of this size; the kernel doubles it
+    #[arg(long)]
+    receive_buffer: Option<usize>,
 }
 
 #[derive(Default)]
@@ -66,6 +73,22 @@ struct Totals {
     finished: AtomicU64,
     received: AtomicU64,
     sent: AtomicU64,
+    /// Standard input has closed.
+    ending: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Totals {
+    /// Waits until standard input closes.
+    fn wait_for_the_end(&self) {
+        let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.told.wait_while(ending, |ending| !*ending));
+    }
+
+    fn end(&self) {
+        *self.ending.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.told.notify_all();
+    }
 }
 
 impl Server {
@@ -85,6 +108,7 @@ impl Server {
         }
         println!("{}", json!({"listening": self.listen.to_string()}));
         std::io::stdin().read_to_end(&mut Vec::new()).context("waiting for the lab")?;
+        totals.end();
         // Connections that are about to end may do so in order.
         for _ in 0..200 {
             if totals.finished.load(Ordering::SeqCst) == totals.accepted.load(Ordering::SeqCst) {
@@ -109,6 +133,9 @@ impl Server {
         set_socket_reuseaddr(&socket, true)?;
         if address.is_ipv6() {
             set_ipv6_v6only(&socket, false)?;
+        }
+        if let Some(bytes) = self.receive_buffer {
+            set_socket_recv_buffer_size(&socket, bytes)?;
         }
         bind(&socket, &address)?;
         listen(&socket, self.backlog)?;
@@ -146,27 +173,29 @@ fn reset(stream: TcpStream) {
 fn serve(mut stream: TcpStream, mode: Mode, bytes: u64, totals: &Totals) -> std::io::Result<()> {
     let mut buffer = vec![0; CHUNK];
     match mode {
-        Mode::Echo | Mode::Sink => loop {
+        Mode::Echo => loop {
             let got = stream.read(&mut buffer)?;
             if got == 0 {
                 return Ok(());
             }
             totals.received.fetch_add(got as u64, Ordering::SeqCst);
-            if matches!(mode, Mode::Echo) {
-                stream.write_all(&buffer[..got])?;
-                totals.sent.fetch_add(got as u64, Ordering::SeqCst);
-            }
+            stream.write_all(&buffer[..got])?;
+            totals.sent.fetch_add(got as u64, Ordering::SeqCst);
         },
+        Mode::Sink => receive(&mut stream, u64::MAX, &totals.received).map(drop),
         Mode::Source => {
-            let mut left = bytes;
-            while left > 0 {
-                let part = usize::try_from(left).unwrap_or(CHUNK).min(CHUNK);
-                stream.write_all(&buffer[..part])?;
-                totals.sent.fetch_add(part as u64, Ordering::SeqCst);
-                left -= part as u64;
-            }
+            send(&mut stream, bytes, &totals.sent)?;
             stream.shutdown(Shutdown::Write)?;
-            while stream.read(&mut buffer)? > 0 {}
+            receive(&mut stream, u64::MAX, &totals.received).map(drop)
+        }
+        Mode::Answer => {
+            receive(&mut stream, u64::MAX, &totals.received)?;
+            send(&mut stream, bytes, &totals.sent)?;
+            totals.wait_for_the_end();
+            Ok(())
+        }
+        Mode::NeverRead => {
+            totals.wait_for_the_end();
             Ok(())
         }
         Mode::Http => {

@@ -12,6 +12,8 @@ pub(super) struct Wanted<'a> {
     pub structs: &'a BTreeSet<String>,
     /// Typedefs of functions, with the names of the structs that are passed by pointer.
     pub prototypes: &'a BTreeSet<String>,
+    /// Enums, with the names of their values.
+    pub enums: &'a BTreeSet<String>,
 }
 
 /// Cuts BTF down to what is wanted, in the order it had.
@@ -21,7 +23,12 @@ pub(super) struct Wanted<'a> {
 pub(super) fn reduce(types: &[Type], wanted: &Wanted<'_>) -> Result<Vec<Type>> {
     let (mut whole, mut named) = (BTreeSet::new(), BTreeSet::new());
     for (id, one) in (1..).zip(types) {
-        if one.kind() == kind::STRUCT && wanted.structs.contains(&one.name) {
+        let is_wanted = match one.kind() {
+            kind::STRUCT => wanted.structs.contains(&one.name),
+            kind::ENUM => wanted.enums.contains(&one.name),
+            _ => false,
+        };
+        if is_wanted {
             follow(types, id, Follow::Values, &mut whole)?;
         }
         if one.kind() == kind::TYPEDEF && wanted.prototypes.contains(&one.name) {
@@ -36,8 +43,9 @@ pub(super) fn reduce(types: &[Type], wanted: &Wanted<'_>) -> Result<Vec<Type>> {
         .map(|id| {
             let mut one = get(types, *id)?.clone();
             let is_stub = is_compound(&one) && !whole.contains(id);
-            // The names of an enum's values are no answer to any question here, and many.
-            if is_stub || matches!(one.kind(), kind::ENUM | kind::ENUM64) {
+            // The names of most enums' values are no answer to any question here, and many.
+            let is_enum = matches!(one.kind(), kind::ENUM | kind::ENUM64);
+            if is_stub || (is_enum && !wanted.enums.contains(&one.name)) {
                 one.clear();
             }
             if one.refers() {
@@ -119,7 +127,8 @@ mod tests {
             Type::new(kind::TYPEDEF, "f", 7, Vec::new()),
         ];
         let set = |name: &str| BTreeSet::from([name.to_owned()]);
-        let only = |structs, prototypes| reduce(&types, &Wanted { structs, prototypes }).unwrap();
+        let enums = &BTreeSet::new();
+        let only = |structs, prototypes| reduce(&types, &Wanted { structs, prototypes, enums }).unwrap();
         let (none, wanted, f) = (BTreeSet::new(), set("wanted"), set("f"));
 
         let found = only(&wanted, &none);
@@ -138,6 +147,7 @@ mod tests {
     fn damage_is_an_error() {
         let types = [Type::new(kind::STRUCT, "wanted", 8, member("value", 9))];
         let (structs, prototypes) = (BTreeSet::from(["wanted".to_owned()]), BTreeSet::new());
-        assert!(reduce(&types, &Wanted { structs: &structs, prototypes: &prototypes }).is_err());
+        let wanted = Wanted { structs: &structs, prototypes: &prototypes, enums: &BTreeSet::new() };
+        assert!(reduce(&types, &wanted).is_err());
     }
 }

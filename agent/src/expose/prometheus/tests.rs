@@ -1,29 +1,67 @@
 use std::sync::Arc;
 
+use netcause_common::flow::{TcpCounters, UdpCounters};
+
 use super::*;
-use crate::enrich::Workload;
+use crate::aggregate::Reporter;
 
 fn full() -> Snapshot {
-    let edge = |reporter, source, destination, port| Edge { reporter, source, destination, port };
+    let row = |reporter, source, destination, port, totals| EdgeRow {
+        edge: Edge { reporter, source, destination, port },
+        totals,
+    };
     let named = |name: &str| Workload::Named(Arc::from(name));
-    let mut counters = FlowCounters {
+    let mut tcp = TcpCounters {
         opened: 3,
         closed: 2,
+        open: 1,
+        sent_bytes: 1_000_000,
+        received_bytes: 20,
+        sent_segments: 700,
+        received_segments: 400,
+        spurious_retransmits: 1,
+        reordered_segments: 5,
+        limited_ticks: [250, 125, 1],
         connect_failures: [1; 8],
         retransmitted_segments: [2; 7],
         resets: [1, 4],
-        ..FlowCounters::ZERO
+        ..TcpCounters::ZERO
     };
-    counters.connect_duration.buckets[3] = 2;
-    counters.connect_duration.buckets[17] = 1;
-    counters.connect_duration.sum_ns = 12_000_800_000;
+    tcp.connect_duration.buckets[3] = 2;
+    tcp.connect_duration.buckets[17] = 1;
+    tcp.connect_duration.sum_ns = 12_000_800_000;
+    tcp.rtt.buckets[2] = 4;
+    tcp.rtt.buckets[12] = 1;
+    tcp.rtt.sum_us = 12_000_600;
+    tcp.min_rtt.buckets[0] = 5;
+    tcp.min_rtt.sum_us = 150;
+    let udp = UdpCounters {
+        sent_bytes: 100,
+        received_bytes: 900,
+        sent_datagrams: 4,
+        received_datagrams: 9,
+        receive_drops: 1,
+    };
     let address = Workload::Address([10, 0, 0, 9].into());
+    let source = named("app \"x\"\\1");
     Snapshot {
-        edges: BTreeMap::from([
-            (edge(Reporter::Source, named("app \"x\"\\1"), address.clone(), Some(443)), counters),
-            (edge(Reporter::Destination, address, named("nginx.service"), Some(80)), FlowCounters::ZERO),
-            (edge(Reporter::Source, Workload::Other, Workload::Other, None), FlowCounters::ZERO),
-        ]),
+        edges: vec![
+            row(Reporter::Source, source, address.clone(), Some(443), Totals { tcp, udp }),
+            row(
+                Reporter::Destination,
+                address,
+                named("nginx.service"),
+                Some(80),
+                Totals { tcp: TcpCounters { opened: 1, ..TcpCounters::ZERO }, ..Totals::ZERO },
+            ),
+            row(Reporter::Source, Workload::Other, Workload::Other, None, Totals::ZERO),
+        ],
+        listeners: vec![ListenerRow {
+            workload: named("nginx.service"),
+            port: 80,
+            queue: AcceptQueue { sweep: 1, drops: 12, length: 129, limit: 128 },
+        }],
+        tick: Duration::from_millis(4),
         own: Own {
             probes: vec![
                 ("tcp_state", None),
@@ -31,6 +69,7 @@ fn full() -> Snapshot {
             ],
             events_lost: vec![("tcp_reset", "ring", 5)],
             flows_folded: 6,
+            series: Series { shown: 75, limit: 10_000, folded: 3 },
             maps: vec![("flows", 3, 16_384)],
             programs: vec![ProgramCost {
                 program: "tcp_state",
@@ -38,15 +77,26 @@ fn full() -> Snapshot {
                 runs: 7,
                 skipped: 2,
             }],
-            scrapes: {
-                let mut scrapes = Durations::default();
-                scrapes.observe(Duration::from_millis(2));
-                scrapes.observe(Duration::from_secs(2));
-                scrapes
-            },
+            sweeps: durations(&[1, 30]),
+            scrapes: durations(&[2, 2000]),
             kernel_release: "6.1.0-50-cloud-amd64".to_owned(),
         },
     }
+}
+
+fn durations(milliseconds: &[u64]) -> Durations {
+    let mut durations = Durations::default();
+    milliseconds.iter().for_each(|duration| durations.observe(Duration::from_millis(*duration)));
+    durations
+}
+
+#[test]
+fn as_many_series_are_counted_as_are_written() {
+    let snapshot = full();
+    let counted: usize = snapshot.edges.iter().map(|row| series(&row.totals)).sum();
+    let text = render(snapshot, Format::Prometheus).unwrap();
+    let written = text.lines().filter(|line| line.contains("reporter=")).count();
+    assert_eq!(counted, written);
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! Datagrams that found the receive buffer full.
+//!
+//! ```c
+//! TP_PROTO(int rc, struct sock *sk)                          // udp_fail_queue_rcv_skb
+//! TP_PROTO(int rc, struct sock *sk, struct sk_buff *skb)     // newer
+//! ```
+//!
+//! Without the packet the peer of a socket that is not connected is unknown.
+
+use core::ffi::c_void;
+
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use netcause_common::endpoint::Address;
+use netcause_common::flow::{FlowKey, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
+
+use crate::flow::{key, udp_counters};
+use crate::kernel::{SkBuff, UdpSock, udp_drop_has_packet};
+use crate::probe::udp::role;
+
+#[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
+fn udp_drop(context: BtfTracePointContext) -> i32 {
+    if let Some(socket) = UdpSock::from_argument(context.arg(1))
+        && let Some(counters) = udp_counters(&flow(socket, &context))
+    {
+        counters.dropped();
+    }
+    0
+}
+
+#[inline(always)]
+fn flow(socket: UdpSock, context: &BtfTracePointContext) -> FlowKey {
+    let (common, local) = (socket.common(), socket.local());
+    let (local_port, remote_port) = (common.local_port_while_hashed(), common.remote_port());
+    if remote_port != 0 {
+        return key(PROTOCOL_UDP, local, common.remote_address(), remote_port, ROLE_CLIENT);
+    }
+    if udp_drop_has_packet()
+        && let Some(packet) = SkBuff::from_argument(context.arg::<*const c_void>(2))
+        && let Some(header) = packet.segment()
+    {
+        let role = role(false, local_port, header.source_port);
+        let service_port = if role == ROLE_CLIENT { header.source_port } else { local_port };
+        return key(PROTOCOL_UDP, local, header.source, service_port, role);
+    }
+    FlowKey {
+        local,
+        remote: Address::UNKNOWN,
+        service_port: local_port,
+        protocol: PROTOCOL_UDP,
+        role: ROLE_SERVER,
+        reserved: 0,
+    }
+}

@@ -1,0 +1,208 @@
+//! What is kept of a flow, of an edge, and of `other`.
+
+use std::time::Duration;
+
+use super::super::totals::{Counters, Glance, Totals};
+use super::super::{Edge, Reporter};
+
+/// A flow between readings. Its counters are in the kernel's table only.
+#[derive(Debug)]
+pub(super) struct Flow {
+    /// The number of its edge's account.
+    pub account: usize,
+    /// The last reading that found it.
+    pub reading: u64,
+    /// When it was last seen to have counted anything.
+    pub quiet_since: Duration,
+    /// What the reading under way has found, and what the one before it had.
+    now: Glance,
+    last: Glance,
+}
+
+impl Flow {
+    /// New in the kernel's table.
+    pub fn new(account: usize, now: Duration) -> Self {
+        Self { account, reading: 0, quiet_since: now, now: Glance::default(), last: Glance::default() }
+    }
+
+    /// Takes a part of it.
+    pub fn count(&mut self, reading: u64, counters: &impl Counters) {
+        if self.reading != reading {
+            (self.reading, self.now) = (reading, Glance::default());
+        }
+        self.now.add(counters.glance());
+    }
+
+    /// All parts were taken; tells whether anything has changed since the reading before.
+    pub fn close(&mut self, now: Duration) -> bool {
+        let has_changed = self.now != self.last;
+        if has_changed {
+            (self.last, self.quiet_since) = (self.now, now);
+        }
+        has_changed
+    }
+
+    /// A part was removed: what comes back under this key is new.
+    pub fn retire(&mut self, counters: &impl Counters) {
+        self.last.subtract(counters.glance());
+    }
+
+    /// Its open connections. Less than none when the table had no room for the flow while they were opened: `other` has
+    /// them.
+    pub fn open(&self) -> i64 {
+        self.last.open
+    }
+
+    /// True when this is what the last reading found.
+    pub fn is_as_read(&self, counters: &impl Counters) -> bool {
+        self.last == counters.glance()
+    }
+}
+
+/// Whether an edge has series of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// That is yet to be decided.
+    New,
+    /// It has.
+    Shown,
+    /// It is folded into `other`.
+    Folded,
+}
+
+/// An edge's share.
+#[derive(Debug)]
+pub(super) struct Account {
+    /// Which `other` it is folded into.
+    pub reporter: Reporter,
+    /// What it shows; of a folded edge what its flows have counted.
+    pub totals: Totals,
+    /// What the totals begin from at each reading, without open connections; none for zero, and when it is folded.
+    base: Option<Box<Totals>>,
+    /// Whether it has series of its own.
+    pub standing: Standing,
+    /// True when a flow of it has counted anything since the reading before.
+    pub has_changed: bool,
+    /// The most series that it ever had or would have had.
+    pub room: usize,
+    /// The last reading that found it.
+    pub reading: u64,
+    /// The weight of all its flows.
+    pub weight: u64,
+    /// That of those removed.
+    retired_weight: u64,
+}
+
+impl Account {
+    /// Of a new edge.
+    pub const fn new(reporter: Reporter) -> Self {
+        Self {
+            reporter,
+            totals: Totals::ZERO,
+            base: None,
+            standing: Standing::New,
+            has_changed: false,
+            room: 0,
+            reading: 0,
+            weight: 0,
+            retired_weight: 0,
+        }
+    }
+
+    /// Adds a flow's counters in this reading.
+    pub fn count(&mut self, reading: u64, counters: &impl Counters) {
+        if self.reading != reading {
+            self.reading = reading;
+            self.totals = self.base.as_deref().copied().unwrap_or(Totals::ZERO);
+            (self.has_changed, self.weight) = (false, self.retired_weight);
+        }
+        counters.add_to(&mut self.totals);
+        self.weight = self.weight.saturating_add(counters.weight());
+    }
+
+    /// Keeps what a flow had counted that will not be read again.
+    pub fn retire(&mut self, counters: &impl Counters, other: &mut Other) {
+        self.retired_weight = self.retired_weight.saturating_add(counters.weight());
+        let base = match self.standing {
+            Standing::Folded => &mut other.base,
+            Standing::New | Standing::Shown => self.base.get_or_insert_with(|| Box::new(Totals::ZERO)),
+        };
+        counters.add_to(base);
+        base.tcp.open = 0;
+        other.balance = other.balance.saturating_add(counters.glance().open);
+    }
+
+    /// Gives up its series: `other` shows what it showed.
+    pub fn fold(&mut self, other: &mut Other) {
+        if let Some(base) = self.base.take() {
+            other.base.add(&base);
+        }
+        other.totals.add(&self.totals);
+        self.standing = Standing::Folded;
+    }
+
+    /// Ends being folded: what it has counted so far stays in `other`, whose totals have it already; its connections that
+    /// are open now do not.
+    pub fn unfold(&mut self, other: &mut Other) {
+        let open = std::mem::take(&mut self.totals.tcp.open);
+        other.totals.tcp.open = other.totals.tcp.open.saturating_sub(open);
+        other.base.add(&self.totals);
+        self.base = Some(Box::new(self.totals.negative()));
+        self.totals = Totals::ZERO;
+        self.totals.tcp.open = open;
+        self.standing = Standing::New;
+    }
+
+    /// Takes over another; both are folded, or neither is.
+    pub fn merge(&mut self, from: Self) {
+        self.totals.add(&from.totals);
+        if let Some(from) = from.base {
+            match &mut self.base {
+                Some(base) => base.add(&from),
+                None => self.base = Some(from),
+            }
+        }
+        if from.standing == Standing::Shown {
+            self.standing = Standing::Shown;
+        }
+        self.room = self.room.max(from.room);
+        self.weight = self.weight.saturating_add(from.weight);
+        self.retired_weight = self.retired_weight.saturating_add(from.retired_weight);
+    }
+}
+
+/// What has no series of its own at one end: folded edges, edges that were folded, and what the kernel's full table had
+/// no room for.
+#[derive(Debug)]
+pub(super) struct Other {
+    /// Its edge.
+    pub edge: Edge,
+    /// What it shows.
+    pub totals: Totals,
+    /// What the totals begin from at each reading, without open connections.
+    base: Totals,
+    /// What flows that are gone had open: less than none when their connections were opened here.
+    balance: i64,
+}
+
+impl Other {
+    /// Of one end.
+    pub fn new(reporter: Reporter) -> Self {
+        Self { edge: Edge::other(reporter), totals: Totals::ZERO, base: Totals::ZERO, balance: 0 }
+    }
+
+    /// Begins a reading.
+    pub fn begin(&mut self) {
+        self.totals = self.base;
+    }
+
+    /// All that the kernel's full table had no room for is in the totals, and what flows have less than none open.
+    pub fn close(&mut self) {
+        self.totals.tcp.open = self.totals.tcp.open.saturating_add(self.balance).max(0);
+    }
+
+    /// True when it has nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.totals == Totals::ZERO
+    }
+}

@@ -1,0 +1,284 @@
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
+
+use super::super::totals::Totals;
+use super::testing::{IDLE, MAIN, Node, SPARE, edge_of, tcp, udp};
+use super::*;
+use crate::enrich::cgroup::Cgroups;
+
+/// The room of this many edges that only send.
+const EDGES: usize = 1;
+
+#[test]
+fn flows_of_one_name_add_up() {
+    let mut node = Node::new(100);
+    node.send(tcp(1), 5);
+    node.send(udp(1), 6);
+    node.count(SPARE, tcp(1)).tcp.sent_segments = 7;
+    node.send(tcp(2), 8);
+    node.read();
+    node.read();
+    assert_eq!(node.words(), ["netns:1 10.0.0.1: 18 packets, 0 open", "netns:2 10.0.0.1: 8 packets, 0 open"]);
+    let statistics = Statistics { series: 3, max_series: 100, folded: 0, flows: 3 };
+    assert_eq!(node.ledger.statistics(), statistics);
+}
+
+#[test]
+fn what_the_full_table_refused_is_shown_when_there_is_any() {
+    let mut node = Node::new(100);
+    for (protocol, role) in
+        [(PROTOCOL_TCP, ROLE_CLIENT), (PROTOCOL_UDP, ROLE_CLIENT), (PROTOCOL_TCP, ROLE_SERVER)]
+    {
+        node.count(MAIN, FlowKey::other(protocol, role));
+    }
+    assert_eq!((node.read(), node.words()), (vec![], vec![]));
+    node.send(FlowKey::other(PROTOCOL_TCP, ROLE_CLIENT), 3);
+    node.send(FlowKey::other(PROTOCOL_UDP, ROLE_CLIENT), 4);
+    node.now += IDLE * 2;
+    assert_eq!(node.read(), []);
+    assert_eq!(node.words(), ["other other: 7 packets, 0 open"]);
+}
+
+#[test]
+fn a_flow_may_go_when_it_is_quiet_and_has_no_connection() {
+    let mut node = Node::new(100);
+    node.open(tcp(1), 1);
+    node.send(udp(1), 1);
+    node.read();
+    node.now += IDLE - Duration::from_secs(2);
+    assert_eq!(node.read(), []);
+    assert_eq!(node.read(), [udp(1)], "tcp has a connection");
+    node.open(tcp(1), -1);
+    node.send(udp(1), 1);
+    assert_eq!(node.read(), [], "both have changed");
+    assert_eq!(node.read(), []);
+    node.now += IDLE;
+    let mut idle = node.read();
+    idle.sort_unstable();
+    assert_eq!(idle, [tcp(1), udp(1)]);
+    let quiet = node.tables[MAIN][&udp(1)].udp;
+    assert!(node.ledger.is_as_read(&udp(1), &quiet));
+    node.send(udp(1), 1);
+    let busy = node.tables[MAIN][&udp(1)].udp;
+    assert!(!node.ledger.is_as_read(&udp(1), &busy));
+    assert!(!node.ledger.is_as_read(&udp(2), &quiet));
+}
+
+#[test]
+fn what_removed_flows_had_counted_stays_with_their_edge() {
+    let mut node = Node::new(100);
+    node.send(tcp(1), 5);
+    node.send(udp(1), 6);
+    node.read();
+    node.remove(MAIN, tcp(1));
+    node.send(udp(1), 1);
+    node.read();
+    assert_eq!(node.words(), ["netns:1 10.0.0.1: 12 packets, 0 open"]);
+    assert_eq!(node.ledger.flows.len(), 1);
+    node.send(tcp(1), 2);
+    node.read();
+    assert_eq!(node.words(), ["netns:1 10.0.0.1: 14 packets, 0 open"]);
+}
+
+#[test]
+fn an_edge_ends_with_its_last_flow() {
+    let mut node = Node::new(100);
+    node.send(tcp(1), 5);
+    node.send(tcp(2), 6);
+    node.read();
+    node.remove(MAIN, tcp(1));
+    assert_eq!(node.words().len(), 2, "nothing moves between readings");
+    node.read();
+    assert_eq!(node.words(), ["netns:2 10.0.0.1: 6 packets, 0 open"]);
+    assert_eq!((node.ledger.by_edge.len(), node.ledger.accounts.iter_mut().count()), (1, 1));
+    node.send(tcp(1), 1);
+    node.read();
+    assert_eq!(node.words(), ["netns:1 10.0.0.1: 1 packets, 0 open", "netns:2 10.0.0.1: 6 packets, 0 open"]);
+}
+
+#[test]
+fn the_smallest_are_folded_and_trouble_makes_large() {
+    let mut node = Node::new(3);
+    for (namespace, packets) in [(1, 10), (2, 30), (3, 20), (4, 1)] {
+        node.send(tcp(namespace), packets);
+    }
+    node.count(MAIN, tcp(4)).tcp.connect_failures[0] = 1;
+    node.read();
+    // Two counters of the fourth, and one of all others.
+    assert_eq!(node.words(), ["netns:4 10.0.0.1: 1 packets, 0 open", "other other: 60 packets, 0 open"]);
+    assert_eq!(node.ledger.statistics(), Statistics { series: 3, max_series: 3, folded: 3, flows: 4 });
+    node.read();
+    assert_eq!(node.ledger.folded, 3, "they were folded once");
+}
+
+#[test]
+fn an_edge_counts_from_zero_when_it_has_room_and_its_past_stays_in_other() {
+    let mut node = Node::new(1 + EDGES);
+    node.send(tcp(1), 10);
+    node.send(tcp(2), 20);
+    node.send(tcp(3), 1);
+    node.read();
+    let other = |packets| format!("other other: {packets} packets, 0 open");
+    let of = |namespace, packets| format!("netns:{namespace} 10.0.0.1: {packets} packets, 0 open");
+    assert_eq!(node.words(), [of(2, 20), other(11)]);
+    node.send(tcp(1), 25);
+    node.read();
+    assert_eq!(node.words(), [of(2, 20), other(36)], "35 is not twice 20");
+    node.send(tcp(1), 10);
+    node.read();
+    assert_eq!(node.words(), [of(1, 0), other(66)], "45 is: they change places");
+    node.send(tcp(1), 3);
+    node.read();
+    assert_eq!(node.words(), [of(1, 3), other(66)]);
+    // The first flow goes with the 3 that were its edge's own; its 45 of before stay.
+    node.remove(MAIN, tcp(1));
+    node.read();
+    assert_eq!(node.words(), [of(2, 0), other(66)]);
+    assert_eq!(node.ledger.folded, 3);
+}
+
+#[test]
+fn connections_are_open_where_their_flow_is_shown() {
+    let mut node = Node::new(4);
+    node.open(tcp(1), 5);
+    node.open(tcp(2), 3);
+    node.open(tcp(3), 1);
+    node.read();
+    assert_eq!(node.words(), ["netns:1 10.0.0.1: 0 packets, 5 open", "other other: 0 packets, 4 open"]);
+    node.open(tcp(2), 20);
+    node.read();
+    assert_eq!(node.words(), ["netns:2 10.0.0.1: 0 packets, 23 open", "other other: 0 packets, 6 open"]);
+    // All of them were opened before.
+    node.open(tcp(2), -23);
+    node.read();
+    assert_eq!(node.words(), ["netns:2 10.0.0.1: 0 packets, 0 open", "other other: 0 packets, 6 open"]);
+    let shown = node.shown();
+    let own = shown[&edge_of(2)].tcp;
+    assert_eq!((own.opened, own.closed), (0, 23));
+    assert_eq!(shown[&Edge::other(Reporter::Source)].tcp.opened, 29);
+}
+
+#[test]
+fn a_connection_opened_while_the_table_was_full_is_closed_where_it_was_opened() {
+    let mut node = Node::new(100);
+    let other = FlowKey::other(PROTOCOL_TCP, ROLE_CLIENT);
+    node.open(other, 2);
+    node.read();
+    // Now there is room.
+    node.open(tcp(1), -1);
+    node.open(udp(1), 0);
+    node.read();
+    let both = ["netns:1 10.0.0.1: 0 packets, 0 open", "other other: 0 packets, 1 open"];
+    assert_eq!(node.words(), both);
+    node.now += IDLE;
+    node.read();
+    node.remove(MAIN, tcp(1));
+    node.read();
+    assert_eq!(node.words(), both);
+}
+
+#[test]
+fn a_reading_that_was_not_finished_is_as_none() {
+    let mut node = Node::new(100);
+    node.send(tcp(1), 5);
+    node.send(tcp(2), 6);
+    node.read();
+    let words = node.words();
+    assert_eq!(node.read_some(1), None);
+    assert_eq!(node.words(), [""; 0]);
+    node.read();
+    assert_eq!(node.words(), words);
+}
+
+/// Directories as of three cgroups, two of them of one service.
+pub(super) struct Tree(PathBuf);
+
+impl Tree {
+    pub fn new(name: &str) -> Self {
+        let root = env::temp_dir().join(format!("netcause-ledger-{name}-{}", process::id()));
+        for path in ["a.service/x", "a.service/y", "b"] {
+            fs::create_dir_all(root.join(path)).unwrap();
+        }
+        Self(root)
+    }
+
+    pub fn flow(&self, path: impl AsRef<Path>) -> FlowKey {
+        FlowKey { local: fs::metadata(self.0.join(path)).unwrap().ino(), ..tcp(0) }
+    }
+
+    pub fn names(&self) -> Names {
+        Names::new(Cgroups::below(Some(self.0.clone())))
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn a_name_that_comes_late_takes_over_the_series() {
+    let tree = Tree::new("late");
+    let (x, y, b) = (tree.flow("a.service/x"), tree.flow("a.service/y"), tree.flow("b"));
+    let mut node = Node::new(100);
+    for (flow, packets) in [(x, 1), (y, 2), (b, 4)] {
+        node.send(flow, packets);
+    }
+    node.read();
+    assert!(node.words().iter().all(|words| words.starts_with("cgroup:")), "{:?}", node.words());
+    node.names = tree.names();
+    node.read();
+    assert!(node.words().iter().all(|words| words.starts_with("cgroup:")), "nothing was counted");
+    for flow in [x, y, b] {
+        node.send(flow, 8);
+    }
+    node.read();
+    let words = ["a.service 10.0.0.1: 19 packets, 0 open", "b 10.0.0.1: 12 packets, 0 open"];
+    assert_eq!(node.words(), words);
+    node.remove(MAIN, x);
+    node.read();
+    assert_eq!(node.words(), words);
+    assert_eq!(node.ledger.accounts.iter_mut().count(), 2);
+}
+
+#[test]
+fn late_names_and_folding_go_together() {
+    let tree = Tree::new("folded");
+    let (x, y) = (tree.flow("a.service/x"), tree.flow("a.service/y"));
+    for shown in [x, y] {
+        // The other one is folded, and both become one edge.
+        let mut node = Node::new(1 + EDGES);
+        for flow in [x, y] {
+            node.send(flow, 10);
+        }
+        node.send(shown, 90);
+        node.send(tcp(9), 1);
+        node.read();
+        assert_eq!(node.words()[1], "other other: 11 packets, 0 open");
+        node.names = tree.names();
+        for flow in [x, y] {
+            node.send(flow, 1);
+        }
+        node.read();
+        assert_eq!(
+            node.words(),
+            ["a.service 10.0.0.1: 101 packets, 0 open", "other other: 12 packets, 0 open"]
+        );
+        node.send(y, 5);
+        node.remove(MAIN, x);
+        node.read();
+        assert_eq!(node.words()[0], "a.service 10.0.0.1: 106 packets, 0 open");
+    }
+}
+
+#[test]
+fn a_flow_and_an_edge_are_small() {
+    // 16 384 flows of 10 000 edges, all of which have a base: 16 MiB. The map of flows has at most twice the room.
+    let flows = 2 * 16_384 * (size_of::<(FlowKey, Flow)>() + 1);
+    let edges = 10_000 * (size_of::<Account>() + size_of::<Totals>() + size_of::<(Edge, usize)>());
+    assert!(flows + edges <= 18 << 20, "{flows} + {edges}");
+}

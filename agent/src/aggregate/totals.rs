@@ -1,0 +1,169 @@
+//! Arithmetic on what is counted.
+//!
+//! It wraps: the ledger adds and takes away in any order, and intermediate results may lie below zero. The end results
+//! never do, and 2^64 of anything is out of reach.
+
+use std::slice;
+
+use bytemuck::{Pod, Zeroable};
+use netcause_common::flow::{TcpCounters, UdpCounters};
+
+/// A trouble weighs as much as this many segments: an edge that fails stays in sight beside large ones that do not.
+const TROUBLE: u64 = 1000;
+
+/// All that is counted of an edge.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Totals {
+    /// Of its TCP flows.
+    pub tcp: TcpCounters,
+    /// Of its UDP flows.
+    pub udp: UdpCounters,
+}
+
+impl Totals {
+    /// Nothing counted.
+    pub const ZERO: Self = Self { tcp: TcpCounters::ZERO, udp: UdpCounters::ZERO };
+
+    /// Adds each counter.
+    pub fn add(&mut self, other: &Self) {
+        add(self, other);
+    }
+
+    /// What brings these totals back to zero when it is added.
+    pub(super) fn negative(&self) -> Self {
+        let mut negative = *self;
+        for word in bytemuck::cast_slice_mut::<_, u64>(slice::from_mut(&mut negative)) {
+            *word = word.wrapping_neg();
+        }
+        negative
+    }
+}
+
+/// What a table of the kernel counts of one flow.
+pub trait Counters: Pod {
+    /// Adds them to their part of the totals.
+    fn add_to(&self, totals: &mut Totals);
+
+    /// How much they matter when not everything can be shown; linear, so that the weight of a sum is the sum of weights.
+    fn weight(&self) -> u64;
+
+    /// What tells whether they have changed.
+    fn glance(&self) -> Glance;
+}
+
+/// What tells whether a flow has changed. Counters only grow, so that their sum tells; connections come and go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    sum: u64,
+    /// Open connections; less than none is possible in one of a flow's two parts.
+    pub(super) open: i64,
+}
+
+impl Glance {
+    /// Adds another part of the flow.
+    pub(super) fn add(&mut self, part: Self) {
+        self.sum = self.sum.wrapping_add(part.sum);
+        self.open = self.open.wrapping_add(part.open);
+    }
+
+    /// Takes a part of the flow away.
+    pub(super) fn subtract(&mut self, part: Self) {
+        self.sum = self.sum.wrapping_sub(part.sum);
+        self.open = self.open.wrapping_sub(part.open);
+    }
+}
+
+impl Counters for TcpCounters {
+    fn add_to(&self, totals: &mut Totals) {
+        add(&mut totals.tcp, self);
+    }
+
+    fn weight(&self) -> u64 {
+        let traffic = [self.opened, self.sent_segments, self.received_segments];
+        let troubles = self.connect_failures.iter().chain(&self.retransmitted_segments).chain(&self.resets);
+        weight(&traffic, troubles)
+    }
+
+    fn glance(&self) -> Glance {
+        Glance { sum: sum(&Self { open: 0, ..*self }), open: self.open }
+    }
+}
+
+impl Counters for UdpCounters {
+    fn add_to(&self, totals: &mut Totals) {
+        add(&mut totals.udp, self);
+    }
+
+    fn weight(&self) -> u64 {
+        weight(&[self.sent_datagrams, self.received_datagrams], [&self.receive_drops])
+    }
+
+    fn glance(&self) -> Glance {
+        Glance { sum: sum(self), open: 0 }
+    }
+}
+
+fn weight<'a>(traffic: &[u64], troubles: impl IntoIterator<Item = &'a u64>) -> u64 {
+    let sum = |sum: u64, count: &u64| sum.saturating_add(*count);
+    traffic.iter().fold(troubles.into_iter().fold(0, sum).saturating_mul(TROUBLE), sum)
+}
+
+fn sum<T: Pod>(counters: &T) -> u64 {
+    words(counters).iter().fold(0, |sum, word| sum.wrapping_add(*word))
+}
+
+fn words<T: Pod>(counters: &T) -> &[u64] {
+    bytemuck::cast_slice(slice::from_ref(counters))
+}
+
+fn add<T: Pod>(to: &mut T, from: &T) {
+    for (to, from) in bytemuck::cast_slice_mut::<_, u64>(slice::from_mut(to)).iter_mut().zip(words(from)) {
+        *to = to.wrapping_add(*from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_is_added_and_taken_away() {
+        let count: Vec<u64> = (1..=size_of::<Totals>() as u64 / 8).collect();
+        let once: Totals = bytemuck::pod_read_unaligned(bytemuck::cast_slice(&count));
+        let mut twice = once;
+        twice.add(&once);
+        assert!(words(&twice).iter().zip(&count).all(|(twice, once)| *twice == 2 * once));
+        twice.add(&once.negative());
+        assert_eq!(twice, once);
+        let mut parts = Totals::ZERO;
+        once.tcp.add_to(&mut parts);
+        once.udp.add_to(&mut parts);
+        assert_eq!(parts, once);
+    }
+
+    #[test]
+    fn a_glance_sees_a_close_that_counts_nothing_else() {
+        let open = TcpCounters { opened: 2, open: 2, ..TcpCounters::ZERO };
+        let closed = TcpCounters { closed: 1, open: 1, ..open };
+        assert_ne!(open.glance(), closed.glance());
+        // In two parts as in one.
+        let [mut main, spare] =
+            [open, TcpCounters { closed: 1, open: -1, ..TcpCounters::ZERO }].map(|part| part.glance());
+        main.add(spare);
+        assert_eq!(main, closed.glance());
+    }
+
+    #[test]
+    fn a_trouble_outweighs_much_traffic() {
+        let traffic =
+            TcpCounters { sent_segments: 500, received_segments: 400, opened: 9, ..TcpCounters::ZERO };
+        let mut trouble = TcpCounters::ZERO;
+        trouble.resets[1] = 1;
+        assert_eq!((traffic.weight(), trouble.weight()), (909, 1000));
+        let drops = UdpCounters { receive_drops: 2, sent_datagrams: 1, ..UdpCounters::ZERO };
+        assert_eq!(drops.weight(), 2001);
+        let endless = UdpCounters { receive_drops: u64::MAX, ..UdpCounters::ZERO };
+        assert_eq!(endless.weight(), u64::MAX);
+    }
+}

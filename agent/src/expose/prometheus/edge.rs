@@ -1,0 +1,217 @@
+//! What an edge shows: one table, from which series are written and counted.
+
+use std::fmt;
+use std::time::Duration;
+
+use netcause_common::flow::{ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
+use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
+};
+
+use super::{EdgeRow, Snapshot, direction, family, kind, label, limited_by, reason};
+use crate::aggregate::totals::Totals;
+use crate::aggregate::{Edge, Reporter};
+use crate::expose::catalogue::{self, Metric};
+
+/// One family of an edge.
+pub(super) struct Family {
+    metric: &'static Metric,
+    shape: Shape,
+}
+
+/// What its series are. A series appears with its first event; what is absent is zero.
+enum Shape {
+    /// One counter.
+    Counter(fn(&Totals) -> u64),
+    /// Connections open now, of edges that have TCP.
+    Open,
+    /// One counter per value of a label.
+    By(fn(&Totals) -> &[u64], &'static [&'static str]),
+    /// The same in ticks, shown as seconds.
+    TicksBy(fn(&Totals) -> &[u64], &'static [&'static str]),
+    /// How long connecting took.
+    ConnectDuration,
+    /// Round-trip times.
+    RoundTrips(fn(&Totals) -> &RoundTrips),
+}
+
+/// The label values of every variant, in index order.
+macro_rules! names {
+    ($variants:expr, $name:path) => {{
+        const NAMES: [&str; $variants.len()] = {
+            let mut names = [""; $variants.len()];
+            let mut index = 0;
+            while index < names.len() {
+                names[index] = $name($variants[index]);
+                index += 1;
+            }
+            names
+        };
+        &NAMES
+    }};
+}
+
+const REASONS: &[&str] = names!(ConnectFailure::ALL, reason);
+const KINDS: &[&str] = names!(RetransmitKind::ALL, kind);
+const DIRECTIONS: &[&str] = names!(ResetDirection::ALL, direction);
+const LIMITS: &[&str] = names!(LimitedBy::ALL, limited_by);
+
+/// Every family, in the order of the exposition.
+pub(super) static FAMILIES: [Family; 21] = [
+    counter(&catalogue::CONNECTIONS_OPENED, |totals| totals.tcp.opened),
+    counter(&catalogue::CONNECTIONS_CLOSED, |totals| totals.tcp.closed),
+    Family { metric: &catalogue::CONNECTIONS_OPEN, shape: Shape::Open },
+    by(&catalogue::CONNECT_FAILURES, |totals| &totals.tcp.connect_failures, REASONS),
+    Family { metric: &catalogue::CONNECT_DURATION, shape: Shape::ConnectDuration },
+    by(&catalogue::RETRANSMITTED_SEGMENTS, |totals| &totals.tcp.retransmitted_segments, KINDS),
+    by(&catalogue::RESETS, |totals| &totals.tcp.resets, DIRECTIONS),
+    counter(&catalogue::SENT_BYTES, |totals| totals.tcp.sent_bytes),
+    counter(&catalogue::RECEIVED_BYTES, |totals| totals.tcp.received_bytes),
+    counter(&catalogue::SENT_SEGMENTS, |totals| totals.tcp.sent_segments),
+    counter(&catalogue::RECEIVED_SEGMENTS, |totals| totals.tcp.received_segments),
+    counter(&catalogue::SPURIOUS_RETRANSMITS, |totals| totals.tcp.spurious_retransmits),
+    counter(&catalogue::REORDERED_SEGMENTS, |totals| totals.tcp.reordered_segments),
+    Family { metric: &catalogue::RTT, shape: Shape::RoundTrips(|totals| &totals.tcp.rtt) },
+    Family { metric: &catalogue::MIN_RTT, shape: Shape::RoundTrips(|totals| &totals.tcp.min_rtt) },
+    Family {
+        metric: &catalogue::LIMITED_SECONDS,
+        shape: Shape::TicksBy(|totals| &totals.tcp.limited_ticks, LIMITS),
+    },
+    counter(&catalogue::UDP_SENT_BYTES, |totals| totals.udp.sent_bytes),
+    counter(&catalogue::UDP_RECEIVED_BYTES, |totals| totals.udp.received_bytes),
+    counter(&catalogue::UDP_SENT_DATAGRAMS, |totals| totals.udp.sent_datagrams),
+    counter(&catalogue::UDP_RECEIVED_DATAGRAMS, |totals| totals.udp.received_datagrams),
+    counter(&catalogue::UDP_RECEIVE_DROPS, |totals| totals.udp.receive_drops),
+];
+
+const fn counter(metric: &'static Metric, value: fn(&Totals) -> u64) -> Family {
+    Family { metric, shape: Shape::Counter(value) }
+}
+
+const fn by(
+    metric: &'static Metric,
+    values: fn(&Totals) -> &[u64],
+    names: &'static [&'static str],
+) -> Family {
+    Family { metric, shape: Shape::By(values, names) }
+}
+
+/// How many time series an edge with these counters has.
+#[must_use]
+pub fn series(totals: &Totals) -> usize {
+    FAMILIES.iter().map(|family| family.shape.series(totals)).sum()
+}
+
+impl Shape {
+    fn series(&self, totals: &Totals) -> usize {
+        match self {
+            Self::Counter(value) => usize::from(value(totals) != 0),
+            Self::Open => usize::from(has_tcp(totals)),
+            Self::By(values, _) | Self::TicksBy(values, _) => {
+                values(totals).iter().filter(|value| **value != 0).count()
+            }
+            // The buckets, the one without a bound among them, sum and count.
+            Self::ConnectDuration => of_histogram(&totals.tcp.connect_duration.buckets),
+            Self::RoundTrips(times) => of_histogram(&times(totals).buckets),
+        }
+    }
+}
+
+fn of_histogram(buckets: &[u64]) -> usize {
+    if buckets.iter().all(|bucket| *bucket == 0) { 0 } else { buckets.len() + 2 }
+}
+
+fn has_tcp(totals: &Totals) -> bool {
+    totals.tcp.opened != 0 || totals.tcp.closed != 0 || totals.tcp.open() != 0
+}
+
+impl Family {
+    pub(super) fn encode(&self, to: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
+        let mut family = family(to, self.metric)?;
+        for row in &snapshot.edges {
+            self.encode_edge(&mut family, row, snapshot.tick)?;
+        }
+        Ok(())
+    }
+
+    fn encode_edge(&self, to: &mut MetricEncoder<'_>, row: &EdgeRow, tick: Duration) -> fmt::Result {
+        let EdgeRow { edge, totals } = row;
+        if self.shape.series(totals) == 0 {
+            return Ok(());
+        }
+        let mut by = |name, encode: &dyn Fn(MetricEncoder<'_>) -> fmt::Result| {
+            let more = Some((self.metric.labels[0], name));
+            encode(to.encode_family(&EdgeLabels { edge, more })?)
+        };
+        let seconds = |ticks: u64| ticks as f64 * tick.as_secs_f64();
+        match &self.shape {
+            Shape::By(values, names) => {
+                for (value, name) in values(totals).iter().zip(*names).filter(|(value, _)| **value != 0) {
+                    by(name, &|mut sample| sample.encode_counter::<NoLabelSet, _, u64>(value, None))?;
+                }
+                return Ok(());
+            }
+            Shape::TicksBy(ticks, names) => {
+                for (ticks, name) in ticks(totals).iter().zip(*names).filter(|(ticks, _)| **ticks != 0) {
+                    let value = seconds(*ticks);
+                    by(name, &|mut sample| sample.encode_counter::<NoLabelSet, _, f64>(&value, None))?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let labels = EdgeLabels { edge, more: None };
+        let mut sample = to.encode_family(&labels)?;
+        match &self.shape {
+            Shape::Counter(value) => sample.encode_counter::<NoLabelSet, _, u64>(&value(totals), None),
+            Shape::Open => sample.encode_gauge(&totals.tcp.open()),
+            Shape::ConnectDuration => {
+                let durations = &totals.tcp.connect_duration;
+                let bounds = CONNECT_BOUNDS_NS.map(|bound| bound as f64 / 1e9);
+                // Exact to 2^53 ns, a hundred days.
+                histogram(&mut sample, &bounds, &durations.buckets, durations.sum_ns as f64 / 1e9)
+            }
+            Shape::RoundTrips(times) => {
+                let times = times(totals);
+                let bounds = RTT_BOUNDS_US.map(|bound| f64::from(bound) / 1e6);
+                histogram(&mut sample, &bounds, &times.buckets, times.sum_us as f64 / 1e6)
+            }
+            Shape::By(..) | Shape::TicksBy(..) => Ok(()),
+        }
+    }
+}
+
+fn histogram(sample: &mut MetricEncoder<'_>, bounds: &[f64], counts: &[u64], sum: f64) -> fmt::Result {
+    let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+    let buckets: Vec<_> = bounds.zip(counts.iter().copied()).collect();
+    sample.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
+}
+
+/// The labels of [`catalogue::EDGE_LABELS`], and at most one more.
+struct EdgeLabels<'a> {
+    edge: &'a Edge,
+    more: Option<(&'static str, &'static str)>,
+}
+
+impl EncodeLabelSet for EdgeLabels<'_> {
+    fn encode(&self, to: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        let [reporter, source_namespace, source, destination_namespace, destination, service, port] =
+            catalogue::EDGE_LABELS;
+        let end = match self.edge.reporter {
+            Reporter::Source => "source",
+            Reporter::Destination => "destination",
+        };
+        label(to, reporter, end)?;
+        label(to, source_namespace, "")?;
+        label(to, source, &self.edge.source)?;
+        label(to, destination_namespace, "")?;
+        label(to, destination, &self.edge.destination)?;
+        label(to, service, "")?;
+        match &self.edge.port {
+            Some(number) => label(to, port, number)?,
+            None => label(to, port, "")?,
+        }
+        self.more.map_or(Ok(()), |(key, value)| label(to, key, value))
+    }
+}

@@ -1,0 +1,102 @@
+//! Run times of the agent's programs, by the kernel's statistics, read from the agent's metrics.
+
+use std::{collections::BTreeMap, fs, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::lab::{
+    agent::Agent,
+    metrics::{Metrics, float},
+};
+
+const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+const RUN_SECONDS: &str = "netcause_bpf_run_seconds_total";
+const RUNS: &str = "netcause_bpf_runs_total";
+/// The program that visits every open file at a sweep: a scrape runs it, and no connection and no packet does.
+pub(super) const SWEEP: &str = "open_sockets";
+
+/// Seconds and runs of each program.
+pub(super) struct Costs(BTreeMap<String, (f64, f64)>);
+
+impl Costs {
+    pub(super) fn of(metrics: &Metrics) -> Self {
+        let cost = |program: String| {
+            let sum = |name: &str| metrics.sum(name, &[("program", &program)]);
+            let cost = (sum(RUN_SECONDS), sum(RUNS));
+            (program, cost)
+        };
+        Self(metrics.label_values(RUNS, "program").into_iter().map(cost).collect())
+    }
+
+    /// Nanoseconds, less `noop` for each run, and runs of a program since `before`.
+    pub(super) fn since(&self, before: &Self, program: &str, noop: f64) -> (f64, f64) {
+        let at = |costs: &Self| costs.0.get(program).copied().unwrap_or_default();
+        let ((seconds_before, runs_before), (seconds, runs)) = (at(before), at(self));
+        let runs = runs - runs_before;
+        ((seconds - seconds_before) * 1e9 - runs * noop, runs)
+    }
+}
+
+/// What is asked for costs.
+pub(super) struct Meter<'a> {
+    pub(super) agent: &'a Agent,
+    /// What the kernel's own bookkeeping adds to each run.
+    pub(super) noop: f64,
+}
+
+impl Meter<'_> {
+    pub(super) fn read(&self) -> Result<Costs> {
+        Ok(Costs::of(&self.agent.scrape()?))
+    }
+
+    /// Operates and reports; `operate` returns how often.
+    pub(super) fn measure(&self, what: &str, operate: impl FnOnce() -> Result<u64>) -> Result<()> {
+        let before = self.read()?;
+        let operations = operate()?;
+        self.report(what, operations, &before)
+    }
+
+    /// What each operation has cost since `before`, sweeps left out.
+    fn report(&self, what: &str, operations: u64, before: &Costs) -> Result<()> {
+        ensure!(operations > 0, "{what}: it never happened");
+        let operations = float(operations);
+        println!("\n{what}:");
+        println!("  {:<24} {:>9} {:>12} {:>14}", "program", "runs", "each run", "per operation");
+        let (mut runs_in_all, mut in_all) = (0.0, 0.0);
+        let now = self.read()?;
+        for program in now.0.keys().filter(|program| *program != SWEEP) {
+            let (cost, runs) = now.since(before, program, self.noop);
+            if runs == 0.0 {
+                continue;
+            }
+            let (each, runs, cost) = (cost / runs, runs / operations, cost / operations);
+            println!("  {program:<24} {runs:>9.2} {each:>12.0} {cost:>14.0}");
+            runs_in_all += runs;
+            in_all += cost;
+        }
+        println!("  {:<24} {runs_in_all:>9.2} {:>12} {in_all:>14.0}", "in all", "");
+        Ok(())
+    }
+}
+
+/// The kernel's statistics of programs, on until dropped.
+pub(super) struct Statistics {
+    before: String,
+}
+
+impl Statistics {
+    pub(super) fn on() -> Result<Self> {
+        let before = fs::read_to_string(SWITCH).with_context(|| format!("reading {SWITCH}"))?;
+        fs::write(SWITCH, "1").with_context(|| format!("writing {SWITCH}"))?;
+        // The switch is a static key: give every processor the time to see it.
+        thread::sleep(Duration::from_millis(50));
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Statistics {
+    fn drop(&mut self) {
+        // On a machine that is thrown away in a moment nobody minds a failure; elsewhere the switch costs little.
+        let _ = fs::write(SWITCH, self.before.trim());
+    }
+}

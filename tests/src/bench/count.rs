@@ -1,0 +1,170 @@
+//! What the agent's programs cost in the kernel.
+//!
+//! The kernel keeps, per program, how often it ran and for how long (`kernel.bpf_stats_enabled`). In the VM that
+//! `cargo xtask bench` boots, one instruction takes one nanosecond, so that these times are instruction counts, which
+//! repeat on any machine. Elsewhere they are nanoseconds of this machine: noisy, and of use for a first look only.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{
+    costs::{Costs, Meter, SWEEP, Statistics},
+    drivers::{Driver, Loaded},
+    generate::Load,
+    memory,
+    noop::Noop,
+};
+use crate::lab::{
+    agent::{Agent, Options},
+    faults::Fault,
+    metrics::float,
+    topology::{Net, Pod},
+};
+
+const PORT: u16 = 8080;
+/// Of the loads; some thousand packets.
+const LOAD_MILLISECONDS: u64 = 200;
+/// Connections that are held while sweeps are counted: twice as many sockets.
+const HELD: u64 = 1000;
+/// Sweeps that are counted in each case.
+const SWEEPS: u32 = 4;
+/// A scrape sweeps when the last sweep is older than a second, if sweeps may take as much as they need.
+const SWEEP_AGAIN: Duration = Duration::from_millis(1200);
+const UNTHRIFTY: [&str; 2] = ["--sweep-cpu-percent", "100"];
+
+/// Measures and prints.
+pub(super) fn run() -> Result<()> {
+    let statistics = Statistics::on()?;
+    let began = Instant::now();
+    let agent = Agent::start("bench", "agent", &Options { args: &UNTHRIFTY, ..Options::default() })?;
+    let first_scrape = began.elapsed();
+    let net = Net::new("bench")?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _close = server.serve(server.at(PORT), &["--mode", "sink"])?;
+    client.connect(server.at(PORT), &["--count", "20"])?;
+    let noop = Noop::attach()?;
+    client.connect(server.at(PORT), &["--count", "50"])?;
+    let noop = noop.nanoseconds_per_run()?;
+    println!("a program that does nothing: {noop:.0} a run, taken off below");
+
+    let meter = Meter { agent: &agent, noop };
+    meter.measure("one connection, SYN to close, both ends", || connect(&client, &server, 200))?;
+    meter.measure("one refused connection, both ends", || {
+        client.connect(server.at(PORT + 1), &["--count", "200"]).map(|_| 200)
+    })?;
+    meter.measure("one retransmitted segment (a bulk transfer with loss)", || {
+        let before = client.retransmitted()?;
+        {
+            let _loss = Fault::on_path(&net, &client, &["numgen random mod 100 < 5 drop"])?;
+            client.connect(server.at(PORT), &["--send", "4000000"])?;
+        }
+        client.wait_quiet()?;
+        Ok(client.retransmitted()? - before)
+    })?;
+    for (load, what, protocol, sent) in [
+        (Load::RoundTrips, "one TCP segment, sent and received, of requests and responses", "Tcp", "OutSegs"),
+        (
+            Load::Bulk,
+            "one TCP segment, sent and received, in bulk (a run sees many at once)",
+            "Tcp",
+            "OutSegs",
+        ),
+        (Load::Datagrams, "one UDP datagram, sent and received, clients connected", "Udp", "OutDatagrams"),
+        (Load::UnconnectedDatagrams, "the same, nobody connected", "Udp", "OutDatagrams"),
+    ] {
+        let mut loaded = Loaded::start(load, &client, &server, PORT + 2, true)?;
+        loaded.slice(LOAD_MILLISECONDS, || Ok(()))?;
+        let sent =
+            || Ok::<_, anyhow::Error>(client.counter(protocol, sent)? + server.counter(protocol, sent)?);
+        meter.measure(what, || {
+            let before = sent()?;
+            loaded.slice(LOAD_MILLISECONDS, || Ok(()))?;
+            Ok(sent()? - before)
+        })?;
+        loaded.finish()?;
+        client.wait_quiet()?;
+    }
+    swept_sockets(&meter, &client, &server)?;
+    println!(
+        "\nagent: {} ms from start to first scrape, {} KiB resident when idle",
+        first_scrape.as_millis(),
+        memory::status(agent.pid(), "VmRSS")?
+    );
+    drop(statistics);
+    Ok(())
+}
+
+fn connect(client: &Pod, server: &Pod, count: u64) -> Result<u64> {
+    let outcome = client.connect(server.at(PORT), &["--count", &count.to_string()])?;
+    ensure!(outcome.count("connected") == count, "{outcome:?}");
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    Ok(count)
+}
+
+/// What a sweep costs for each open socket: a sweep with many of them, less one without.
+fn swept_sockets(meter: &Meter<'_>, client: &Pod, server: &Pod) -> Result<()> {
+    println!("\na sweep, with {} more open sockets or without:", 2 * HELD);
+    println!(
+        "  {:<38} {:>9} {:>9} {:>12} {:>11} {:>12} {:>11}",
+        "", "runs", "each run", "the programs", "per socket", "the sweep", "per socket"
+    );
+    let to = server.at(PORT + 2).to_string();
+    let _keeper = Driver::start(server, &["keep", &to])?;
+    let mut holder = Driver::start(client, &["hold", &to])?;
+    let mut tell = |command: &str| holder.carry_out(command).map(drop);
+    let none = sweeps(meter, "without them", SWEEPS, &Swept::default(), || Ok(()))?;
+    sweeps(meter, "all met for the first time", 1, &none, || tell(&format!("open {HELD}")))?;
+    sweeps(meter, "all idle", SWEEPS, &none, || Ok(()))?;
+    sweeps(meter, "all with traffic since the last sweep", SWEEPS, &none, || tell("touch"))?;
+    Ok(())
+}
+
+/// Nanoseconds of one sweep.
+#[derive(Default)]
+struct Swept {
+    in_programs: f64,
+    in_all: f64,
+}
+
+/// Has the agent sweep so often, each time after `before_each`, and prints what is more than `without`.
+fn sweeps(
+    meter: &Meter<'_>,
+    what: &str,
+    count: u32,
+    without: &Swept,
+    mut before_each: impl FnMut() -> Result<()>,
+) -> Result<Swept> {
+    thread::sleep(SWEEP_AGAIN);
+    let before = meter.agent.scrape()?;
+    let mut now = None;
+    for _ in 0..count {
+        before_each()?;
+        thread::sleep(SWEEP_AGAIN);
+        now = Some(meter.agent.scrape()?);
+    }
+    let now = now.context("no sweep is asked for")?;
+    let delta = |name: &str| now.sum(name, &[]) - before.sum(name, &[]);
+    let (cost, runs) = Costs::of(&now).since(&Costs::of(&before), SWEEP, meter.noop);
+    let swept = delta("netcause_sweep_duration_seconds_count");
+    ensure!(runs > 0.0 && swept > 0.0, "the agent did not sweep");
+    let one = Swept {
+        in_programs: cost / swept,
+        in_all: delta("netcause_sweep_duration_seconds_sum") * 1e9 / swept,
+    };
+    let per_socket = |more: f64| more / float(2 * HELD);
+    println!(
+        "  {what:<38} {:>9.0} {:>9.0} {:>12.0} {:>11.0} {:>12.0} {:>11.0}",
+        runs / swept,
+        cost / runs,
+        one.in_programs,
+        per_socket(one.in_programs - without.in_programs),
+        one.in_all,
+        per_socket(one.in_all - without.in_all),
+    );
+    Ok(one)
+}

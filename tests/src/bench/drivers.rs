@@ -1,0 +1,179 @@
+//! The programs of [`super::generate`], as the benchmark sees them: started in a pod, told what to do, asked what they
+//! did.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
+use rustix::{
+    process::Pid,
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
+};
+
+use super::generate::Load;
+use crate::lab::{
+    machine,
+    metrics::float,
+    process::Process,
+    topology::{Outcome, Pod, Server},
+};
+
+/// A program that carries out commands.
+pub(super) struct Driver {
+    process: Process,
+    commands: u64,
+}
+
+/// What one command did.
+#[derive(Clone, Copy)]
+pub(super) struct Done {
+    pub(super) count: u64,
+    pub(super) seconds: f64,
+}
+
+impl Driver {
+    /// Starts `netcause-lab bench generate` with these arguments.
+    pub(super) fn start(pod: &Pod, args: &[&str]) -> Result<Self> {
+        let mut command = pod.command(&machine()?.exe)?;
+        command.args(["bench", "generate"]).args(args);
+        let process = Process::spawn(&args.join(" "), &mut command)?;
+        process.wait_stdout("ready", |line| (line == "ready").then_some(()))?;
+        Ok(Self { process, commands: 0 })
+    }
+
+    /// Gives a command and does not wait.
+    pub(super) fn tell(&mut self, command: &str) -> Result<()> {
+        self.commands += 1;
+        self.process.tell(command)
+    }
+
+    /// Waits for what the last command did; it has to be done within the lab's patience.
+    pub(super) fn done(&self) -> Result<Done> {
+        self.process.wait_stdout("the command carried out", |line| {
+            let said: serde_json::Value = serde_json::from_str(line).ok()?;
+            (said.get("command")?.as_u64()? == self.commands).then_some(Done {
+                count: said.get("done")?.as_u64()?,
+                seconds: said.get("seconds")?.as_f64()?,
+            })
+        })
+    }
+
+    /// Gives a command and waits until it is carried out.
+    pub(super) fn carry_out(&mut self, command: &str) -> Result<Done> {
+        self.tell(command)?;
+        self.done()
+    }
+}
+
+/// The server of a load.
+enum Answering {
+    Tcp(Server),
+    Udp(Process),
+}
+
+impl Answering {
+    fn start(load: Load, pod: &Pod, port: u16) -> Result<Self> {
+        let mode = match load {
+            Load::Bulk => "sink",
+            Load::RoundTrips => "echo",
+            Load::Connects => "close",
+            Load::Datagrams | Load::UnconnectedDatagrams => {
+                let listen = pod.at(port).to_string();
+                let mut command = pod.command(&machine()?.exe)?;
+                command.args(["traffic", "udp-server", "--listen", &listen]);
+                let process = Process::spawn("the server of datagrams", &mut command)?;
+                process.wait_stdout("listening", |line| line.contains("listening").then_some(()))?;
+                return Ok(Self::Udp(process));
+            }
+        };
+        Ok(Self::Tcp(pod.serve(pod.at(port), &["--mode", mode])?))
+    }
+
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Tcp(server) => server.pid(),
+            Self::Udp(process) => process.pid(),
+        }
+    }
+}
+
+/// A load between two pods: a client with its server for every processor, so that all of them are busy, and whatever the
+/// agent takes is missing from the sum.
+pub(super) struct Loaded {
+    pairs: Vec<(Driver, Answering)>,
+}
+
+impl Loaded {
+    /// Starts the programs, idle; the servers listen on consecutive ports. Bound, each pair has its processor to itself,
+    /// and nobody waits for another one's interrupt: the least work, the least noise, and the largest share of the agent.
+    pub(super) fn start(
+        load: Load,
+        client: &Pod,
+        server: &Pod,
+        first_port: u16,
+        bound: bool,
+    ) -> Result<Self> {
+        let name = load.to_possible_value().context("a load without a name")?;
+        let mut pairs = Vec::new();
+        for (port, cpu) in (first_port..).zip(processors()?) {
+            let answering = Answering::start(load, server, port)?;
+            let driver = Driver::start(client, &["drive", name.get_name(), &server.at(port).to_string()])?;
+            if bound {
+                bind_to(answering.pid(), cpu)?;
+                bind_to(driver.process.pid(), cpu)?;
+            }
+            pairs.push((driver, answering));
+        }
+        Ok(Self { pairs })
+    }
+
+    /// Runs the load for so long, with `meanwhile` in the middle of it; returns what each pair did.
+    pub(super) fn slice(
+        &mut self,
+        milliseconds: u64,
+        meanwhile: impl FnOnce() -> Result<()>,
+    ) -> Result<Vec<Done>> {
+        for (driver, _) in &mut self.pairs {
+            driver.tell(&milliseconds.to_string())?;
+        }
+        meanwhile()?;
+        self.pairs.iter().map(|(driver, _)| driver.done()).collect()
+    }
+
+    /// Ends the programs; what the servers counted, those of datagrams excepted.
+    pub(super) fn finish(self) -> Result<Vec<Outcome>> {
+        let mut outcomes = Vec::new();
+        for (driver, answering) in self.pairs {
+            driver.process.finish()?.success()?;
+            if let Answering::Tcp(server) = answering {
+                outcomes.push(server.finish()?);
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+/// How much was done in a second, over all pairs.
+pub(super) fn rate(done: &[Done]) -> f64 {
+    done.iter().map(|done| float(done.count) / done.seconds).sum()
+}
+
+/// The processors that we may use, a few at most: a switch of veth pairs is no faster with more.
+fn processors() -> Result<Vec<usize>> {
+    const ENOUGH: usize = 8;
+    let ours = sched_getaffinity(None).context("asking for our processors")?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| ours.is_set(cpu)).take(ENOUGH).collect())
+}
+
+/// Binds all threads of a process, and those that they will start, to a processor.
+fn bind_to(pid: u32, cpu: usize) -> Result<()> {
+    let mut only = CpuSet::new();
+    only.set(cpu);
+    let tasks = Path::new("/proc").join(pid.to_string()).join("task");
+    for task in fs::read_dir(&tasks).with_context(|| format!("listing {}", tasks.display()))? {
+        let task = task?.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+        sched_setaffinity(Some(task.context("a task without a number")?), &only)
+            .with_context(|| format!("binding {pid} to processor {cpu}"))?;
+    }
+    Ok(())
+}

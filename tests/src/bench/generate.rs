@@ -1,0 +1,57 @@
+//! The programs of the benchmark inside the pods. Each prints `ready`, carries out the commands that come on standard
+//! input, one a line, says of each what it did and how long that took, and ends when the input does.
+
+mod drive;
+mod held;
+
+use std::{
+    io::{BufRead as _, stdin},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result};
+use clap::Subcommand;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+
+pub(super) use drive::Load;
+
+/// `netcause-lab bench generate`
+#[derive(Subcommand)]
+pub(crate) enum Generate {
+    /// Load a server; a command is a number of milliseconds
+    Drive(drive::Drive),
+    /// Accept connections and keep them
+    Keep(held::Keep),
+    /// Hold connections; commands are `open N` and `touch`
+    Hold(held::Hold),
+}
+
+impl Generate {
+    pub(super) fn run(self) -> Result<()> {
+        match self {
+            Self::Drive(drive) => drive.run(),
+            Self::Keep(keep) => keep.run(),
+            Self::Hold(hold) => hold.run(),
+        }
+    }
+}
+
+/// Carries out commands until there are no more; `work` returns how much it did.
+fn obey(mut work: impl FnMut(&str) -> Result<u64>) -> Result<()> {
+    println!("ready");
+    for (number, line) in (1_u64..).zip(stdin().lock().lines()) {
+        let line = line.context("reading a command")?;
+        let began = Instant::now();
+        let done = work(&line).with_context(|| line.clone())?;
+        println!("{}", json!({"command": number, "done": done, "seconds": began.elapsed().as_secs_f64()}));
+    }
+    Ok(())
+}
+
+/// As many open files as this process may have.
+fn raise_file_limit() -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).context("raising the limit of open files")
+}

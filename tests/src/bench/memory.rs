@@ -1,0 +1,43 @@
+//! What a process takes, and its tables in the kernel.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A figure of `/proc/PID/status` in KiB, e.g. `VmRSS`.
+pub(super) fn status(pid: u32, name: &str) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let value = field(&text, name).with_context(|| format!("no {name} in {path}"))?;
+    value.trim_end_matches("kB").trim().parse().with_context(|| format!("{name} is no number"))
+}
+
+/// A table, as the kernel describes an open descriptor of it.
+pub(super) struct Map {
+    /// A number of `enum bpf_map_type`, include/uapi/linux/bpf.h.
+    pub(super) kind: u64,
+    pub(super) max_entries: u64,
+    pub(super) bytes: u64,
+}
+
+/// Every table that a process has open, once.
+pub(super) fn maps(pid: u32) -> Result<Vec<Map>> {
+    let path = format!("/proc/{pid}/fdinfo");
+    let mut maps = BTreeMap::new();
+    for entry in fs::read_dir(&path).with_context(|| format!("listing {path}"))? {
+        // A descriptor may be closed since it was listed.
+        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        let number = |name: &str| field(&text, name).and_then(|value| value.parse::<u64>().ok());
+        if let (Some(id), Some(kind), Some(max_entries), Some(bytes)) =
+            (number("map_id"), number("map_type"), number("max_entries"), number("memlock"))
+        {
+            maps.insert(id, Map { kind, max_entries, bytes });
+        }
+    }
+    ensure!(!maps.is_empty(), "process {pid} has no tables in the kernel");
+    Ok(maps.into_values().collect())
+}
+
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()))
+}

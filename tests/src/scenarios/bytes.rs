@@ -1,0 +1,194 @@
+//! Payload, to the byte, at both ends: of connections that begin and end while the agent looks on.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use crate::lab::{
+    agent::{self, Agent, Options},
+    crossed::{Crossed, Ends, SENT},
+    faults::Fault,
+    metrics::{CLOSED, OPENED, Watch, float},
+    scaled,
+    topology::Net,
+};
+
+const SENT_SEGMENTS: &str = "netcause_tcp_sent_segments_total";
+const RECEIVED_SEGMENTS: &str = "netcause_tcp_received_segments_total";
+
+/// Nothing, one byte and many, one after the other and at once, both ways, IPv4, IPv6 and IPv4 through an IPv6 socket.
+pub(super) fn both_ways(name: &str) -> Result<()> {
+    const ECHO: u16 = 8080;
+    const SINK: u16 = 8081;
+    const SOURCE: u16 = 8082;
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let many = scaled("1000003", "200003");
+    let servers = [
+        (ECHO, server.serve("[::]:8080".parse()?, &["--mode", "echo"])?),
+        (SINK, server.serve("[::]:8081".parse()?, &[])?),
+        (SOURCE, server.serve("[::]:8082".parse()?, &["--mode", "source", "--bytes", many])?),
+    ];
+    let calls: [(u16, &[&str]); 5] = [
+        (ECHO, &["--count", "3"]),
+        (ECHO, &["--count", "5", "--send", "1", "--receive", "1"]),
+        (ECHO, &["--count", "7", "--parallel", "3", "--send", "3001", "--receive", "3001"]),
+        (SINK, &["--count", "4", "--parallel", "2", "--send", many]),
+        (SOURCE, &["--count", "4", "--parallel", "2", "--send", "19", "--receive", many]),
+    ];
+    let mut running = Vec::new();
+    for (port, args) in calls {
+        for (v6, to, more) in [
+            (false, server.at(port), vec![]),
+            (true, server.at_v6(port), vec![]),
+            (false, server.at(port), vec!["--mapped"]),
+        ] {
+            running.push((v6, port, client.start_client(to, &[args, &more].concat())?));
+        }
+    }
+    let mut crossed = BTreeMap::<(bool, u16), Crossed>::new();
+    for (v6, port, client) in running {
+        let outcome = client.finish()?;
+        ensure!(outcome.count("broken") == 0, "{outcome:?}");
+        let sum = crossed.entry((v6, port)).or_default();
+        *sum = sum.and(Crossed::of(&outcome));
+    }
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    for (port, server) in servers {
+        let outcome = server.finish()?;
+        let of_port = crossed.iter().filter(|((_, of), _)| *of == port);
+        let sum = of_port.fold(Crossed::default(), |sum, (_, one)| sum.and(*one));
+        let is = ["accepted", "bytes_received", "bytes_sent"].map(|count| outcome.count(count));
+        ensure!(is == [sum.connections, sum.up, sum.down], "client and server disagree: {sum:?} {outcome:?}");
+    }
+    agent.until("both ends have counted every byte", |metrics| {
+        for ((v6, port), crossed) in &crossed {
+            let ends = if *v6 { Ends::v6 } else { Ends::v4 }(&client, &server, *port);
+            crossed.expect_closed(metrics, &ends)?;
+            for (from, to) in [(&ends.client, &ends.server), (&ends.server, &ends.client)] {
+                // A handshake is three segments and an end four; the last ones may find the socket gone.
+                let (sent, got) = (metrics.on(SENT_SEGMENTS, from), metrics.on(RECEIVED_SEGMENTS, to));
+                ensure!(
+                    got >= float(crossed.connections) && got <= sent,
+                    "{got} segments received of {sent} sent: {from:?}"
+                );
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Hundreds of connections come, carry something for a moment and go, in every manner, while one scrape follows the other
+/// and sweeps: whatever meets whatever, each byte is counted once, and no counter ever goes backwards.
+pub(super) fn while_swept(name: &str) -> Result<()> {
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let agent = Agent::start(
+        name,
+        "agent",
+        &Options { args: &["--sweep-cpu-percent", "100"], ..Options::default() },
+    )?;
+    let _echo = server.serve(server.at(8080), &["--mode", "echo", "--ports", "3"])?;
+    let count = scaled("400", "40");
+    let mut running = Vec::new();
+    for (port, end, bytes) in [(8080, "close", "1003"), (8081, "abrupt", "517"), (8082, "reset", "211")] {
+        let args = ["--count", count, "--parallel", "8", "--dwell-ms", "50", "--end", end];
+        let args = [&args[..], &["--send", bytes, "--receive", bytes]].concat();
+        running.push((port, client.start_client(server.at(port), &args)?));
+    }
+    let mut watch = Watch::default();
+    while running.iter().any(|(_, client)| client.is_running()) {
+        watch.see(&agent.scrape()?)?;
+    }
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    let mut all = Vec::new();
+    for (port, running) in running {
+        let outcome = running.finish()?;
+        ensure!(outcome.count("broken") == 0, "{outcome:?}");
+        all.push((port == 8082, Ends::v4(&client, &server, port), Crossed::of(&outcome)));
+    }
+    let expect = || {
+        agent.until("every byte is counted once", |metrics| {
+            for (reset, ends, crossed) in &all {
+                crossed.expect_ended(metrics, ends)?;
+                if *reset {
+                    crossed.expect_bytes_of_reset(metrics, ends)?;
+                } else {
+                    crossed.expect_bytes(metrics, ends)?;
+                }
+            }
+            Ok(())
+        })
+    };
+    expect()?;
+    let swept = agent.scrape()?.sum("netcause_sweep_duration_seconds_count", &[]);
+    ensure!(swept >= 2.0, "only {swept} sweeps beside the traffic");
+    // What is in TIME_WAIT now is not counted again.
+    agent.sweep_again()?;
+    expect()?;
+    watch.see(&agent.scrape()?)?;
+    agent.stop(Signal::TERM)
+}
+
+/// Connections that nobody ever accepts carry bytes all the same.
+pub(super) fn never_accepted(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let deaf = server.serve(server.at(8080), &["--mode", "never-accept"])?;
+    let mut held = client.hold(server.at(8080), &["--count", "3"])?;
+    held.make("send 1234")?;
+    let ends = Ends::v4(&client, &server, 8080);
+    let crossed = Crossed::each(3, 1234, 0);
+    // Acknowledged is what the client's end knows to have arrived, before the server's goes with all it holds.
+    agent
+        .until("the client's bytes have arrived", |metrics| metrics.expect(SENT, &ends.client, crossed.up))?;
+    deaf.finish()?;
+    held.finish()?;
+    agent.until("both ends have counted them", |metrics| crossed.expect_closed(metrics, &ends))
+}
+
+/// What the peer did not acknowledge is not sent, and neither end of the stream is a byte, acknowledged or not.
+pub(super) fn unacknowledged(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _echo = server.serve(server.at(8080), &["--mode", "echo", "--ports", "2"])?;
+    let ends = [Ends::v4(&client, &server, 8080), Ends::v4(&client, &server, 8081)];
+    let crossed = Crossed::each(2, 100, 100);
+    let mut data = client.hold(server.at(8080), &["--count", "2", "--end", "reset"])?;
+    let mut end = client.hold(server.at(8081), &["--count", "2", "--end", "reset"])?;
+    data.make("echo 100")?;
+    end.make("echo 100")?;
+    agent.until("what arrived is acknowledged", |metrics| {
+        ends.iter().try_for_each(|ends| crossed.expect_open(metrics, ends))
+    })?;
+
+    // Data of the one, and the server's answer to the end of the stream of the other, are lost from now on.
+    let _faults = [
+        Fault::on_path(&net, &client, &["tcp dport 8080 drop"])?,
+        Fault::on_path(&net, &server, &["tcp sport 8081 drop"])?,
+    ];
+    data.make("send 5000")?;
+    end.make("end")?;
+    agent.sweep_again()?;
+    let unchanged = |what| {
+        agent.until(what, |metrics| {
+            ends.iter().try_for_each(|ends| crossed.expect_bytes(metrics, ends)).context("payload")
+        })
+    };
+    unchanged("nothing more has been sent")?;
+    data.finish()?;
+    end.finish()?;
+    agent.until("the clients' ends are closed", |metrics| {
+        ends.iter().try_for_each(|ends| {
+            metrics.expect(OPENED, &ends.client, 2)?;
+            metrics.expect(CLOSED, &ends.client, 2)
+        })
+    })?;
+    unchanged("nothing more was counted at the close")
+}

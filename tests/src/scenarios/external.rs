@@ -1,0 +1,93 @@
+//! Clients from outside the known networks: one edge for all of them, at the server's end.
+
+use std::net::IpAddr;
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use super::udp::{ANSWER, Datagrams};
+use crate::lab::{
+    agent::{self, Agent, Options},
+    crossed::{Crossed, Ends},
+    metrics::{EXTERNAL, Edge, Metrics, OPENED},
+    topology::{Net, Pod},
+};
+
+/// Clients from addresses of documentation (RFC 5737, RFC 3849), which are nobody's network, and from the pod's own one.
+pub(super) fn clients(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (near, far, server) = (net.pod("near")?, net.pod("far")?, net.pod("server")?);
+    for address in ["203.0.113.11/24", "203.0.113.12/24", "2001:db8::11/64"] {
+        far.also_at(address)?;
+    }
+    for address in ["203.0.113.1/24", "203.0.113.2/24", "2001:db8::1/64"] {
+        server.also_at(address)?;
+    }
+    // To this one those addresses are its own network, and all others are outside.
+    let config = "known_networks: [\"203.0.113.0/24\", \"2001:db8::/32\"]\n";
+    let inverse = Agent::start(name, "inverse", &Options { config: Some(config), ..Options::default() })?;
+    let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
+    let _udp_echo = server.serve_udp("[::]:5300".parse()?, &[])?;
+
+    let mut calls = Vec::new();
+    for (client, to, from, count, bytes) in [
+        (&far, "203.0.113.1", "203.0.113.11", "2", "1009"),
+        (&far, "203.0.113.2", "203.0.113.12", "3", "2003"),
+        (&far, "2001:db8::1", "2001:db8::11", "4", "307"),
+        (&near, &server.v4.to_string(), &near.v4.to_string(), "5", "4001"),
+        (&near, &server.v6.to_string(), &near.v6.to_string(), "6", "503"),
+    ] {
+        let (to, from): (IpAddr, IpAddr) = (to.parse()?, from.parse()?);
+        let from_text = from.to_string();
+        let common = ["--from", &from_text, "--count", count];
+        let args = [&common[..], &["--send", bytes, "--receive", bytes]].concat();
+        let outcome = client.connect((to, 8080).into(), &args)?;
+        ensure!(outcome.count("broken") == 0 && outcome.count("connected") > 0, "{outcome:?}");
+        let args = [&common[..], &["--size", bytes], &ANSWER].concat();
+        let datagrams = Datagrams::answered(&client.send_udp((to, 5300).into(), &args)?)?;
+        calls.push(Call { client, to, from, crossed: Crossed::of(&outcome), datagrams });
+    }
+    far.wait_quiet()?;
+    near.wait_quiet()?;
+    server.wait_quiet()?;
+    agent.until("what is outside is one client", |metrics| expect(metrics, &calls, &far, &server))?;
+    inverse.until("what is known is the setting's", |metrics| expect(metrics, &calls, &near, &server))?;
+    inverse.stop(Signal::TERM)
+}
+
+/// What one client did from one of its addresses.
+struct Call<'a> {
+    client: &'a Pod,
+    to: IpAddr,
+    from: IpAddr,
+    crossed: Crossed,
+    datagrams: Datagrams,
+}
+
+/// Fails unless the calls of the pod that is outside are one edge at the server's end, and all others are apart.
+fn expect(metrics: &Metrics, calls: &[Call<'_>], outside: &Pod, server: &Pod) -> Result<()> {
+    let (mut collapsed, mut datagrams) = (Crossed::default(), Datagrams::default());
+    for call in calls {
+        let ends = |port| Ends {
+            client: Edge::at_client(call.client, call.to, port),
+            server: Edge::at_server(server, call.from, port),
+        };
+        if call.client.workload() == outside.workload() {
+            collapsed = collapsed.and(call.crossed);
+            datagrams = datagrams.and(call.datagrams);
+            // The client's end keeps its servers apart, wherever they are.
+            metrics.expect(OPENED, &ends(8080).client, call.crossed.connections)?;
+            metrics.expect(OPENED, &ends(8080).server, 0)?;
+        } else {
+            call.crossed.expect_closed(metrics, &ends(8080))?;
+            call.datagrams.expect_answered(metrics, &ends(5300))?;
+        }
+    }
+    let ends = |port| Ends {
+        client: Edge::of_client(outside, port),
+        server: Edge::at_server(server, EXTERNAL, port),
+    };
+    collapsed.expect_closed(metrics, &ends(8080))?;
+    datagrams.expect_answered(metrics, &ends(5300))
+}

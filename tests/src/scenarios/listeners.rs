@@ -1,0 +1,68 @@
+//! Listening sockets: how long their queues are, how long they may be, and what they had no room for.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::{
+    agent,
+    metrics::{Edge, Metrics, float},
+    topology::Net,
+};
+
+const LENGTH: &str = "netcause_tcp_accept_queue_length";
+const LIMIT: &str = "netcause_tcp_accept_queue_limit";
+const DROPS: &str = "netcause_tcp_listen_drops_total";
+
+/// Servers that accept nothing, with queues that are full, not full, and empty.
+pub(super) fn queues(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let deaf = |port: u16, backlog| {
+        let listen = if port == 8081 { server.at_v6(port) } else { server.at(port) };
+        server.serve(listen, &["--mode", "never-accept", "--backlog", backlog])
+    };
+    let servers = [deaf(8080, "4")?, deaf(8081, "2")?, deaf(8082, "7")?, deaf(8083, "9")?];
+    // A queue takes one more than its limit.
+    let held = [
+        client.hold(server.at(8080), &["--count", "5"])?,
+        client.hold(server.at_v6(8081), &["--count", "3"])?,
+        client.hold(server.at(8082), &["--count", "3"])?,
+    ];
+    let patience = ["--count", "3", "--parallel", "3", "--connect-timeout-ms", "300"];
+    for to in [server.at(8080), server.at_v6(8081)] {
+        let outcome = client.connect(to, &patience)?;
+        ensure!(outcome.failed("gave_up") == 3, "{outcome:?}");
+    }
+    let drops = |metrics: &Metrics| -> Result<()> {
+        let kernel = server.counter("TcpExt", "ListenDrops")?;
+        let by_port = [8080, 8081, 8082, 8083].map(|port| metrics.on(DROPS, &Edge::listener(&server, port)));
+        let [v4, v6, rest @ ..] = by_port;
+        ensure!(
+            v4 >= 3.0 && v6 >= 3.0 && rest == [0.0, 0.0] && v4 + v6 == float(kernel),
+            "the agent says {by_port:?} connections were dropped, the kernel {kernel} in all"
+        );
+        Ok(())
+    };
+    agent.until("queues are as long as they are", |metrics| {
+        for (port, length, limit) in [(8080, 5, 4), (8081, 3, 2), (8082, 3, 7), (8083, 0, 9)] {
+            let listener = Edge::listener(&server, port);
+            metrics.expect(LENGTH, &listener, length)?;
+            metrics.expect(LIMIT, &listener, limit)?;
+        }
+        drops(metrics)
+    })?;
+    for server in servers {
+        server.finish()?;
+    }
+    agent.until("a listener that is gone has no queue", |metrics| {
+        for name in [LENGTH, LIMIT] {
+            let left = metrics.list(|sample| {
+                sample.name == name
+                    && sample.labels.get("destination_workload").is_some_and(|is| is == server.workload())
+            });
+            ensure!(left.is_empty(), "still there:\n{left}");
+        }
+        Ok(())
+    })?;
+    held.into_iter().try_for_each(|client| client.finish().map(drop))
+}

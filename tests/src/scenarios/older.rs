@@ -1,0 +1,122 @@
+//! Payload of connections that are older than the agent.
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use crate::lab::{
+    agent::{Agent, Options},
+    crossed::{Crossed, Ends, OPEN},
+    metrics::{CLOSED, Metrics, OPENED},
+    scaled,
+    topology::Net,
+};
+
+const EAGER: [&str; 2] = ["--sweep-cpu-percent", "100"];
+
+/// Everything, or a part, or nothing of what a connection carries comes before the agent: it counts whole, or, where the
+/// agent is told so, as of now.
+pub(super) fn whole_or_rest(name: &str) -> Result<()> {
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
+    let answer = server.serve("[::]:8081".parse()?, &["--mode", "answer", "--bytes", "3001"])?;
+    let _sink = server.serve("[::]:8082".parse()?, &[])?;
+    let early = scaled(1_000_003, 100_003);
+    let mut on_both_sides = client.hold(server.at(8080), &["--count", "3"])?;
+    let mut before_only = client.hold(server.at_v6(8080), &["--count", "2"])?;
+    let mut half_closed = client.hold(server.at(8081), &["--count", "2", "--mapped"])?;
+    let mut after_only = client.hold(server.at_v6(8082), &["--count", "2"])?;
+    on_both_sides.make(&format!("echo {early}"))?;
+    before_only.make("echo 50021")?;
+    for command in ["send 1000", "end", "receive 3001"] {
+        half_closed.make(command)?;
+    }
+
+    let whole = Agent::start(name, "whole", &Options { args: &EAGER, ..Options::default() })?;
+    let rest = Agent::start(
+        name,
+        "rest",
+        &Options { args: &[&EAGER[..], &["--older-connections", "rest"]].concat(), ..Options::default() },
+    )?;
+    let ends = [
+        Ends::v4(&client, &server, 8080),
+        Ends::v6(&client, &server, 8080),
+        Ends::v4(&client, &server, 8081),
+        Ends::v6(&client, &server, 8082),
+    ];
+    let expect = |agent: &Agent, what: &str, all: [Crossed; 4], open: bool| {
+        agent.until(what, |metrics| {
+            all.iter().zip(&ends).try_for_each(|(crossed, ends)| {
+                expect_older(metrics, crossed, ends, open)?;
+                crossed.expect_bytes(metrics, ends)
+            })
+        })
+    };
+    let crossed = |early: u64, late: u64, before: u64, half: [u64; 2], after: u64| {
+        [
+            Crossed::each(3, early + late, early + late),
+            Crossed::each(2, before, before),
+            Crossed::each(2, half[0], half[1]),
+            Crossed::each(2, after, 0),
+        ]
+    };
+    expect(&whole, "what came before counts", crossed(early, 0, 50_021, [1000, 3001], 0), true)?;
+    expect(&rest, "what came before does not count", crossed(0, 0, 0, [0, 0], 0), true)?;
+
+    on_both_sides.make("echo 7019")?;
+    after_only.make("send 1013")?;
+    let all = crossed(early, 7019, 50_021, [1000, 3001], 1013);
+    let late = crossed(0, 7019, 0, [0, 0], 1013);
+    expect(&whole, "what comes after counts too", all, true)?;
+    expect(&rest, "what comes after counts", late, true)?;
+
+    answer.finish()?;
+    for client in [on_both_sides, before_only, half_closed, after_only] {
+        ensure!(client.finish()?.count("connected") > 0, "no connections");
+    }
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    for (agent, sum) in [(&whole, all), (&rest, late)] {
+        agent.sweep_again()?;
+        expect(agent, "the close adds nothing", sum, false)?;
+        agent.stop(Signal::TERM)?;
+    }
+    Ok(())
+}
+
+/// Fails unless connections that are older than the agent are all open, or all closed.
+fn expect_older(metrics: &Metrics, crossed: &Crossed, ends: &Ends, open: bool) -> Result<()> {
+    let (open, closed) = if open { (crossed.connections, 0) } else { (0, crossed.connections) };
+    for edge in ends.both() {
+        metrics.expect(OPENED, edge, 0)?;
+        metrics.expect(CLOSED, edge, closed)?;
+        metrics.expect(OPEN, edge, open)?;
+    }
+    Ok(())
+}
+
+/// The agent starts in the middle of transfers: the sum is the whole transfer.
+pub(super) fn in_the_middle(name: &str) -> Result<()> {
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
+    let mut held = client.hold(server.at(8080), &["--count", "3"])?;
+    let rounds = scaled(150, 15);
+    for _ in 0..rounds {
+        held.tell("echo 1000003")?;
+    }
+    let agent = Agent::start(name, "agent", &Options { args: &EAGER, ..Options::default() })?;
+    held.wait_done(rounds)?;
+    let crossed = Crossed::each(3, rounds * 1_000_003, rounds * 1_000_003);
+    let ends = Ends::v4(&client, &server, 8080);
+    agent.until("open connections count whole", |metrics| crossed.expect_bytes(metrics, &ends))?;
+    let outcome = held.finish()?;
+    ensure!(outcome.count("bytes_sent") == crossed.up, "{outcome:?}");
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    agent.until("the close adds nothing", |metrics| {
+        expect_older(metrics, &crossed, &ends, false)?;
+        crossed.expect_bytes(metrics, &ends)
+    })?;
+    agent.stop(Signal::TERM)
+}

@@ -1,0 +1,212 @@
+//! How well connections fare: round-trip times, what holds senders back, disorder and needless repetition.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use crate::lab::{
+    agent,
+    crossed::Ends,
+    eventually,
+    faults::Fault,
+    in_vm,
+    metrics::{Edge, Metrics, float},
+    scaled,
+    topology::Net,
+};
+
+pub(super) const RTT: &str = "netcause_tcp_rtt_seconds";
+pub(super) const MIN_RTT: &str = "netcause_tcp_min_rtt_seconds";
+pub(super) const REORDERED: &str = "netcause_tcp_reordered_segments_total";
+const SPURIOUS: &str = "netcause_tcp_spurious_retransmits_total";
+const LIMITED: &str = "netcause_tcp_limited_seconds_total";
+
+/// Fails unless a histogram has observations, all of them above `above` and not above `most`, two of its bounds.
+pub(super) fn expect_all_in(
+    metrics: &Metrics,
+    name: &str,
+    edge: &Edge,
+    above: Option<&str>,
+    most: &str,
+) -> Result<()> {
+    let bucket = |le: &str| metrics.on(&format!("{name}_bucket"), &edge.with("le", le));
+    let count = metrics.on(&format!("{name}_count"), edge);
+    let (below, within) = (above.map_or(0.0, bucket), bucket(most));
+    ensure!(
+        count > 0.0 && below == 0.0 && within == count,
+        "{count} observations of {name}, {below} up to {above:?} and {within} up to {most} s; on {edge:?}"
+    );
+    Ok(())
+}
+
+/// A plain cable: round trips are short. An idle connection is looked at once more, at its close, and not before.
+pub(super) fn rtt(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
+    let ends = Ends::v4(&client, &server, 8080);
+    let mut held = client.hold(server.at(8080), &["--count", "3"])?;
+    held.make("echo 100000")?;
+    let most = scaled("0.02", "1.0");
+    agent.until("every connection has round-trip times", |metrics| {
+        for (name, edge) in [RTT, MIN_RTT].iter().flat_map(|name| ends.both().map(|edge| (name, edge))) {
+            metrics.expect_at_least(&format!("{name}_count"), edge, 3)?;
+            expect_all_in(metrics, name, edge, None, most)?;
+        }
+        Ok(())
+    })?;
+    // The last acknowledgement may have come between two sweeps.
+    agent.sweep_again()?;
+    let counts = |metrics: &Metrics| {
+        [&ends.client, &ends.server].map(|edge| metrics.on(&format!("{RTT}_count"), edge))
+    };
+    let before = counts(&agent.scrape()?);
+    agent.sweep_again()?;
+    let idle = counts(&agent.scrape()?);
+    ensure!(before == idle, "idle connections were looked at: {before:?}, then {idle:?}");
+    held.finish()?;
+    agent.until("the close is a look", |metrics| {
+        let closed = counts(metrics);
+        ensure!(closed == before.map(|count| count + 3.0), "{before:?} before the close, {closed:?} after");
+        Ok(())
+    })
+}
+
+/// A delay of 30 ms each way is a round trip of 60 ms, at both ends.
+pub(super) fn delayed_rtt(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    client.queue("netem delay 30ms")?;
+    server.queue("netem delay 30ms")?;
+    let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
+    let mut held = client.hold(server.at(8080), &["--count", "2"])?;
+    held.make("echo 1000")?;
+    held.make("echo 1000")?;
+    let ends = Ends::v4(&client, &server, 8080);
+    let expect = || {
+        agent.until("round trips are as long as the delays", |metrics| {
+            for edge in ends.both() {
+                expect_all_in(metrics, MIN_RTT, edge, Some("0.05"), scaled("0.2", "1.0"))?;
+                expect_all_in(metrics, RTT, edge, Some("0.05"), "1.0")?;
+                let (sum, count) =
+                    (metrics.on(&format!("{RTT}_sum"), edge), metrics.on(&format!("{RTT}_count"), edge));
+                ensure!(sum >= 0.06 * count, "{count} round trips took {sum} s together");
+            }
+            Ok(())
+        })
+    };
+    expect()?;
+    held.finish()?;
+    expect()
+}
+
+/// What holds senders back: a receiver that does not read, a slow cable, a send buffer too small for it.
+pub(super) fn limited(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, slow, small) = (net.pod("client")?, net.pod("slow")?, net.pod("small")?);
+    let server = net.pod("server")?;
+    let _unread = server.serve(server.at(8080), &["--mode", "never-read", "--receive-buffer", "4096"])?;
+    let _sink = server.serve(server.at(8081), &[])?;
+    let start = Instant::now();
+    let idle = client.hold(server.at(8081), &[])?;
+    let mut stuck = client.hold(server.at(8080), &[])?;
+    stuck.tell("send 10000000")?;
+    for pod in [&slow, &small] {
+        pod.queue("tbf rate 8mbit burst 16kb latency 1s")?;
+    }
+    let bulk = ["--send", "1000000"];
+    let running = [
+        slow.start_client(server.at(8081), &bulk)?,
+        small.start_client(server.at(8081), &[&bulk[..], &["--send-buffer", "4096"]].concat())?,
+    ];
+    for client in running {
+        ensure!(client.finish()?.count("bytes_sent") == 1_000_000, "a transfer broke");
+    }
+    let [unread, idle_edge, slow_edge, small_edge] = [
+        Edge::at_client(&client, server.v4, 8080),
+        Edge::at_client(&client, server.v4, 8081),
+        Edge::at_client(&slow, server.v4, 8081),
+        Edge::at_client(&small, server.v4, 8081),
+    ];
+    let by = |edge: &Edge, what: &str| edge.with("by", what);
+    agent.until("each sender is held back by what holds it back", |metrics| {
+        let elapsed = start.elapsed().as_secs_f64();
+        metrics.expect_between(LIMITED, &by(&unread, "receive_window"), 1.0, elapsed)?;
+        metrics.expect_between(LIMITED, &by(&slow_edge, "network"), 0.5, elapsed)?;
+        metrics.expect_between(LIMITED, &by(&slow_edge, "send_buffer"), 0.0, 0.3)?;
+        metrics.expect_between(LIMITED, &by(&small_edge, "send_buffer"), 0.3, elapsed)?;
+        for edge in [&unread, &slow_edge, &small_edge] {
+            metrics.expect_between(LIMITED, edge, 0.5, elapsed)?;
+        }
+        metrics.expect(LIMITED, &idle_edge, 0)
+    })?;
+    let (then, was) = (Instant::now(), agent.scrape()?.on(LIMITED, &by(&unread, "receive_window")));
+    agent.sweep_again()?;
+    // Within one sweep's age at either end.
+    let (passed, is) =
+        (then.elapsed().as_secs_f64(), agent.scrape()?.on(LIMITED, &by(&unread, "receive_window")));
+    ensure!(is > was && is - was <= passed + 1.5, "a closed window took {} s of {passed} s", is - was);
+    drop(stuck);
+    idle.finish().map(drop)
+}
+
+/// A lost segment, and what overtakes it: out of order as many as the kernel says.
+pub(super) fn out_of_order(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _sink = server.serve(server.at(8080), &["--ports", "2"])?;
+    // The kernel counts packets, the agent segments: one segment in each makes them the same.
+    client.run("ip", &["link", "set", "dev", "eth0", "gso_max_segs", "1"], "")?;
+    let rule = "tcp dport 8080 meta length > 200 numgen inc mod 20 == 7 drop";
+    let _fault = Fault::on_path(&net, &client, &[rule])?;
+    for port in [8080, 8081] {
+        let outcome =
+            client.connect(server.at(port), &["--count", "3", "--send", scaled("500000", "200000")])?;
+        ensure!(outcome.count("broken") == 0, "{outcome:?}");
+    }
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    let overtook = server.counter("TcpExt", "TCPOFOQueue")?;
+    ensure!(overtook > 0, "nothing arrived out of order");
+    let (lossy, sound) = (Ends::v4(&client, &server, 8080), Ends::v4(&client, &server, 8081));
+    agent.until("the receiver of what is out of order counts it", |metrics| {
+        metrics.expect_amount(REORDERED, &lossy.server, overtook, overtook)?;
+        for edge in [&lossy.client, &sound.client, &sound.server] {
+            metrics.expect(REORDERED, edge, 0)?;
+        }
+        Ok(())
+    })
+}
+
+/// Acknowledgements are lost, so data is sent again that had arrived: the sender learns that it was for nothing.
+pub(super) fn spurious(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _sink = server.serve(server.at(8080), &[])?;
+    let edge = Edge::at_client(&client, server.v4, 8080);
+    let mut held = client.hold(server.at(8080), &[])?;
+    held.make("send 1000")?;
+    let _fault = Fault::on_path(&net, &server, &["tcp sport 8080 numgen inc mod 1000000 < 2 drop"])?;
+    held.make("send 1000")?;
+    let reported = || client.counter("TcpExt", "TCPDSACKRecvSegs");
+    eventually("the server reports duplicates", || {
+        ensure!(reported()? > 0, "none so far");
+        Ok(())
+    })?;
+    let expect = |what| {
+        agent.until(what, |metrics| {
+            let kernel = reported()?;
+            metrics.expect_amount(SPURIOUS, &edge, kernel, kernel)?;
+            metrics.expect_at_least(SPURIOUS, &edge, 1)
+        })
+    };
+    expect("duplicates of an open connection count")?;
+    held.finish()?;
+    client.wait_quiet()?;
+    expect("duplicates count once")
+}

@@ -1,0 +1,69 @@
+//! The sweep over open sockets itself.
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use crate::lab::{
+    agent::{Agent, Options},
+    crossed::{Crossed, Ends},
+    metrics::{CLOSED, OPENED},
+    topology::Net,
+};
+
+const DURATION: &str = "netcause_sweep_duration_seconds";
+
+/// It happens when the agent is asked, and beside that by itself; how long it takes is said.
+pub(super) fn duration(name: &str) -> Result<()> {
+    let asked = Agent::start(
+        name,
+        "asked",
+        &Options { args: &["--sweep-cpu-percent", "100"], ..Options::default() },
+    )?;
+    let count =
+        |agent: &Agent| Ok::<_, anyhow::Error>(agent.scrape()?.sum(&format!("{DURATION}_count"), &[]));
+    let before = count(&asked)?;
+    asked.sweep_again()?;
+    let metrics = asked.scrape()?;
+    let (after, sum) = (count(&asked)?, metrics.sum(&format!("{DURATION}_sum"), &[]));
+    ensure!(after >= before + 2.0, "{before} sweeps, then {after}");
+    ensure!(sum > 0.0, "sweeps took {sum} s");
+    asked.stop(Signal::TERM)
+}
+
+/// Where the agent sees no process but itself it says that it cannot look at open sockets, and why; closes are exact.
+pub(super) fn own_pid_namespace(name: &str) -> Result<()> {
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let _echo = server.serve(server.at(8080), &["--mode", "echo", "--ports", "2"])?;
+    let mut older = client.hold(server.at(8080), &["--count", "2"])?;
+    older.make("echo 10007")?;
+    let agent = Agent::start(name, "agent", &Options { own_pids: true, ..Options::default() })?;
+    let up = agent.scrape()?;
+    let probe = up
+        .samples
+        .iter()
+        .find(|sample| {
+            sample.name == "netcause_probe_up"
+                && sample.labels.get("probe").is_some_and(|probe| probe == "open_sockets")
+        })
+        .context("no such probe")?;
+    let reason = probe.labels.get("reason").map_or("", String::as_str);
+    ensure!(probe.value == 0.0 && reason.contains("hostPID"), "{probe:?}");
+
+    let args = ["--count", "20", "--parallel", "4", "--send", "3001", "--receive", "3001"];
+    let outcome = client.connect(server.at(8081), &args)?;
+    older.make("echo 503")?;
+    older.finish()?;
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    let (young, crossed) = (Ends::v4(&client, &server, 8081), Crossed::of(&outcome));
+    let (old, whole) = (Ends::v4(&client, &server, 8080), Crossed::each(2, 10_510, 10_510));
+    agent.until("closes are exact", |metrics| {
+        crossed.expect_closed(metrics, &young)?;
+        whole.expect_bytes(metrics, &old)?;
+        old.both().into_iter().try_for_each(|edge| {
+            metrics.expect(OPENED, edge, 0)?;
+            metrics.expect(CLOSED, edge, 2)
+        })
+    })
+}

@@ -1,0 +1,101 @@
+//! Connections that are held, and what can be done with them: the commands of `client --hold`.
+
+use std::{
+    io::{BufRead as _, Write as _},
+    net::{Shutdown, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::atomic::Ordering,
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::{
+    fd::OwnedFd,
+    net::{connect, connect_unspec},
+};
+use serde_json::json;
+
+use super::{Client, Totals};
+use crate::traffic::{CHUNK, as_reached};
+
+/// A connection, and the other processes that hold it: a socket is closed when the last of them has closed it.
+struct Held {
+    number: u64,
+    stream: TcpStream,
+    sharers: Vec<Child>,
+}
+
+impl Client {
+    pub(super) fn hold(&self, totals: &Totals) -> Result<()> {
+        let mut all = Vec::new();
+        for number in 0..self.count {
+            if let Some(stream) = self.try_open(number, totals) {
+                let sharers = (0..self.share).map(|_| share(&stream)).collect::<Result<_>>()?;
+                all.push(Held { number, stream, sharers });
+            }
+        }
+        println!("{}", json!({"open": all.len()}));
+        let mut done = 0_u64;
+        for line in std::io::stdin().lock().lines() {
+            let line = line.context("reading a command")?;
+            for held in &mut all {
+                self.carry_out(&line, held, totals).with_context(|| line.clone())?;
+            }
+            done += 1;
+            println!("{}", json!({"done": done}));
+        }
+        for Held { stream, sharers, .. } in all {
+            if self.finish(stream, totals).is_err() {
+                totals.broken.fetch_add(1, Ordering::SeqCst);
+            }
+            for mut sharer in sharers {
+                drop(sharer.stdin.take());
+                sharer.wait().context("waiting for a sharer")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&self, line: &str, held: &mut Held, totals: &Totals) -> Result<()> {
+        let (verb, number) = line.split_once(' ').unwrap_or((line, "0"));
+        let bytes: u64 = number.parse().context("reading the number")?;
+        let stream = &mut held.stream;
+        match verb {
+            "send" => totals.send(stream, bytes)?,
+            "receive" => totals.receive(stream, bytes)?,
+            // In pieces small enough for the buffers of both directions.
+            "echo" => {
+                let mut left = bytes;
+                while left > 0 {
+                    let part = left.min(CHUNK as u64);
+                    totals.send(stream, part)?;
+                    totals.receive(stream, part)?;
+                    left -= part;
+                }
+            }
+            "relay" => {
+                let sharer = held.sharers.first_mut().and_then(|sharer| sharer.stdin.as_mut());
+                let sharer = sharer.context("no sharer to send through")?;
+                let payload = vec![0; usize::try_from(bytes)?];
+                sharer.write_all(&payload).and_then(|()| sharer.flush())?;
+                totals.sent.fetch_add(bytes, Ordering::SeqCst);
+            }
+            "end" => stream.shutdown(Shutdown::Write)?,
+            "end-both" => stream.shutdown(Shutdown::Both)?,
+            "reconnect" => {
+                connect_unspec(&*stream).context("disconnecting")?;
+                let to = as_reached(self.connect, held.number, self.ports, self.mapped);
+                connect(&*stream, &to).context("connecting again")?;
+                totals.connected.fetch_add(1, Ordering::SeqCst);
+            }
+            _ => bail!("no such command"),
+        }
+        Ok(())
+    }
+}
+
+/// Another process that holds the connection open until it is told to end, and sends over it what it is given: `cat`,
+/// with the connection as its standard output.
+fn share(stream: &TcpStream) -> Result<Child> {
+    let socket = OwnedFd::from(stream.try_clone().context("sharing a connection")?);
+    Command::new("cat").stdin(Stdio::piped()).stdout(socket).spawn().context("starting a sharer")
+}

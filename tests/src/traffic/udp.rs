@@ -1,0 +1,39 @@
+//! Datagrams: a server and a client, which count what they sent and what they got, and repeat nothing.
+
+pub(super) mod client;
+pub(super) mod server;
+
+use serde_json::{Value, json};
+
+/// What one program sent and received.
+#[derive(Default)]
+struct Totals {
+    datagrams_sent: u64,
+    bytes_sent: u64,
+    datagrams_received: u64,
+    bytes_received: u64,
+    /// Answers that did not come.
+    lost: u64,
+}
+
+impl Totals {
+    fn sent(&mut self, bytes: usize) {
+        self.datagrams_sent += 1;
+        self.bytes_sent += bytes as u64;
+    }
+
+    fn received(&mut self, bytes: usize) {
+        self.datagrams_received += 1;
+        self.bytes_received += bytes as u64;
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "datagrams_sent": self.datagrams_sent,
+            "bytes_sent": self.bytes_sent,
+            "datagrams_received": self.datagrams_received,
+            "bytes_received": self.bytes_received,
+            "lost": self.lost,
+        })
+    }
+}

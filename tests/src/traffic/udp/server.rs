@@ -1,0 +1,95 @@
+//! The UDP server: one thread for all its ports.
+
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, UdpSocket},
+};
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    net::sockopt::set_socket_recv_buffer_size,
+};
+use serde_json::json;
+
+use super::{super::CHUNK, Totals};
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    /// Send back what comes
+    Echo,
+    /// Read
+    Sink,
+    /// Read nothing until standard input closes, then what is left
+    ReadLate,
+}
+
+/// `netcause-lab traffic udp-server`
+#[derive(Args)]
+pub(crate) struct Server {
+    /// Where to listen; [::] takes IPv4 clients as v4-mapped addresses too
+    #[arg(long)]
+    listen: SocketAddr,
+    /// How many consecutive ports to listen on
+    #[arg(long, default_value_t = 1)]
+    ports: u16,
+    #[arg(long, value_enum, default_value = "echo")]
+    mode: Mode,
+    /// Ask for a receive buffer of this size; the kernel doubles it
+    #[arg(long)]
+    receive_buffer: Option<usize>,
+}
+
+impl Server {
+    pub(crate) fn run(self) -> Result<()> {
+        let mut sockets = Vec::new();
+        for offset in 0..self.ports {
+            let address = SocketAddr::new(self.listen.ip(), self.listen.port() + offset);
+            let socket = UdpSocket::bind(address).with_context(|| format!("listening on {address}"))?;
+            socket.set_nonblocking(true)?;
+            if let Some(bytes) = self.receive_buffer {
+                set_socket_recv_buffer_size(&socket, bytes)?;
+            }
+            sockets.push(socket);
+        }
+        println!("{}", json!({"listening": self.listen.to_string()}));
+        let mut totals = Totals::default();
+        let stdin = std::io::stdin();
+        let watched: &[UdpSocket] = if self.mode == Mode::ReadLate { &[] } else { &sockets };
+        loop {
+            let mut fds = vec![PollFd::new(&stdin, PollFlags::IN)];
+            fds.extend(watched.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+            poll(&mut fds, None).context("waiting for datagrams")?;
+            let ended = !fds.remove(0).revents().is_empty();
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            for (socket, _) in watched.iter().zip(ready).filter(|(_, ready)| *ready) {
+                self.empty(socket, &mut totals)?;
+            }
+            if ended {
+                break;
+            }
+        }
+        for socket in &sockets {
+            self.empty(socket, &mut totals)?;
+        }
+        println!("{}", totals.json());
+        Ok(())
+    }
+
+    /// Takes all that has arrived.
+    fn empty(&self, socket: &UdpSocket, totals: &mut Totals) -> Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let (bytes, from) = match socket.recv_from(&mut buffer) {
+                Ok(got) => got,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("receiving"),
+            };
+            totals.received(bytes);
+            if self.mode == Mode::Echo {
+                totals.sent(socket.send_to(&buffer[..bytes], from).context("answering")?);
+            }
+        }
+    }
+}
