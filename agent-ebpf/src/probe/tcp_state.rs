@@ -15,7 +15,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::{ConnectFailure, ROLE_CLIENT, ROLE_SERVER, RetransmitKind};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_state::ConnectFailed;
-use netcause_common::socket::{Counted, PHASE_CLOSED, PHASE_CONNECTING, PHASE_OPEN, SocketState};
+use netcause_common::socket::{Counted, PHASE_CLOSED, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};
@@ -87,7 +87,10 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
         return;
     };
     if new == LISTEN {
-        return listens(socket);
+        listens(socket);
+        // Its drops are counted from now on.
+        let listening = SocketState { phase: PHASE_LISTENING, ..SocketState::default() };
+        return remember(socket.id, &listening);
     }
     if new == CLOSE && (old == LISTEN || old == CLOSE) {
         return;

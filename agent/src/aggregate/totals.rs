@@ -86,7 +86,7 @@ impl Counters for TcpCounters {
     }
 
     fn glance(&self) -> Glance {
-        Glance { sum: sum(&Self { open: 0, ..*self }), open: self.open }
+        Glance { sum: sum(self).wrapping_sub(self.open.cast_unsigned()), open: self.open }
     }
 }
 

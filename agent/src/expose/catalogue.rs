@@ -141,8 +141,8 @@ pub const SENT_SEGMENTS: Metric = edge(
     "netcause_tcp_sent_segments",
     Kind::Counter,
     &[],
-    "TCP segments sent, those without payload and those sent again included; of connections, so not the resets that \
-     refuse one and not the SYN-ACKs.",
+    "TCP segments sent, those without payload and those sent again included; by sockets of connections, so not \
+     the resets that refuse one, the SYN-ACKs, and the last acknowledgement in TIME_WAIT.",
 );
 /// Segments in.
 pub const RECEIVED_SEGMENTS: Metric = edge(

@@ -9,8 +9,7 @@ use crate::lab::{
     crossed::Ends,
     eventually,
     faults::Fault,
-    in_vm,
-    metrics::{Edge, Metrics, float},
+    metrics::{Edge, Metrics},
     scaled,
     topology::Net,
 };

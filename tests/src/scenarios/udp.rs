@@ -8,7 +8,6 @@ use crate::lab::{
     crossed::Ends,
     metrics::{Edge, Metrics, OTHER, float},
     namespace::own_counter,
-    scaled,
     topology::{Net, Outcome},
 };
 

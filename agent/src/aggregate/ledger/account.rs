@@ -83,7 +83,9 @@ pub(super) struct Account {
     pub standing: Standing,
     /// True when a flow of it has counted anything since the reading before.
     pub has_changed: bool,
-    /// The most series that it ever had or would have had.
+    /// The series that its totals make.
+    pub series: usize,
+    /// The most that they ever made: it is held free, so that edges do not come and go with each other's growth.
     pub room: usize,
     /// The last reading that found it.
     pub reading: u64,
@@ -102,6 +104,7 @@ impl Account {
             base: None,
             standing: Standing::New,
             has_changed: false,
+            series: 0,
             room: 0,
             reading: 0,
             weight: 0,

@@ -16,7 +16,8 @@ impl Ledger {
         let mut wanted = 0;
         let mut by_weight = Vec::new();
         for (number, account) in self.accounts.iter_mut() {
-            account.room = account.room.max(cost(&account.totals));
+            account.series = cost(&account.totals);
+            account.room = account.room.max(account.series);
             wanted += account.room;
             if account.standing == Standing::Folded {
                 self.others[account.reporter as usize].totals.add(&account.totals);
@@ -49,9 +50,10 @@ impl Ledger {
             let Some(account) = self.accounts.get_mut(number) else { continue };
             if account.standing == Standing::Folded {
                 account.unfold(&mut self.others[account.reporter as usize]);
+                account.series = cost(&account.totals);
             }
             account.standing = Standing::Shown;
-            self.series += cost(&account.totals);
+            self.series += account.series;
         }
         self.series += self.others.iter().map(cost_of).sum::<usize>();
     }

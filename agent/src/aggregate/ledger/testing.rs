@@ -105,7 +105,7 @@ impl Node {
     pub fn words(&self) -> Vec<String> {
         let words = |(edge, Totals { tcp, udp }): (&Edge, &Totals)| {
             let packets = tcp.sent_segments + udp.sent_datagrams;
-            format!("{} {}: {packets} packets, {} open", edge.source, edge.destination, tcp.open())
+            format!("{} {}: {packets} packets, {} open", edge.source, edge.destination, tcp.open)
         };
         self.shown().iter().map(words).collect()
     }

@@ -1,12 +1,13 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::{env, fs, process};
+use std::{env, fs, process, thread};
 
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 
 use super::super::totals::Totals;
 use super::testing::{IDLE, MAIN, Node, SPARE, edge_of, tcp, udp};
 use super::*;
+use crate::enrich::Workload;
 use crate::enrich::cgroup::Cgroups;
 
 /// The room of this many edges that only send.
@@ -130,6 +131,8 @@ fn an_edge_counts_from_zero_when_it_has_room_and_its_past_stays_in_other() {
     node.send(tcp(1), 10);
     node.read();
     assert_eq!(node.words(), [of(1, 0), other(66)], "45 is: they change places");
+    node.read();
+    assert_eq!(node.words(), [of(1, 0), other(66)], "its room is held free");
     node.send(tcp(1), 3);
     node.read();
     assert_eq!(node.words(), [of(1, 3), other(66)]);
@@ -138,6 +141,21 @@ fn an_edge_counts_from_zero_when_it_has_room_and_its_past_stays_in_other() {
     node.read();
     assert_eq!(node.words(), [of(2, 0), other(66)]);
     assert_eq!(node.ledger.folded, 3);
+}
+
+#[test]
+fn an_edge_weighs_what_its_removed_flows_did() {
+    let mut node = Node::new(3);
+    node.send(tcp(1), 100);
+    node.send(udp(1), 1);
+    node.send(tcp(2), 60);
+    node.send(tcp(3), 1);
+    node.read();
+    let words = node.words();
+    assert_eq!(words, ["netns:1 10.0.0.1: 101 packets, 0 open", "other other: 61 packets, 0 open"]);
+    node.remove(MAIN, tcp(1));
+    node.read();
+    assert_eq!(node.words(), words);
 }
 
 #[test]
@@ -243,6 +261,15 @@ fn a_name_that_comes_late_takes_over_the_series() {
     node.read();
     assert_eq!(node.words(), words);
     assert_eq!(node.ledger.accounts.iter_mut().count(), 2);
+
+    // A name stays while a flow has it, and no longer.
+    fs::remove_dir(tree.0.join("b")).unwrap();
+    thread::sleep(Duration::from_millis(250));
+    node.names.local(1);
+    assert_eq!(node.names.local(b.local), Workload::Named("b".into()));
+    node.remove(MAIN, b);
+    node.read();
+    assert_eq!(node.names.local(b.local), Workload::Cgroup(b.local));
 }
 
 #[test]
@@ -250,28 +277,27 @@ fn late_names_and_folding_go_together() {
     let tree = Tree::new("folded");
     let (x, y) = (tree.flow("a.service/x"), tree.flow("a.service/y"));
     for shown in [x, y] {
-        // The other one is folded, and both become one edge.
-        let mut node = Node::new(1 + EDGES);
-        for flow in [x, y] {
-            node.send(flow, 10);
+        // The other one is folded, and both become one edge, which is as large as both and shown as one was.
+        let mut node = Node::new(3);
+        let datagrams = FlowKey { protocol: PROTOCOL_UDP, ..shown };
+        for (flow, packets) in [(x, 10), (y, 10), (datagrams, 90), (tcp(9), 1)] {
+            node.send(flow, packets);
         }
-        node.send(shown, 90);
-        node.send(tcp(9), 1);
         node.read();
         assert_eq!(node.words()[1], "other other: 11 packets, 0 open");
+        node.remove(MAIN, datagrams);
         node.names = tree.names();
         for flow in [x, y] {
             node.send(flow, 1);
         }
         node.read();
-        assert_eq!(
-            node.words(),
-            ["a.service 10.0.0.1: 101 packets, 0 open", "other other: 12 packets, 0 open"]
-        );
-        node.send(y, 5);
+        let other = "other other: 12 packets, 0 open";
+        assert_eq!(node.words(), ["a.service 10.0.0.1: 101 packets, 0 open", other]);
+        node.send(tcp(9), 120);
         node.remove(MAIN, x);
         node.read();
-        assert_eq!(node.words()[0], "a.service 10.0.0.1: 106 packets, 0 open");
+        let other = "other other: 132 packets, 0 open";
+        assert_eq!(node.words(), ["a.service 10.0.0.1: 101 packets, 0 open", other]);
     }
 }
 
