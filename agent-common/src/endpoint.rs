@@ -31,6 +31,19 @@ impl Address {
         Self { words: [0, low] }
     }
 
+    /// The IPv4 address as it stands in memory, when it is one.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "halves of words")]
+    pub const fn to_v4_network_order(self) -> Option<u32> {
+        let [high, low] = self.words;
+        #[cfg(target_endian = "little")]
+        let (prefix, v4) = (low as u32, (low >> 32) as u32);
+        #[cfg(target_endian = "big")]
+        let (prefix, v4) = ((low >> 32) as u32, low as u32);
+        if high == 0 && prefix == MAPPED_PREFIX { Some(v4) } else { None }
+    }
+
     /// From an IPv6 address as it stands in memory.
     #[inline(always)]
     #[must_use]
@@ -72,6 +85,8 @@ mod tests {
         let v4 = u32::from_ne_bytes([10, 1, 2, 3]);
         let octets = Address::from_v4_network_order(v4).to_octets();
         assert_eq!(octets, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 1, 2, 3]);
+        assert_eq!(Address::from_v4_network_order(v4).to_v4_network_order(), Some(v4));
+        assert_eq!(Address::UNKNOWN.to_v4_network_order(), None);
     }
 
     #[test]

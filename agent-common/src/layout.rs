@@ -35,6 +35,8 @@ macro_rules! kernel_layout {
             pub chrono_type_mask: u32,
             /// The bit of `skc_flags` that says that the peer's end of the stream was received: `SOCK_DONE` of `enum sock_flags`.
             pub sock_done: u32,
+            /// 1 when the kernel has the helper `bpf_sock_from_file` (5.11 on).
+            pub has_sock_from_file: u32,
             /// 1 when `udp_fail_queue_rcv_skb` passes the packet as its third argument (6.10 on).
             pub udp_drop_has_packet: u32,
             /// 1 when `tcp_retransmit_skb` passes the result of the transmission as its third argument (6.18 on).
@@ -50,6 +52,7 @@ macro_rules! kernel_layout {
                 chrono_type_shift: 0,
                 chrono_type_mask: 0,
                 sock_done: MISSING,
+                has_sock_from_file: 0,
                 udp_drop_has_packet: 0,
                 retransmit_has_error: 0,
             };

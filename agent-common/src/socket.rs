@@ -40,8 +40,10 @@ pub struct SocketState {
     pub settled: u8,
     /// 1 when the last octet that the peer acknowledged is the end of the stream; known from the close on.
     pub fin_acknowledged: u8,
+    /// 1 when the peer is a client from outside the known networks.
+    pub external: u8,
     /// Always zero.
-    pub reserved: [u8; 4],
+    pub reserved: [u8; 3],
 }
 
 /// The SYN was sent.

@@ -8,7 +8,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
-use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
+use aya_ebpf::helpers::generated::{bpf_skc_to_tcp_sock, bpf_sock_from_file};
 use netcause_common::endpoint::Address;
 use netcause_common::flow::LOCAL_IS_NAMESPACE;
 use netcause_common::layout::{KernelLayout, MISSING};
@@ -23,6 +23,12 @@ macro_rules! layout {
         // SAFETY: a static is valid and aligned; volatile because the daemon replaces the value before the load.
         unsafe { (&raw const LAYOUT.$field).read_volatile() }
     };
+}
+
+/// True when [`TcpSock::from_socket_file`] can be called.
+#[inline(always)]
+pub fn has_sock_from_file() -> bool {
+    layout!(has_sock_from_file) == 1
 }
 
 /// True when `udp_fail_queue_rcv_skb` has a third argument, the packet.
@@ -165,6 +171,17 @@ impl TcpSock<Typed> {
         // `struct tcp_sock *`, or NULL (5.9 on).
         let tcp = unsafe { bpf_skc_to_tcp_sock(pointer) };
         (!tcp.is_null()).then(|| Self { memory: Typed(tcp.cast_const().cast()), id: tcp as u64 })
+    }
+
+    /// From an open file; `None` when it is no TCP socket. Only where [`has_sock_from_file`] says so.
+    #[inline(always)]
+    pub fn from_socket_file(file: *const c_void) -> Option<Self> {
+        // SAFETY: the helper takes a typed file and returns its socket, or NULL when it is none (5.11 on).
+        let socket = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
+        if socket.is_null() {
+            return None;
+        }
+        Self::from_argument(Typed(socket.cast_const().cast()).follow(layout!(socket_sk)).0.cast_mut())
     }
 }
 

@@ -35,9 +35,13 @@ pub static UDP_FLOWS: HashMap<FlowKey, UdpCounters> = HashMap::with_max_entries(
 pub static UDP_FLOWS_SPARE: HashMap<FlowKey, UdpCounters> =
     HashMap::with_max_entries(limits::SPARE_UDP_FLOWS, 0);
 
-/// Networks whose clients are told apart, by address as 16 octets; the daemon fills it.
+/// Networks of IPv4 whose clients are told apart; the daemon fills it.
 #[map]
-pub static NETWORKS: LpmTrie<[u32; 4], u8> = LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
+pub static NETWORKS_V4: LpmTrie<u32, u8> = LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
+
+/// The same of IPv6.
+#[map]
+pub static NETWORKS_V6: LpmTrie<[u32; 4], u8> = LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
 
 /// TCP sockets by the address of their `struct sock`.
 #[map]

@@ -2,7 +2,8 @@
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_log_ebpf::debug;
-use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::endpoint::Address;
+use netcause_common::flow::{FlowKey, ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::probe::open_sockets::ListenerKey;
 use netcause_common::socket::{Counted, SocketState};
 use netcause_common::statistics::Statistic;
@@ -10,14 +11,22 @@ use netcause_common::statistics::Statistic;
 use crate::kernel::{Memory, TcpSock, Typed};
 use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, SOCKETS, SOCKETS_SPARE, count};
 
-/// Remembers a socket, in place of what an earlier one may have left at the same address.
+/// What to remember of a connection that belongs to this flow.
 #[inline(always)]
-pub fn remember(id: u64, state: &SocketState) {
+pub fn state_in(flow: &FlowKey, phase: u8, counted: Counted) -> SocketState {
+    let external = u8::from(flow.remote == Address::EXTERNAL);
+    SocketState { counted, role: flow.role, phase, external, ..SocketState::default() }
+}
+
+/// Remembers a socket, in place of what an earlier one may have left at the same address; false when there is no room.
+#[inline(always)]
+pub fn remember(id: u64, state: &SocketState) -> bool {
     match state_of(id) {
-        Some(earlier) => earlier.replace(state),
-        None => {
-            insert(id, state);
+        Some(earlier) => {
+            earlier.replace(state);
+            true
         }
+        None => insert(id, state),
     }
 }
 
@@ -67,6 +76,13 @@ impl Remembered {
     pub fn role(self) -> u8 {
         // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; plain integers.
         unsafe { (*self.0).role }
+    }
+
+    /// True when the peer is a client from outside the known networks.
+    #[inline(always)]
+    pub fn is_external(self) -> bool {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).external != 0 }
     }
 
     /// When it began to connect; 0 when that is unknown.

@@ -50,7 +50,7 @@ pub fn has_moved<M: Memory>(socket: TcpSock<M>, counted: *const Counted) -> bool
     // SAFETY: the pointer lies in the table's value, which the verifier checks; plain integers.
     #[expect(unsafe_code, reason = "map value")]
     let (sent, received) = unsafe { ((*counted).sent_segments, (*counted).received_segments) };
-    sent != socket.sent_segments() || received != socket.received_segments()
+    received != socket.received_segments() || sent != socket.sent_segments()
 }
 
 /// Adds what is new of the socket's totals to its flow.
@@ -84,11 +84,21 @@ pub fn settle<M: Memory>(
     to.round_trips(socket.smoothed_rtt_us(), socket.min_rtt_us());
 }
 
-/// Takes the socket's totals as counted without counting them.
+/// Takes the socket's totals as counted without counting them. Last of what a program does: many paths lead through the
+/// totals, and the verifier walks what follows once for each.
 #[inline(always)]
-pub fn pass_over<M: Memory>(socket: TcpSock<M>, role: u8, fin_acknowledged: impl FnOnce() -> bool) -> Counted {
-    let retransmits = socket.total_retransmits();
-    Counted { retransmits, ..totals(socket, role, fin_acknowledged) }
+pub fn pass_over<M: Memory>(
+    socket: TcpSock<M>,
+    role: u8,
+    fin_acknowledged: impl FnOnce() -> bool,
+    counted: *mut Counted,
+) {
+    let now = totals(socket, role, fin_acknowledged);
+    // SAFETY: the pointer lies in the table's value, which the verifier checks; plain integers.
+    #[expect(unsafe_code, reason = "map value")]
+    unsafe {
+        *counted = Counted { retransmits: (*counted).retransmits, ..now };
+    }
 }
 
 /// How far a total moved on; the kernel's 32-bit counters wrap. What went back was read in the middle of a change.

@@ -12,10 +12,17 @@ mod noop;
 mod ratios;
 mod scale;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use crate::lab::{cgroup, machine};
+
+/// Lets the agent sweep at every scrape, whatever that takes: the default lets a long sweep wait.
+const UNTHRIFTY: [&str; 2] = ["--sweep-cpu-percent", "100"];
+/// Even then no scrape sweeps whose last sweep is younger than a second.
+const SWEEP_AGAIN: Duration = Duration::from_millis(1200);
 
 /// `netcause-lab bench`
 #[derive(Args)]

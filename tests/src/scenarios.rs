@@ -65,9 +65,10 @@ const fn needing(needs: Needs, name: &'static str, run: fn(&str) -> Result<()>) 
     Scenario { name, needs, run }
 }
 
-/// Every scenario. The name's last part also names the scenario's cgroups.
+/// Every scenario. The name also names the scenario's cgroups.
 const SCENARIOS: &[Scenario] = &[
     scenario("lab::traffic", itself::traffic_and_faults_are_exact),
+    scenario("lab::datagrams", itself::datagrams_are_exact),
     scenario("lab::crash", itself::a_crash_leaves_nothing),
     scenario("connect::refused", connect::refused),
     scenario("connect::unreachable", connect::unreachable),
@@ -111,6 +112,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("quality::rtt", quality::rtt),
     needing(Needs::Netem, "quality::delayed_rtt", quality::delayed_rtt),
     scenario("quality::limited", quality::limited),
+    needing(Needs::Netem, "quality::small_buffer", quality::small_buffer),
     scenario("quality::out_of_order", quality::out_of_order),
     scenario("quality::spurious", quality::spurious),
     scenario("listeners::queues", listeners::queues),
@@ -180,8 +182,8 @@ fn prepare() -> Result<Vec<Trial>> {
 fn trials(lacking: impl Fn(Needs) -> Option<&'static str>) -> Vec<Trial> {
     let trial = |scenario: &'static Scenario| {
         let trial = Trial::test(scenario.name, || {
-            let short = scenario.name.rsplit(':').next().unwrap_or(scenario.name);
-            attempt(scenario, short).map_err(|error| Failed::from(format!("{error:#}")))
+            attempt(scenario, &scenario.name.replace("::", "-"))
+                .map_err(|error| Failed::from(format!("{error:#}")))
         });
         match lacking(scenario.needs) {
             Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
@@ -194,10 +196,10 @@ fn trials(lacking: impl Fn(Needs) -> Option<&'static str>) -> Vec<Trial> {
 /// Runs a scenario; one that fails beside others runs once more alone, in pods of another name, and the first failure
 /// is shown. On a loaded, emulated machine the kernel now and then does what a scenario did not ask for (a timer that
 /// goes off early, a program that is skipped); what is wrong with the agent fails alone as well.
-fn attempt(scenario: &Scenario, short: &str) -> Result<()> {
-    let Err(first) = with_turn(scenario.needs, || (scenario.run)(short)) else { return Ok(()) };
+fn attempt(scenario: &Scenario, name: &str) -> Result<()> {
+    let Err(first) = with_turn(scenario.needs, || (scenario.run)(name)) else { return Ok(()) };
     println!("{} failed beside others and is tried alone: {first:#}", scenario.name);
-    with_turn(Needs::Alone, || (scenario.run)(&format!("{short}-alone")))
+    with_turn(Needs::Alone, || (scenario.run)(&format!("{name}-alone")))
 }
 
 /// Runs a scenario beside others, or alone, as it needs: over all labs of this machine.

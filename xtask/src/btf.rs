@@ -36,7 +36,7 @@ const TRACEPOINTS: &[&str] = &[
 ];
 
 /// Enums whose values the programs use.
-const ENUMS: &[&str] = &["sock_flags"];
+const ENUMS: &[&str] = &["bpf_func_id", "sock_flags"];
 
 /// Iterators that the probes run; a struct tells that the kernel has one.
 const ITERATORS: &[&str] = &["task_file"];

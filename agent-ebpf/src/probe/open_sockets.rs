@@ -14,14 +14,12 @@ use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use netcause_common::socket::{Counted, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 
-use crate::flow::{counters, of_socket};
+use crate::flow::{counters, of_remembered, of_socket};
 use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_RECV, SYN_SENT};
-use crate::kernel::{TcpSock, Untyped};
+use crate::kernel::{Memory, TcpSock, has_sock_from_file};
 use crate::maps::{QUEUES, SWEEP, add};
-use crate::socket::{Remembered, insert, is_listening, listens, state_of};
+use crate::socket::{Remembered, insert, is_listening, listens, state_in, state_of};
 use crate::traffic::{has_moved, is_fin_acknowledged, pass_over, settle, sweeping};
-
-type Socket = TcpSock<Untyped>;
 
 /// The iterator's argument; every member takes eight octets.
 #[repr(C)]
@@ -32,16 +30,29 @@ pub struct TaskFile {
     file: *const c_void,
 }
 
+/// Does something to the TCP socket behind the walk's file, if there is one. Where the kernel tells a file's socket, its
+/// type is known and a member costs one load; else each read is a call. The verifier removes the other way.
+macro_rules! with_socket {
+    ($context:expr, |$socket:ident| $do:block) => {
+        // NULL marks the end of the walk.
+        if let Some(file) = file($context) {
+            if has_sock_from_file() {
+                if let Some($socket) = TcpSock::from_socket_file(file) $do
+            } else if let Some($socket) = TcpSock::from_file(file) $do
+        }
+    };
+}
+
 /// Run first, once: which ports listen.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
 extern "C" fn listening_ports(context: *const TaskFile) -> i32 {
-    if let Some(socket) = socket(context)
-        && socket.common().state() == LISTEN
-    {
-        listens(socket);
-    }
+    with_socket!(context, |socket| {
+        if socket.common().state() == LISTEN {
+            listens(socket);
+        }
+    });
     0
 }
 
@@ -50,14 +61,18 @@ extern "C" fn listening_ports(context: *const TaskFile) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
 extern "C" fn older_connections(context: *const TaskFile) -> i32 {
-    if let Some(socket) = socket(context) {
+    with_socket!(context, |socket| {
         let state = socket.common().state();
-        if state != LISTEN && state != CLOSE {
-            let role = role_of_older(socket);
-            let counted = pass_over(socket, role, || is_fin_acknowledged(socket, state));
-            adopt(socket, state, role, counted);
+        // One that began while the agent started is known already, and counts whole.
+        if state != LISTEN
+            && state != CLOSE
+            && state_of(socket.id).is_none()
+            && let Some(remembered) = adopt(socket, state)
+        {
+            let fin_acknowledged = || is_fin_acknowledged(socket, state);
+            pass_over(socket, remembered.role(), fin_acknowledged, remembered.counted());
         }
-    }
+    });
     0
 }
 
@@ -66,24 +81,23 @@ extern "C" fn older_connections(context: *const TaskFile) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
 extern "C" fn open_sockets(context: *const TaskFile) -> i32 {
-    if let Some(socket) = socket(context) {
+    with_socket!(context, |socket| {
         match socket.common().state() {
             LISTEN => listener(socket),
             state => connection(socket, state),
         }
-    }
+    });
     0
 }
 
 #[inline(always)]
-fn connection(socket: Socket, state: u8) {
+fn connection<M: Memory>(socket: TcpSock<M>, state: u8) {
     let remembered = match state_of(socket.id) {
         Some(remembered) => remembered,
         None if state == CLOSE => return,
         None => {
-            let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
             // Without room its totals are counted at its close, whole.
-            let Some(remembered) = adopt(socket, state, role_of_older(socket), counted) else { return };
+            let Some(remembered) = adopt(socket, state) else { return };
             remembered
         }
     };
@@ -92,13 +106,12 @@ fn connection(socket: Socket, state: u8) {
     }
     sweeping(socket.id);
     if !remembered.is_settled() {
-        let role = remembered.role();
-        if let Some(counters) = counters(&of_socket(socket, role)) {
+        if let Some(counters) = counters(&of_remembered(socket, remembered)) {
             let fin_acknowledged = || match state {
                 CLOSE => remembered.is_fin_acknowledged(),
                 state => is_fin_acknowledged(socket, state),
             };
-            settle(socket, role, fin_acknowledged, remembered.counted(), counters);
+            settle(socket, remembered.role(), fin_acknowledged, remembered.counted(), counters);
         }
     }
     sweeping(0);
@@ -106,14 +119,16 @@ fn connection(socket: Socket, state: u8) {
 
 /// Remembers a connection that is older than the agent, or whose beginning no program was shown.
 #[inline(always)]
-fn adopt(socket: Socket, state: u8, role: u8, counted: Counted) -> Option<Remembered> {
+fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Remembered> {
     let is_open = state != SYN_SENT && state != SYN_RECV;
     let phase = if is_open { PHASE_OPEN } else { PHASE_CONNECTING };
+    let flow = of_socket(socket, if is_listening(socket) { ROLE_SERVER } else { ROLE_CLIENT });
+    let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
     // One that began while the agent started is known already, and stays as it is.
     if state_of(socket.id).is_none()
-        && insert(socket.id, &SocketState { counted, role, phase, ..SocketState::default() })
+        && insert(socket.id, &state_in(&flow, phase, counted))
         && is_open
-        && let Some(counters) = counters(&of_socket(socket, role))
+        && let Some(counters) = counters(&flow)
     {
         counters.one_more_open();
     }
@@ -121,12 +136,7 @@ fn adopt(socket: Socket, state: u8, role: u8, counted: Counted) -> Option<Rememb
 }
 
 #[inline(always)]
-fn role_of_older(socket: Socket) -> u8 {
-    if is_listening(socket) { ROLE_SERVER } else { ROLE_CLIENT }
-}
-
-#[inline(always)]
-fn listener(socket: Socket) {
+fn listener<M: Memory>(socket: TcpSock<M>) {
     let drops = socket.drops();
     let new_drops = match state_of(socket.id) {
         Some(state) => state.take_uncounted_drops(drops),
@@ -160,10 +170,9 @@ fn listener(socket: Socket) {
 }
 
 #[inline(always)]
-fn socket(context: *const TaskFile) -> Option<Socket> {
+fn file(context: *const TaskFile) -> Option<*const c_void> {
     // SAFETY: the kernel passes the iterator's context; the verifier checks the offset.
     #[expect(unsafe_code, reason = "the context is a raw pointer")]
     let file = unsafe { (*context).file };
-    // NULL marks the end of the walk.
-    if file.is_null() { None } else { TcpSock::from_file(file) }
+    (!file.is_null()).then_some(file)
 }

@@ -81,11 +81,11 @@ fn received(context: &BtfTracePointContext, turn: Turn) {
 
 #[inline(always)]
 fn of_socket(socket: TcpSock<Typed>, direction: ResetDirection) {
-    let role = match state_of(socket.id) {
-        Some(state) => state.role(),
-        None => infer_role(socket),
+    let flow = match state_of(socket.id) {
+        Some(state) => flow::of_remembered(socket, state),
+        None => flow::of_socket(socket, infer_role(socket)),
     };
-    report(flow::of_socket(socket, role), client_port(socket, role), direction, socket.common().state());
+    report(flow, client_port(socket, flow.role), direction, socket.common().state());
 }
 
 /// A segment that no connection wants is answered with a reset: its sender is the client, the port here the service.

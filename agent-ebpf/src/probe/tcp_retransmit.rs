@@ -14,13 +14,13 @@ use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::RetransmitKind;
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_retransmit::Retransmitted;
-use netcause_common::socket::{Counted, PHASE_OPEN, SocketState};
+use netcause_common::socket::{Counted, PHASE_OPEN};
 
 use crate::emit::{emit, header};
-use crate::flow::{counters, of_socket};
+use crate::flow::{counters, of_remembered, of_socket};
 use crate::kernel::tcp_state::SYN_SENT;
 use crate::kernel::{SkBuff, TcpSock, Typed, retransmit_has_error};
-use crate::socket::{client_port, infer_role, insert, state_of};
+use crate::socket::{client_port, infer_role, insert, state_in, state_of};
 
 /// `enum tcp_ca_state`, include/uapi/linux/tcp.h.
 const CA_RECOVERY: u8 = 3;
@@ -38,23 +38,19 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
     let transmitted = !retransmit_has_error() || context.arg::<i32>(2) == 0;
     let total = socket.total_retransmits();
     let segments = buffer.tcp_segments();
-    let mut adopted = false;
-    let (role, moved) = match state_of(socket.id) {
-        Some(state) => (state.role(), state.take_uncounted_retransmits(total)),
-        None => {
-            let role = infer_role(socket);
-            let counted = Counted { retransmits: total, ..Counted::default() };
-            let state = SocketState { counted, role, phase: PHASE_OPEN, ..SocketState::default() };
-            adopted = insert(socket.id, &state);
-            (role, segments)
-        }
+    let state = state_of(socket.id);
+    let (flow, moved) = match state {
+        Some(state) => (of_remembered(socket, state), state.take_uncounted_retransmits(total)),
+        None => (of_socket(socket, infer_role(socket)), segments),
     };
     let kind = if transmitted { kind(socket) } else { RetransmitKind::Other };
     let segments = segments.min(moved);
-    let flow = of_socket(socket, role);
     if let Some(counters) = counters(&flow) {
-        if adopted {
-            counters.one_more_open();
+        if state.is_none() {
+            let counted = Counted { retransmits: total, ..Counted::default() };
+            if insert(socket.id, &state_in(&flow, PHASE_OPEN, counted)) {
+                counters.one_more_open();
+            }
         }
         counters.retransmitted(kind, segments);
         // What failed to leave since the last hit.
@@ -63,7 +59,7 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
     emit(
         ProbeId::TcpRetransmit,
         &Retransmitted {
-            header: header(ProbeId::TcpRetransmit, flow, client_port(socket, role)),
+            header: header(ProbeId::TcpRetransmit, flow, client_port(socket, flow.role)),
             segments,
             kind: kind as u8,
             tcp_state: socket.common().state(),

@@ -19,12 +19,12 @@ use netcause_common::socket::{Counted, PHASE_CLOSED, PHASE_CONNECTING, PHASE_LIS
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};
-use crate::flow::{Counters, counters, of_socket};
+use crate::flow::{Counters, counters, of_remembered, of_socket};
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
 use crate::maps::count;
 use crate::once::{Event, Turn};
-use crate::socket::{Remembered, client_port, forget, infer_role, insert, listens, remember, state_of};
+use crate::socket::{Remembered, client_port, forget, infer_role, listens, remember, state_in, state_of};
 use crate::traffic::{is_being_swept, is_fin_acknowledged, settle};
 
 type Socket = TcpSock<Typed>;
@@ -61,7 +61,7 @@ fn tcp_destroy(context: BtfTracePointContext) -> i32 {
         // The sweep was at it at the close; no file holds it any more, so the sweep is not now.
         PHASE_CLOSED if !state.is_settled() => {
             if let Some(socket) = TcpSock::from_argument(pointer)
-                && let Some(counters) = counters(&of_socket(socket, state.role()))
+                && let Some(counters) = counters(&of_remembered(socket, state))
             {
                 settle(socket, state.role(), || state.is_fin_acknowledged(), state.counted(), counters);
             }
@@ -90,7 +90,8 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
         listens(socket);
         // Its drops are counted from now on.
         let listening = SocketState { phase: PHASE_LISTENING, ..SocketState::default() };
-        return remember(socket.id, &listening);
+        remember(socket.id, &listening);
+        return;
     }
     if new == CLOSE && (old == LISTEN || old == CLOSE) {
         return;
@@ -113,34 +114,41 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
 #[inline(always)]
 fn connecting(socket: Socket, state: Option<Remembered>) {
     if state.is_none_or(|state| state.phase() != PHASE_CONNECTING) {
-        remember(socket.id, &beginning(socket, now(), ROLE_CLIENT, PHASE_CONNECTING));
+        let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
+        let (started_ns, role) = (now(), ROLE_CLIENT);
+        let state = SocketState { started_ns, counted, role, phase: PHASE_CONNECTING, ..SocketState::default() };
+        remember(socket.id, &state);
     }
 }
 
 #[inline(always)]
 fn opened(socket: Socket, state: Option<Remembered>, role: u8) {
-    let (role, started_ns, is_remembered) = match state {
+    let (role, started_ns) = match state {
         // A remembered socket connected itself, also when it came through SYN_RECV because both ends connected at once
         // (RFC 9293 §3.5).
         Some(state) if state.phase() == PHASE_CONNECTING => {
             state.enter(PHASE_OPEN);
-            (state.role(), state.started_ns(), true)
+            (state.role(), state.started_ns())
         }
         Some(state) if state.phase() == PHASE_OPEN => return,
-        // `total_retrans` of an accepted socket starts with the number of repeated SYN-ACKs, which
-        // `tcp_retransmit_synack` has counted.
-        Some(state) => {
-            state.replace(&beginning(socket, 0, role, PHASE_OPEN));
-            (role, 0, true)
-        }
-        None => {
-            if role == ROLE_CLIENT {
+        _ => {
+            if state.is_none() && role == ROLE_CLIENT {
                 count(Statistic::ConnectionsMissed);
             }
-            (role, 0, insert(socket.id, &beginning(socket, 0, role, PHASE_OPEN)))
+            (role, 0)
         }
     };
-    let Some(counters) = counters(&of_socket(socket, role)) else {
+    let flow = of_socket(socket, role);
+    let is_remembered = match state {
+        Some(state) if state.phase() == PHASE_OPEN => true,
+        _ => {
+            // `total_retrans` of an accepted socket starts with the number of repeated SYN-ACKs, which
+            // `tcp_retransmit_synack` has counted.
+            let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
+            remember(socket.id, &state_in(&flow, PHASE_OPEN, counted))
+        }
+    };
+    let Some(counters) = counters(&flow) else {
         return;
     };
     counters.opened();
@@ -164,13 +172,13 @@ fn closed(socket: Socket, state: Option<Remembered>, old: u8) {
         }
         return;
     };
-    let (role, phase) = (state.role(), state.phase());
+    let phase = state.phase();
     let uncounted = state.take_uncounted_retransmits(socket.total_retransmits());
     if phase == PHASE_CLOSED {
         return;
     }
     state.enter(PHASE_CLOSED);
-    let Some(counters) = counters(&of_socket(socket, role)) else {
+    let Some(counters) = counters(&of_remembered(socket, state)) else {
         return;
     };
     if phase == PHASE_OPEN {
@@ -252,12 +260,6 @@ fn failure_reason(socket: Socket) -> ConnectFailure {
         64 | 71 | 92 | 100 | 101 | 112 | 113 => ConnectFailure::Unreachable,
         _ => ConnectFailure::Other,
     }
-}
-
-#[inline(always)]
-fn beginning(socket: Socket, started_ns: u64, role: u8, phase: u8) -> SocketState {
-    let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
-    SocketState { started_ns, counted, role, phase, ..SocketState::default() }
 }
 
 #[inline(always)]

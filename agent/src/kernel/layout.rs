@@ -40,6 +40,7 @@ pub fn resolve(btf: &Btf) -> Resolved {
             missing.insert("sock_done", error.to_string());
         }
     }
+    layout.has_sock_from_file = u32::from(btf.enumerator("bpf_func_id", "BPF_FUNC_sock_from_file").is_ok());
     let argument = |tracepoint, index| {
         btf.tracepoint(tracepoint).ok().and_then(|arguments: Vec<Argument>| arguments.get(index).cloned())
     };

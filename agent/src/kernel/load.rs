@@ -174,14 +174,18 @@ fn prepare_tables(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
     for role in [ROLE_CLIENT, ROLE_SERVER] {
         udp.insert(FlowKey::other(PROTOCOL_UDP, role), UdpCounters::ZERO, 0)?;
     }
-    let mut networks: LpmTrie<_, [u8; 16], u8> = table(ebpf, "NETWORKS")?.try_into()?;
     for network in &options.known_networks {
-        // IPv4 is held as v4-mapped IPv6.
-        let (address, length) = match network.network() {
-            IpAddr::V4(v4) => (v4.to_ipv6_mapped(), 96 + u32::from(network.prefix_len())),
-            IpAddr::V6(v6) => (v6, network.prefix_len().into()),
-        };
-        networks.insert(&Key::new(length, address.octets()), 1, 0)?;
+        let length = network.prefix_len().into();
+        match network.network() {
+            IpAddr::V4(address) => {
+                let mut networks: LpmTrie<_, [u8; 4], u8> = table(ebpf, "NETWORKS_V4")?.try_into()?;
+                networks.insert(&Key::new(length, address.octets()), 1, 0)?;
+            }
+            IpAddr::V6(address) => {
+                let mut networks: LpmTrie<_, [u8; 16], u8> = table(ebpf, "NETWORKS_V6")?.try_into()?;
+                networks.insert(&Key::new(length, address.octets()), 1, 0)?;
+            }
+        }
     }
     Ok(())
 }

@@ -4,14 +4,12 @@
 //! `cargo xtask bench` boots, one instruction takes one nanosecond, so that these times are instruction counts, which
 //! repeat on any machine. Elsewhere they are nanoseconds of this machine: noisy, and of use for a first look only.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
+    SWEEP_AGAIN, UNTHRIFTY,
     costs::{Costs, Meter, SWEEP, Statistics},
     drivers::{Driver, Loaded},
     generate::Load,
@@ -35,9 +33,6 @@ const UDP_SENT: (&str, &str) = ("Udp", "OutDatagrams");
 const HELD: u64 = 1000;
 /// Sweeps that are counted in each case.
 const SWEEPS: u32 = 4;
-/// A scrape sweeps when the last sweep is older than a second, if sweeps may take as much as they need.
-const SWEEP_AGAIN: Duration = Duration::from_millis(1200);
-const UNTHRIFTY: [&str; 2] = ["--sweep-cpu-percent", "100"];
 
 /// Measures and prints.
 pub(super) fn run() -> Result<()> {

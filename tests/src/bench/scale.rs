@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use rustix::process::Signal;
 
-use super::{drivers::Driver, memory, ratios::median};
+use super::{SWEEP_AGAIN, UNTHRIFTY, drivers::Driver, memory, ratios::median};
 use crate::lab::{
     agent::{Agent, Options},
     metrics::{Metrics, float},
@@ -25,8 +25,6 @@ const FIRST_PORT: u16 = 8080;
 /// Both pods own a network of addresses: as many peers as there are edges to be.
 const CLIENTS: Ipv4Addr = Ipv4Addr::new(10, 65, 0, 1);
 const SERVERS: Ipv4Addr = Ipv4Addr::new(10, 64, 0, 1);
-/// A scrape sweeps when the last sweep is older than a second.
-const SWEEP_AGAIN: Duration = Duration::from_millis(1200);
 /// Scrapes of one kind, of which the median counts.
 const SCRAPES: usize = 5;
 const SWEEP: &str = "netcause_sweep_duration_seconds";
@@ -117,7 +115,7 @@ fn give_network(owner: &Pod, peer: &Pod, first: Ipv4Addr) -> Result<()> {
 
 fn start() -> Result<(Agent, Duration)> {
     let began = Instant::now();
-    let agent = Agent::start("scale", "agent", &Options::default())?;
+    let agent = Agent::start("scale", "agent", &Options { args: &UNTHRIFTY, ..Options::default() })?;
     Ok((agent, began.elapsed()))
 }
 

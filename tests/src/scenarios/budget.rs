@@ -32,10 +32,15 @@ pub(super) fn series(name: &str) -> Result<()> {
     let mut watch = Watch::default();
     let mut crossed = Crossed::default();
     let mut datagrams = Datagrams::default();
-    // In the second round the smallest is by far the largest.
-    for (first, step) in [(1000_u64, 1000_u64), (5_000_000, 0)] {
-        for offset in 0..if step == 0 { 1 } else { ports } {
-            let bytes = (first + step * u64::from(offset)).to_string();
+    // The last one is by far the largest, until the first one is. What that had before it had its name stays in `other`.
+    let last = ports - 1;
+    let all =
+        (0..ports).map(|offset| (offset, if offset == last { 800_000 } else { 1000 * u64::from(offset) }));
+    let rounds: [(Vec<(u16, u64)>, u16); 3] =
+        [(all.collect(), last), (vec![(0, 5_000_000)], last), (vec![(0, 1009)], 0)];
+    for (round, named) in rounds {
+        for (offset, bytes) in round {
+            let bytes = bytes.to_string();
             let outcome = client.connect(server.at(8000 + offset), &["--send", &bytes])?;
             ensure!(outcome.count("connected") == 1 && outcome.count("broken") == 0, "{outcome:?}");
             crossed = crossed.and(Crossed::of(&outcome));
@@ -51,8 +56,7 @@ pub(super) fn series(name: &str) -> Result<()> {
         agent.until("no sum suffers", |metrics| {
             conserved(metrics, &crossed, &datagrams, &own_before)?;
             within_budget(metrics)?;
-            let largest = 8000 + if step == 0 { 0 } else { ports - 1 };
-            keeps_its_name(metrics, &client, &server, largest)
+            keeps_its_name(metrics, &client, &server, 8000 + named)
         })?;
         watch.see(&agent.scrape()?)?;
     }

@@ -28,7 +28,7 @@ pub(super) fn clients(name: &str) -> Result<()> {
     let config = "known_networks: [\"203.0.113.0/24\", \"2001:db8::/32\"]\n";
     let inverse = Agent::start(name, "inverse", &Options { config: Some(config), ..Options::default() })?;
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
-    let _udp_echo = server.serve_udp("[::]:5300".parse()?, &[])?;
+    let mut udp_echoes = Vec::new();
 
     let mut calls = Vec::new();
     for (client, to, from, count, bytes) in [
@@ -44,6 +44,8 @@ pub(super) fn clients(name: &str) -> Result<()> {
         let args = [&common[..], &["--send", bytes, "--receive", bytes]].concat();
         let outcome = client.connect((to, 8080).into(), &args)?;
         ensure!(outcome.count("broken") == 0 && outcome.count("connected") > 0, "{outcome:?}");
+        // One that is bound to its address: it is what the answers come from.
+        udp_echoes.push(server.serve_udp((to, 5300).into(), &[])?);
         let args = [&common[..], &["--size", bytes], &ANSWER].concat();
         let datagrams = Datagrams::answered(&client.send_udp((to, 5300).into(), &args)?)?;
         calls.push(Call { client, to, from, crossed: Crossed::of(&outcome), datagrams });

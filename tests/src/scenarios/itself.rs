@@ -37,6 +37,30 @@ pub(super) fn traffic_and_faults_are_exact(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The UDP programs' counts are the kernel's.
+pub(super) fn datagrams_are_exact(name: &str) -> Result<()> {
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let echo = server.serve_udp("[::]:5300".parse()?, &["--ports", "2"])?;
+    let before = (client.counter("Udp", "OutDatagrams")?, client.counter("Udp6", "OutDatagrams")?);
+    let args = ["--ports", "2", "--count", "4", "--size", "0", "--size", "3001", "--answer-ms", "5000"];
+    let connected = client.send_udp(server.at(5300), &[&args[..], &["--sockets", "2"]].concat())?;
+    let unconnected = client.send_udp(server.at_v6(5300), &[&args[..], &["--unconnected"]].concat())?;
+    for (outcome, count) in [(&connected, 8), (&unconnected, 4)] {
+        let is = ["datagrams_sent", "datagrams_received", "bytes_sent", "bytes_received", "lost"]
+            .map(|name| outcome.count(name));
+        let bytes = count / 2 * 3001;
+        ensure!(is == [count, count, bytes, bytes, 0], "{outcome:?}");
+    }
+    let echoed = echo.finish()?;
+    ensure!((echoed.count("datagrams_received"), echoed.count("bytes_sent")) == (12, 18_006), "{echoed:?}");
+    let sent = (client.counter("Udp", "OutDatagrams")?, client.counter("Udp6", "OutDatagrams")?);
+    ensure!((sent.0 - before.0, sent.1 - before.1) == (8, 4), "the kernel's count of the client");
+    let lost = client.send_udp(server.at(5300), &["--count", "2", "--answer-ms", "50"]);
+    ensure!(lost.is_err() || lost.is_ok_and(|lost| lost.count("lost") > 0), "a loss is not told");
+    Ok(())
+}
+
 /// `netcause-lab victim`: a lab that sets up pods and traffic, says what it has, and waits to be killed.
 #[derive(Args)]
 pub(crate) struct Victim {}

@@ -9,7 +9,7 @@ use crate::lab::{
     crossed::Ends,
     eventually,
     faults::Fault,
-    metrics::{Edge, Metrics},
+    metrics::{Edge, Metrics, float},
     scaled,
     topology::Net,
 };
@@ -101,55 +101,60 @@ pub(super) fn delayed_rtt(name: &str) -> Result<()> {
     expect()
 }
 
-/// What holds senders back: a receiver that does not read, a slow cable, a send buffer too small for it.
+/// What holds senders back: a receiver that does not read, and a slow cable; nothing holds back who has nothing to send.
 pub(super) fn limited(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
-    let (client, slow, small) = (net.pod("client")?, net.pod("slow")?, net.pod("small")?);
-    let server = net.pod("server")?;
+    let (client, slow, server) = (net.pod("client")?, net.pod("slow")?, net.pod("server")?);
     let _unread = server.serve(server.at(8080), &["--mode", "never-read", "--receive-buffer", "4096"])?;
     let _sink = server.serve(server.at(8081), &[])?;
+    slow.queue("tbf rate 8mbit burst 16kb latency 1s")?;
     let start = Instant::now();
     let idle = client.hold(server.at(8081), &[])?;
     let mut stuck = client.hold(server.at(8080), &[])?;
     stuck.tell("send 10000000")?;
-    for pod in [&slow, &small] {
-        pod.queue("tbf rate 8mbit burst 16kb latency 1s")?;
-    }
-    let bulk = ["--send", "1000000"];
-    let running = [
-        slow.start_client(server.at(8081), &bulk)?,
-        small.start_client(server.at(8081), &[&bulk[..], &["--send-buffer", "4096"]].concat())?,
-    ];
-    for client in running {
-        ensure!(client.finish()?.count("bytes_sent") == 1_000_000, "a transfer broke");
-    }
-    let [unread, idle_edge, slow_edge, small_edge] = [
+    let outcome = slow.connect(server.at(8081), &["--send", "1000000"])?;
+    ensure!(outcome.count("bytes_sent") == 1_000_000, "{outcome:?}");
+    let [unread, idle_edge, slow_edge] = [
         Edge::at_client(&client, server.v4, 8080),
         Edge::at_client(&client, server.v4, 8081),
         Edge::at_client(&slow, server.v4, 8081),
-        Edge::at_client(&small, server.v4, 8081),
     ];
-    let by = |edge: &Edge, what: &str| edge.with("by", what);
+    let closed = unread.with("by", "receive_window");
     agent.until("each sender is held back by what holds it back", |metrics| {
         let elapsed = start.elapsed().as_secs_f64();
-        metrics.expect_between(LIMITED, &by(&unread, "receive_window"), 1.0, elapsed)?;
-        metrics.expect_between(LIMITED, &by(&slow_edge, "network"), 0.5, elapsed)?;
-        metrics.expect_between(LIMITED, &by(&slow_edge, "send_buffer"), 0.0, 0.3)?;
-        metrics.expect_between(LIMITED, &by(&small_edge, "send_buffer"), 0.3, elapsed)?;
-        for edge in [&unread, &slow_edge, &small_edge] {
+        metrics.expect_between(LIMITED, &closed, 1.0, elapsed)?;
+        metrics.expect_between(LIMITED, &slow_edge.with("by", "network"), 0.5, elapsed)?;
+        for edge in [&unread, &slow_edge] {
             metrics.expect_between(LIMITED, edge, 0.5, elapsed)?;
         }
         metrics.expect(LIMITED, &idle_edge, 0)
     })?;
-    let (then, was) = (Instant::now(), agent.scrape()?.on(LIMITED, &by(&unread, "receive_window")));
+    let (then, was) = (Instant::now(), agent.scrape()?.on(LIMITED, &closed));
     agent.sweep_again()?;
-    // Within one sweep's age at either end.
-    let (passed, is) =
-        (then.elapsed().as_secs_f64(), agent.scrape()?.on(LIMITED, &by(&unread, "receive_window")));
-    ensure!(is > was && is - was <= passed + 1.5, "a closed window took {} s of {passed} s", is - was);
+    let (is, passed) = (agent.scrape()?.on(LIMITED, &closed), then.elapsed().as_secs_f64());
+    // The first value may be as old as the sweep before it.
+    let oldest = passed + scaled(1.5, 5.0);
+    ensure!(is > was && is - was <= oldest, "a closed window took {} s more in {passed} s", is - was);
     drop(stuck);
     idle.finish().map(drop)
+}
+
+/// A send buffer that is too small for a long path.
+pub(super) fn small_buffer(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    server.queue("netem delay 50ms")?;
+    let _sink = server.serve(server.at(8080), &[])?;
+    let start = Instant::now();
+    let outcome = client.connect(server.at(8080), &["--send", "1000000", "--send-buffer", "32768"])?;
+    ensure!(outcome.count("bytes_sent") == 1_000_000, "{outcome:?}");
+    let edge = Edge::at_client(&client, server.v4, 8080);
+    agent.until("the send buffer is blamed", |metrics| {
+        let elapsed = start.elapsed().as_secs_f64();
+        metrics.expect_between(LIMITED, &edge.with("by", "send_buffer"), 0.1, elapsed)
+    })
 }
 
 /// A lost segment, and what overtakes it: out of order as many as the kernel says.
@@ -173,8 +178,14 @@ pub(super) fn out_of_order(name: &str) -> Result<()> {
     ensure!(overtook > 0, "nothing arrived out of order");
     let (lossy, sound) = (Ends::v4(&client, &server, 8080), Ends::v4(&client, &server, 8081));
     agent.until("the receiver of what is out of order counts it", |metrics| {
-        metrics.expect_amount(REORDERED, &lossy.server, overtook, overtook)?;
-        for edge in [&lossy.client, &sound.client, &sound.server] {
+        metrics.expect_at_least(REORDERED, &lossy.server, 1)?;
+        // On a busy machine something may overtake on a sound path too.
+        let both = [&lossy.server, &sound.server].map(|edge| metrics.on(REORDERED, edge));
+        ensure!(
+            both[0] + both[1] == float(overtook),
+            "{both:?} segments, but the kernel says {overtook} in all"
+        );
+        for edge in [&lossy.client, &sound.client] {
             metrics.expect(REORDERED, edge, 0)?;
         }
         Ok(())

@@ -36,14 +36,13 @@ impl Ledger {
         while !has_room(wanted, of_others) {
             let Some((_, number)) = smallest_first.next() else { break };
             let Some(account) = self.accounts.get_mut(number) else { continue };
-            let reporter = account.reporter as usize;
-            let other = &mut self.others[reporter];
+            wanted -= account.room;
             if account.standing != Standing::Folded {
-                account.fold(other);
+                let reporter = account.reporter as usize;
+                account.fold(&mut self.others[reporter]);
+                of_others[reporter] = cost_of(&self.others[reporter]);
                 self.folded += 1;
             }
-            wanted -= account.room;
-            of_others[reporter] = cost_of(other);
         }
         self.series = 0;
         for (_, number) in smallest_first {

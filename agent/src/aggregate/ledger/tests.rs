@@ -287,16 +287,14 @@ fn late_names_and_folding_go_together() {
         assert_eq!(node.words()[1], "other other: 11 packets, 0 open");
         node.remove(MAIN, datagrams);
         node.names = tree.names();
-        for flow in [x, y] {
-            node.send(flow, 1);
+        for (flow, packets) in [(x, 1), (y, 1), (tcp(9), 120)] {
+            node.send(flow, packets);
         }
         node.read();
-        let other = "other other: 12 packets, 0 open";
+        let other = "other other: 132 packets, 0 open";
         assert_eq!(node.words(), ["a.service 10.0.0.1: 101 packets, 0 open", other]);
-        node.send(tcp(9), 120);
         node.remove(MAIN, x);
         node.read();
-        let other = "other other: 132 packets, 0 open";
         assert_eq!(node.words(), ["a.service 10.0.0.1: 101 packets, 0 open", other]);
     }
 }

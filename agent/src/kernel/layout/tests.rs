@@ -61,6 +61,7 @@ fn every_offset_is_what_bpftool_says() {
         expected.chrono_type_shift = chrono.bit_offset % 8;
         expected.chrono_type_mask = if chrono.bit_width == 0 { 0xff } else { (1 << chrono.bit_width) - 1 };
         expected.sock_done = 1;
+        expected.has_sock_from_file = u32::from(version >= (5, 11));
         expected.retransmit_has_error = u32::from(version >= (6, 18));
         expected.udp_drop_has_packet = u32::from(version >= (6, 10));
         assert_eq!(resolved.layout, expected, "{version:?}");
