@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use netcause_common::flow::PROTOCOL_UDP;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -190,10 +191,13 @@ impl State {
         fullness.extend(self.kernel.udp_flows(|key, counters| reading.flow(key, counters))?);
         for key in reading.finish(series) {
             let ledger = &mut self.ledger;
-            if let Some(counters) = self.kernel.remove_tcp(&key, |counters| ledger.is_as_read(&key, counters)) {
-                ledger.retire(&key, &counters);
-            }
-            if let Some(counters) = self.kernel.remove_udp(&key, |counters| ledger.is_as_read(&key, counters)) {
+            if key.protocol == PROTOCOL_UDP {
+                if let Some(counters) = self.kernel.remove_udp(&key, |counters| ledger.is_as_read(&key, counters)) {
+                    ledger.retire(&key, &counters);
+                }
+            } else if let Some(counters) =
+                self.kernel.remove_tcp(&key, |counters| ledger.is_as_read(&key, counters))
+            {
                 ledger.retire(&key, &counters);
             }
         }
@@ -241,7 +245,7 @@ impl Agent {
         Ok(Snapshot {
             edges: ledger
                 .shown()
-                .map(|shown| EdgeRow { edge: shown.edge.clone(), totals: *shown.totals })
+                .map(|shown| EdgeRow { edge: shown.edge.clone(), totals: shown.totals })
                 .collect(),
             listeners,
             own: Own {

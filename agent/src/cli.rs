@@ -31,7 +31,7 @@ pub enum Command {
         Exit codes: 0 ended by a signal, 64 usage or configuration, 69 nothing can run on this kernel,\n\
         77 not permitted, 1 anything else."
     )]
-    Agent(AgentArguments),
+    Agent(Box<AgentArguments>),
     /// Say of each probe whether it can run on this node, and why not.
     ///
     /// Loads every program into the kernel, so that its verifier has its say, attaches none and leaves nothing behind.
@@ -76,8 +76,8 @@ pub struct AgentArguments {
     /// Listening ports remembered. [default: 8192]
     #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_LISTENERS")]
     pub max_listeners: Option<u32>,
-    /// Time series of pairs of workloads on /metrics; beyond them the smallest pairs are added up under the workload
-    /// `other`. [default: 10000]
+    /// Time series of pairs of workloads on /metrics; beyond them the smallest pairs give first their histograms, then
+    /// everything to the workload `other`. A pair has some ten series, and sixty with histograms. [default: 10000]
     #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_SERIES")]
     pub max_series: Option<u32>,
     /// A flow without open connections is forgotten, and its series end, when nothing happened for so long.

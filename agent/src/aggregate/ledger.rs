@@ -4,7 +4,8 @@
 //! *base*, which makes up for everything that must not move what is shown:
 //!
 //! - a flow is removed from the kernel's table: what it had counted goes to the base;
-//! - an edge is folded into `other`: its base moves to the base of `other`, and its flows count there;
+//! - an edge gives its histograms to `other`, or is folded into it altogether: that part of its base moves to the base
+//!   of `other`, and its flows count there;
 //! - a folded edge gets series of its own: what it has counted so far stays in the base of `other`, and its own base is
 //!   the same below zero, so that its series begin at zero.
 //!
@@ -58,7 +59,7 @@ pub struct Shown<'a> {
     /// The edge; [`Edge::other`] takes all that have no series of their own.
     pub edge: &'a Edge,
     /// Its totals. All but the open connections only grow.
-    pub totals: &'a Totals,
+    pub totals: Totals,
 }
 
 /// What the ledger says of itself.
@@ -70,8 +71,6 @@ pub struct Statistics {
     pub max_series: usize,
     /// Times an edge was folded into `other`.
     pub folded: u64,
-    /// Flows known.
-    pub flows: usize,
 }
 
 impl Ledger {
@@ -121,10 +120,10 @@ impl Ledger {
     pub fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
         let accounts = self.by_edge.iter().filter_map(|(edge, number)| {
             let account = self.accounts.get(*number).filter(|account| account.standing == Standing::Shown)?;
-            Some(Shown { edge, totals: &account.totals })
+            Some(Shown { edge, totals: account.shown() })
         });
         let others = self.others.iter().filter(|other| !other.is_empty());
-        let others = others.map(|other| Shown { edge: &other.edge, totals: &other.totals });
+        let others = others.map(|other| Shown { edge: &other.edge, totals: other.totals });
         accounts.chain(others).filter(|_| self.is_complete)
     }
 
@@ -135,7 +134,6 @@ impl Ledger {
             series: self.series,
             max_series: self.limits.max_series,
             folded: self.folded,
-            flows: self.flows.len(),
         }
     }
 }

@@ -30,6 +30,19 @@ impl Totals {
         add(self, other);
     }
 
+    /// The histograms alone. They make most of an edge's series, and are what it can do without first.
+    pub(super) fn histograms(&self) -> Self {
+        let TcpCounters { connect_duration, rtt, min_rtt, .. } = self.tcp;
+        let tcp = TcpCounters { connect_duration, rtt, min_rtt, ..TcpCounters::ZERO };
+        Self { tcp, udp: UdpCounters::ZERO }
+    }
+
+    /// All but the histograms.
+    pub(super) fn plain(&self) -> Self {
+        let TcpCounters { connect_duration, rtt, min_rtt, .. } = TcpCounters::ZERO;
+        Self { tcp: TcpCounters { connect_duration, rtt, min_rtt, ..self.tcp }, udp: self.udp }
+    }
+
     /// What brings these totals back to zero when it is added.
     pub(super) fn negative(&self) -> Self {
         let mut negative = *self;

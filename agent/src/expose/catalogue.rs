@@ -287,15 +287,15 @@ pub const SERIES_LIMIT: Metric = own(
     "netcause_series_limit",
     Kind::Gauge,
     &[],
-    "Time series of pairs of workloads that there may be; beyond it the smallest pairs are added up under the workload \
-     other.",
+    "Time series of pairs of workloads that there may be; beyond it the smallest pairs first \
+     give their histograms to the workload other, then everything.",
 );
 /// Pairs that were folded.
 pub const SERIES_FOLDED: Metric = own(
     "netcause_series_folded",
     Kind::Counter,
     &[],
-    "Pairs of workloads that were folded into other, each time that happened.",
+    "Pairs of workloads that were folded into other altogether, each time that happened.",
 );
 /// Sweeps.
 pub const SWEEP_DURATION: Metric = own(

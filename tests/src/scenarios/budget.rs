@@ -27,7 +27,7 @@ pub(super) fn series(name: &str) -> Result<()> {
     let agent = Agent::start(
         name,
         "agent",
-        &Options { args: &["--max-series", "700", "--sweep-cpu-percent", "100"], ..Options::default() },
+        &Options { args: &["--max-series", "300", "--sweep-cpu-percent", "100"], ..Options::default() },
     )?;
     let mut watch = Watch::default();
     let mut crossed = Crossed::default();
@@ -91,7 +91,7 @@ fn within_budget(metrics: &Metrics) -> Result<()> {
     let (said, limit) = (metrics.sum(SERIES, &[]), metrics.sum("netcause_series_limit", &[]));
     let real = metrics.samples.iter().filter(|sample| sample.labels.contains_key("reporter")).count();
     ensure!(
-        limit == 700.0 && said <= limit && real <= 700,
+        limit == 300.0 && said <= limit && real <= 300,
         "netcause_series is {said}, there are {real}, and the limit is {limit}"
     );
     ensure!(metrics.sum("netcause_series_folded_total", &[]) > 0.0, "nothing was folded");

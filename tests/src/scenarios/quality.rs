@@ -140,23 +140,6 @@ pub(super) fn limited(name: &str) -> Result<()> {
     idle.finish().map(drop)
 }
 
-/// A send buffer that is too small for a long path.
-pub(super) fn small_buffer(name: &str) -> Result<()> {
-    let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
-    server.queue("netem delay 50ms")?;
-    let _sink = server.serve(server.at(8080), &[])?;
-    let start = Instant::now();
-    let outcome = client.connect(server.at(8080), &["--send", "1000000", "--send-buffer", "32768"])?;
-    ensure!(outcome.count("bytes_sent") == 1_000_000, "{outcome:?}");
-    let edge = Edge::at_client(&client, server.v4, 8080);
-    agent.until("the send buffer is blamed", |metrics| {
-        let elapsed = start.elapsed().as_secs_f64();
-        metrics.expect_between(LIMITED, &edge.with("by", "send_buffer"), 0.1, elapsed)
-    })
-}
-
 /// A lost segment, and what overtakes it: out of order as many as the kernel says.
 pub(super) fn out_of_order(name: &str) -> Result<()> {
     let agent = agent::shared()?;

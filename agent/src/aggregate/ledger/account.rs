@@ -81,12 +81,15 @@ pub(super) struct Account {
     base: Option<Box<Totals>>,
     /// Whether it has series of its own.
     pub standing: Standing,
+    /// True when `other` has its histograms, while it may show the rest itself.
+    pub is_plain: bool,
     /// True when a flow of it has counted anything since the reading before.
     pub has_changed: bool,
-    /// The series that its totals make.
-    pub series: usize,
-    /// The most that they ever made: it is held free, so that edges do not come and go with each other's growth.
+    /// The most series that it ever made: that many are held free, so that edges do not come and go with each other's
+    /// growth.
     pub room: usize,
+    /// How many of those are without histograms.
+    pub plain_room: usize,
     /// The last reading that found it.
     pub reading: u64,
     /// The weight of all its flows.
@@ -103,9 +106,10 @@ impl Account {
             totals: Totals::ZERO,
             base: None,
             standing: Standing::New,
+            is_plain: false,
             has_changed: false,
-            series: 0,
             room: 0,
+            plain_room: 0,
             reading: 0,
             weight: 0,
             retired_weight: 0,
@@ -123,40 +127,90 @@ impl Account {
         self.weight = self.weight.saturating_add(counters.weight());
     }
 
+    /// What it shows itself.
+    pub fn shown(&self) -> Totals {
+        if self.is_plain { self.totals.plain() } else { self.totals }
+    }
+
+    /// The part of what it has counted that `other` shows.
+    pub fn shown_by_other(&self) -> Totals {
+        self.part_of_other(&self.totals)
+    }
+
+    fn part_of_other(&self, totals: &Totals) -> Totals {
+        match self.standing {
+            Standing::Folded => *totals,
+            _ if self.is_plain => totals.histograms(),
+            _ => Totals::ZERO,
+        }
+    }
+
     /// Keeps what a flow had counted that will not be read again.
     pub fn retire(&mut self, counters: &impl Counters, other: &mut Other) {
         self.retired_weight = self.retired_weight.saturating_add(counters.weight());
-        let base = match self.standing {
-            Standing::Folded => &mut other.base,
-            Standing::New | Standing::Shown => self.base.get_or_insert_with(|| Box::new(Totals::ZERO)),
-        };
-        counters.add_to(base);
-        base.tcp.open = 0;
         other.balance = other.balance.saturating_add(counters.glance().open);
+        let mut counted = Totals::ZERO;
+        counters.add_to(&mut counted);
+        counted.tcp.open = 0;
+        let of_other = self.part_of_other(&counted);
+        other.base.add(&of_other);
+        if of_other != counted {
+            counted.add(&of_other.negative());
+            self.base_mut().add(&counted);
+        }
+    }
+
+    /// Gives up its histograms: `other` shows what they showed.
+    pub fn fold_histograms(&mut self, other: &mut Other) {
+        if let Some(base) = &mut self.base {
+            let histograms = base.histograms();
+            other.base.add(&histograms);
+            base.add(&histograms.negative());
+        }
+        other.totals.add(&self.totals.histograms());
+        self.is_plain = true;
+    }
+
+    /// Ends that: what they have counted so far stays in `other`, whose totals have it already.
+    pub fn unfold_histograms(&mut self, other: &mut Other) {
+        let histograms = self.totals.histograms();
+        other.base.add(&histograms);
+        self.base_mut().add(&histograms.negative());
+        self.totals = self.totals.plain();
+        self.is_plain = false;
     }
 
     /// Gives up its series: `other` shows what it showed.
     pub fn fold(&mut self, other: &mut Other) {
+        if !self.is_plain {
+            self.fold_histograms(other);
+        }
         if let Some(base) = self.base.take() {
             other.base.add(&base);
         }
-        other.totals.add(&self.totals);
+        other.totals.add(&self.totals.plain());
         self.standing = Standing::Folded;
     }
 
-    /// Ends being folded: what it has counted so far stays in `other`, whose totals have it already; its connections that
-    /// are open now do not.
+    /// Ends being folded, but for the histograms: what it has counted so far stays in `other`, whose totals have it
+    /// already; its connections that are open now do not.
     pub fn unfold(&mut self, other: &mut Other) {
         let open = std::mem::take(&mut self.totals.tcp.open);
         other.totals.tcp.open = other.totals.tcp.open.saturating_sub(open);
-        other.base.add(&self.totals);
-        self.base = Some(Box::new(self.totals.negative()));
-        self.totals = Totals::ZERO;
+        let plain = self.totals.plain();
+        other.base.add(&plain);
+        self.base = Some(Box::new(plain.negative()));
+        self.totals = self.totals.histograms();
         self.totals.tcp.open = open;
         self.standing = Standing::New;
+        self.is_plain = true;
     }
 
-    /// Takes over another; both are folded, or neither is.
+    fn base_mut(&mut self) -> &mut Totals {
+        self.base.get_or_insert_with(|| Box::new(Totals::ZERO))
+    }
+
+    /// Takes over another; both are folded, or neither is, and so are their histograms.
     pub fn merge(&mut self, from: Self) {
         self.totals.add(&from.totals);
         if let Some(from) = from.base {
@@ -169,6 +223,7 @@ impl Account {
             self.standing = Standing::Shown;
         }
         self.room = self.room.max(from.room);
+        self.plain_room = self.plain_room.max(from.plain_room);
         self.weight = self.weight.saturating_add(from.weight);
         self.retired_weight = self.retired_weight.saturating_add(from.retired_weight);
     }

@@ -1,4 +1,4 @@
-//! Which edges have series of their own.
+//! Which edges have series of their own, and which of those have histograms.
 
 use super::super::totals::Totals;
 use super::Ledger;
@@ -9,19 +9,17 @@ use super::account::{Other, Standing};
 const HYSTERESIS: u64 = 2;
 
 impl Ledger {
-    /// Folds the smallest edges until the others have room, and gives series of their own to those that were folded and
-    /// have room now.
+    /// Folds histograms, then whole edges, the smallest first, until the others have room; and gives series of their own
+    /// to those that were folded and have room now.
     pub(super) fn share_out(&mut self, cost: &impl Fn(&Totals) -> usize) {
         let cost_of = |other: &Other| if other.is_empty() { 0 } else { cost(&other.totals) };
         let mut wanted = 0;
         let mut by_weight = Vec::new();
         for (number, account) in self.accounts.iter_mut() {
-            account.series = cost(&account.totals);
-            account.room = account.room.max(account.series);
+            account.room = account.room.max(cost(&account.totals));
+            account.plain_room = account.plain_room.max(cost(&account.totals.plain()));
             wanted += account.room;
-            if account.standing == Standing::Folded {
-                self.others[account.reporter as usize].totals.add(&account.totals);
-            }
+            self.others[account.reporter as usize].totals.add(&account.shown_by_other());
             let factor = if account.standing == Standing::Shown { HYSTERESIS } else { 1 };
             by_weight.push((account.weight.saturating_mul(factor), number));
         }
@@ -32,11 +30,26 @@ impl Ledger {
         if !has_room(wanted, of_others) {
             by_weight.sort_unstable();
         }
-        let mut smallest_first = by_weight.into_iter();
-        while !has_room(wanted, of_others) {
-            let Some((_, number)) = smallest_first.next() else { break };
-            let Some(account) = self.accounts.get_mut(number) else { continue };
-            wanted -= account.room;
+        let mut plain = 0;
+        while !has_room(wanted, of_others)
+            && let Some((_, number)) = by_weight.get(plain)
+        {
+            plain += 1;
+            let Some(account) = self.accounts.get_mut(*number) else { continue };
+            wanted -= account.room - account.plain_room;
+            if !account.is_plain {
+                let reporter = account.reporter as usize;
+                account.fold_histograms(&mut self.others[reporter]);
+                of_others[reporter] = cost_of(&self.others[reporter]);
+            }
+        }
+        let mut folded = 0;
+        while !has_room(wanted, of_others)
+            && let Some((_, number)) = by_weight.get(folded)
+        {
+            folded += 1;
+            let Some(account) = self.accounts.get_mut(*number) else { continue };
+            wanted -= account.plain_room;
             if account.standing != Standing::Folded {
                 let reporter = account.reporter as usize;
                 account.fold(&mut self.others[reporter]);
@@ -45,14 +58,17 @@ impl Ledger {
             }
         }
         self.series = 0;
-        for (_, number) in smallest_first {
+        for (rank, (_, number)) in by_weight.into_iter().enumerate().skip(folded) {
             let Some(account) = self.accounts.get_mut(number) else { continue };
+            let other = &mut self.others[account.reporter as usize];
             if account.standing == Standing::Folded {
-                account.unfold(&mut self.others[account.reporter as usize]);
-                account.series = cost(&account.totals);
+                account.unfold(other);
+            }
+            if account.is_plain && rank >= plain {
+                account.unfold_histograms(other);
             }
             account.standing = Standing::Shown;
-            self.series += account.series;
+            self.series += cost(&account.shown());
         }
         self.series += self.others.iter().map(cost_of).sum::<usize>();
     }

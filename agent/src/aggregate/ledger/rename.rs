@@ -40,12 +40,21 @@ impl Ledger {
         };
         let other = &mut self.others[to.reporter as usize];
         let mut unfold = |account: &mut Account| {
-            other.totals.add(&account.totals);
+            other.totals.add(&account.totals.plain());
             account.unfold(other);
         };
         match (from.standing, to.standing) {
             (Standing::Folded, Standing::New | Standing::Shown) => unfold(&mut from),
             (Standing::New | Standing::Shown, Standing::Folded) => unfold(to),
+            _ => {}
+        }
+        let mut unfold_histograms = |account: &mut Account| {
+            other.totals.add(&account.totals.histograms());
+            account.unfold_histograms(other);
+        };
+        match (from.is_plain, to.is_plain) {
+            (true, false) => unfold_histograms(&mut from),
+            (false, true) => unfold_histograms(to),
             _ => {}
         }
         to.merge(*from);

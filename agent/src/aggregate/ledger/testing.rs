@@ -95,7 +95,7 @@ impl Node {
 
     /// What is shown.
     pub fn shown(&self) -> BTreeMap<Edge, Totals> {
-        let shown: Vec<_> = self.ledger.shown().map(|shown| (shown.edge.clone(), *shown.totals)).collect();
+        let shown: Vec<_> = self.ledger.shown().map(|shown| (shown.edge.clone(), shown.totals)).collect();
         let map: BTreeMap<_, _> = shown.iter().cloned().collect();
         assert_eq!(map.len(), shown.len(), "an edge is shown twice");
         map
