@@ -7,7 +7,7 @@ pub const DEFAULT_FLOWS: u32 = 16_384;
 /// UDP flows, likewise; 16 384 × (32 + 40 + bookkeeping) ≈ 2 MiB.
 pub const DEFAULT_UDP_FLOWS: u32 = 16_384;
 
-/// TCP sockets remembered from connect to close; 131 072 × (8 + 64 + bookkeeping) ≈ 17 MiB.
+/// TCP sockets remembered from connect to close; 131 072 × (8 + 96 + bookkeeping) ≈ 21 MiB.
 pub const DEFAULT_SOCKETS: u32 = 131_072;
 
 /// Listening ports: what role a socket has that is not remembered itself, and how long their queues are.

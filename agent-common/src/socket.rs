@@ -1,6 +1,6 @@
 //! What the kernel side remembers of one TCP socket while it lives.
 
-use crate::flow::LimitedBy;
+use crate::flow::{FlowKey, LimitedBy};
 
 /// How far a socket's own totals have been added to its flow.
 #[repr(C)]
@@ -32,18 +32,16 @@ pub struct SocketState {
     pub started_ns: u64,
     /// What is counted already.
     pub counted: Counted,
-    /// [`crate::flow::ROLE_CLIENT`] or [`crate::flow::ROLE_SERVER`].
-    pub role: u8,
+    /// The flow it belongs to; nothing of a listening socket.
+    pub flow: FlowKey,
     /// How far it has come, as counted: one of `PHASE_…`.
     pub phase: u8,
     /// 1 when its totals have been added for the last time.
     pub settled: u8,
     /// 1 when the last octet that the peer acknowledged is the end of the stream; known from the close on.
     pub fin_acknowledged: u8,
-    /// 1 when the peer is a client from outside the known networks.
-    pub external: u8,
     /// Always zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 5],
 }
 
 /// The SYN was sent.
@@ -55,4 +53,4 @@ pub const PHASE_CLOSED: u8 = 3;
 /// It listens.
 pub const PHASE_LISTENING: u8 = 4;
 
-const _: () = assert!(size_of::<SocketState>() == 64);
+const _: () = assert!(size_of::<SocketState>() == 96);

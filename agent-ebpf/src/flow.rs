@@ -15,7 +15,6 @@ use netcause_common::statistics::Statistic;
 
 use crate::emit::announce;
 use crate::kernel::{Memory, TcpSock};
-use crate::socket::Remembered;
 use crate::maps::{
     E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE, UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
 };
@@ -34,21 +33,8 @@ pub fn key(protocol: u8, local: u64, remote: Address, service_port: u16, role: u
 /// The flow a TCP socket belongs to.
 #[inline(always)]
 pub fn of_socket<M: Memory>(socket: TcpSock<M>, role: u8) -> FlowKey {
-    key(PROTOCOL_TCP, socket.local(), socket.common().remote_address(), service_port(socket, role), role)
-}
-
-/// The same of a socket that is remembered, and whether its peer is a known one with it.
-#[inline(always)]
-pub fn of_remembered<M: Memory>(socket: TcpSock<M>, state: Remembered) -> FlowKey {
-    let role = state.role();
-    let remote = if state.is_external() { Address::EXTERNAL } else { socket.common().remote_address() };
-    let service_port = service_port(socket, role);
-    FlowKey { local: socket.local(), remote, service_port, protocol: PROTOCOL_TCP, role, reserved: 0 }
-}
-
-#[inline(always)]
-fn service_port<M: Memory>(socket: TcpSock<M>, role: u8) -> u16 {
-    if role == ROLE_CLIENT { socket.common().remote_port() } else { socket.local_port() }
+    let service_port = if role == ROLE_CLIENT { socket.common().remote_port() } else { socket.local_port() };
+    key(PROTOCOL_TCP, socket.local(), socket.common().remote_address(), service_port, role)
 }
 
 /// Clients from outside the known networks are one: the internet is larger than any table.

@@ -2,7 +2,6 @@
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_log_ebpf::debug;
-use netcause_common::endpoint::Address;
 use netcause_common::flow::{FlowKey, ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::probe::open_sockets::ListenerKey;
 use netcause_common::socket::{Counted, SocketState};
@@ -10,13 +9,6 @@ use netcause_common::statistics::Statistic;
 
 use crate::kernel::{Memory, TcpSock, Typed};
 use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, SOCKETS, SOCKETS_SPARE, count};
-
-/// What to remember of a connection that belongs to this flow.
-#[inline(always)]
-pub fn state_in(flow: &FlowKey, phase: u8, counted: Counted) -> SocketState {
-    let external = u8::from(flow.remote == Address::EXTERNAL);
-    SocketState { counted, role: flow.role, phase, external, ..SocketState::default() }
-}
 
 /// Remembers a socket, in place of what an earlier one may have left at the same address; false when there is no room.
 #[inline(always)]
@@ -75,14 +67,14 @@ impl Remembered {
     #[inline(always)]
     pub fn role(self) -> u8 {
         // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; plain integers.
-        unsafe { (*self.0).role }
+        unsafe { (*self.0).flow.role }
     }
 
-    /// True when the peer is a client from outside the known networks.
+    /// The flow it belongs to.
     #[inline(always)]
-    pub fn is_external(self) -> bool {
-        // SAFETY: as in `role`.
-        unsafe { (*self.0).external != 0 }
+    pub fn flow(self) -> &'static FlowKey {
+        // SAFETY: as in `role`. The flow is written when the entry is made or replaced, and used at once.
+        unsafe { &(*self.0).flow }
     }
 
     /// When it began to connect; 0 when that is unknown.

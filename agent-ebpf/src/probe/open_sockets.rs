@@ -14,11 +14,11 @@ use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use netcause_common::socket::{Counted, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 
-use crate::flow::{counters, of_remembered, of_socket};
+use crate::flow::{counters, of_socket};
 use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{Memory, TcpSock, has_sock_from_file};
 use crate::maps::{QUEUES, SWEEP, add};
-use crate::socket::{Remembered, insert, is_listening, listens, state_in, state_of};
+use crate::socket::{Remembered, insert, is_listening, listens, state_of};
 use crate::traffic::{has_moved, is_fin_acknowledged, pass_over, settle, sweeping};
 
 /// The iterator's argument; every member takes eight octets.
@@ -106,7 +106,7 @@ fn connection<M: Memory>(socket: TcpSock<M>, state: u8) {
     }
     sweeping(socket.id);
     if !remembered.is_settled() {
-        if let Some(counters) = counters(&of_remembered(socket, remembered)) {
+        if let Some(counters) = counters(remembered.flow()) {
             let fin_acknowledged = || match state {
                 CLOSE => remembered.is_fin_acknowledged(),
                 state => is_fin_acknowledged(socket, state),
@@ -126,7 +126,7 @@ fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Remembered> {
     let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
     // One that began while the agent started is known already, and stays as it is.
     if state_of(socket.id).is_none()
-        && insert(socket.id, &state_in(&flow, phase, counted))
+        && insert(socket.id, &SocketState { counted, flow, phase, ..SocketState::default() })
         && is_open
         && let Some(counters) = counters(&flow)
     {

@@ -82,7 +82,7 @@ fn received(context: &BtfTracePointContext, turn: Turn) {
 #[inline(always)]
 fn of_socket(socket: TcpSock<Typed>, direction: ResetDirection) {
     let flow = match state_of(socket.id) {
-        Some(state) => flow::of_remembered(socket, state),
+        Some(state) => *state.flow(),
         None => flow::of_socket(socket, infer_role(socket)),
     };
     report(flow, client_port(socket, flow.role), direction, socket.common().state());

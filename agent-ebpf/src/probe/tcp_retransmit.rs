@@ -14,13 +14,13 @@ use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::RetransmitKind;
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_retransmit::Retransmitted;
-use netcause_common::socket::{Counted, PHASE_OPEN};
+use netcause_common::socket::{Counted, PHASE_OPEN, SocketState};
 
 use crate::emit::{emit, header};
-use crate::flow::{counters, of_remembered, of_socket};
+use crate::flow::{counters, of_socket};
 use crate::kernel::tcp_state::SYN_SENT;
 use crate::kernel::{SkBuff, TcpSock, Typed, retransmit_has_error};
-use crate::socket::{client_port, infer_role, insert, state_in, state_of};
+use crate::socket::{client_port, infer_role, insert, state_of};
 
 /// `enum tcp_ca_state`, include/uapi/linux/tcp.h.
 const CA_RECOVERY: u8 = 3;
@@ -40,7 +40,7 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
     let segments = buffer.tcp_segments();
     let state = state_of(socket.id);
     let (flow, moved) = match state {
-        Some(state) => (of_remembered(socket, state), state.take_uncounted_retransmits(total)),
+        Some(state) => (*state.flow(), state.take_uncounted_retransmits(total)),
         None => (of_socket(socket, infer_role(socket)), segments),
     };
     let kind = if transmitted { kind(socket) } else { RetransmitKind::Other };
@@ -48,7 +48,8 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
     if let Some(counters) = counters(&flow) {
         if state.is_none() {
             let counted = Counted { retransmits: total, ..Counted::default() };
-            if insert(socket.id, &state_in(&flow, PHASE_OPEN, counted)) {
+            let state = SocketState { counted, flow, phase: PHASE_OPEN, ..SocketState::default() };
+            if insert(socket.id, &state) {
                 counters.one_more_open();
             }
         }

@@ -12,19 +12,19 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use netcause_common::flow::{ConnectFailure, ROLE_CLIENT, ROLE_SERVER, RetransmitKind};
+use netcause_common::flow::{ConnectFailure, FlowKey, ROLE_CLIENT, ROLE_SERVER, RetransmitKind};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_state::ConnectFailed;
 use netcause_common::socket::{Counted, PHASE_CLOSED, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};
-use crate::flow::{Counters, counters, of_remembered, of_socket};
+use crate::flow::{Counters, counters, of_socket};
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
 use crate::maps::count;
 use crate::once::{Event, Turn};
-use crate::socket::{Remembered, client_port, forget, infer_role, listens, remember, state_in, state_of};
+use crate::socket::{Remembered, client_port, forget, infer_role, listens, remember, state_of};
 use crate::traffic::{is_being_swept, is_fin_acknowledged, settle};
 
 type Socket = TcpSock<Typed>;
@@ -61,7 +61,7 @@ fn tcp_destroy(context: BtfTracePointContext) -> i32 {
         // The sweep was at it at the close; no file holds it any more, so the sweep is not now.
         PHASE_CLOSED if !state.is_settled() => {
             if let Some(socket) = TcpSock::from_argument(pointer)
-                && let Some(counters) = counters(&of_remembered(socket, state))
+                && let Some(counters) = counters(state.flow())
             {
                 settle(socket, state.role(), || state.is_fin_acknowledged(), state.counted(), counters);
             }
@@ -99,13 +99,13 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
     let state = state_of(socket.id);
     match (old, new) {
         (_, SYN_SENT) => connecting(socket, state),
-        (SYN_SENT, ESTABLISHED) => opened(socket, state, ROLE_CLIENT),
+        (SYN_SENT, ESTABLISHED) => opened(socket, state, ROLE_CLIENT, turn),
         (SYN_SENT, CLOSE) => failed(socket, state),
         // A server's socket whose handshake was never completed is nobody's connection yet.
         (SYN_RECV, CLOSE) if state.is_none() => {}
         (SYN_RECV, CLOSE) => failed(socket, state),
         // Out of SYN_RECV to anywhere but the close: with TCP Fast Open a server may go on to FIN_WAIT1 directly.
-        (SYN_RECV, _) => opened(socket, state, ROLE_SERVER),
+        (SYN_RECV, _) => opened(socket, state, ROLE_SERVER, turn),
         (old, CLOSE) => closed(socket, state, old),
         _ => {}
     }
@@ -114,40 +114,44 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
 #[inline(always)]
 fn connecting(socket: Socket, state: Option<Remembered>) {
     if state.is_none_or(|state| state.phase() != PHASE_CONNECTING) {
-        let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
-        let (started_ns, role) = (now(), ROLE_CLIENT);
-        let state = SocketState { started_ns, counted, role, phase: PHASE_CONNECTING, ..SocketState::default() };
-        remember(socket.id, &state);
+        begin(socket, of_socket(socket, ROLE_CLIENT), now(), PHASE_CONNECTING);
     }
 }
 
 #[inline(always)]
-fn opened(socket: Socket, state: Option<Remembered>, role: u8) {
-    let (role, started_ns) = match state {
-        // A remembered socket connected itself, also when it came through SYN_RECV because both ends connected at once
-        // (RFC 9293 §3.5).
-        Some(state) if state.phase() == PHASE_CONNECTING => {
-            state.enter(PHASE_OPEN);
-            (state.role(), state.started_ns())
-        }
-        Some(state) if state.phase() == PHASE_OPEN => return,
-        _ => {
-            if state.is_none() && role == ROLE_CLIENT {
-                count(Statistic::ConnectionsMissed);
+fn opened(socket: Socket, state: Option<Remembered>, role: u8, turn: Turn) {
+    // A remembered socket connected itself, also when it came through SYN_RECV because both ends connected at once
+    // (RFC 9293 §3.5).
+    if let Some(state) = state
+        && state.phase() == PHASE_CONNECTING
+    {
+        state.enter(PHASE_OPEN);
+        if let Some(counters) = counters(state.flow()) {
+            counters.opened();
+            counters.one_more_open();
+            if state.started_ns() != 0 {
+                counters.connected_after(now() - state.started_ns());
             }
-            (role, 0)
         }
-    };
+        return;
+    }
+    if let Some(state) = state
+        && state.phase() == PHASE_OPEN
+    {
+        // The twin has seen what the first did. The first has found an earlier socket, whose end no program was shown.
+        if turn == Turn::Again {
+            return;
+        }
+        count(Statistic::ConnectionsMissed);
+        if let Some(counters) = counters(state.flow()) {
+            counters.closed();
+            counters.one_less_open();
+        }
+    } else if role == ROLE_CLIENT {
+        count(Statistic::ConnectionsMissed);
+    }
     let flow = of_socket(socket, role);
-    let is_remembered = match state {
-        Some(state) if state.phase() == PHASE_OPEN => true,
-        _ => {
-            // `total_retrans` of an accepted socket starts with the number of repeated SYN-ACKs, which
-            // `tcp_retransmit_synack` has counted.
-            let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
-            remember(socket.id, &state_in(&flow, PHASE_OPEN, counted))
-        }
-    };
+    let is_remembered = begin(socket, flow, 0, PHASE_OPEN);
     let Some(counters) = counters(&flow) else {
         return;
     };
@@ -155,9 +159,15 @@ fn opened(socket: Socket, state: Option<Remembered>, role: u8) {
     if is_remembered {
         counters.one_more_open();
     }
-    if started_ns != 0 {
-        counters.connected_after(now() - started_ns);
-    }
+}
+
+/// Remembers a socket from now on; false when there is no room.
+#[inline(always)]
+fn begin(socket: Socket, flow: FlowKey, started_ns: u64, phase: u8) -> bool {
+    // `total_retrans` of an accepted socket starts with the number of repeated SYN-ACKs, which `tcp_retransmit_synack`
+    // has counted.
+    let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
+    remember(socket.id, &SocketState { started_ns, counted, flow, phase, ..SocketState::default() })
 }
 
 #[inline(always)]
@@ -178,7 +188,7 @@ fn closed(socket: Socket, state: Option<Remembered>, old: u8) {
         return;
     }
     state.enter(PHASE_CLOSED);
-    let Some(counters) = counters(&of_remembered(socket, state)) else {
+    let Some(counters) = counters(state.flow()) else {
         return;
     };
     if phase == PHASE_OPEN {

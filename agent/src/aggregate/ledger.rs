@@ -200,7 +200,7 @@ impl Ledger {
             if flow.reading != self.reading {
                 return false;
             }
-            let has_changed = flow.close(now);
+            flow.close(now);
             if let Some(account) = self.accounts.get_mut(flow.account) {
                 let in_other = flow.open().min(0);
                 for (open, more) in [
@@ -209,7 +209,6 @@ impl Ledger {
                 ] {
                     *open = open.saturating_add(more);
                 }
-                account.has_changed |= has_changed;
             }
             if flow.open() <= 0 && now.saturating_sub(flow.quiet_since) >= self.limits.idle {
                 idle.push(*key);

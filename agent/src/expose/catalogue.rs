@@ -237,8 +237,8 @@ pub const UDP_RECEIVE_DROPS: Metric = edge(
     "netcause_udp_receive_drops",
     Kind::Counter,
     &[],
-    "UDP datagrams that found the receive buffer full, or no memory. Older kernels (6.1, not 6.12) do not tell who sent \
-     them to a socket that is not connected: the client is unknown then.",
+    "UDP datagrams that found the receive buffer full, or no memory. Older kernels (6.1, not 6.12) do not tell \
+     those of IPv6, nor who sent them to a socket that is not connected: the client is unknown then.",
 );
 /// Resets.
 pub const RESETS: Metric = edge(

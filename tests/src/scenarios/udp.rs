@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use crate::lab::{
     agent::{self, Agent, Options},
     crossed::Ends,
+    kernel_is_before,
     metrics::{Edge, Metrics, OTHER, float},
     namespace::own_counter,
     topology::{Net, Outcome},
@@ -145,6 +146,10 @@ fn overflow(name: &str, v6: bool) -> Result<()> {
             metrics.expect_between(bytes, edge, 50_000.0, 50_000.0)?;
         }
         let listener = Edge::listener(&server, 5300);
+        if v6 && kernel_is_before(6, 12) && metrics.on(DROPS, &listener) == 0.0 {
+            // They do not tell those of IPv6.
+            return Ok(());
+        }
         metrics.expect(DROPS, &listener, full)?;
         // Kernels before 6.10 do not say whose the datagram was.
         let unknown = Edge::at_server(&server, "unknown", 5300);

@@ -33,13 +33,11 @@ impl Flow {
         self.now.add(counters.glance());
     }
 
-    /// All parts were taken; tells whether anything has changed since the reading before.
-    pub fn close(&mut self, now: Duration) -> bool {
-        let has_changed = self.now != self.last;
-        if has_changed {
+    /// All parts were taken.
+    pub fn close(&mut self, now: Duration) {
+        if self.now != self.last {
             (self.last, self.quiet_since) = (self.now, now);
         }
-        has_changed
     }
 
     /// A part was removed: what comes back under this key is new.
@@ -83,8 +81,6 @@ pub(super) struct Account {
     pub standing: Standing,
     /// True when `other` has its histograms, while it may show the rest itself.
     pub is_plain: bool,
-    /// True when a flow of it has counted anything since the reading before.
-    pub has_changed: bool,
     /// The most series that it ever made: that many are held free, so that edges do not come and go with each other's
     /// growth.
     pub room: usize,
@@ -107,7 +103,6 @@ impl Account {
             base: None,
             standing: Standing::New,
             is_plain: false,
-            has_changed: false,
             room: 0,
             plain_room: 0,
             reading: 0,
@@ -121,7 +116,7 @@ impl Account {
         if self.reading != reading {
             self.reading = reading;
             self.totals = self.base.as_deref().copied().unwrap_or(Totals::ZERO);
-            (self.has_changed, self.weight) = (false, self.retired_weight);
+            self.weight = self.retired_weight;
         }
         counters.add_to(&mut self.totals);
         self.weight = self.weight.saturating_add(counters.weight());

@@ -8,15 +8,13 @@ use super::account::{Account, Standing};
 use crate::enrich::{Names, Workload};
 
 impl Ledger {
-    /// Asks again for the names of cgroups that had none, of edges that are in use. Their series end, and those of the
-    /// named edge go on from there.
+    /// Asks again for the names of cgroups that had none. Their series end, and those of the named edge go on from there.
     pub(super) fn rename(&mut self, names: &mut Names) {
-        let in_use = |number| self.accounts.get(number).is_some_and(|account| account.has_changed);
         let renamed: Vec<_> = self
             .by_edge
-            .iter()
-            .filter(|(edge, number)| is_nameless(edge) && in_use(**number))
-            .filter_map(|(edge, _)| Some((edge.clone(), named(edge, names)?)))
+            .keys()
+            .filter(|edge| is_nameless(edge))
+            .filter_map(|edge| Some((edge.clone(), named(edge, names)?)))
             .collect();
         let mut moved = HashMap::new();
         for (nameless, named) in renamed {
