@@ -242,13 +242,8 @@ pub struct UdpCounters {
 
 impl UdpCounters {
     /// Nothing counted.
-    pub const ZERO: Self = Self {
-        sent_bytes: 0,
-        received_bytes: 0,
-        sent_datagrams: 0,
-        received_datagrams: 0,
-        receive_drops: 0,
-    };
+    pub const ZERO: Self =
+        Self { sent_bytes: 0, received_bytes: 0, sent_datagrams: 0, received_datagrams: 0, receive_drops: 0 };
 }
 
 const _: () = {

@@ -6,17 +6,17 @@ use aya_ebpf::maps::lpm_trie::Key;
 use aya_log_ebpf::debug;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
-    ConnectFailure, FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection, RetransmitKind, TcpCounters,
-    UdpCounters,
+    ConnectFailure, FlowKey, LimitedBy, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
+    RetransmitKind, TcpCounters, UdpCounters,
 };
 use netcause_common::histogram::{RoundTrips, connect_bucket, rtt_bucket};
-use netcause_common::socket::Counted;
 use netcause_common::statistics::Statistic;
 
 use crate::emit::announce;
 use crate::kernel::{Memory, TcpSock};
 use crate::maps::{
-    E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE, UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
+    E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE, UDP_FLOWS, UDP_FLOWS_SPARE,
+    add, count,
 };
 
 /// What a new entry starts from: too large for a program's stack, so it stands in read-only data.
@@ -94,6 +94,25 @@ fn find_or_make<V>(
 #[derive(Clone, Copy)]
 pub struct Counters(*mut TcpCounters);
 
+/// A total of a connection that moves on.
+#[derive(Clone, Copy)]
+pub enum Carried {
+    /// Payload acknowledged by the peer.
+    SentBytes,
+    /// Payload received in order.
+    ReceivedBytes,
+    /// Segments sent.
+    SentSegments,
+    /// Segments received.
+    ReceivedSegments,
+    /// Segments that the peer had already.
+    SpuriousRetransmits,
+    /// Segments that arrived out of order.
+    ReorderedSegments,
+    /// Ticks with data to send.
+    Limited(LimitedBy),
+}
+
 /// As [`Counters`], of UDP.
 #[derive(Clone, Copy)]
 pub struct DatagramCounters(*mut UdpCounters);
@@ -132,19 +151,22 @@ impl Counters {
         add(counter!(self, open).cast(), u64::MAX);
     }
 
-    /// What a connection has carried, suffered and waited since the last time.
+    /// What a connection has carried, suffered or waited since the last time; nothing is fine.
     #[inline(always)]
-    pub fn carried(self, more: &Counted) {
-        add_some(counter!(self, sent_bytes), more.sent_bytes);
-        add_some(counter!(self, received_bytes), more.received_bytes);
-        add_some(counter!(self, sent_segments), more.sent_segments.into());
-        add_some(counter!(self, received_segments), more.received_segments.into());
-        add_some(counter!(self, spurious_retransmits), more.spurious_retransmits.into());
-        add_some(counter!(self, reordered_segments), more.reordered_segments.into());
-        let [network, receive_window, send_buffer] = more.limited_ticks;
-        add_some(counter!(self, limited_ticks[0]), network.into());
-        add_some(counter!(self, limited_ticks[1]), receive_window.into());
-        add_some(counter!(self, limited_ticks[2]), send_buffer.into());
+    pub fn carried(self, what: Carried, more: u64) {
+        // Most of what could be added is nothing, and an atomic addition costs more than the look.
+        if more == 0 {
+            return;
+        }
+        match what {
+            Carried::SentBytes => add(counter!(self, sent_bytes), more),
+            Carried::ReceivedBytes => add(counter!(self, received_bytes), more),
+            Carried::SentSegments => add(counter!(self, sent_segments), more),
+            Carried::ReceivedSegments => add(counter!(self, received_segments), more),
+            Carried::SpuriousRetransmits => add(counter!(self, spurious_retransmits), more),
+            Carried::ReorderedSegments => add(counter!(self, reordered_segments), more),
+            Carried::Limited(by) => add_at(counter!(self, limited_ticks), by as usize, more),
+        }
     }
 
     /// The round-trip times of a connection as they are now; a time that was never measured is left out.
@@ -215,14 +237,6 @@ fn observe(times: *mut RoundTrips, rtt_us: u32) {
     let (buckets, sum) = unsafe { (&raw mut (*times).buckets, &raw mut (*times).sum_us) };
     add_at(buckets, rtt_bucket(rtt_us), 1);
     add(sum, rtt_us.into());
-}
-
-/// Most of what could be added is nothing, and an atomic addition costs more than the look.
-#[inline(always)]
-fn add_some(counter: *mut u64, amount: u64) {
-    if amount != 0 {
-        add(counter, amount);
-    }
 }
 
 /// Adds to one of several counters; every caller's index comes from an enum or function of that array.

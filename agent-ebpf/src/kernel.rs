@@ -303,7 +303,8 @@ impl<M: Memory> TcpSock<M> {
             [self.memory.read::<u32>(at), self.memory.read::<u32>(at + 4), self.memory.read::<u32>(at + 8)];
         #[expect(clippy::cast_possible_truncation, reason = "a mask of at most eight bits")]
         let mask = layout!(chrono_type_mask) as u8;
-        let current = self.memory.read::<u8>(layout!(chrono_type)).wrapping_shr(layout!(chrono_type_shift)) & mask;
+        let current =
+            self.memory.read::<u8>(layout!(chrono_type)).wrapping_shr(layout!(chrono_type_shift)) & mask;
         if current != 0 {
             let stretch = now.wrapping_sub(self.memory.read(layout!(chrono_start)));
             match current {

@@ -41,7 +41,8 @@ pub static NETWORKS_V4: LpmTrie<u32, u8> = LpmTrie::with_max_entries(limits::NET
 
 /// The same of IPv6.
 #[map]
-pub static NETWORKS_V6: LpmTrie<[u32; 4], u8> = LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
+pub static NETWORKS_V6: LpmTrie<[u32; 4], u8> =
+    LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
 
 /// TCP sockets by the address of their `struct sock`.
 #[map]
@@ -53,7 +54,8 @@ pub static SOCKETS_SPARE: HashMap<u64, SocketState> = HashMap::with_max_entries(
 
 /// Ports that listen or did: a hint, so the least used may be forgotten.
 #[map]
-pub static LISTENERS: LruHashMap<ListenerKey, u8> = LruHashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
+pub static LISTENERS: LruHashMap<ListenerKey, u8> =
+    LruHashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
 
 /// Accept queues, as the last sweep found them. The daemon removes those that it did not find.
 #[map]

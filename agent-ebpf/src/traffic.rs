@@ -4,10 +4,10 @@
 //! a sweep over all open sockets; what is counted already is remembered, so that looks add up whichever comes first.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use netcause_common::flow::ROLE_CLIENT;
+use netcause_common::flow::{LimitedBy, ROLE_CLIENT};
 use netcause_common::socket::Counted;
 
-use crate::flow::Counters;
+use crate::flow::{Carried, Counters};
 use crate::kernel::tcp_state::{CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK};
 use crate::kernel::{Memory, TcpSock};
 use crate::maps::{SWEEP, add};
@@ -19,31 +19,6 @@ pub fn is_fin_acknowledged<M: Memory>(socket: TcpSock<M>, state: u8) -> bool {
     matches!(state, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK) && socket.is_all_acknowledged()
 }
 
-/// The totals of a connection. Octets of the sequence space that are no payload are taken off: SYN and FIN.
-///
-/// In the sweep the socket is not locked; octets are read before what is taken off them, so that what changes between
-/// is missed until the next look rather than counted twice.
-#[inline(always)]
-fn totals<M: Memory>(socket: TcpSock<M>, role: u8, fin_acknowledged: impl FnOnce() -> bool) -> Counted {
-    let (acknowledged, received) = (socket.acknowledged_octets(), socket.received_octets());
-    let not_payload = u64::from(role == ROLE_CLIENT) + u64::from(fin_acknowledged());
-    // SAFETY: the helper takes nothing and cannot fail.
-    #[expect(unsafe_code, reason = "call of a kernel helper")]
-    let ticks = unsafe { bpf_jiffies64() };
-    #[expect(clippy::cast_possible_truncation, reason = "the kernel's `tcp_jiffies32` is the low half")]
-    let ticks = ticks as u32;
-    Counted {
-        sent_bytes: acknowledged.saturating_sub(not_payload),
-        received_bytes: received.saturating_sub(socket.is_fin_received().into()),
-        sent_segments: socket.sent_segments(),
-        received_segments: socket.received_segments(),
-        spurious_retransmits: socket.spurious_retransmits(),
-        reordered_segments: socket.reordered_segments(),
-        limited_ticks: socket.limited_ticks(ticks),
-        retransmits: 0,
-    }
-}
-
 /// True when the socket has sent or received anything since its totals were last added.
 #[inline(always)]
 pub fn has_moved<M: Memory>(socket: TcpSock<M>, counted: *const Counted) -> bool {
@@ -53,7 +28,12 @@ pub fn has_moved<M: Memory>(socket: TcpSock<M>, counted: *const Counted) -> bool
     received != socket.received_segments() || sent != socket.sent_segments()
 }
 
-/// Adds what is new of the socket's totals to its flow.
+/// Adds what is new of the socket's totals to its flow. Octets of the sequence space that are no payload are taken off: SYN
+/// and FIN.
+///
+/// In the sweep the socket is not locked; octets are read before what is taken off them, so that what changes between
+/// is missed until the next look rather than counted twice. Each total is done with before the next one is read: what
+/// is kept across a branch is walked by the verifier once for each way through it.
 #[inline(always)]
 pub fn settle<M: Memory>(
     socket: TcpSock<M>,
@@ -62,30 +42,11 @@ pub fn settle<M: Memory>(
     counted: *mut Counted,
     to: Counters,
 ) {
-    let now = totals(socket, role, fin_acknowledged);
-    // SAFETY: the pointer lies in the table's value, which the verifier checks; plain integers.
-    #[expect(unsafe_code, reason = "map value")]
-    let counted = unsafe { &mut *counted };
-    let more = Counted {
-        sent_bytes: more_bytes(&mut counted.sent_bytes, now.sent_bytes),
-        received_bytes: more_bytes(&mut counted.received_bytes, now.received_bytes),
-        sent_segments: more(&mut counted.sent_segments, now.sent_segments),
-        received_segments: more(&mut counted.received_segments, now.received_segments),
-        spurious_retransmits: more(&mut counted.spurious_retransmits, now.spurious_retransmits),
-        reordered_segments: more(&mut counted.reordered_segments, now.reordered_segments),
-        limited_ticks: [
-            more(&mut counted.limited_ticks[0], now.limited_ticks[0]),
-            more(&mut counted.limited_ticks[1], now.limited_ticks[1]),
-            more(&mut counted.limited_ticks[2], now.limited_ticks[2]),
-        ],
-        retransmits: 0,
-    };
-    to.carried(&more);
+    each_total(socket, role, fin_acknowledged, counted, |what, more| to.carried(what, more));
     to.round_trips(socket.smoothed_rtt_us(), socket.min_rtt_us());
 }
 
-/// Takes the socket's totals as counted without counting them. Last of what a program does: many paths lead through the
-/// totals, and the verifier walks what follows once for each.
+/// Takes the socket's totals as counted without counting them.
 #[inline(always)]
 pub fn pass_over<M: Memory>(
     socket: TcpSock<M>,
@@ -93,28 +54,61 @@ pub fn pass_over<M: Memory>(
     fin_acknowledged: impl FnOnce() -> bool,
     counted: *mut Counted,
 ) {
-    let now = totals(socket, role, fin_acknowledged);
+    each_total(socket, role, fin_acknowledged, counted, |_, _| {});
+}
+
+#[inline(always)]
+fn each_total<M: Memory>(
+    socket: TcpSock<M>,
+    role: u8,
+    fin_acknowledged: impl FnOnce() -> bool,
+    counted: *mut Counted,
+    mut take: impl FnMut(Carried, u64),
+) {
     // SAFETY: the pointer lies in the table's value, which the verifier checks; plain integers.
     #[expect(unsafe_code, reason = "map value")]
-    unsafe {
-        *counted = Counted { retransmits: (*counted).retransmits, ..now };
-    }
+    let counted = unsafe { &mut *counted };
+
+    let acknowledged = socket.acknowledged_octets();
+    let not_payload = u64::from(role == ROLE_CLIENT) + u64::from(fin_acknowledged());
+    take(Carried::SentBytes, more_bytes(&mut counted.sent_bytes, acknowledged, not_payload));
+    let received = socket.received_octets();
+    let not_payload = socket.is_fin_received().into();
+    take(Carried::ReceivedBytes, more_bytes(&mut counted.received_bytes, received, not_payload));
+
+    take(Carried::SentSegments, more(&mut counted.sent_segments, socket.sent_segments()));
+    take(Carried::ReceivedSegments, more(&mut counted.received_segments, socket.received_segments()));
+    take(
+        Carried::SpuriousRetransmits,
+        more(&mut counted.spurious_retransmits, socket.spurious_retransmits()),
+    );
+    take(Carried::ReorderedSegments, more(&mut counted.reordered_segments, socket.reordered_segments()));
+
+    // SAFETY: the helper takes nothing and cannot fail.
+    #[expect(unsafe_code, reason = "call of a kernel helper")]
+    let ticks = unsafe { bpf_jiffies64() };
+    #[expect(clippy::cast_possible_truncation, reason = "the kernel's `tcp_jiffies32` is the low half")]
+    let [network, receive_window, send_buffer] = socket.limited_ticks(ticks as u32);
+    take(Carried::Limited(LimitedBy::Network), more(&mut counted.limited_ticks[0], network));
+    take(Carried::Limited(LimitedBy::ReceiveWindow), more(&mut counted.limited_ticks[1], receive_window));
+    take(Carried::Limited(LimitedBy::SendBuffer), more(&mut counted.limited_ticks[2], send_buffer));
 }
 
 /// How far a total moved on; the kernel's 32-bit counters wrap. What went back was read in the middle of a change.
 #[inline(always)]
-fn more(counted: &mut u32, now: u32) -> u32 {
+fn more(counted: &mut u32, now: u32) -> u64 {
     let more = now.wrapping_sub(*counted);
     if more >> 31 != 0 {
         return 0;
     }
     *counted = now;
-    more
+    more.into()
 }
 
-/// As [`more`], of what does not wrap.
+/// As [`more`], of octets, which do not wrap; so many of them are no payload.
 #[inline(always)]
-fn more_bytes(counted: &mut u64, now: u64) -> u64 {
+fn more_bytes(counted: &mut u64, octets: u64, not_payload: u64) -> u64 {
+    let now = octets.saturating_sub(not_payload);
     if now <= *counted {
         return 0;
     }

@@ -100,7 +100,9 @@ async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, events: E
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     match kernel.cgroup_root() {
         Some(mount) => info!(mount = %mount.display(), "workloads are named by cgroup"),
-        None => warn!("no root of cgroup2 is mounted here: workloads are told apart by network namespace only"),
+        None => {
+            warn!("no root of cgroup2 is mounted here: workloads are told apart by network namespace only")
+        }
     }
     let names = Names::new(Cgroups::below(kernel.cgroup_root().map(Path::to_owned)));
     let limits = ledger::Limits { max_series: config.max_series as usize, idle: config.flow_idle() };
@@ -192,7 +194,9 @@ impl State {
         for key in reading.finish(series) {
             let ledger = &mut self.ledger;
             if key.protocol == PROTOCOL_UDP {
-                if let Some(counters) = self.kernel.remove_udp(&key, |counters| ledger.is_as_read(&key, counters)) {
+                if let Some(counters) =
+                    self.kernel.remove_udp(&key, |counters| ledger.is_as_read(&key, counters))
+                {
                     ledger.retire(&key, &counters);
                 }
             } else if let Some(counters) =

@@ -155,9 +155,15 @@ impl Config {
             log_format: arguments.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
             kernel_log: arguments.kernel_log.or(file.kernel_log).unwrap_or(false),
             max_flows: arguments.max_flows.or(file.max_flows).unwrap_or(limits::DEFAULT_FLOWS),
-            max_udp_flows: arguments.max_udp_flows.or(file.max_udp_flows).unwrap_or(limits::DEFAULT_UDP_FLOWS),
+            max_udp_flows: arguments
+                .max_udp_flows
+                .or(file.max_udp_flows)
+                .unwrap_or(limits::DEFAULT_UDP_FLOWS),
             max_sockets: arguments.max_sockets.or(file.max_sockets).unwrap_or(limits::DEFAULT_SOCKETS),
-            max_listeners: arguments.max_listeners.or(file.max_listeners).unwrap_or(limits::DEFAULT_LISTENERS),
+            max_listeners: arguments
+                .max_listeners
+                .or(file.max_listeners)
+                .unwrap_or(limits::DEFAULT_LISTENERS),
             max_series: arguments.max_series.or(file.max_series).unwrap_or(10_000),
             flow_idle_seconds: arguments.flow_idle_seconds.or(file.flow_idle_seconds).unwrap_or(600),
             sweep_interval_seconds: arguments
@@ -169,11 +175,9 @@ impl Config {
                 .older_connections
                 .or(file.older_connections)
                 .unwrap_or(OlderConnections::Whole),
-            known_networks: arguments
-                .known_networks
-                .clone()
-                .or(file.known_networks)
-                .unwrap_or_else(|| KNOWN_NETWORKS.iter().filter_map(|network| network.parse().ok()).collect()),
+            known_networks: arguments.known_networks.clone().or(file.known_networks).unwrap_or_else(|| {
+                KNOWN_NETWORKS.iter().filter_map(|network| network.parse().ok()).collect()
+            }),
             event_ring_bytes: arguments
                 .event_ring_bytes
                 .or(file.event_ring_bytes)

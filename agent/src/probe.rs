@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn needed_members_exist_in_the_layout() {
-        for member in ALL.iter().flat_map(|probe| probe.common.iter().copied().flatten().chain(probe.members)) {
+        for member in ALL.iter().flat_map(|probe| probe.common.iter().copied().flatten().chain(probe.members))
+        {
             let is_known = KernelLayout::MEMBERS.iter().any(|known| known.field == *member);
             assert!(is_known || *member == "sock_done", "{member}");
         }

@@ -15,7 +15,9 @@ use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::{ConnectFailure, FlowKey, ROLE_CLIENT, ROLE_SERVER, RetransmitKind};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_state::ConnectFailed;
-use netcause_common::socket::{Counted, PHASE_CLOSED, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
+use netcause_common::socket::{
+    Counted, PHASE_CLOSED, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState,
+};
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};

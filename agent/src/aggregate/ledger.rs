@@ -130,11 +130,7 @@ impl Ledger {
     /// What the ledger says of itself.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        Statistics {
-            series: self.series,
-            max_series: self.limits.max_series,
-            folded: self.folded,
-        }
+        Statistics { series: self.series, max_series: self.limits.max_series, folded: self.folded }
     }
 }
 

@@ -298,12 +298,8 @@ pub const SERIES_FOLDED: Metric = own(
     "Pairs of workloads that were folded into other altogether, each time that happened.",
 );
 /// Sweeps.
-pub const SWEEP_DURATION: Metric = own(
-    "netcause_sweep_duration_seconds",
-    Kind::Histogram,
-    &[],
-    "Time to look at all open sockets.",
-);
+pub const SWEEP_DURATION: Metric =
+    own("netcause_sweep_duration_seconds", Kind::Histogram, &[], "Time to look at all open sockets.");
 /// Scrapes.
 pub const SCRAPE_DURATION: Metric = own(
     "netcause_scrape_duration_seconds",

@@ -5,11 +5,13 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, LpmTrie, Map};
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Iter, Program as AyaProgram, ProgramError,
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Iter, Program as AyaProgram,
+    ProgramError,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use ipnet::IpNet;
@@ -209,7 +211,10 @@ fn obstacle(hook: Hook, options: &Options) -> Option<String> {
             if fs::read_link("/proc/self/ns/pid")
                 .is_ok_and(|namespace| namespace != Path::new("pid:[4026531836]")) =>
         {
-            Some("not in the host's PID namespace (hostPID), so the files of other processes cannot be seen".to_owned())
+            Some(
+                "not in the host's PID namespace (hostPID), so the files of other processes cannot be seen"
+                    .to_owned(),
+            )
         }
         _ => None,
     }
@@ -227,7 +232,8 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
                 tracepoint.attach().map_err(|error| failed(&error))?;
             }
             (AyaProgram::CgroupSkb(packets), Hook::Cgroup(direction)) => {
-                attach_to_cgroup(packets, direction, options).map_err(|error| failed(&format_args!("{error:#}")))?;
+                attach_to_cgroup(packets, direction, options)
+                    .map_err(|error| failed(&format_args!("{error:#}")))?;
             }
             (AyaProgram::Iter(iterator), Hook::AtStart { when, .. }) => {
                 if when.is_none_or(|when| when == options.older_connections) {
@@ -254,6 +260,7 @@ fn attach_to_cgroup(packets: &mut CgroupSkb, direction: Direction, options: &Opt
 }
 
 fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(), String> {
+    let begin = Instant::now();
     let result = match (find(ebpf, program.name)?, program.hook) {
         (AyaProgram::BtfTracePoint(tracepoint), Hook::Tracepoint { name, .. }) => tracepoint.load(name, btf),
         (AyaProgram::CgroupSkb(packets), Hook::Cgroup(_)) => packets.load(),
@@ -262,6 +269,7 @@ fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(
         }
         _ => return Err(format!("{} does not fit its hook", program.name)),
     };
+    tracing::debug!(program = program.name, took = ?begin.elapsed(), "loaded");
     result.map_err(|error| format!("the kernel refuses {}: {}", program.name, refusal(&error)))
 }
 

@@ -40,7 +40,10 @@ struct Flows<V> {
 
 impl<V: Pod> Flows<V> {
     fn take(loaded: &mut Loaded, name: &str) -> Result<Self> {
-        Ok(Self { main: take(loaded, name)?.try_into()?, spare: take(loaded, &format!("{name}_SPARE"))?.try_into()? })
+        Ok(Self {
+            main: take(loaded, name)?.try_into()?,
+            spare: take(loaded, &format!("{name}_SPARE"))?.try_into()?,
+        })
     }
 
     /// Passes every entry on; a flow may come twice, with a part each. Returns how many entries the main table has and
@@ -232,12 +235,20 @@ impl Kernel {
     }
 
     /// Removes a TCP flow if `agrees` to what it has counted by now; returns that.
-    pub fn remove_tcp(&mut self, key: &FlowKey, agrees: impl FnOnce(&TcpCounters) -> bool) -> Option<TcpCounters> {
+    pub fn remove_tcp(
+        &mut self,
+        key: &FlowKey,
+        agrees: impl FnOnce(&TcpCounters) -> bool,
+    ) -> Option<TcpCounters> {
         self.tcp.remove(key, agrees)
     }
 
     /// As [`Self::remove_tcp`], of UDP.
-    pub fn remove_udp(&mut self, key: &FlowKey, agrees: impl FnOnce(&UdpCounters) -> bool) -> Option<UdpCounters> {
+    pub fn remove_udp(
+        &mut self,
+        key: &FlowKey,
+        agrees: impl FnOnce(&UdpCounters) -> bool,
+    ) -> Option<UdpCounters> {
         self.udp.remove(key, agrees)
     }
 

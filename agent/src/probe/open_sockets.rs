@@ -15,10 +15,7 @@ pub const PROBE: Probe = Probe {
               is told from its ports",
     emits: false,
     programs: &[
-        Program {
-            name: "listening_ports",
-            hook: Hook::AtStart { iterator: "task_file", when: None },
-        },
+        Program { name: "listening_ports", hook: Hook::AtStart { iterator: "task_file", when: None } },
         Program {
             name: "older_connections",
             hook: Hook::AtStart { iterator: "task_file", when: Some(OlderConnections::Rest) },
