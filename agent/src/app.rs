@@ -101,7 +101,7 @@ async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, events: E
     match kernel.cgroup_root() {
         Some(mount) => info!(mount = %mount.display(), "workloads are named by cgroup"),
         None => {
-            warn!("no root of cgroup2 is mounted here: workloads are told apart by network namespace only")
+            warn!("no root of cgroup2 is mounted here: workloads are told apart by network namespace only");
         }
     }
     let names = Names::new(Cgroups::below(kernel.cgroup_root().map(Path::to_owned)));

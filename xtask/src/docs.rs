@@ -13,7 +13,7 @@ pub(crate) fn command() -> Result<()> {
     exec::show(
         Command::new(workspace::cargo())
             .current_dir(workspace::root()?)
-            .args(["test", "--package", "netcause", "docs"])
+            .args(["test", "--package", "netcause", "--", "docs", "golden"])
             .env("NETCAUSE_BLESS", "1"),
         "regenerating the documents",
     )?;

@@ -105,14 +105,14 @@ fn connection<M: Memory>(socket: TcpSock<M>, state: u8) {
         return;
     }
     sweeping(socket.id);
-    if !remembered.is_settled() {
-        if let Some(counters) = counters(remembered.flow()) {
-            let fin_acknowledged = || match state {
-                CLOSE => remembered.is_fin_acknowledged(),
-                state => is_fin_acknowledged(socket, state),
-            };
-            settle(socket, remembered.role(), fin_acknowledged, remembered.counted(), counters);
-        }
+    if !remembered.is_settled()
+        && let Some(counters) = counters(remembered.flow())
+    {
+        let fin_acknowledged = || match state {
+            CLOSE => remembered.is_fin_acknowledged(),
+            state => is_fin_acknowledged(socket, state),
+        };
+        settle(socket, remembered.role(), fin_acknowledged, remembered.counted(), counters);
     }
     sweeping(0);
 }
