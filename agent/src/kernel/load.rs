@@ -19,6 +19,7 @@ use netcause_common::flow::{
     FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER, TcpCounters, UdpCounters,
 };
 use netcause_common::limits;
+use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
@@ -205,6 +206,14 @@ fn obstacle(hook: Hook, options: &Options) -> Option<String> {
     match hook {
         Hook::Cgroup(_) if options.cgroup_root.is_none() => {
             Some("the root of cgroup v2 is not mounted here: mount the host's /sys/fs/cgroup".to_owned())
+        }
+        // Loading takes no right of its own, attaching does (`bpf_prog_attach_check_attach_type`,
+        // kernel/bpf/syscall.c), so a rehearsal would not notice.
+        Hook::Cgroup(_)
+            if rustix::thread::capabilities(None)
+                .is_ok_and(|sets| !sets.effective.contains(CapabilitySet::NET_ADMIN)) =>
+        {
+            Some("not permitted to attach to cgroups: CAP_NET_ADMIN is missing".to_owned())
         }
         // `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
         Hook::AtStart { .. } | Hook::Sweep(_)
