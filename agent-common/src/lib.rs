@@ -4,6 +4,7 @@
 //! enum: numbers travel, and the daemon converts them with a checked conversion.
 #![no_std]
 
+pub mod dns;
 pub mod endpoint;
 pub mod flow;
 pub mod histogram;

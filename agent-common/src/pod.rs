@@ -3,6 +3,7 @@
 
 use aya::Pod;
 
+use crate::dns::{Asked, DetailWindow, DnsCounters, QueryKey, Served, Settings};
 use crate::flow::{FlowKey, TcpCounters, UdpCounters};
 use crate::layout::KernelLayout;
 use crate::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
@@ -26,3 +27,15 @@ unsafe impl Pod for AcceptQueue {}
 unsafe impl Pod for Sweep {}
 // SAFETY: `u32` only.
 unsafe impl Pod for KernelLayout {}
+// SAFETY: as the first.
+unsafe impl Pod for DnsCounters {}
+// SAFETY: as the first.
+unsafe impl Pod for QueryKey {}
+// SAFETY: as the first.
+unsafe impl Pod for Asked {}
+// SAFETY: as the first.
+unsafe impl Pod for Served {}
+// SAFETY: as the first.
+unsafe impl Pod for Settings {}
+// SAFETY: as the first.
+unsafe impl Pod for DetailWindow {}

@@ -21,8 +21,15 @@ pub enum Statistic {
     ConnectionsMissed = 5,
     /// New flows that the full ring could not announce.
     FlowsUnannounced = 6,
+    /// Messages at a DNS port that are none, or shorter than their head.
+    DnsMalformed = 7,
+    /// Messages of TCP connections that could not be followed: their head, or what came before it, was cut apart, lost or
+    /// out of order.
+    DnsUnfollowed = 8,
+    /// Details of answers that were left out because there were too many in a short time.
+    DnsDetailsLeftOut = 9,
     /// First of [`ProbeId::COUNT`] counters of detail events that the full ring refused, by probe.
-    EventsLost = 7,
+    EventsLost = 10,
 }
 
 /// How many counters the map holds.
