@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use thiserror::Error;
 
 use name::Labels;
-pub use name::{Name, NotAName};
+pub use name::Name;
 use reader::Reader;
 
 /// Records of an answer that are looked at. An answer of 512 octets has room for 30.

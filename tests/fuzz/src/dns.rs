@@ -89,7 +89,7 @@ fn labels(name: &Name) -> Vec<Vec<u8>> {
 /// A capture of the message's beginning teaches nothing that the whole does not.
 fn a_part_says_no_more(octets: &[u8], whole: &Message) {
     // Where it is cut follows from the message, so that the fuzzer can look for a bad place.
-    let length = octets.len() * usize::from(whole.id) >> 16;
+    let length = (octets.len() * usize::from(whole.id)) >> 16;
     let Ok(part) = message(&octets[..length]) else { return };
     assert_eq!(part.question, whole.question);
     assert!(whole.addresses.starts_with(&part.addresses));

@@ -1,5 +1,6 @@
 //! Messages written by hand: what is read of them, and what is refused.
 
+use super::name::NotAName;
 use super::*;
 
 /// Flags of a query and of its answer.
@@ -234,7 +235,7 @@ fn pointers_to_pointers_end() {
 #[test]
 fn labels_and_names_have_their_longest() {
     let label = "x".repeat(63);
-    let three = vec![label.as_str(); 3];
+    let three = [label.as_str(); 3];
     let with = |last: &str| named(&asks(&wire(&[&three[..], &[last]].concat())));
     assert_eq!(with(&"y".repeat(61)).map(|name| name.len()), Ok(253), "255 octets in the message");
     assert_eq!(with(&"y".repeat(62)), Err(Malformed::NameLength));
