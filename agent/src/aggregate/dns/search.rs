@@ -145,7 +145,7 @@ impl Client {
         }
         if is_failed {
             let failed = self.remember(&question.name, family, stem, at);
-            failed.ask(question.kind, at);
+            waste.add(failed.ask(question.kind, at));
             if is_expansion {
                 waste.add(failed.count_as_waste(at));
             }

@@ -52,16 +52,21 @@ impl Failed {
         Self { name, family, stem, last: at, since: at, aaaa: 0, rest: 0, counted: 0, queries: 0 }
     }
 
-    /// It was answered once more.
-    pub fn ask(&mut self, kind: u16, at: Duration) {
+    /// It was answered once more. Returns what is known to be waste already: the other half of a lookup that was counted.
+    pub fn ask(&mut self, kind: u16, at: Duration) -> Waste {
         // Asked for again and again, and no sign of a search list for so long.
         if at.saturating_sub(self.since) > WINDOW * 2 {
             self.reset(at);
         }
         let count = if QueryType::of(kind) == QueryType::Aaaa { &mut self.aaaa } else { &mut self.rest };
         *count = count.saturating_add(1);
-        self.queries = self.queries.saturating_add(1);
         self.last = at;
+        if *count <= self.counted {
+            self.drop_pairs();
+            return Waste { expansions: 0, queries: 1 };
+        }
+        self.queries = self.queries.saturating_add(1);
+        Waste::default()
     }
 
     /// All that was not counted yet is waste.
@@ -69,14 +74,20 @@ impl Failed {
         let lookups = self.aaaa.max(self.rest);
         let expansions = lookups.saturating_sub(self.counted).into();
         let waste = Waste { expansions, queries: self.queries.into() };
-        let pairs = self.aaaa.min(self.rest);
-        (self.aaaa, self.rest, self.counted) = (self.aaaa - pairs, self.rest - pairs, lookups - pairs);
-        self.queries = 0;
+        (self.counted, self.queries) = (lookups, 0);
+        self.drop_pairs();
         // A surplus that old waits for nothing: this client asks for one type only.
         if self.counted == 0 || at.saturating_sub(self.since) > WINDOW {
             self.reset(at);
         }
         waste
+    }
+
+    /// Lookups with both types answered leave the account.
+    fn drop_pairs(&mut self) {
+        let pairs = self.aaaa.min(self.rest);
+        (self.aaaa, self.rest) = (self.aaaa - pairs, self.rest - pairs);
+        self.counted = self.counted.saturating_sub(pairs);
     }
 
     /// Whether it still counts.

@@ -128,6 +128,23 @@ fn other_types_are_lookups_of_their_own() {
 }
 
 #[test]
+fn answers_of_two_threads_are_told_apart() {
+    let mut told = Told::default();
+    // One thread has both answers and goes on, the other has one of two.
+    told.both("db.lan", NX);
+    told.answer("db.lan", A, NX);
+    told.answer("db", A, OK);
+    assert_eq!(told.waste(), (2, 3));
+    // The second half of a lookup needs no evidence of its own, a third lookup does.
+    told.answer("db.lan", AAAA, NX);
+    assert_eq!(told.waste(), (2, 4));
+    told.answer("db.lan", AAAA, NX);
+    assert_eq!(told.waste(), (2, 4));
+    told.answer("db", A, OK);
+    assert_eq!(told.waste(), (3, 5));
+}
+
+#[test]
 fn what_is_long_ago_is_no_evidence() {
     for (seconds, expected) in [(9, 2), (11, 0)] {
         let mut told = Told::default();
