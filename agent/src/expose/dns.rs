@@ -1,5 +1,4 @@
 //! `GET /api/v1/dns`: who asks which server, what search domains cost, which names are asked for.
-#![cfg_attr(not(test), expect(dead_code, reason = "wired up with the rest of DNS"))]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
