@@ -206,7 +206,7 @@ impl From<(Label, Stats)> for OfName {
             failures: stats.failures,
             timeouts: stats.timeouts,
             mean_seconds: stats.mean().map(|mean| mean.as_secs_f64()),
-            max_seconds: (stats.answers > 0).then(|| stats.max.as_secs_f64()),
+            max_seconds: (stats.answers > 0).then_some(stats.max.as_secs_f64()),
             at_most_missed: stats.at_most_missed,
         }
     }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn name(text: &str) -> Name {
-    Name::from_presentation(text).unwrap()
+    text.parse::<Name>().unwrap()
 }
 
 fn address(number: u32) -> IpAddr {

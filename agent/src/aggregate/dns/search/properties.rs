@@ -187,7 +187,7 @@ impl Thread {
             self.steps.pop();
             self.kinds = Self::kinds(node);
         }
-        let name = Name::from_presentation(&name(base, step))?;
+        let name = name(base, step).parse::<Name>().ok()?;
         Some((Question { name, kind }, node.outcome(base, step).code()))
     }
 }
@@ -196,7 +196,7 @@ impl Thread {
 fn teach(search: &mut Search) {
     for domain in DOMAINS {
         for (name, code) in [(format!("lesson.{domain}"), 3), ("lesson".to_owned(), 0)] {
-            let name = Name::from_presentation(&name).unwrap();
+            let name = name.parse::<Name>().unwrap();
             search.answered(2, &Question { name, kind: A }, code, Duration::ZERO);
         }
     }
