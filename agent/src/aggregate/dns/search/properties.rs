@@ -17,7 +17,7 @@ const AAAA: u16 = 28;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// NODATA and SERVFAIL go on to the next domain; a name with enough dots is tried first, and with domains after that
-    /// (res_query.c, `__res_context_search`).
+    /// (res_query.c, `__res_context_search`). Go does the same.
     Glibc,
     /// NODATA and SERVFAIL end it; a name with enough dots is tried as it stands only (lookup_name.c, `name_from_dns_search`).
     Musl,
