@@ -304,7 +304,8 @@ impl Agent {
         };
         // What is no message of DNS is counted by its head, and has no name.
         let Ok(message) = dns::message(answer.message) else { return };
-        let Some(question) = &message.question else { return };
+        // Notifications and updates (RFC 1996, 2136) ask for no name.
+        let Some(question) = message.question.as_ref().filter(|_| message.opcode == 0) else { return };
         let local = answer.flow.local;
         details.answered(&Answer {
             local,
