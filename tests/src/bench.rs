@@ -10,7 +10,9 @@ mod load;
 mod memory;
 mod noop;
 mod ratios;
+mod rounds;
 mod scale;
+mod transactions;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 
 use super::{
-    drivers::{self, Loaded},
+    drivers::{self, Loaded, Site},
     generate::Load,
 };
 use crate::lab::{
@@ -36,7 +36,8 @@ impl Churn {
         let net = Net::new("churn")?;
         let (client, server) = (net.pod("client")?, net.pod("server")?);
         client.sysctl(&["net/ipv4/ip_local_port_range=10000 60999"])?;
-        let mut loaded = Loaded::start(Load::Connects, &client, &server, FIRST_PORT, true)?;
+        let sites = Site::ports(&server, FIRST_PORT)?;
+        let mut loaded = Loaded::start(Load::Connects, &client, &server, &sites, true)?;
         let mut connected = Vec::new();
         let mut left = self.seconds;
         while left > 0 {

@@ -49,15 +49,15 @@ impl Meter<'_> {
         Ok(Costs::of(&self.agent.scrape()?))
     }
 
-    /// Operates and reports; `operate` returns how often.
-    pub(super) fn measure(&self, what: &str, operate: impl FnOnce() -> Result<u64>) -> Result<()> {
+    /// Operates and reports; `operate` returns how often. Returns the cost of one operation in nanoseconds.
+    pub(super) fn measure(&self, what: &str, operate: impl FnOnce() -> Result<u64>) -> Result<f64> {
         let before = self.read()?;
         let operations = operate()?;
         self.report(what, operations, &before)
     }
 
     /// What each operation has cost since `before`, sweeps left out.
-    fn report(&self, what: &str, operations: u64, before: &Costs) -> Result<()> {
+    fn report(&self, what: &str, operations: u64, before: &Costs) -> Result<f64> {
         ensure!(operations > 0, "{what}: it never happened");
         let operations = float(operations);
         println!("\n{what}:");
@@ -75,7 +75,7 @@ impl Meter<'_> {
             in_all += cost;
         }
         println!("  {:<24} {runs_in_all:>9.2} {:>12} {in_all:>14.0}", "in all", "");
-        Ok(())
+        Ok(in_all)
     }
 }
 

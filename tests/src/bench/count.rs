@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 use super::{
     SWEEP_AGAIN, UNTHRIFTY,
     costs::{Costs, Meter, SWEEP, Statistics},
-    drivers::{Driver, Loaded},
+    drivers::{Driver, Loaded, Site},
     generate::Load,
     memory,
     noop::Noop,
+    transactions,
 };
 use crate::lab::{
     agent::{Agent, Options},
@@ -71,7 +72,7 @@ pub(super) fn run() -> Result<()> {
         (Load::Datagrams, "one UDP datagram, sent and received, clients connected", UDP_SENT),
         (Load::UnconnectedDatagrams, "one UDP datagram, sent and received, nobody connected", UDP_SENT),
     ] {
-        let mut loaded = Loaded::start(load, &client, &server, PORT + 2, true)?;
+        let mut loaded = Loaded::start(load, &client, &server, &Site::ports(&server, PORT + 2)?, true)?;
         loaded.slice(LOAD_MILLISECONDS, || Ok(()))?;
         let sent =
             || Ok::<_, anyhow::Error>(client.counter(protocol, sent)? + server.counter(protocol, sent)?);
@@ -83,6 +84,7 @@ pub(super) fn run() -> Result<()> {
         loaded.finish()?;
         client.wait_quiet()?;
     }
+    transactions::measure(&meter, &client, &server, LOAD_MILLISECONDS)?;
     swept_sockets(&meter, &client, &server)?;
     println!(
         "\nagent: {} ms from start to first scrape, {} KiB resident when idle",

@@ -1,7 +1,7 @@
 //! The programs of [`super::generate`], as the benchmark sees them: started in a pod, told what to do, asked what they
 //! did.
 
-use std::{fs, path::Path};
+use std::{fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
@@ -65,35 +65,76 @@ impl Driver {
     }
 }
 
+/// The last octet of the first address in [`Site::addresses`]; pods have low ones.
+const FIRST_ADDRESS: u8 = 200;
+
 /// The server of a load.
 enum Answering {
     Tcp(Server),
     Udp(Process),
+    Dns(Driver),
 }
 
 impl Answering {
-    fn start(load: Load, pod: &Pod, port: u16) -> Result<Self> {
+    fn start(load: Load, pod: &Pod, listen: SocketAddr) -> Result<Self> {
+        let at = listen.to_string();
         let mode = match load {
             Load::Bulk => "sink",
             Load::RoundTrips => "echo",
             Load::Connects => "close",
             Load::Datagrams | Load::UnconnectedDatagrams => {
-                let listen = pod.at(port).to_string();
                 let mut command = pod.command(&machine()?.exe)?;
-                command.args(["traffic", "udp-server", "--listen", &listen]);
+                command.args(["traffic", "udp-server", "--listen", &at]);
                 let process = Process::spawn("the server of datagrams", &mut command)?;
                 process.wait_stdout("listening", |line| line.contains("listening").then_some(()))?;
                 return Ok(Self::Udp(process));
             }
+            Load::Dns | Load::DnsNewPorts | Load::DnsTcp => {
+                return Driver::start(pod, &["answer", &at]).map(Self::Dns);
+            }
         };
-        Ok(Self::Tcp(pod.serve(pod.at(port), &["--mode", mode])?))
+        Ok(Self::Tcp(pod.serve(listen, &["--mode", mode])?))
     }
 
     fn pid(&self) -> u32 {
         match self {
             Self::Tcp(server) => server.pid(),
             Self::Udp(process) => process.pid(),
+            Self::Dns(driver) => driver.process.pid(),
         }
+    }
+}
+
+/// Where a server listens, and where its client sends to: the same, unless something between them changes it.
+#[derive(Clone, Copy)]
+pub(super) struct Site {
+    pub(super) listen: SocketAddr,
+    pub(super) to: SocketAddr,
+}
+
+impl Site {
+    fn new(at: SocketAddr) -> Self {
+        Self { listen: at, to: at }
+    }
+
+    /// The same with other ports.
+    pub(super) fn with_ports(self, listen: u16, to: u16) -> Self {
+        Self { listen: SocketAddr::new(self.listen.ip(), listen), to: SocketAddr::new(self.to.ip(), to) }
+    }
+
+    /// For every processor a port of the pod, from `first` on.
+    pub(super) fn ports(pod: &Pod, first: u16) -> Result<Vec<Self>> {
+        Ok((first..).zip(processors()?).map(|(port, _)| Self::new(pod.at(port))).collect())
+    }
+
+    /// For every processor a port of an address of its own, which the pod gets.
+    pub(super) fn addresses(pod: &Pod, port: u16) -> Result<Vec<Self>> {
+        let [a, b, c, _] = pod.v4.octets();
+        let own = |(number, _)| {
+            pod.also_at(&format!("{a}.{b}.{c}.{number}/24"))?;
+            Ok(Self::new(SocketAddr::from(([a, b, c, number], port))))
+        };
+        (FIRST_ADDRESS..).zip(processors()?).map(own).collect()
     }
 }
 
@@ -104,20 +145,14 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    /// Starts the programs, idle; the servers listen on consecutive ports. Bound, each pair has its processor to itself,
+    /// Starts the programs, idle, a pair for each site. Bound, each pair has its processor to itself,
     /// and nobody waits for another one's interrupt: the least work, the least noise, and the largest share of the agent.
-    pub(super) fn start(
-        load: Load,
-        client: &Pod,
-        server: &Pod,
-        first_port: u16,
-        bound: bool,
-    ) -> Result<Self> {
+    pub(super) fn start(load: Load, client: &Pod, server: &Pod, sites: &[Site], bound: bool) -> Result<Self> {
         let name = load.to_possible_value().context("a load without a name")?;
         let mut pairs = Vec::new();
-        for (port, cpu) in (first_port..).zip(processors()?) {
-            let answering = Answering::start(load, server, port)?;
-            let driver = Driver::start(client, &["drive", name.get_name(), &server.at(port).to_string()])?;
+        for (site, cpu) in sites.iter().zip(processors()?) {
+            let answering = Answering::start(load, server, site.listen)?;
+            let driver = Driver::start(client, &["drive", name.get_name(), &site.to.to_string()])?;
             if bound {
                 bind_to(answering.pid(), cpu)?;
                 bind_to(driver.process.pid(), cpu)?;
@@ -140,7 +175,7 @@ impl Loaded {
         self.pairs.iter().map(|(driver, _)| driver.done()).collect()
     }
 
-    /// Ends the programs; what the servers counted, those of datagrams excepted.
+    /// Ends the programs; what the servers of connections counted.
     pub(super) fn finish(self) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::new();
         for (driver, answering) in self.pairs {
