@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 use super::{
     SWEEP_AGAIN, UNTHRIFTY,
     costs::{Costs, Meter, SWEEP, Statistics},
-    drivers::{Driver, Loaded, Site},
+    drivers::{Driver, Loaded},
     generate::Load,
     memory,
     noop::Noop,
+    sites::{Placement, Site},
     transactions,
 };
 use crate::lab::{
@@ -72,7 +73,8 @@ pub(super) fn run() -> Result<()> {
         (Load::Datagrams, "one UDP datagram, sent and received, clients connected", UDP_SENT),
         (Load::UnconnectedDatagrams, "one UDP datagram, sent and received, nobody connected", UDP_SENT),
     ] {
-        let mut loaded = Loaded::start(load, &client, &server, &Site::ports(&server, PORT + 2)?, true)?;
+        let sites = Site::ports(&server, PORT + 2, Placement::Together)?;
+        let mut loaded = Loaded::start(load, &client, &server, &sites)?;
         loaded.slice(LOAD_MILLISECONDS, || Ok(()))?;
         let sent =
             || Ok::<_, anyhow::Error>(client.counter(protocol, sent)? + server.counter(protocol, sent)?);

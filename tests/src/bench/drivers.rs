@@ -1,16 +1,12 @@
 //! The programs of [`super::generate`], as the benchmark sees them: started in a pod, told what to do, asked what they
 //! did.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
-use rustix::{
-    process::Pid,
-    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
-};
 
-use super::generate::Load;
+use super::{generate::Load, sites::Site};
 use crate::lab::{
     machine,
     metrics::float,
@@ -41,6 +37,10 @@ impl Driver {
         Ok(Self { process, commands: 0 })
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Gives a command and does not wait.
     pub(super) fn tell(&mut self, command: &str) -> Result<()> {
         self.commands += 1;
@@ -64,9 +64,6 @@ impl Driver {
         self.done()
     }
 }
-
-/// The last octet of the first address in [`Site::addresses`]; pods have low ones.
-const FIRST_ADDRESS: u8 = 200;
 
 /// The server of a load.
 enum Answering {
@@ -100,63 +97,27 @@ impl Answering {
         match self {
             Self::Tcp(server) => server.pid(),
             Self::Udp(process) => process.pid(),
-            Self::Dns(driver) => driver.process.pid(),
+            Self::Dns(driver) => driver.pid(),
         }
     }
 }
 
-/// Where a server listens, and where its client sends to: the same, unless something between them changes it.
-#[derive(Clone, Copy)]
-pub(super) struct Site {
-    pub(super) listen: SocketAddr,
-    pub(super) to: SocketAddr,
-}
-
-impl Site {
-    fn new(at: SocketAddr) -> Self {
-        Self { listen: at, to: at }
-    }
-
-    /// The same with other ports.
-    pub(super) fn with_ports(self, listen: u16, to: u16) -> Self {
-        Self { listen: SocketAddr::new(self.listen.ip(), listen), to: SocketAddr::new(self.to.ip(), to) }
-    }
-
-    /// For every processor a port of the pod, from `first` on.
-    pub(super) fn ports(pod: &Pod, first: u16) -> Result<Vec<Self>> {
-        Ok((first..).zip(processors()?).map(|(port, _)| Self::new(pod.at(port))).collect())
-    }
-
-    /// For every processor a port of an address of its own, which the pod gets.
-    pub(super) fn addresses(pod: &Pod, port: u16) -> Result<Vec<Self>> {
-        let [a, b, c, _] = pod.v4.octets();
-        let own = |(number, _)| {
-            pod.also_at(&format!("{a}.{b}.{c}.{number}/24"))?;
-            Ok(Self::new(SocketAddr::from(([a, b, c, number], port))))
-        };
-        (FIRST_ADDRESS..).zip(processors()?).map(own).collect()
-    }
-}
-
-/// A load between two pods: a client with its server for every processor, so that all of them are busy, and whatever the
+/// A load between two pods: a client with its server for every processor as a rule, so that all of them are busy, and whatever the
 /// agent takes is missing from the sum.
 pub(super) struct Loaded {
     pairs: Vec<(Driver, Answering)>,
 }
 
 impl Loaded {
-    /// Starts the programs, idle, a pair for each site. Bound, each pair has its processor to itself,
-    /// and nobody waits for another one's interrupt: the least work, the least noise, and the largest share of the agent.
-    pub(super) fn start(load: Load, client: &Pod, server: &Pod, sites: &[Site], bound: bool) -> Result<Self> {
+    /// Starts the programs, idle, a pair for each site.
+    pub(super) fn start(load: Load, client: &Pod, server: &Pod, sites: &[Site]) -> Result<Self> {
         let name = load.to_possible_value().context("a load without a name")?;
         let mut pairs = Vec::new();
-        for (site, cpu) in sites.iter().zip(processors()?) {
+        for site in sites {
             let answering = Answering::start(load, server, site.listen)?;
+            site.seat_server(answering.pid())?;
             let driver = Driver::start(client, &["drive", name.get_name(), &site.to.to_string()])?;
-            if bound {
-                bind_to(answering.pid(), cpu)?;
-                bind_to(driver.process.pid(), cpu)?;
-            }
+            site.seat_client(driver.pid())?;
             pairs.push((driver, answering));
         }
         Ok(Self { pairs })
@@ -191,24 +152,4 @@ impl Loaded {
 /// How much was done in a second, over all pairs.
 pub(super) fn rate(done: &[Done]) -> f64 {
     done.iter().map(|done| float(done.count) / done.seconds).sum()
-}
-
-/// The processors that we may use, a few at most: a switch of veth pairs is no faster with more.
-fn processors() -> Result<Vec<usize>> {
-    const ENOUGH: usize = 8;
-    let ours = sched_getaffinity(None).context("asking for our processors")?;
-    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| ours.is_set(cpu)).take(ENOUGH).collect())
-}
-
-/// Binds all threads of a process, and those that they will start, to a processor.
-fn bind_to(pid: u32, cpu: usize) -> Result<()> {
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    let tasks = Path::new("/proc").join(pid.to_string()).join("task");
-    for task in fs::read_dir(&tasks).with_context(|| format!("listing {}", tasks.display()))? {
-        let task = task?.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
-        sched_setaffinity(Some(task.context("a task without a number")?), &only)
-            .with_context(|| format!("binding {pid} to processor {cpu}"))?;
-    }
-    Ok(())
 }

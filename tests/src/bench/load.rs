@@ -1,14 +1,13 @@
 //! What is left of throughput with the agent, for TCP and UDP.
 
-use std::fmt;
-
 use anyhow::Result;
 use clap::Args;
 
 use super::{
-    drivers::{self, Loaded, Site},
+    drivers::{self, Loaded},
     generate::Load as Kind,
-    rounds::Rounds,
+    rounds::{Rounds, Unit},
+    sites::{Placement, Site},
 };
 use crate::lab::topology::Net;
 
@@ -25,9 +24,9 @@ const KINDS: [(Kind, &str, Unit, f64); 4] = [
 pub(crate) struct Load {
     #[command(flatten)]
     rounds: Rounds,
-    /// Let the kernel place the programs; otherwise a client and its server are bound to one processor
-    #[arg(long)]
-    unbound: bool,
+    /// Where clients and servers run
+    #[arg(long, value_enum, default_value = "together")]
+    placement: Placement,
     /// Only this load (repeat for more)
     #[arg(long, value_enum)]
     only: Vec<Kind>,
@@ -41,44 +40,16 @@ impl Load {
         Rounds::head();
         for (kind, name, unit, least) in KINDS {
             if self.only.is_empty() || self.only.contains(&kind) {
-                let sites = Site::ports(&server, 8080)?;
-                let mut loaded = Loaded::start(kind, &client, &server, &sites, !self.unbound)?;
+                let sites = Site::ports(&server, 8080, self.placement)?;
+                let mut loaded = Loaded::start(kind, &client, &server, &sites)?;
                 // Buffers, windows and the processors' clocks find their sizes.
                 loaded.slice(self.rounds.slice_ms, || Ok(()))?;
-                self.rounds.measure(name, least, |rate| unit.of(rate), &mut |meanwhile| {
+                self.rounds.measure(name, least, unit, &mut |meanwhile| {
                     Ok(drivers::rate(&loaded.slice(self.rounds.slice_ms, meanwhile)?))
                 })?;
                 loaded.finish()?;
             }
         }
         Ok(())
-    }
-}
-
-/// What a rate counts.
-#[derive(Clone, Copy)]
-pub(super) enum Unit {
-    Bytes,
-    Operations,
-}
-
-impl Unit {
-    pub(super) fn of(self, rate: f64) -> Rate {
-        Rate { unit: self, rate }
-    }
-}
-
-/// A rate, to be read by a person.
-pub(super) struct Rate {
-    unit: Unit,
-    rate: f64,
-}
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&match self.unit {
-            Unit::Bytes => format!("{:.2} GB/s", self.rate / 1e9),
-            Unit::Operations => format!("{:.0} /s", self.rate),
-        })
     }
 }

@@ -1,8 +1,10 @@
 //! What a process takes, and its tables in the kernel.
 
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+
+use crate::lab::machine;
 
 /// A figure of `/proc/PID/status` in KiB, e.g. `VmRSS`.
 pub(super) fn status(pid: u32, name: &str) -> Result<u64> {
@@ -10,6 +12,18 @@ pub(super) fn status(pid: u32, name: &str) -> Result<u64> {
     let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let value = field(&text, name).with_context(|| format!("no {name} in {path}"))?;
     value.trim_end_matches("kB").trim().parse().with_context(|| format!("{name} is no number"))
+}
+
+/// The time that the processors have spent on a process's cgroup (v2, `cpu.stat`), in user space and in the kernel.
+pub(super) fn processor_time(pid: u32) -> Result<Duration> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let cgroup =
+        text.lines().find_map(|line| line.strip_prefix("0::/")).context("a process without a cgroup")?;
+    let path = machine()?.cgroup_root.join(cgroup).join("cpu.stat");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let used = text.lines().find_map(|line| line.strip_prefix("usage_usec ")?.parse().ok());
+    used.map(Duration::from_micros).with_context(|| format!("no usage in {}", path.display()))
 }
 
 /// A table, as the kernel describes an open descriptor of it.

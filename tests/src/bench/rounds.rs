@@ -5,7 +5,7 @@
 //! the third is its noise, the same statistic where the agent makes no difference. That of the fourth is what the
 //! kernel takes for the hooks alone, whoever uses them.
 
-use std::{fmt::Display, thread, time::Duration};
+use std::{fmt, thread, time::Duration};
 
 use anyhow::Result;
 use clap::Args;
@@ -55,13 +55,7 @@ impl Rounds {
     }
 
     /// Measures a load and prints what is left of it; at least `least` should be.
-    pub(super) fn measure<R: Display>(
-        &self,
-        name: &str,
-        least: f64,
-        readable: impl Fn(f64) -> R,
-        run: Run<'_>,
-    ) -> Result<()> {
+    pub(super) fn measure(&self, name: &str, least: f64, unit: Unit, run: Run<'_>) -> Result<()> {
         let mut rounds = Vec::new();
         for number in 0..usize::from(self.pairs) {
             let mut rates = [0.0; ORDERS[0].len()];
@@ -72,7 +66,7 @@ impl Rounds {
             eprintln!("{name}: round {} of {}: {:.3}", number + 1, self.pairs, with / without);
             rounds.push(rates);
         }
-        let without = readable(median(rounds.iter().map(|round| round[0]).collect()));
+        let without = unit.of(median(rounds.iter().map(|round| round[0]).collect()));
         let left =
             |slice: Slice| Ratios::of(rounds.iter().map(|round| round[slice as usize] / round[0]).collect());
         println!("{name:<28} {without:>12}  {}  (at least {least})", left(Slice::With));
@@ -97,5 +91,33 @@ impl Rounds {
             agent.stop(Signal::TERM)?;
         }
         Ok(rate)
+    }
+}
+
+/// What a rate counts.
+#[derive(Clone, Copy)]
+pub(super) enum Unit {
+    Bytes,
+    Operations,
+}
+
+impl Unit {
+    fn of(self, rate: f64) -> Rate {
+        Rate { unit: self, rate }
+    }
+}
+
+/// A rate, to be read by a person.
+struct Rate {
+    unit: Unit,
+    rate: f64,
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&match self.unit {
+            Unit::Bytes => format!("{:.2} GB/s", self.rate / 1e9),
+            Unit::Operations => format!("{:.0} /s", self.rate),
+        })
     }
 }

@@ -8,8 +8,9 @@ use anyhow::Result;
 
 use super::{
     costs::Meter,
-    drivers::{Loaded, Site},
+    drivers::Loaded,
     generate::Load,
+    sites::{Placement, Site},
 };
 use crate::lab::topology::Pod;
 
@@ -20,7 +21,7 @@ const MOST: f64 = 4000.0;
 
 /// Measures and prints. A load runs for so many milliseconds.
 pub(super) fn measure(meter: &Meter<'_>, client: &Pod, server: &Pod, milliseconds: u64) -> Result<()> {
-    let sites = Site::addresses(server, DNS)?;
+    let sites = Site::addresses(server, DNS, Placement::Together)?;
     for (load, protocol, what) in [
         (Load::Dns, "udp", "over UDP, all from one port"),
         (Load::DnsNewPorts, "udp", "over UDP, each from a new port"),
@@ -30,7 +31,7 @@ pub(super) fn measure(meter: &Meter<'_>, client: &Pod, server: &Pod, millisecond
             let sites: Vec<Site> = sites.iter().map(|site| site.with_ports(listen, to)).collect();
             let change = (to != listen).then(|| PortChange::make(client, server, protocol, to, listen));
             let change = change.transpose()?;
-            let mut loaded = Loaded::start(load, client, server, &sites, true)?;
+            let mut loaded = Loaded::start(load, client, server, &sites)?;
             loaded.slice(milliseconds, || Ok(()))?;
             let cost = meter.measure(&format!("one query and its answer {what}, {seen}"), || {
                 Ok(loaded.slice(milliseconds, || Ok(()))?.iter().map(|done| done.count).sum())
@@ -60,9 +61,11 @@ struct PortChange<'a> {
 impl<'a> PortChange<'a> {
     fn make(client: &'a Pod, server: &'a Pod, protocol: &str, to: u16, listen: u16) -> Result<Self> {
         let change = |pod: &Pod, field: &str, from: u16, to: u16| {
-            let rule = format!("{protocol} {field} {from} {protocol} {field} set {to}");
-            let chain = format!("chain arrival {{ type filter hook prerouting priority -300; {rule}; }}");
-            pod.run("nft", &["-f", "-"], &format!("table inet ports {{ {chain} }}\n"))
+            let script = format!(
+                "table inet ports {{\n chain arrival {{\n  type filter hook prerouting priority -300\n  \
+                 {protocol} {field} {from} {protocol} {field} set {to}\n }}\n}}\n"
+            );
+            pod.run("nft", &["-f", "-"], &script)
         };
         change(server, "dport", to, listen)?;
         change(client, "sport", listen, to)?;
