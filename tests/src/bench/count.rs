@@ -86,13 +86,14 @@ pub(super) fn run() -> Result<()> {
         loaded.finish()?;
         client.wait_quiet()?;
     }
-    transactions::measure(&meter, &client, &server, LOAD_MILLISECONDS)?;
     swept_sockets(&meter, &client, &server)?;
     println!(
         "\nagent: {} ms from start to first scrape, {} KiB resident when idle",
         first_scrape.as_millis(),
         memory::status(agent.pid(), "VmRSS")?
     );
+    drop(agent);
+    transactions::measure(noop, &client, &server, LOAD_MILLISECONDS)?;
     drop(statistics);
     Ok(())
 }

@@ -4,62 +4,118 @@
 //! way, so that one end only sees DNS. The other sees packets of the same size that are no DNS: what those cost is
 //! known from a run where both ends do.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
 
 use super::{
-    costs::Meter,
+    costs::{Meter, Spent, in_all},
     drivers::Loaded,
     generate::Load,
     sites::{Placement, Site},
 };
-use crate::lab::topology::Pod;
+use crate::lab::{
+    agent::{Agent, Options},
+    metrics::EVENTS_LOST,
+    topology::Pod,
+};
 
 const DNS: u16 = 53;
 const OTHER: u16 = 5300;
-/// At one end, both directions.
-const MOST: f64 = 4000.0;
 
-/// Measures and prints. A load runs for so many milliseconds.
-pub(super) fn measure(meter: &Meter<'_>, client: &Pod, server: &Pod, milliseconds: u64) -> Result<()> {
+/// Measures and prints; a load runs for so many milliseconds.
+pub(super) fn measure(noop: f64, client: &Pod, server: &Pod, milliseconds: u64) -> Result<()> {
     let sites = Site::addresses(server, DNS, Placement::Together)?;
-    for (load, protocol, what) in [
-        (Load::Dns, "udp", "over UDP, all from one port"),
-        (Load::DnsNewPorts, "udp", "over UDP, each from a new port"),
-        (Load::DnsTcp, "tcp", "over one TCP connection"),
-    ] {
-        let run = |seen: &str, to: u16, listen: u16| -> Result<f64> {
-            let sites: Vec<Site> = sites.iter().map(|site| site.with_ports(listen, to)).collect();
-            let change = (to != listen).then(|| PortChange::make(client, server, protocol, to, listen));
-            let change = change.transpose()?;
-            let mut loaded = Loaded::start(load, client, server, &sites)?;
-            loaded.slice(milliseconds, || Ok(()))?;
-            let cost = meter.measure(&format!("one query and its answer {what}, {seen}"), || {
-                Ok(loaded.slice(milliseconds, || Ok(()))?.iter().map(|done| done.count).sum())
-            })?;
-            loaded.finish()?;
-            client.wait_quiet()?;
-            server.wait_quiet()?;
-            change.map_or(Ok(()), PortChange::undo)?;
-            Ok(cost)
+    for (details, most) in [("few details", "1"), ("a detail of every answer", "1000000")] {
+        let args = ["--dns-details-per-second", most];
+        let agent = Agent::start("bench-dns", "agent", &Options { args: &args, ..Options::default() })?;
+        let bench = Transactions {
+            meter: Meter { agent: &agent, noop },
+            client,
+            server,
+            sites: &sites,
+            milliseconds,
         };
-        let neither = run("to another port: no DNS", OTHER, OTHER)? / 2.0;
-        let at_client = run("DNS where it is asked", DNS, OTHER)? - neither;
-        let at_server = run("DNS where it is answered", OTHER, DNS)? - neither;
-        println!("  one end of it: {neither:.0} without DNS");
+        for (load, protocol, what) in [
+            (Load::Dns, "udp", "over UDP, all from one port"),
+            (Load::DnsNewPorts, "udp", "over UDP, each from a new port"),
+            (Load::DnsTcp, "tcp", "over one TCP connection"),
+        ] {
+            bench.measure(load, protocol, &format!("one query and its answer {what}, {details}"))?;
+        }
+        let metrics = agent.scrape()?;
+        let detail = |outcome: &str| metrics.sum("netcause_dns_details_total", &[("outcome", outcome)]);
         println!(
-            "  one end of it: {at_client:.0} where it is asked, {at_server:.0} where it is answered (at most {MOST})"
+            "  details: {} received, {} left out, {} lost",
+            detail("received"),
+            detail("left_out"),
+            metrics.sum(EVENTS_LOST, &[("probe", "dns")])
         );
     }
     Ok(())
 }
 
-/// Has a client send to one port and its server listen at another; both see their own only.
+struct Transactions<'a> {
+    meter: Meter<'a>,
+    client: &'a Pod,
+    server: &'a Pod,
+    sites: &'a [Site],
+    milliseconds: u64,
+}
+
+impl Transactions<'_> {
+    fn measure(&self, load: Load, protocol: &str, what: &str) -> Result<()> {
+        let run = |to, listen| self.both_ends(load, protocol, what, to, listen);
+        let (neither, asked, answered) = (run(OTHER, OTHER)?, run(DNS, OTHER)?, run(OTHER, DNS)?);
+        println!("\n{what}, at one end (at most 4000):");
+        println!("  {:<24} {:>9} {:>9} {:>9}", "program", "asked", "answered", "no DNS");
+        let line = |name: &str, cost: &dyn Fn(&BTreeMap<String, Spent>) -> f64| {
+            let none = cost(&neither) / 2.0;
+            let [asked, answered] = [&asked, &answered].map(|spent| cost(spent) - none);
+            println!("  {name:<24} {asked:>9.0} {answered:>9.0} {none:>9.0}");
+        };
+        for program in
+            [&neither, &asked, &answered].iter().flat_map(|spent| spent.keys()).collect::<BTreeSet<_>>()
+        {
+            line(program, &|spent| spent.get(program).copied().unwrap_or_default().cost);
+        }
+        line("in all", &in_all);
+        Ok(())
+    }
+
+    /// What a transaction takes of each program, at both ends together.
+    fn both_ends(
+        &self,
+        load: Load,
+        protocol: &str,
+        what: &str,
+        to: u16,
+        listen: u16,
+    ) -> Result<BTreeMap<String, Spent>> {
+        let sites: Vec<Site> = self.sites.iter().map(|site| site.with_ports(listen, to)).collect();
+        let change =
+            (to != listen).then(|| PortChange::make([self.client, self.server], protocol, to, listen));
+        let change = change.transpose()?;
+        let mut loaded = Loaded::start(load, self.client, self.server, &sites)?;
+        loaded.slice(self.milliseconds, || Ok(()))?;
+        let spent = self.meter.spent(what, || {
+            Ok(loaded.slice(self.milliseconds, || Ok(()))?.iter().map(|done| done.count).sum())
+        })?;
+        loaded.finish()?;
+        self.client.wait_quiet()?;
+        self.server.wait_quiet()?;
+        change.map_or(Ok(()), PortChange::undo)?;
+        Ok(spent)
+    }
+}
+
+/// Has a client send to one port and its server listen at another; each sees its own only.
 struct PortChange<'a> {
     pods: [&'a Pod; 2],
 }
 
 impl<'a> PortChange<'a> {
-    fn make(client: &'a Pod, server: &'a Pod, protocol: &str, to: u16, listen: u16) -> Result<Self> {
+    fn make(pods: [&'a Pod; 2], protocol: &str, to: u16, listen: u16) -> Result<Self> {
         let change = |pod: &Pod, field: &str, from: u16, to: u16| {
             let script = format!(
                 "table inet ports {{\n chain arrival {{\n  type filter hook prerouting priority -300\n  \
@@ -67,9 +123,10 @@ impl<'a> PortChange<'a> {
             );
             pod.run("nft", &["-f", "-"], &script)
         };
+        let [client, server] = pods;
         change(server, "dport", to, listen)?;
         change(client, "sport", listen, to)?;
-        Ok(Self { pods: [client, server] })
+        Ok(Self { pods })
     }
 
     fn undo(self) -> Result<()> {

@@ -146,10 +146,8 @@ struct Counted {
 
 impl Counted {
     fn of(metrics: Metrics, client: &Pod, server: &Pod) -> Self {
-        let (at_client, at_server) = (
-            Edge::of_client(client, super::PORT),
-            Edge::listener(server, super::PORT).with("reporter", "destination"),
-        );
+        let (at_client, at_server) =
+            (Edge::of_client(client, super::PORT), Edge::listener(server, super::PORT));
         Self { metrics, at_client, at_server }
     }
 
