@@ -28,7 +28,7 @@ pub struct Settings {
     pub patience_ns: u64,
     /// Details of answers per [`DETAIL_WINDOW_NS`], of successes and of failures each; 0 keeps names in the kernel.
     pub details: u32,
-    /// Ports of DNS in host order; 0 is none.
+    /// Ports of DNS in network order; those after a 0 are not looked at.
     pub ports: [u16; MAX_PORTS],
     /// Always zero.
     pub reserved: u32,
@@ -38,6 +38,11 @@ impl Settings {
     /// No port, so no DNS.
     pub const OFF: Self = Self { patience_ns: 0, details: 0, ports: [0; MAX_PORTS], reserved: 0 };
 }
+
+/// Where in the arrays of programs the one for UDP stands.
+pub const OVER_UDP: u32 = 0;
+/// Where the one for TCP stands.
+pub const OVER_TCP: u32 = 1;
 
 /// How often the number of details begins anew.
 pub const DETAIL_WINDOW_NS: u64 = 100_000_000;
@@ -228,7 +233,7 @@ pub const fn answer_bucket(duration_ns: u64) -> usize {
 /// together.
 ///
 /// Every query is answered, timed out, still waited for, or was not tracked: `queries = responses − late + timeouts +
-/// waiting + (untracked − those of them answered)`.
+/// waiting + untracked − untracked_answered`, where `responses` leaves out the latter.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct DnsCounters {
@@ -250,6 +255,8 @@ pub struct DnsCounters {
     pub unmatched: u64,
     /// Queries that found no room to wait for their answer: it counts, when it comes, but without latency.
     pub untracked: u64,
+    /// Answers to those.
+    pub untracked_answered: u64,
 }
 
 impl DnsCounters {
@@ -264,6 +271,7 @@ impl DnsCounters {
         late: 0,
         unmatched: 0,
         untracked: 0,
+        untracked_answered: 0,
     };
 }
 
@@ -370,13 +378,16 @@ pub struct LastQuestion {
     pub id: u16,
     /// The port here.
     pub local_port: u16,
-    /// Always zero.
-    pub reserved: u32,
+    /// 1 when it was answered, with a failure: whoever asks with the same id goes on to the next server.
+    pub has_failed: u32,
 }
 
 /// A question with another id is a repetition when the first has waited for so long: before that no resolver gives up, and
 /// it is more likely another thread's.
 pub const REPEATED_AFTER_NS: u64 = 800_000_000;
+
+/// Resolvers give up after so many patiences at most: who asks again after that asks anew.
+pub const REPEATED_WITHIN_PATIENCES: u64 = 3;
 
 /// The head of a detail: an answer that reached a client here. The message's first [`AnswerDetail::captured`] octets follow.
 #[repr(C)]
@@ -406,7 +417,7 @@ impl AnswerDetail {
 const _: () = {
     assert!(size_of::<Settings>() == 32);
     assert!(size_of::<DetailWindow>() == 16);
-    assert!(size_of::<DnsCounters>() == 8 * (11 + 7 + 19 + 6));
+    assert!(size_of::<DnsCounters>() == 8 * (11 + 7 + 19 + 7));
     assert!(size_of::<QueryKey>() == 32);
     assert!(size_of::<Asked>() == 304);
     // The question follows the head at a multiple of eight, so that it can be read in words.

@@ -24,9 +24,11 @@ pub enum ProbeId {
     Udp = 5,
     /// UDP datagrams that found the receive buffer full.
     UdpDrop = 6,
+    /// DNS messages.
+    Dns = 7,
 }
 
 impl ProbeId {
     /// How many there are.
-    pub const COUNT: u32 = 7;
+    pub const COUNT: u32 = 8;
 }

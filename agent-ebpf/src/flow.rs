@@ -4,6 +4,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_log_ebpf::debug;
+use netcause_common::dns::DnsCounters;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
     ConnectFailure, FlowKey, LimitedBy, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
@@ -15,13 +16,14 @@ use netcause_common::statistics::Statistic;
 use crate::emit::announce;
 use crate::kernel::{Memory, TcpSock};
 use crate::maps::{
-    E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE, UDP_FLOWS, UDP_FLOWS_SPARE,
-    add, count,
+    DNS_FLOWS, DNS_FLOWS_SPARE, E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE,
+    UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
 };
 
 /// What a new entry starts from: too large for a program's stack, so it stands in read-only data.
 static ZERO_TCP: TcpCounters = TcpCounters::ZERO;
 static ZERO_UDP: UdpCounters = UdpCounters::ZERO;
+static ZERO_DNS: DnsCounters = DnsCounters::ZERO;
 
 /// The flow of a local end in its role.
 #[inline(always)]
@@ -58,6 +60,12 @@ pub fn counters(key: &FlowKey) -> Option<Counters> {
 #[inline(always)]
 pub fn udp_counters(key: &FlowKey) -> Option<DatagramCounters> {
     find_or_make(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key).map(DatagramCounters)
+}
+
+/// As [`counters`], of DNS.
+#[inline(always)]
+pub fn dns_counters(key: &FlowKey) -> Option<*mut DnsCounters> {
+    find_or_make(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key)
 }
 
 #[inline(always)]
@@ -241,6 +249,6 @@ fn observe(times: *mut RoundTrips, rtt_us: u32) {
 
 /// Adds to one of several counters; every caller's index comes from an enum or function of that array.
 #[inline(always)]
-fn add_at<const N: usize>(counters: *mut [u64; N], index: usize, amount: u64) {
+pub fn add_at<const N: usize>(counters: *mut [u64; N], index: usize, amount: u64) {
     add(counters.cast::<u64>().wrapping_add(index), amount);
 }

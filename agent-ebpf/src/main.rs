@@ -7,6 +7,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "aya's attributes pass the context by value")]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod dns;
 mod emit;
 mod flow;
 mod kernel;

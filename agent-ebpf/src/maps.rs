@@ -2,7 +2,8 @@
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
+use netcause_common::dns::{Asked, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Stream};
 use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
 use netcause_common::limits;
 use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
@@ -34,6 +35,53 @@ pub static UDP_FLOWS: HashMap<FlowKey, UdpCounters> = HashMap::with_max_entries(
 #[map]
 pub static UDP_FLOWS_SPARE: HashMap<FlowKey, UdpCounters> =
     HashMap::with_max_entries(limits::SPARE_UDP_FLOWS, 0);
+
+/// Totals of DNS per client and server, and per server here.
+#[map]
+pub static DNS_FLOWS: HashMap<FlowKey, DnsCounters> = HashMap::with_max_entries(limits::DEFAULT_DNS_FLOWS, 0);
+
+/// As [`TCP_FLOWS_SPARE`], for [`DNS_FLOWS`].
+#[map]
+pub static DNS_FLOWS_SPARE: HashMap<FlowKey, DnsCounters> =
+    HashMap::with_max_entries(limits::SPARE_DNS_FLOWS, 0);
+
+/// Queries of clients that wait for their answer. Whoever removes one has it: the program that sees the answer, or the
+/// daemon when none comes.
+#[map]
+pub static DNS_QUERIES: HashMap<QueryKey, Asked> = HashMap::with_max_entries(limits::DEFAULT_DNS_QUERIES, 0);
+
+/// Queries that servers here have not answered yet. A table of their own, so that what the internet sends to a server
+/// never takes a client's place.
+#[map]
+pub static DNS_SERVED: HashMap<QueryKey, Served> = HashMap::with_max_entries(limits::DNS_SERVED, 0);
+
+/// Queries that have timed out; the daemon moves them here, and removes them when no answer is to be expected any more.
+#[map]
+pub static DNS_LATE: HashMap<QueryKey, Served> = HashMap::with_max_entries(limits::DNS_LATE, 0);
+
+/// How far each direction of a TCP connection was followed. Forgetting the least used loses one message of it.
+#[map]
+pub static DNS_STREAMS: LruHashMap<QueryKey, Stream> = LruHashMap::with_max_entries(limits::DNS_STREAMS, 0);
+
+/// Questions by a hash of the workload and the question; a later one takes an earlier one's slot.
+#[map]
+pub static DNS_QUESTIONS: Array<LastQuestion> = Array::with_max_entries(limits::DNS_QUESTIONS, 0);
+
+/// Details let through of late, by [`netcause_common::dns::Outcome`].
+#[map]
+pub static DNS_DETAILS: Array<DetailWindow> = Array::with_max_entries(2, 0);
+
+/// Details of answers; losing one loses no count.
+#[map]
+pub static DNS_EVENTS: RingBuf = RingBuf::with_byte_size(limits::DNS_RING_BYTES, 0);
+
+/// Where packets of DNS that a socket sends go on; the daemon puts the programs there when they could be loaded.
+#[map]
+pub static DNS_SENT: ProgramArray = ProgramArray::with_max_entries(2, 0);
+
+/// The same of packets that a socket receives.
+#[map]
+pub static DNS_RECEIVED: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
 /// Networks of IPv4 whose clients are told apart; the daemon fills it.
 #[map]

@@ -1,14 +1,22 @@
 //! Packets as the cgroup programs see them: from the IP header on.
 #![expect(unsafe_code, reason = "reading packets and their context is what this module is for")]
 
+use core::ffi::c_void;
+
 use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::generated::bpf_skb_cgroup_id;
+use aya_ebpf::helpers::generated::{bpf_skb_cgroup_id, bpf_skb_load_bytes};
 use aya_ebpf::programs::SkBuffContext;
 use netcause_common::endpoint::Address;
-use netcause_common::flow::PROTOCOL_UDP;
+
+use crate::dns::is_port;
 
 /// RFC 768: two ports, length, checksum.
-const UDP_HEADER_BYTES: u32 = 8;
+pub const UDP_HEADER_BYTES: u32 = 8;
+/// RFC 9293 §3.1, without options.
+const TCP_HEADER_BYTES: usize = 20;
+const TCP_FIN: u8 = 1;
+const TCP_SYN: u8 = 2;
+const TCP_RST: u8 = 4;
 /// RFC 8200 §3.
 const IPV6_HEADER_BYTES: u32 = 40;
 
@@ -21,18 +29,63 @@ pub enum Direction {
     Sent,
 }
 
+/// What the IP header says.
+#[derive(Clone, Copy)]
+pub struct Ip {
+    /// The protocol of what follows.
+    pub protocol: u8,
+    /// Where that begins.
+    pub length: u32,
+    is_v6: bool,
+}
+
 /// One or more datagrams of one socket and one peer: the kernel may carry several in one buffer.
 pub struct Datagrams {
+    /// The two ends.
+    pub ends: Ends,
+    /// How many.
+    pub count: u64,
+    /// Their payload in octets.
+    pub bytes: u64,
+}
+
+/// Source and destination port in network order.
+#[derive(Clone, Copy)]
+pub struct Ports([u16; 2]);
+
+impl Ports {
+    /// True when either is one of DNS.
+    #[inline(always)]
+    pub fn are_of_dns(self) -> bool {
+        is_port(self.0[0]) || is_port(self.0[1])
+    }
+}
+
+/// Who a packet is from and for, seen from the socket.
+#[derive(Clone, Copy)]
+pub struct Ends {
     /// The peer.
     pub remote: Address,
     /// The peer's port, in host order.
     pub remote_port: u16,
     /// The port here, in host order.
     pub local_port: u16,
-    /// How many.
-    pub count: u64,
-    /// Their payload in octets.
-    pub bytes: u64,
+}
+
+/// A TCP segment.
+pub struct Segment {
+    /// The two ends.
+    pub ends: Ends,
+    /// Sequence number of its first octet, or of its SYN.
+    pub sequence: u32,
+    /// Where its payload begins in the packet.
+    pub payload: u32,
+    /// Octets of its payload.
+    pub length: u32,
+    /// Opens the connection.
+    pub is_syn: bool,
+    /// Ends the connection, in an orderly manner or not.
+    pub is_end: bool,
 }
 
 /// A packet of a cgroup program.
@@ -46,45 +99,105 @@ impl Packet {
         Self(context.skb.skb)
     }
 
-    /// The datagrams it holds; `None` when it is no UDP. TCP is told by one octet of the IP header.
+    /// Its IP header.
     ///
-    /// The kernel has seen to it that the headers lie in the packet's linear part, and it calls these programs before it
+    /// The kernel has seen to it that headers lie in the packet's linear part, and it calls these programs before it
     /// cuts a datagram into fragments and after it has put them together (`ip_finish_output`, net/ipv4/ip_output.c;
-    /// `sk_filter_trim_cap`, net/core/filter.c). IPv6 extension headers before UDP are not followed.
+    /// `sk_filter_trim_cap`, net/core/filter.c). IPv6 extension headers are not followed.
     #[inline(always)]
-    pub fn datagrams(self, direction: Direction) -> Option<Datagrams> {
+    pub fn ip(self) -> Option<Ip> {
         let ip: &[u8; 20] = self.at(0)?;
         match ip[0] >> 4 {
-            4 if ip[9] == PROTOCOL_UDP => {
-                let header = u32::from(ip[0] & 0xf) * 4;
-                let at = if direction == Direction::Sent { 16 } else { 12 };
-                let remote = u32::from_ne_bytes([ip[at], ip[at + 1], ip[at + 2], ip[at + 3]]);
-                self.datagrams_behind(header, direction, Address::from_v4_network_order(remote))
-            }
-            6 if ip[6] == PROTOCOL_UDP => {
-                let at = if direction == Direction::Sent { 24 } else { 8 };
-                let remote = Address::from_network_order(*self.at(at)?);
-                self.datagrams_behind(IPV6_HEADER_BYTES, direction, remote)
-            }
+            4 => Some(Ip { protocol: ip[9], length: u32::from(ip[0] & 0xf) * 4, is_v6: false }),
+            6 => Some(Ip { protocol: ip[6], length: IPV6_HEADER_BYTES, is_v6: true }),
             _ => None,
         }
     }
 
+    /// The ports of UDP and TCP.
     #[inline(always)]
-    fn datagrams_behind(self, header: u32, direction: Direction, remote: Address) -> Option<Datagrams> {
-        let [source, destination]: [u16; 2] = *self.at(header as usize)?;
+    pub fn ports(self, ip: Ip) -> Option<Ports> {
+        self.at(ip.length as usize).copied().map(Ports)
+    }
+
+    /// The datagrams of a UDP packet.
+    #[inline(always)]
+    pub fn datagrams(self, ip: Ip, direction: Direction) -> Option<Datagrams> {
+        let ends = self.ends(ip, direction)?;
+        // SAFETY: the context is the program's own; the verifier checks the offset.
+        let segments = unsafe { (*self.0).gso_segs };
+        let bytes = self.length().saturating_sub(ip.length + UDP_HEADER_BYTES).into();
+        Some(Datagrams { ends, count: segments.max(1).into(), bytes })
+    }
+
+    /// The segment of a TCP packet.
+    #[inline(always)]
+    pub fn segment(self, ip: Ip, direction: Direction) -> Option<Segment> {
+        let header: [u8; TCP_HEADER_BYTES] = *self.at(ip.length as usize)?;
+        let payload = ip.length + u32::from(header[12] >> 4) * 4;
+        Some(Segment {
+            ends: self.ends(ip, direction)?,
+            sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+            payload,
+            length: self.length().saturating_sub(payload),
+            is_syn: header[13] & TCP_SYN != 0,
+            is_end: header[13] & (TCP_FIN | TCP_RST) != 0,
+        })
+    }
+
+    #[inline(always)]
+    fn ends(self, ip: Ip, direction: Direction) -> Option<Ends> {
+        let Ports([source, destination]) = self.ports(ip)?;
         let (source, destination) = (u16::from_be(source), u16::from_be(destination));
         let (local_port, remote_port) =
             if direction == Direction::Sent { (source, destination) } else { (destination, source) };
-        // SAFETY: the context is the program's own; the verifier checks the offsets.
-        let (length, segments) = unsafe { ((*self.0).len, (*self.0).gso_segs) };
-        Some(Datagrams {
-            remote,
-            remote_port,
-            local_port,
-            count: segments.max(1).into(),
-            bytes: length.saturating_sub(header + UDP_HEADER_BYTES).into(),
-        })
+        let remote = if ip.is_v6 {
+            let at = if direction == Direction::Sent { 24 } else { 8 };
+            Address::from_network_order(*self.at(at)?)
+        } else {
+            let at = if direction == Direction::Sent { 16 } else { 12 };
+            Address::from_v4_network_order(*self.at(at)?)
+        };
+        Some(Ends { remote, remote_port, local_port })
+    }
+
+    /// Octets from the IP header on.
+    #[inline(always)]
+    fn length(self) -> u32 {
+        // SAFETY: the context is the program's own; the verifier checks the offset.
+        unsafe { (*self.0).len }
+    }
+
+    /// Copies as many octets as `to` has room for, wherever they lie; false when the packet ends before.
+    #[inline(always)]
+    pub fn load<T: ?Sized>(self, offset: u32, to: &mut T) -> bool {
+        let length = size_of_val(to) as u32;
+        // SAFETY: the room is the value's own, and the verifier checks it; every caller's type is of plain octets.
+        unsafe { self.load_to(offset, (&raw mut *to).cast(), length) }
+    }
+
+    /// As [`Self::load`], of as many octets as are wanted and there is room for; returns how many.
+    ///
+    /// # Safety
+    ///
+    /// `room` octets may be written there.
+    #[inline(always)]
+    pub unsafe fn load_up_to(self, offset: u32, to: *mut c_void, wanted: u32, room: u32) -> Option<u32> {
+        let mut length = opaque(wanted);
+        if length == 0 {
+            return None;
+        }
+        if length > room {
+            length = room;
+        }
+        // SAFETY: the context is the program's own, and the caller answers for the room.
+        unsafe { self.load_to(offset, to, length).then_some(length) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_to(self, offset: u32, to: *mut c_void, length: u32) -> bool {
+        // SAFETY: the context is the program's own, and the caller answers for the room.
+        unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to, length) == 0 }
     }
 
     /// The cgroup of the packet's socket.
@@ -117,4 +230,18 @@ impl Packet {
             if at + size_of::<T>() > end { None } else { Some(&*(at as *const T)) }
         }
     }
+}
+
+/// Hides where a value comes from, so that the compiler compares this very value, which is what the verifier looks at.
+#[inline(always)]
+fn opaque(value: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = u64::from(value);
+        // SAFETY: a move to itself. (Without an instruction two lines of debug information would meet, which the kernel refuses.)
+        unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack)) };
+        value as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    value
 }

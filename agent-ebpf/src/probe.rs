@@ -1,5 +1,6 @@
 //! One file per probe, named as on the daemon's side.
 
+mod dns;
 mod open_sockets;
 mod tcp_reset;
 mod tcp_retransmit;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use netcause_common::dns::PROTOCOL_DNS;
 use netcause_common::flow::PROTOCOL_UDP;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use tokio::net::TcpListener;
@@ -18,7 +19,7 @@ use crate::enrich::Names;
 use crate::enrich::cgroup::{self, Cgroups};
 use crate::expose::http::{self, Limits, Source};
 use crate::expose::prometheus::{
-    self, Durations, EdgeRow, Format, ListenerRow, Own, Series, Snapshot, series,
+    self, DnsOwn, Durations, EdgeRow, Format, ListenerRow, Own, Series, Snapshot, series,
 };
 use crate::expose::trouble;
 use crate::ingest::Event;
@@ -27,6 +28,8 @@ use crate::{aggregate, ingest};
 
 /// Detail events are collected this often, and whenever a quarter of the ring is used.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
+/// Waiting DNS queries are looked at this often, and when metrics are asked for.
+const DNS_INTERVAL: Duration = Duration::from_secs(1);
 /// Events taken at once before other work has its turn.
 const DRAIN_LIMIT: usize = 4096;
 
@@ -62,11 +65,11 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     report(&loaded.probes)?;
     // Inside the runtime, because the ring and the log register with it.
     let result = runtime.block_on(async {
-        let (mut kernel, events) = Kernel::new(loaded, options)?;
+        let (mut kernel, rings) = Kernel::new(loaded, options)?;
         if config.kernel_log {
             tokio::spawn(kernel.take_log()?.forward());
         }
-        serve(config, listener, kernel, events).await
+        serve(config, listener, kernel, rings).await
     });
     runtime.shutdown_background();
     Ok(result?)
@@ -95,7 +98,7 @@ fn report(probes: &[ProbeState]) -> Result<(), AppError> {
     if probes.iter().all(|state| state.unavailable.is_some()) { Err(AppError::NoProbe) } else { Ok(()) }
 }
 
-async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, events: Events) -> Result<()> {
+async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, rings: [Events; 2]) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     match kernel.cgroup_root() {
@@ -115,6 +118,7 @@ async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, events: E
         last_sweep: None,
         sweeps: Durations::default(),
         scrapes: Durations::default(),
+        dns_details: 0,
     };
     // What is open already belongs to the first answer.
     state.observe()?;
@@ -122,9 +126,12 @@ async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, events: E
     let address = listener.local_addr().context("the listening socket has no address")?;
     info!("metrics at http://{address}/metrics");
     let limits = Limits { max_connections: config.http_max_connections, timeout: config.http_timeout() };
+    let [events, dns_events] = rings;
     tokio::select! {
         () = http::serve(listener, Arc::clone(&agent) as Arc<dyn Source>, limits) => {}
-        result = drain(&agent, events) => result?,
+        result = drain(events, |octets| agent.take(octets)) => result?,
+        result = drain(dns_events, |octets| agent.take_dns(octets)) => result?,
+        () = expire_dns(&agent) => {}
         () = observe(&agent, config.pace().interval) => {}
         _ = terminate.recv() => info!("SIGTERM: ending"),
         _ = interrupt.recv() => info!("SIGINT: ending"),
@@ -133,7 +140,7 @@ async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, events: E
 }
 
 /// Collects detail events, so that the ring never stays full.
-async fn drain(agent: &Agent, mut events: Events) -> Result<()> {
+async fn drain(mut events: Events, take: impl Fn(&[u8])) -> Result<()> {
     let wakeups = events.wakeups()?;
     let mut interval = tokio::time::interval(DRAIN_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -142,8 +149,20 @@ async fn drain(agent: &Agent, mut events: Events) -> Result<()> {
             _ = interval.tick() => {}
             result = wakeups.wait() => result?,
         }
-        while events.drain(DRAIN_LIMIT, |octets| agent.take(octets)) == DRAIN_LIMIT {
+        while events.drain(DRAIN_LIMIT, &take) == DRAIN_LIMIT {
             tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Ends the waiting of DNS queries that nobody answers.
+async fn expire_dns(agent: &Agent) {
+    let mut interval = tokio::time::interval(DNS_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = agent.state().expire_dns() {
+            warn!(error = format!("{error:#}"), "cannot look at the waiting DNS queries");
         }
     }
 }
@@ -175,9 +194,14 @@ struct State {
     last_sweep: Option<(Instant, Duration)>,
     sweeps: Durations,
     scrapes: Durations,
+    dns_details: u64,
 }
 
 impl State {
+    fn expire_dns(&mut self) -> Result<()> {
+        self.kernel.expire_dns(|_, _| {})
+    }
+
     /// Looks at the open sockets if it is time, and takes what the tables have; says how full they are.
     fn observe(&mut self) -> Result<Vec<Fullness>> {
         let began = Instant::now();
@@ -187,13 +211,21 @@ impl State {
             self.sweeps.observe(took);
             self.last_sweep = Some((began, took));
         }
+        self.expire_dns()?;
         let mut reading = self.ledger.read(self.began.elapsed(), &mut self.names);
         let mut fullness = Vec::new();
         fullness.extend(self.kernel.tcp_flows(|key, counters| reading.flow(key, counters))?);
         fullness.extend(self.kernel.udp_flows(|key, counters| reading.flow(key, counters))?);
+        fullness.extend(self.kernel.dns_flows(|key, counters| reading.flow(key, counters))?);
         for key in reading.finish(series) {
             let ledger = &mut self.ledger;
-            if key.protocol == PROTOCOL_UDP {
+            if key.protocol == PROTOCOL_DNS {
+                if let Some(counters) =
+                    self.kernel.remove_dns(&key, |counters| ledger.is_as_read(&key, counters))
+                {
+                    ledger.retire(&key, &counters);
+                }
+            } else if key.protocol == PROTOCOL_UDP {
                 if let Some(counters) =
                     self.kernel.remove_udp(&key, |counters| ledger.is_as_read(&key, counters))
                 {
@@ -231,10 +263,14 @@ impl Agent {
         }
     }
 
+    fn take_dns(&self, _: &[u8]) {
+        self.state().dns_details += 1;
+    }
+
     fn snapshot(&self) -> Result<Snapshot> {
         let mut state = self.state();
         let mut fullness = state.observe()?;
-        let State { kernel, names, ledger, sweeps, scrapes, .. } = &mut *state;
+        let State { kernel, names, ledger, sweeps, scrapes, dns_details, .. } = &mut *state;
         let queues = kernel.accept_queues()?;
         let statistics = kernel.statistics()?;
         fullness.extend(kernel.fullness(statistics.sockets, queues.len() as u64));
@@ -252,6 +288,7 @@ impl Agent {
                 .map(|shown| EdgeRow { edge: shown.edge.clone(), totals: shown.totals })
                 .collect(),
             listeners,
+            searches: Vec::new(),
             own: Own {
                 probes: kernel
                     .probes()
@@ -259,6 +296,12 @@ impl Agent {
                     .map(|state| (state.probe.name, state.unavailable.clone()))
                     .collect(),
                 events_lost: events_lost(kernel.probes(), &statistics),
+                dns: DnsOwn {
+                    malformed: statistics.dns_malformed,
+                    unfollowed: statistics.dns_unfollowed,
+                    details_received: *dns_details,
+                    details_left_out: statistics.dns_details_left_out,
+                },
                 flows_folded: statistics.flows_folded,
                 series: Series {
                     shown: budget.series as u64,

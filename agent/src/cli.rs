@@ -69,6 +69,14 @@ pub struct AgentArguments {
     /// UDP flows the kernel keeps apart; further ones are added up under the workload `other`. [default: 16384]
     #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_UDP_FLOWS")]
     pub max_udp_flows: Option<u32>,
+    /// Pairs of a DNS client and its server kept apart, and DNS servers here; further ones are added up under the workload
+    /// `other`. [default: 4096]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_DNS_FLOWS")]
+    pub max_dns_flows: Option<u32>,
+    /// DNS queries of clients that wait for their answer; further ones are counted without latency and timeout.
+    /// [default: 16384]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_DNS_QUERIES")]
+    pub max_dns_queries: Option<u32>,
     /// TCP sockets remembered from connect to close; a connection beyond them is counted at its close only.
     /// [default: 131072]
     #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_SOCKETS")]
@@ -99,6 +107,16 @@ pub struct AgentArguments {
     /// `external`. [default: private, shared, loopback and link-local addresses]
     #[arg(long, value_name = "CIDR", env = "NETCAUSE_KNOWN_NETWORKS", value_delimiter = ',')]
     pub known_networks: Option<Vec<IpNet>>,
+    /// Ports of DNS, with commas between them, at most eight. An empty list in the file switches DNS off. [default: 53]
+    #[arg(long, value_name = "PORT", env = "NETCAUSE_DNS_PORTS", value_delimiter = ',')]
+    pub dns_ports: Option<Vec<u16>>,
+    /// A DNS query that is not answered within this time is a timeout: as long as resolvers wait. [default: 5]
+    #[arg(long, value_name = "SECONDS", env = "NETCAUSE_DNS_TIMEOUT_SECONDS")]
+    pub dns_timeout_seconds: Option<u32>,
+    /// DNS answers whose names are looked at in a second, of successes and of failures each. The others are counted all
+    /// the same. [default: 2000]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_DNS_DETAILS_PER_SECOND")]
+    pub dns_details_per_second: Option<u32>,
     /// Size of the ring buffer for detail events: a power of two, at least 4096. [default: 262144]
     #[arg(long, value_name = "BYTES", env = "NETCAUSE_EVENT_RING_BYTES")]
     pub event_ring_bytes: Option<u32>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use ipnet::IpNet;
-use netcause_common::limits;
+use netcause_common::{dns, limits};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -89,6 +89,8 @@ struct RawConfig {
     kernel_log: Option<bool>,
     max_flows: Option<u32>,
     max_udp_flows: Option<u32>,
+    max_dns_flows: Option<u32>,
+    max_dns_queries: Option<u32>,
     max_sockets: Option<u32>,
     max_listeners: Option<u32>,
     max_series: Option<u32>,
@@ -97,6 +99,9 @@ struct RawConfig {
     sweep_cpu_percent: Option<f64>,
     older_connections: Option<OlderConnections>,
     known_networks: Option<Vec<IpNet>>,
+    dns_ports: Option<Vec<u16>>,
+    dns_timeout_seconds: Option<u32>,
+    dns_details_per_second: Option<u32>,
     event_ring_bytes: Option<u32>,
     http_max_connections: Option<u32>,
     http_timeout_seconds: Option<u32>,
@@ -117,6 +122,10 @@ pub struct Config {
     pub max_flows: u32,
     /// UDP flows kept apart.
     pub max_udp_flows: u32,
+    /// Pairs of a DNS client and its server kept apart.
+    pub max_dns_flows: u32,
+    /// DNS queries that wait for their answer.
+    pub max_dns_queries: u32,
     /// Sockets remembered.
     pub max_sockets: u32,
     /// Listening ports remembered.
@@ -133,6 +142,12 @@ pub struct Config {
     pub older_connections: OlderConnections,
     /// Networks whose clients are told apart.
     pub known_networks: Vec<IpNet>,
+    /// Ports of DNS.
+    pub dns_ports: Vec<u16>,
+    /// How long a resolver waits for an answer.
+    pub dns_timeout_seconds: u32,
+    /// Details of answers.
+    pub dns_details_per_second: u32,
     /// Size of the ring buffer.
     pub event_ring_bytes: u32,
     /// HTTP connections at once.
@@ -159,6 +174,14 @@ impl Config {
                 .max_udp_flows
                 .or(file.max_udp_flows)
                 .unwrap_or(limits::DEFAULT_UDP_FLOWS),
+            max_dns_flows: arguments
+                .max_dns_flows
+                .or(file.max_dns_flows)
+                .unwrap_or(limits::DEFAULT_DNS_FLOWS),
+            max_dns_queries: arguments
+                .max_dns_queries
+                .or(file.max_dns_queries)
+                .unwrap_or(limits::DEFAULT_DNS_QUERIES),
             max_sockets: arguments.max_sockets.or(file.max_sockets).unwrap_or(limits::DEFAULT_SOCKETS),
             max_listeners: arguments
                 .max_listeners
@@ -178,6 +201,12 @@ impl Config {
             known_networks: arguments.known_networks.clone().or(file.known_networks).unwrap_or_else(|| {
                 KNOWN_NETWORKS.iter().filter_map(|network| network.parse().ok()).collect()
             }),
+            dns_ports: arguments.dns_ports.clone().or(file.dns_ports).unwrap_or_else(|| vec![53]),
+            dns_timeout_seconds: arguments.dns_timeout_seconds.or(file.dns_timeout_seconds).unwrap_or(5),
+            dns_details_per_second: arguments
+                .dns_details_per_second
+                .or(file.dns_details_per_second)
+                .unwrap_or(2000),
             event_ring_bytes: arguments
                 .event_ring_bytes
                 .or(file.event_ring_bytes)
@@ -195,6 +224,11 @@ impl Config {
         kernel::Options {
             max_flows: self.max_flows,
             max_udp_flows: self.max_udp_flows,
+            max_dns_flows: self.max_dns_flows,
+            max_dns_queries: self.max_dns_queries,
+            dns_ports: self.dns_ports.clone(),
+            dns_patience: Duration::from_secs(self.dns_timeout_seconds.into()),
+            dns_details_per_second: self.dns_details_per_second,
             max_sockets: self.max_sockets,
             max_listeners: self.max_listeners,
             event_ring_bytes: self.event_ring_bytes,
@@ -230,6 +264,8 @@ impl Config {
         // Three: one flow, and the two entries that take what finds no room, for clients and for servers.
         between("max_flows", self.max_flows, 3, 1 << 22)?;
         between("max_udp_flows", self.max_udp_flows, 3, 1 << 22)?;
+        between("max_dns_flows", self.max_dns_flows, 3, 1 << 20)?;
+        between("max_dns_queries", self.max_dns_queries, 1, 1 << 22)?;
         between("max_sockets", self.max_sockets, 1, 1 << 24)?;
         between("max_listeners", self.max_listeners, 1, 1 << 20)?;
         between("max_series", self.max_series, 1, 10_000_000)?;
@@ -249,6 +285,15 @@ impl Config {
                 problem: format!("is longer than {}", limits::NETWORKS),
             });
         }
+        if self.dns_ports.len() > dns::MAX_PORTS || self.dns_ports.contains(&0) {
+            return Err(ConfigError::Impossible {
+                key: "dns_ports",
+                value: format!("{:?}", self.dns_ports),
+                problem: format!("has a port 0, or more than {} ports", dns::MAX_PORTS),
+            });
+        }
+        between("dns_timeout_seconds", self.dns_timeout_seconds, 1, 60)?;
+        between("dns_details_per_second", self.dns_details_per_second, 1, 1_000_000)?;
         between("event_ring_bytes", self.event_ring_bytes, 4096, 1 << 28)?;
         between("http_max_connections", self.http_max_connections, 1, 65_536)?;
         between("http_timeout_seconds", self.http_timeout_seconds, 1, 3600)?;

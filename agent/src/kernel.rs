@@ -3,6 +3,7 @@
 //! Nothing outside this module and [`crate::ingest`] knows that there is eBPF.
 
 pub mod btf;
+mod dns;
 pub mod layout;
 mod load;
 mod sweep;

@@ -7,6 +7,7 @@ use netcause_common::probe::ProbeId;
 use crate::config::OlderConnections;
 use crate::kernel::btf::{Argument, Btf};
 
+mod dns;
 mod open_sockets;
 mod tcp_reset;
 mod tcp_retransmit;
@@ -24,6 +25,7 @@ pub const ALL: [&Probe; ProbeId::COUNT as usize] = [
     &open_sockets::PROBE,
     &udp::PROBE,
     &udp_drop::PROBE,
+    &dns::PROBE,
 ];
 
 /// Which way packets go, seen from the socket.
@@ -47,6 +49,13 @@ pub enum Hook {
     },
     /// The packets of every socket, at the root of cgroup v2.
     Cgroup(Direction),
+    /// What packets of DNS go on to from a program at [`Hook::Cgroup`].
+    Continuation {
+        /// Which way the packets go.
+        direction: Direction,
+        /// What carries them: [`netcause_common::dns::OVER_UDP`] or [`netcause_common::dns::OVER_TCP`].
+        over: u32,
+    },
     /// A walk over objects of the kernel, run once when the agent starts.
     AtStart {
         /// The kernel's name for what is walked.
@@ -86,6 +95,13 @@ pub struct Probe {
     pub common: &'static [&'static [&'static str]],
     /// Members it reads beside those: fields of [`netcause_common::layout::KernelLayout`].
     pub members: &'static [&'static str],
+}
+
+impl Probe {
+    /// True when one of its programs has such a hook.
+    pub fn has(&self, is_such: impl Fn(Hook) -> bool) -> bool {
+        self.programs.iter().any(|program| is_such(program.hook))
+    }
 }
 
 /// Members that every probe of sockets reads. The cgroup is not among them (the network namespace stands in for it), nor
@@ -136,7 +152,7 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
                     }
                 }
             },
-            Hook::Cgroup(_) => {}
+            Hook::Cgroup(_) | Hook::Continuation { .. } => {}
             Hook::AtStart { iterator: name, .. } | Hook::Sweep(name) => {
                 if !btf.has_struct(&format!("bpf_iter__{name}")) {
                     return Support::No(format!("this kernel has no iterator {name}"));

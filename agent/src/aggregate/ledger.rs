@@ -170,9 +170,9 @@ impl Reading<'_> {
     /// Ends the reading: decides what is shown, and returns the flows that may be removed from the kernel's tables, which
     /// is told with [`Ledger::retire`]. They are returned again by the next reading when they were not.
     ///
-    /// `cost` says how many series totals make; never fewer when a counter has grown.
+    /// `cost` says how many series an end's totals make; never fewer when a counter has grown.
     #[must_use]
-    pub fn finish(self, cost: impl Fn(&Totals) -> usize) -> Vec<FlowKey> {
+    pub fn finish(self, cost: impl Fn(Reporter, &Totals) -> usize) -> Vec<FlowKey> {
         let Self { ledger, now, names } = self;
         let known = ledger.flows.len();
         let idle = ledger.close_flows(now);

@@ -6,6 +6,7 @@
 use std::slice;
 
 use bytemuck::{Pod, Zeroable};
+use netcause_common::dns::{DnsCounters, ResponseCode};
 use netcause_common::flow::{TcpCounters, UdpCounters};
 
 /// A trouble weighs as much as this many segments: an edge that fails stays in sight beside large ones that do not.
@@ -19,11 +20,13 @@ pub struct Totals {
     pub tcp: TcpCounters,
     /// Of its UDP flows.
     pub udp: UdpCounters,
+    /// Of its DNS.
+    pub dns: DnsCounters,
 }
 
 impl Totals {
     /// Nothing counted.
-    pub const ZERO: Self = Self { tcp: TcpCounters::ZERO, udp: UdpCounters::ZERO };
+    pub const ZERO: Self = Self { tcp: TcpCounters::ZERO, udp: UdpCounters::ZERO, dns: DnsCounters::ZERO };
 
     /// Adds each counter.
     pub fn add(&mut self, other: &Self) {
@@ -34,13 +37,15 @@ impl Totals {
     pub(super) fn histograms(&self) -> Self {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = self.tcp;
         let tcp = TcpCounters { connect_duration, rtt, min_rtt, ..TcpCounters::ZERO };
-        Self { tcp, udp: UdpCounters::ZERO }
+        let dns = DnsCounters { duration: self.dns.duration, ..DnsCounters::ZERO };
+        Self { tcp, udp: UdpCounters::ZERO, dns }
     }
 
     /// All but the histograms.
     pub(super) fn plain(&self) -> Self {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = TcpCounters::ZERO;
-        Self { tcp: TcpCounters { connect_duration, rtt, min_rtt, ..self.tcp }, udp: self.udp }
+        let dns = DnsCounters { duration: DnsCounters::ZERO.duration, ..self.dns };
+        Self { tcp: TcpCounters { connect_duration, rtt, min_rtt, ..self.tcp }, udp: self.udp, dns }
     }
 
     /// What brings these totals back to zero when it is added.
@@ -117,6 +122,24 @@ impl Counters for UdpCounters {
     }
 }
 
+impl Counters for DnsCounters {
+    fn add_to(&self, totals: &mut Totals) {
+        add(&mut totals.dns, self);
+    }
+
+    fn weight(&self) -> u64 {
+        // What does not exist, and is said not to, is no trouble.
+        let harmless = [ResponseCode::NoError as usize, ResponseCode::NxDomain as usize];
+        let failed = self.responses.iter().enumerate().filter(|(code, _)| !harmless.contains(code));
+        let troubles = failed.map(|(_, count)| count).chain([&self.timeouts, &self.retries]);
+        weight(&self.queries, troubles)
+    }
+
+    fn glance(&self) -> Glance {
+        Glance { sum: sum(self), open: 0 }
+    }
+}
+
 fn weight<'a>(traffic: &[u64], troubles: impl IntoIterator<Item = &'a u64>) -> u64 {
     let sum = |sum: u64, count: &u64| sum.saturating_add(*count);
     traffic.iter().fold(troubles.into_iter().fold(0, sum).saturating_mul(TROUBLE), sum)
@@ -152,6 +175,7 @@ mod tests {
         let mut parts = Totals::ZERO;
         once.tcp.add_to(&mut parts);
         once.udp.add_to(&mut parts);
+        once.dns.add_to(&mut parts);
         assert_eq!(parts, once);
     }
 

@@ -5,6 +5,7 @@ mod edge;
 use std::fmt;
 use std::time::Duration;
 
+use netcause_common::dns::{QueryType, ResponseCode};
 use netcause_common::flow::{ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
 use netcause_common::probe::open_sockets::AcceptQueue;
 use prometheus_client::collector::Collector;
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub edges: Vec<EdgeRow>,
     /// Listening sockets.
     pub listeners: Vec<ListenerRow>,
+    /// Workloads that search domains cost something.
+    pub searches: Vec<SearchRow>,
     /// The agent itself.
     pub own: Own,
     /// The kernel's tick.
@@ -61,6 +64,27 @@ pub struct EdgeRow {
     pub edge: Edge,
     /// All counters.
     pub totals: Totals,
+}
+
+/// What search domains cost a workload.
+#[derive(Debug)]
+pub struct SearchRow {
+    /// Whose.
+    pub workload: Workload,
+    /// Lookups.
+    pub expansions: u64,
+    /// Queries.
+    pub wasted_queries: u64,
+}
+
+impl SearchRow {
+    fn expansions(&self) -> u64 {
+        self.expansions
+    }
+
+    fn wasted_queries(&self) -> u64 {
+        self.wasted_queries
+    }
 }
 
 /// A listening port.
@@ -81,6 +105,8 @@ pub struct Own {
     pub probes: Vec<(&'static str, Option<String>)>,
     /// Losses: probe, where, how many.
     pub events_lost: Vec<(&'static str, &'static str, u64)>,
+    /// DNS messages: malformed, not followed; details received, left out.
+    pub dns: DnsOwn,
     /// Updates that were folded.
     pub flows_folded: u64,
     /// Time series of edges, how many there may be, and how often an edge was folded.
@@ -95,6 +121,19 @@ pub struct Own {
     pub scrapes: Durations,
     /// The kernel's release.
     pub kernel_release: String,
+}
+
+/// What the agent says of DNS.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DnsOwn {
+    /// Messages that are none.
+    pub malformed: u64,
+    /// Messages over TCP that could not be followed.
+    pub unfollowed: u64,
+    /// Details of answers that came.
+    pub details_received: u64,
+    /// Those that were left out.
+    pub details_left_out: u64,
 }
 
 /// The budget of time series.
@@ -151,6 +190,15 @@ impl Collector for Snapshot {
         self.listeners(to, &catalogue::LISTEN_DROPS, |queue| queue.drops)?;
         self.listeners(to, &catalogue::ACCEPT_QUEUE_LENGTH, |queue| queue.length.into())?;
         self.listeners(to, &catalogue::ACCEPT_QUEUE_LIMIT, |queue| queue.limit.into())?;
+        for (search, metric) in [
+            (SearchRow::expansions as fn(&SearchRow) -> u64, &catalogue::DNS_SEARCH_EXPANSIONS),
+            (SearchRow::wasted_queries, &catalogue::DNS_SEARCH_WASTED_QUERIES),
+        ] {
+            let mut family = family(to, metric)?;
+            for row in &self.searches {
+                counter(&mut family, &SourceLabels { workload: &row.workload }, search(row))?;
+            }
+        }
         self.own.encode(to)
     }
 }
@@ -187,6 +235,13 @@ impl Own {
         for (probe, place, count) in &self.events_lost {
             counter(&mut lost, &[("probe", *probe), ("where", place)], *count)?;
         }
+        family(to, &catalogue::DNS_MALFORMED)?
+            .encode_counter::<NoLabelSet, _, u64>(&self.dns.malformed, None)?;
+        family(to, &catalogue::DNS_UNFOLLOWED)?
+            .encode_counter::<NoLabelSet, _, u64>(&self.dns.unfollowed, None)?;
+        let mut details = family(to, &catalogue::DNS_DETAILS)?;
+        counter(&mut details, &[("outcome", "received")], self.dns.details_received)?;
+        counter(&mut details, &[("outcome", "left_out")], self.dns.details_left_out)?;
         family(to, &catalogue::FLOWS_FOLDED)?
             .encode_counter::<NoLabelSet, _, u64>(&self.flows_folded, None)?;
         let mut entries = family(to, &catalogue::MAP_ENTRIES)?;
@@ -265,6 +320,19 @@ impl EncodeLabelSet for ListenerLabels<'_> {
     }
 }
 
+/// The labels of [`catalogue::SOURCE_LABELS`].
+struct SourceLabels<'a> {
+    workload: &'a Workload,
+}
+
+impl EncodeLabelSet for SourceLabels<'_> {
+    fn encode(&self, to: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        let [namespace, workload] = catalogue::SOURCE_LABELS;
+        label(to, namespace, "")?;
+        label(to, workload, self.workload)
+    }
+}
+
 fn label(to: &mut LabelSetEncoder<'_>, key: &str, value: impl fmt::Display) -> fmt::Result {
     use fmt::Write as _;
     use prometheus_client::encoding::EncodeLabelKey as _;
@@ -308,6 +376,36 @@ pub(super) const fn direction(direction: ResetDirection) -> &'static str {
     match direction {
         ResetDirection::Sent => "sent",
         ResetDirection::Received => "received",
+    }
+}
+
+/// The label value of a type of query, as the standard writes it.
+const fn query_type(kind: QueryType) -> &'static str {
+    match kind {
+        QueryType::A => "A",
+        QueryType::Aaaa => "AAAA",
+        QueryType::Cname => "CNAME",
+        QueryType::Https => "HTTPS",
+        QueryType::Mx => "MX",
+        QueryType::Ns => "NS",
+        QueryType::Ptr => "PTR",
+        QueryType::Soa => "SOA",
+        QueryType::Srv => "SRV",
+        QueryType::Txt => "TXT",
+        QueryType::Other => "other",
+    }
+}
+
+/// The label value of a response code, as the standard writes it.
+const fn response_code(code: ResponseCode) -> &'static str {
+    match code {
+        ResponseCode::NoError => "NOERROR",
+        ResponseCode::FormErr => "FORMERR",
+        ResponseCode::ServFail => "SERVFAIL",
+        ResponseCode::NxDomain => "NXDOMAIN",
+        ResponseCode::NotImp => "NOTIMP",
+        ResponseCode::Refused => "REFUSED",
+        ResponseCode::Other => "other",
     }
 }
 

@@ -5,16 +5,17 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aya::maps::lpm_trie::Key;
-use aya::maps::{HashMap, LpmTrie, Map};
+use aya::maps::{HashMap, LpmTrie, Map, ProgramArray};
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Iter, Program as AyaProgram,
-    ProgramError,
+    ProgramError, ProgramFd,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use ipnet::IpNet;
+use netcause_common::dns::{self, DnsCounters, PROTOCOL_DNS};
 use netcause_common::flow::{
     FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER, TcpCounters, UdpCounters,
 };
@@ -36,6 +37,16 @@ pub struct Options {
     pub max_flows: u32,
     /// UDP flows kept apart.
     pub max_udp_flows: u32,
+    /// Pairs of a DNS client and its server kept apart.
+    pub max_dns_flows: u32,
+    /// DNS queries that wait for their answer.
+    pub max_dns_queries: u32,
+    /// Ports of DNS, at most [`dns::MAX_PORTS`]; none switches DNS off.
+    pub dns_ports: Vec<u16>,
+    /// How long resolvers wait for an answer.
+    pub dns_patience: Duration,
+    /// Details of answers, of successes and of failures each; 0 keeps names in the kernel.
+    pub dns_details_per_second: u32,
     /// Sockets remembered.
     pub max_sockets: u32,
     /// Listening ports remembered.
@@ -60,6 +71,12 @@ impl Options {
         Self {
             max_flows: 2,
             max_udp_flows: 2,
+            max_dns_flows: 2,
+            max_dns_queries: 1,
+            // As many as can be, for the verifier.
+            dns_ports: vec![53; dns::MAX_PORTS],
+            dns_patience: Duration::from_secs(1),
+            dns_details_per_second: 1000,
             max_sockets: 1,
             max_listeners: 1,
             event_ring_bytes: limits::DEFAULT_EVENT_RING_BYTES,
@@ -110,10 +127,13 @@ pub struct Loaded {
 /// When no probe could be loaded whatever it is: see [`LoadError`].
 pub fn attach(options: &Options) -> Result<Loaded, LoadError> {
     let (mut loaded, kernel_btf) = prepare(options)?;
+    let mut has_packets = false;
     for state in &mut loaded.probes {
         if state.unavailable.is_none() {
-            state.unavailable = start(&mut loaded.ebpf, &kernel_btf, state.probe, options).err();
+            state.unavailable = lacks_packets(state.probe, has_packets)
+                .or_else(|| start(&mut loaded.ebpf, &kernel_btf, state.probe, options).err());
         }
+        has_packets |= state.unavailable.is_none() && state.probe.has(|hook| matches!(hook, Hook::Cgroup(_)));
     }
     drop(kernel_btf);
     give_back_memory();
@@ -127,14 +147,23 @@ pub fn attach(options: &Options) -> Result<Loaded, LoadError> {
 /// As [`attach`].
 pub fn rehearse(options: &Options) -> Result<Vec<ProbeState>, LoadError> {
     let (mut loaded, kernel_btf) = prepare(options)?;
+    let mut has_packets = false;
     for state in &mut loaded.probes {
         if state.unavailable.is_none() {
-            let programs = state.probe.programs.iter();
-            state.unavailable =
-                programs.map(|program| verify(&mut loaded.ebpf, &kernel_btf, program)).find_map(Result::err);
+            let mut programs = state.probe.programs.iter();
+            state.unavailable = lacks_packets(state.probe, has_packets).or_else(|| {
+                programs.find_map(|program| verify(&mut loaded.ebpf, &kernel_btf, program).err())
+            });
         }
+        has_packets |= state.unavailable.is_none() && state.probe.has(|hook| matches!(hook, Hook::Cgroup(_)));
     }
     Ok(loaded.probes)
+}
+
+/// Why a probe that is shown packets by another one cannot run; that other stands before it in [`probe::ALL`].
+fn lacks_packets(probe: &Probe, has_packets: bool) -> Option<String> {
+    let needs_packets = probe.has(|hook| matches!(hook, Hook::Continuation { .. }));
+    (needs_packets && !has_packets).then(|| "the probe udp, which it stands on, does not run".to_owned())
 }
 
 fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
@@ -150,9 +179,12 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel_btf))
         .override_global("LAYOUT", &resolved.layout, true)
+        .override_global("DNS", &dns_settings(options), true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .map_max_entries("TCP_FLOWS", options.max_flows)
         .map_max_entries("UDP_FLOWS", options.max_udp_flows)
+        .map_max_entries("DNS_FLOWS", options.max_dns_flows)
+        .map_max_entries("DNS_QUERIES", options.max_dns_queries)
         .map_max_entries("SOCKETS", options.max_sockets)
         .map_max_entries("LISTENERS", options.max_listeners)
         .map_max_entries("QUEUES", options.max_listeners)
@@ -163,11 +195,24 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     Ok((Loaded { ebpf, probes }, kernel_btf))
 }
 
+fn dns_settings(options: &Options) -> dns::Settings {
+    let mut settings = dns::Settings {
+        patience_ns: options.dns_patience.as_nanos().try_into().unwrap_or(u64::MAX),
+        details: u64::from(options.dns_details_per_second)
+            .saturating_mul(dns::DETAIL_WINDOW_NS)
+            .div_ceil(1_000_000_000)
+            .try_into()
+            .unwrap_or(u32::MAX),
+        ..dns::Settings::OFF
+    };
+    for (to, port) in settings.ports.iter_mut().zip(&options.dns_ports) {
+        *to = port.to_be();
+    }
+    settings
+}
+
 /// Fills in what the programs expect to find.
 fn prepare_tables(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
-    fn table<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Map> {
-        ebpf.map_mut(name).ok_or_else(|| anyhow::anyhow!("the object has no map {name}"))
-    }
     // The entries that take what finds no room must be there before the tables can be full.
     let mut tcp: HashMap<_, FlowKey, TcpCounters> = table(ebpf, "TCP_FLOWS")?.try_into()?;
     for role in [ROLE_CLIENT, ROLE_SERVER] {
@@ -176,6 +221,10 @@ fn prepare_tables(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
     let mut udp: HashMap<_, FlowKey, UdpCounters> = table(ebpf, "UDP_FLOWS")?.try_into()?;
     for role in [ROLE_CLIENT, ROLE_SERVER] {
         udp.insert(FlowKey::other(PROTOCOL_UDP, role), UdpCounters::ZERO, 0)?;
+    }
+    let mut dns: HashMap<_, FlowKey, DnsCounters> = table(ebpf, "DNS_FLOWS")?.try_into()?;
+    for role in [ROLE_CLIENT, ROLE_SERVER] {
+        dns.insert(FlowKey::other(PROTOCOL_DNS, role), DnsCounters::ZERO, 0)?;
     }
     for network in &options.known_networks {
         let length = network.prefix_len().into();
@@ -191,6 +240,10 @@ fn prepare_tables(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn table<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Map> {
+    ebpf.map_mut(name).ok_or_else(|| anyhow::anyhow!("the object has no map {name}"))
 }
 
 fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved, options: &Options) -> ProbeState {
@@ -214,6 +267,9 @@ fn obstacle(hook: Hook, options: &Options) -> Option<String> {
                 .is_ok_and(|sets| !sets.effective.contains(CapabilitySet::NET_ADMIN)) =>
         {
             Some("not permitted to attach to cgroups: CAP_NET_ADMIN is missing".to_owned())
+        }
+        Hook::Continuation { .. } if options.dns_ports.is_empty() => {
+            Some("switched off: no port is configured (dns_ports)".to_owned())
         }
         // `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
         Hook::AtStart { .. } | Hook::Sweep(_)
@@ -244,6 +300,12 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
                 attach_to_cgroup(packets, direction, options)
                     .map_err(|error| failed(&format_args!("{error:#}")))?;
             }
+            (AyaProgram::CgroupSkb(packets), Hook::Continuation { direction, over }) => {
+                let program = packets.fd().and_then(|fd| Ok(fd.try_clone()?));
+                let program = program.map_err(|error| failed(&error))?;
+                continue_with(ebpf, direction, over, &program)
+                    .map_err(|error| failed(&format_args!("{error:#}")))?;
+            }
             (AyaProgram::Iter(iterator), Hook::AtStart { when, .. }) => {
                 if when.is_none_or(|when| when == options.older_connections) {
                     walk(iterator).map_err(|error| failed(&error))?;
@@ -268,11 +330,26 @@ fn attach_to_cgroup(packets: &mut CgroupSkb, direction: Direction, options: &Opt
     Ok(())
 }
 
+/// Packets go there from now on.
+fn continue_with(
+    ebpf: &mut Ebpf,
+    direction: Direction,
+    over: u32,
+    program: &ProgramFd,
+) -> anyhow::Result<()> {
+    let name = match direction {
+        Direction::Ingress => "DNS_RECEIVED",
+        Direction::Egress => "DNS_SENT",
+    };
+    let mut programs: ProgramArray<_> = table(ebpf, name)?.try_into()?;
+    Ok(programs.set(over, program, 0)?)
+}
+
 fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(), String> {
     let begin = Instant::now();
     let result = match (find(ebpf, program.name)?, program.hook) {
         (AyaProgram::BtfTracePoint(tracepoint), Hook::Tracepoint { name, .. }) => tracepoint.load(name, btf),
-        (AyaProgram::CgroupSkb(packets), Hook::Cgroup(_)) => packets.load(),
+        (AyaProgram::CgroupSkb(packets), Hook::Cgroup(_) | Hook::Continuation { .. }) => packets.load(),
         (AyaProgram::Iter(iterator), Hook::AtStart { iterator: name, .. } | Hook::Sweep(name)) => {
             iterator.load(name, btf)
         }

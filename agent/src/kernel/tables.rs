@@ -10,6 +10,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
+use netcause_common::dns::{Asked, DnsCounters, QueryKey};
 use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
 use netcause_common::limits;
 use netcause_common::probe::ProbeId;
@@ -17,6 +18,7 @@ use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey, Sweep};
 use netcause_common::statistics::Statistic;
 use tokio::io::unix::AsyncFd;
 
+use super::dns::Dns;
 use super::load::{Loaded, Options, walk};
 use crate::probe::Hook;
 
@@ -26,6 +28,7 @@ pub struct Kernel {
     options: Options,
     tcp: Flows<TcpCounters>,
     udp: Flows<UdpCounters>,
+    dns: Dns,
     queues: HashMap<MapData, QueueKey, AcceptQueue>,
     sweep: Array<MapData, Sweep>,
     sweeps: u64,
@@ -33,13 +36,13 @@ pub struct Kernel {
 }
 
 /// One table of flows and its spare.
-struct Flows<V> {
+pub(super) struct Flows<V> {
     main: HashMap<MapData, FlowKey, V>,
     spare: HashMap<MapData, FlowKey, V>,
 }
 
 impl<V: Pod> Flows<V> {
-    fn take(loaded: &mut Loaded, name: &str) -> Result<Self> {
+    pub(super) fn take(loaded: &mut Loaded, name: &str) -> Result<Self> {
         Ok(Self {
             main: take(loaded, name)?.try_into()?,
             spare: take(loaded, &format!("{name}_SPARE"))?.try_into()?,
@@ -48,7 +51,7 @@ impl<V: Pod> Flows<V> {
 
     /// Passes every entry on; a flow may come twice, with a part each. Returns how many entries the main table has and
     /// how many the spare one.
-    fn read(&self, mut to: impl FnMut(&FlowKey, &V)) -> Result<(u64, u64)> {
+    pub(super) fn read(&self, mut to: impl FnMut(&FlowKey, &V)) -> Result<(u64, u64)> {
         let mut read = |map: &HashMap<MapData, FlowKey, V>| {
             let mut entries = 0;
             for entry in map.iter() {
@@ -67,13 +70,18 @@ impl<V: Pod> Flows<V> {
 
     /// Removes a flow if `agrees` to what it has counted by now; returns that. (Between the look and the removal lies a
     /// system call, in which a flow that was idle for minutes would have to awake.)
-    fn remove(&mut self, key: &FlowKey, agrees: impl FnOnce(&V) -> bool) -> Option<V> {
+    pub(super) fn remove(&mut self, key: &FlowKey, agrees: impl FnOnce(&V) -> bool) -> Option<V> {
         // What is in both tables stays: such flows are few.
         if self.spare.get(key, 0).is_ok() {
             return None;
         }
         let counters = self.main.get(key, 0).ok().filter(|counters| agrees(counters))?;
         self.main.remove(key).ok().map(|()| counters)
+    }
+
+    /// True when the flow has an entry.
+    pub(super) fn has(&self, key: &FlowKey) -> bool {
+        self.main.get(key, 0).is_ok() || self.spare.get(key, 0).is_ok()
     }
 }
 
@@ -114,24 +122,32 @@ pub struct KernelStatistics {
     pub flows_unannounced: u64,
     /// Sockets remembered now.
     pub sockets: u64,
+    /// Messages at a DNS port that are none.
+    pub dns_malformed: u64,
+    /// Messages of DNS over TCP that could not be followed.
+    pub dns_unfollowed: u64,
+    /// Details of answers that were left out.
+    pub dns_details_left_out: u64,
     /// Detail events lost to a full ring, by probe in the order of [`ProbeId`].
     pub events_lost: Vec<u64>,
 }
 
 impl Kernel {
-    /// Takes over a loaded object.
+    /// Takes over a loaded object; returns its events too, those of DNS last.
     ///
     /// # Errors
     ///
     /// When it lacks a map: the object and this daemon are not of one build.
-    pub fn new(mut loaded: Loaded, options: Options) -> Result<(Self, Events)> {
+    pub fn new(mut loaded: Loaded, options: Options) -> Result<(Self, [Events; 2])> {
         let tcp = Flows::take(&mut loaded, "TCP_FLOWS")?;
         let udp = Flows::take(&mut loaded, "UDP_FLOWS")?;
+        let dns = Dns::take(&mut loaded, &options)?;
         let queues = take(&mut loaded, "QUEUES")?.try_into()?;
         let sweep = take(&mut loaded, "SWEEP")?.try_into()?;
         let statistics = take(&mut loaded, "STATISTIC")?.try_into()?;
-        let ring = RingBuf::try_from(take(&mut loaded, "EVENTS")?)?;
-        Ok((Self { loaded, options, tcp, udp, queues, sweep, sweeps: 0, statistics }, Events { ring }))
+        let mut ring = |name| anyhow::Ok(Events { ring: RingBuf::try_from(take(&mut loaded, name)?)? });
+        let rings = [ring("EVENTS")?, ring("DNS_EVENTS")?];
+        Ok((Self { loaded, options, tcp, udp, dns, queues, sweep, sweeps: 0, statistics }, rings))
     }
 
     /// Looks at every open socket, so that the tables have what it carried until now; how long that took. `None` when
@@ -210,6 +226,24 @@ impl Kernel {
         ])
     }
 
+    /// As [`Self::tcp_flows`], of DNS; and how full the tables of queries were when they were last looked at.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn dns_flows(&self, to: impl FnMut(&FlowKey, &DnsCounters)) -> Result<[Fullness; 4]> {
+        self.dns.flows(to)
+    }
+
+    /// Counts DNS queries whose time is over as timed out, and passes on each client's.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read the tables.
+    pub fn expire_dns(&mut self, timed_out: impl FnMut(&QueryKey, &Asked)) -> Result<()> {
+        self.dns.expire(timed_out)
+    }
+
     /// What was folded and lost.
     ///
     /// # Errors
@@ -230,6 +264,9 @@ impl Kernel {
             connections_missed: read(Statistic::ConnectionsMissed as u32)?,
             flows_unannounced: read(Statistic::FlowsUnannounced as u32)?,
             sockets: inserted.saturating_sub(read(Statistic::SocketsRemoved as u32)?),
+            dns_malformed: read(Statistic::DnsMalformed as u32)?,
+            dns_unfollowed: read(Statistic::DnsUnfollowed as u32)?,
+            dns_details_left_out: read(Statistic::DnsDetailsLeftOut as u32)?,
             events_lost: events_lost?,
         })
     }
@@ -250,6 +287,15 @@ impl Kernel {
         agrees: impl FnOnce(&UdpCounters) -> bool,
     ) -> Option<UdpCounters> {
         self.udp.remove(key, agrees)
+    }
+
+    /// As [`Self::remove_tcp`], of DNS.
+    pub fn remove_dns(
+        &mut self,
+        key: &FlowKey,
+        agrees: impl FnOnce(&DnsCounters) -> bool,
+    ) -> Option<DnsCounters> {
+        self.dns.remove(key, agrees)
     }
 
     /// How full the other tables are, given how many sockets and accept queues there are.
@@ -279,7 +325,7 @@ impl Kernel {
     }
 }
 
-fn take(loaded: &mut Loaded, name: &str) -> Result<Map> {
+pub(super) fn take(loaded: &mut Loaded, name: &str) -> Result<Map> {
     loaded.ebpf.take_map(name).with_context(|| format!("the eBPF object has no map {name}"))
 }
 

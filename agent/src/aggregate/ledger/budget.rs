@@ -1,5 +1,6 @@
 //! Which edges have series of their own, and which of those have histograms.
 
+use super::super::Reporter;
 use super::super::totals::Totals;
 use super::Ledger;
 use super::account::{Other, Standing};
@@ -11,13 +12,14 @@ const HYSTERESIS: u64 = 2;
 impl Ledger {
     /// Folds histograms, then whole edges, the smallest first, until the others have room; and gives series of their own
     /// to those that were folded and have room now.
-    pub(super) fn share_out(&mut self, cost: &impl Fn(&Totals) -> usize) {
-        let cost_of = |other: &Other| if other.is_empty() { 0 } else { cost(&other.totals) };
+    pub(super) fn share_out(&mut self, cost: &impl Fn(Reporter, &Totals) -> usize) {
+        let cost_of =
+            |other: &Other| if other.is_empty() { 0 } else { cost(other.edge.reporter, &other.totals) };
         let mut wanted = 0;
         let mut by_weight = Vec::new();
         for (number, account) in self.accounts.iter_mut() {
-            account.room = account.room.max(cost(&account.totals));
-            account.plain_room = account.plain_room.max(cost(&account.totals.plain()));
+            account.room = account.room.max(cost(account.reporter, &account.totals));
+            account.plain_room = account.plain_room.max(cost(account.reporter, &account.totals.plain()));
             wanted += account.room;
             self.others[account.reporter as usize].totals.add(&account.shown_by_other());
             let factor = if account.standing == Standing::Shown { HYSTERESIS } else { 1 };
@@ -68,7 +70,7 @@ impl Ledger {
                 account.unfold_histograms(other);
             }
             account.standing = Standing::Shown;
-            self.series += cost(&account.shown());
+            self.series += cost(account.reporter, &account.shown());
         }
         self.series += self.others.iter().map(cost_of).sum::<usize>();
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use std::{mem, slice};
 
+use netcause_common::dns::PROTOCOL_DNS;
 use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 use proptest::prelude::*;
 
@@ -16,8 +17,8 @@ use crate::enrich::{Names, Workload};
 
 /// Local ends: namespaces and cgroups.
 const LOCALS: usize = 5;
-/// Both protocols and roles of each, and of what the full tables refuse.
-const FLOWS: usize = (LOCALS + 1) * 4;
+/// Every protocol and role of each, and of what the full tables refuse.
+const FLOWS: usize = (LOCALS + 1) * 6;
 
 /// Something happens to a flow.
 #[derive(Clone, Debug)]
@@ -61,9 +62,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn key(tree: &Tree, flow: usize) -> FlowKey {
-    let protocol = [PROTOCOL_TCP, PROTOCOL_UDP][flow & 1];
-    let role = [ROLE_CLIENT, ROLE_SERVER][flow >> 1 & 1];
-    let flow = match flow >> 2 {
+    let protocol = [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_DNS][flow % 3];
+    let role = [ROLE_CLIENT, ROLE_SERVER][flow / 3 % 2];
+    let flow = match flow / 6 {
         0 => return FlowKey::other(protocol, role),
         1 => tcp(1),
         2 => tcp(2),
@@ -116,10 +117,10 @@ impl Model {
             What::Open | What::Close => {}
             What::Count { counter, by } => {
                 let open = mem::take(&mut totals.tcp.open);
-                let words: &mut [u64] = if is_tcp {
-                    bytemuck::cast_slice_mut(slice::from_mut(&mut totals.tcp))
-                } else {
-                    bytemuck::cast_slice_mut(slice::from_mut(&mut totals.udp))
+                let words: &mut [u64] = match key.protocol {
+                    PROTOCOL_TCP => bytemuck::cast_slice_mut(slice::from_mut(&mut totals.tcp)),
+                    PROTOCOL_DNS => bytemuck::cast_slice_mut(slice::from_mut(&mut totals.dns)),
+                    _ => bytemuck::cast_slice_mut(slice::from_mut(&mut totals.udp)),
                 };
                 words[counter % words.len()] += by;
                 totals.tcp.open = open;
@@ -174,7 +175,7 @@ impl Model {
     }
 
     fn check_budget(&self, node: &mut Node) {
-        let cost = |(_, totals): (&Edge, &Totals)| series(totals);
+        let cost = |(edge, totals): (&Edge, &Totals)| series(edge.reporter, totals);
         let others: usize =
             self.shown.iter().filter(|(edge, _)| edge.source == Workload::Other).map(cost).sum();
         let statistics = node.ledger.statistics();

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use netcause_common::dns::PROTOCOL_DNS;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
-    FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, TcpCounters, UdpCounters,
+    FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, TcpCounters,
 };
 
 use super::super::totals::Totals;
@@ -74,10 +75,10 @@ impl Node {
             if count == limit {
                 return None;
             }
-            if key.protocol == PROTOCOL_TCP {
-                reading.flow(key, &totals.tcp);
-            } else {
-                reading.flow(key, &totals.udp);
+            match key.protocol {
+                PROTOCOL_TCP => reading.flow(key, &totals.tcp),
+                PROTOCOL_DNS => reading.flow(key, &totals.dns),
+                _ => reading.flow(key, &totals.udp),
             }
         }
         Some(reading.finish(series))
@@ -86,10 +87,10 @@ impl Node {
     /// Removes a flow from a table, and tells the ledger.
     pub fn remove(&mut self, table: usize, key: FlowKey) {
         let Some(totals) = self.tables[table].remove(&key) else { return };
-        if key.protocol == PROTOCOL_TCP {
-            self.ledger.retire(&key, &totals.tcp);
-        } else {
-            self.ledger.retire(&key, &totals.udp);
+        match key.protocol {
+            PROTOCOL_TCP => self.ledger.retire(&key, &totals.tcp),
+            PROTOCOL_DNS => self.ledger.retire(&key, &totals.dns),
+            _ => self.ledger.retire(&key, &totals.udp),
         }
     }
 
@@ -103,7 +104,7 @@ impl Node {
 
     /// What is shown, in words.
     pub fn words(&self) -> Vec<String> {
-        let words = |(edge, Totals { tcp, udp }): (&Edge, &Totals)| {
+        let words = |(edge, Totals { tcp, udp, .. }): (&Edge, &Totals)| {
             let packets = tcp.sent_segments + udp.sent_datagrams;
             format!("{} {}: {packets} packets, {} open", edge.source, edge.destination, tcp.open)
         };
@@ -139,14 +140,12 @@ pub(super) fn edge_of(namespace: u64) -> Edge {
 }
 
 /// As many series as there are counters above zero.
-pub(super) fn series(totals: &Totals) -> usize {
+pub(super) fn series(_: Reporter, totals: &Totals) -> usize {
     counters(totals).iter().filter(|count| **count != 0).count() + usize::from(totals.tcp.open != 0)
 }
 
 /// All counters, without the open connections.
 pub(super) fn counters(totals: &Totals) -> Vec<u64> {
-    let Totals { tcp, udp } = totals;
-    let tcp = TcpCounters { open: 0, ..*tcp };
-    let words = |octets: &[u8]| -> Vec<u64> { bytemuck::cast_slice(octets).to_vec() };
-    [words(bytemuck::bytes_of(&tcp)), words(bytemuck::bytes_of::<UdpCounters>(udp))].concat()
+    let totals = Totals { tcp: TcpCounters { open: 0, ..totals.tcp }, ..*totals };
+    bytemuck::cast_slice(std::slice::from_ref(&totals)).to_vec()
 }

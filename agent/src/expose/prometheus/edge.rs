@@ -3,13 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use netcause_common::dns::{AnswerDuration, DNS_BOUNDS_NS, QueryType, ResponseCode};
 use netcause_common::flow::{ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
 };
 
-use super::{EdgeRow, Snapshot, direction, family, kind, label, limited_by, reason};
+use super::{
+    EdgeRow, Snapshot, direction, family, kind, label, limited_by, query_type, reason, response_code,
+};
 use crate::aggregate::totals::Totals;
 use crate::aggregate::{Edge, Reporter};
 use crate::expose::catalogue::{self, Metric};
@@ -17,6 +20,8 @@ use crate::expose::catalogue::{self, Metric};
 /// One family of an edge.
 pub(super) struct Family {
     metric: &'static Metric,
+    /// The end that has it; `None` when both do.
+    end: Option<Reporter>,
     shape: Shape,
 }
 
@@ -34,6 +39,8 @@ enum Shape {
     ConnectDuration,
     /// Round-trip times.
     RoundTrips(fn(&Totals) -> &RoundTrips),
+    /// How long answers took.
+    AnswerDuration(fn(&Totals) -> &AnswerDuration),
 }
 
 /// The label values of every variant, in index order.
@@ -55,15 +62,17 @@ macro_rules! names {
 const REASONS: &[&str] = names!(ConnectFailure::ALL, reason);
 const KINDS: &[&str] = names!(RetransmitKind::ALL, kind);
 const DIRECTIONS: &[&str] = names!(ResetDirection::ALL, direction);
+const QUERY_TYPES: &[&str] = names!(QueryType::ALL, query_type);
+const RESPONSE_CODES: &[&str] = names!(ResponseCode::ALL, response_code);
 const LIMITS: &[&str] = names!(LimitedBy::ALL, limited_by);
 
 /// Every family, in the order of the exposition.
-pub(super) static FAMILIES: [Family; 21] = [
+pub(super) static FAMILIES: [Family; 35] = [
     counter(&catalogue::CONNECTIONS_OPENED, |totals| totals.tcp.opened),
     counter(&catalogue::CONNECTIONS_CLOSED, |totals| totals.tcp.closed),
-    Family { metric: &catalogue::CONNECTIONS_OPEN, shape: Shape::Open },
+    Family { metric: &catalogue::CONNECTIONS_OPEN, end: None, shape: Shape::Open },
     by(&catalogue::CONNECT_FAILURES, |totals| &totals.tcp.connect_failures, REASONS),
-    Family { metric: &catalogue::CONNECT_DURATION, shape: Shape::ConnectDuration },
+    Family { metric: &catalogue::CONNECT_DURATION, end: None, shape: Shape::ConnectDuration },
     by(&catalogue::RETRANSMITTED_SEGMENTS, |totals| &totals.tcp.retransmitted_segments, KINDS),
     by(&catalogue::RESETS, |totals| &totals.tcp.resets, DIRECTIONS),
     counter(&catalogue::SENT_BYTES, |totals| totals.tcp.sent_bytes),
@@ -72,10 +81,11 @@ pub(super) static FAMILIES: [Family; 21] = [
     counter(&catalogue::RECEIVED_SEGMENTS, |totals| totals.tcp.received_segments),
     counter(&catalogue::SPURIOUS_RETRANSMITS, |totals| totals.tcp.spurious_retransmits),
     counter(&catalogue::REORDERED_SEGMENTS, |totals| totals.tcp.reordered_segments),
-    Family { metric: &catalogue::RTT, shape: Shape::RoundTrips(|totals| &totals.tcp.rtt) },
-    Family { metric: &catalogue::MIN_RTT, shape: Shape::RoundTrips(|totals| &totals.tcp.min_rtt) },
+    Family { metric: &catalogue::RTT, end: None, shape: Shape::RoundTrips(|totals| &totals.tcp.rtt) },
+    Family { metric: &catalogue::MIN_RTT, end: None, shape: Shape::RoundTrips(|totals| &totals.tcp.min_rtt) },
     Family {
         metric: &catalogue::LIMITED_SECONDS,
+        end: None,
         shape: Shape::TicksBy(|totals| &totals.tcp.limited_ticks, LIMITS),
     },
     counter(&catalogue::UDP_SENT_BYTES, |totals| totals.udp.sent_bytes),
@@ -83,10 +93,29 @@ pub(super) static FAMILIES: [Family; 21] = [
     counter(&catalogue::UDP_SENT_DATAGRAMS, |totals| totals.udp.sent_datagrams),
     counter(&catalogue::UDP_RECEIVED_DATAGRAMS, |totals| totals.udp.received_datagrams),
     counter(&catalogue::UDP_RECEIVE_DROPS, |totals| totals.udp.receive_drops),
+    by(&catalogue::DNS_QUERIES, |totals| &totals.dns.queries, QUERY_TYPES).of(Reporter::Source),
+    by(&catalogue::DNS_RESPONSES, |totals| &totals.dns.responses, RESPONSE_CODES).of(Reporter::Source),
+    durations(&catalogue::DNS_QUERY_DURATION).of(Reporter::Source),
+    counter(&catalogue::DNS_TIMEOUTS, |totals| totals.dns.timeouts).of(Reporter::Source),
+    counter(&catalogue::DNS_LATE_RESPONSES, |totals| totals.dns.late).of(Reporter::Source),
+    counter(&catalogue::DNS_RETRIES, |totals| totals.dns.retries).of(Reporter::Source),
+    counter(&catalogue::DNS_TRUNCATED, |totals| totals.dns.truncated).of(Reporter::Source),
+    counter(&catalogue::DNS_UNMATCHED_RESPONSES, |totals| totals.dns.unmatched).of(Reporter::Source),
+    counter(&catalogue::DNS_UNTRACKED_QUERIES, |totals| totals.dns.untracked).of(Reporter::Source),
+    by(&catalogue::DNS_SERVER_QUERIES, |totals| &totals.dns.queries, QUERY_TYPES).of(Reporter::Destination),
+    by(&catalogue::DNS_SERVER_RESPONSES, |totals| &totals.dns.responses, RESPONSE_CODES)
+        .of(Reporter::Destination),
+    durations(&catalogue::DNS_SERVER_DURATION).of(Reporter::Destination),
+    counter(&catalogue::DNS_SERVER_UNANSWERED, |totals| totals.dns.timeouts).of(Reporter::Destination),
+    counter(&catalogue::DNS_SERVER_UNTRACKED, |totals| totals.dns.untracked).of(Reporter::Destination),
 ];
 
+const fn durations(metric: &'static Metric) -> Family {
+    Family { metric, end: None, shape: Shape::AnswerDuration(|totals| &totals.dns.duration) }
+}
+
 const fn counter(metric: &'static Metric, value: fn(&Totals) -> u64) -> Family {
-    Family { metric, shape: Shape::Counter(value) }
+    Family { metric, end: None, shape: Shape::Counter(value) }
 }
 
 const fn by(
@@ -94,13 +123,13 @@ const fn by(
     values: fn(&Totals) -> &[u64],
     names: &'static [&'static str],
 ) -> Family {
-    Family { metric, shape: Shape::By(values, names) }
+    Family { metric, end: None, shape: Shape::By(values, names) }
 }
 
 /// How many time series an edge with these counters has.
 #[must_use]
-pub fn series(totals: &Totals) -> usize {
-    FAMILIES.iter().map(|family| family.shape.series(totals)).sum()
+pub fn series(end: Reporter, totals: &Totals) -> usize {
+    FAMILIES.iter().map(|family| family.series(end, totals)).sum()
 }
 
 impl Shape {
@@ -114,6 +143,7 @@ impl Shape {
             // The buckets, the one without a bound among them, sum and count.
             Self::ConnectDuration => of_histogram(&totals.tcp.connect_duration.buckets),
             Self::RoundTrips(times) => of_histogram(&times(totals).buckets),
+            Self::AnswerDuration(durations) => of_histogram(&durations(totals).buckets),
         }
     }
 }
@@ -127,6 +157,14 @@ fn has_tcp(totals: &Totals) -> bool {
 }
 
 impl Family {
+    const fn of(self, end: Reporter) -> Self {
+        Self { end: Some(end), ..self }
+    }
+
+    fn series(&self, end: Reporter, totals: &Totals) -> usize {
+        if self.end.is_some_and(|only| only != end) { 0 } else { self.shape.series(totals) }
+    }
+
     pub(super) fn encode(&self, to: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
         let mut family = family(to, self.metric)?;
         for row in &snapshot.edges {
@@ -137,12 +175,12 @@ impl Family {
 
     fn encode_edge(&self, to: &mut MetricEncoder<'_>, row: &EdgeRow, tick: Duration) -> fmt::Result {
         let EdgeRow { edge, totals } = row;
-        if self.shape.series(totals) == 0 {
+        if self.series(edge.reporter, totals) == 0 {
             return Ok(());
         }
         let mut by = |name, encode: &dyn Fn(MetricEncoder<'_>) -> fmt::Result| {
-            let more = Some((self.metric.labels[0], name));
-            encode(to.encode_family(&EdgeLabels { edge, more })?)
+            let more = self.metric.labels.last().map(|label| (*label, name));
+            encode(to.encode_family(&EdgeLabels { edge, is_pair: self.metric.edge, more })?)
         };
         let seconds = |ticks: u64| ticks as f64 * tick.as_secs_f64();
         match &self.shape {
@@ -161,7 +199,7 @@ impl Family {
             }
             _ => {}
         }
-        let labels = EdgeLabels { edge, more: None };
+        let labels = EdgeLabels { edge, is_pair: self.metric.edge, more: None };
         let mut sample = to.encode_family(&labels)?;
         match &self.shape {
             Shape::Counter(value) => sample.encode_counter::<NoLabelSet, _, u64>(&value(totals), None),
@@ -177,6 +215,11 @@ impl Family {
                 let bounds = RTT_BOUNDS_US.map(|bound| f64::from(bound) / 1e6);
                 histogram(&mut sample, &bounds, &times.buckets, times.sum_us as f64 / 1e6)
             }
+            Shape::AnswerDuration(durations) => {
+                let durations = durations(totals);
+                let bounds = DNS_BOUNDS_NS.map(|bound| bound as f64 / 1e9);
+                histogram(&mut sample, &bounds, &durations.buckets, durations.sum_ns as f64 / 1e9)
+            }
             Shape::By(..) | Shape::TicksBy(..) => Ok(()),
         }
     }
@@ -188,9 +231,11 @@ fn histogram(sample: &mut MetricEncoder<'_>, bounds: &[f64], counts: &[u64], sum
     sample.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
 }
 
-/// The labels of [`catalogue::EDGE_LABELS`], and at most one more.
+/// The labels of [`catalogue::EDGE_LABELS`], or of [`catalogue::LISTENER_LABELS`] where all clients are one; and at most
+/// one more.
 struct EdgeLabels<'a> {
     edge: &'a Edge,
+    is_pair: bool,
     more: Option<(&'static str, &'static str)>,
 }
 
@@ -202,12 +247,16 @@ impl EncodeLabelSet for EdgeLabels<'_> {
             Reporter::Source => "source",
             Reporter::Destination => "destination",
         };
-        label(to, reporter, end)?;
-        label(to, source_namespace, "")?;
-        label(to, source, &self.edge.source)?;
+        if self.is_pair {
+            label(to, reporter, end)?;
+            label(to, source_namespace, "")?;
+            label(to, source, &self.edge.source)?;
+        }
         label(to, destination_namespace, "")?;
         label(to, destination, &self.edge.destination)?;
-        label(to, service, "")?;
+        if self.is_pair {
+            label(to, service, "")?;
+        }
         match &self.edge.port {
             Some(number) => label(to, port, number)?,
             None => label(to, port, "")?,

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use netcause_common::dns::DnsCounters;
 use netcause_common::flow::{TcpCounters, UdpCounters};
 
 use super::*;
@@ -42,17 +43,31 @@ fn full() -> Snapshot {
         received_datagrams: 9,
         receive_drops: 1,
     };
+    let mut dns = DnsCounters {
+        queries: [3; 11],
+        responses: [2; 7],
+        retries: 4,
+        truncated: 1,
+        timeouts: 5,
+        late: 2,
+        unmatched: 6,
+        untracked: 7,
+        ..DnsCounters::ZERO
+    };
+    dns.duration.buckets[0] = 9;
+    dns.duration.buckets[17] = 1;
+    dns.duration.sum_ns = 31_000_700_000;
     let address = Workload::Address([10, 0, 0, 9].into());
     let source = named("app \"x\"\\1");
     Snapshot {
         edges: vec![
-            row(Reporter::Source, source, address.clone(), Some(443), Totals { tcp, udp }),
+            row(Reporter::Source, source, address.clone(), Some(443), Totals { tcp, udp, dns }),
             row(
                 Reporter::Destination,
                 address,
                 named("nginx.service"),
                 Some(80),
-                Totals { tcp: TcpCounters { opened: 1, ..TcpCounters::ZERO }, ..Totals::ZERO },
+                Totals { tcp: TcpCounters { opened: 1, ..TcpCounters::ZERO }, dns, ..Totals::ZERO },
             ),
             row(Reporter::Source, Workload::Other, Workload::Other, None, Totals::ZERO),
         ],
@@ -61,6 +76,7 @@ fn full() -> Snapshot {
             port: 80,
             queue: AcceptQueue { sweep: 1, drops: 12, length: 129, limit: 128 },
         }],
+        searches: vec![SearchRow { workload: named("app"), expansions: 3, wasted_queries: 6 }],
         tick: Duration::from_millis(4),
         own: Own {
             probes: vec![
@@ -68,6 +84,7 @@ fn full() -> Snapshot {
                 ("tcp_reset", Some("this kernel has no tracepoint x".to_owned())),
             ],
             events_lost: vec![("tcp_reset", "ring", 5)],
+            dns: DnsOwn { malformed: 1, unfollowed: 2, details_received: 30, details_left_out: 4 },
             flows_folded: 6,
             series: Series { shown: 75, limit: 10_000, folded: 3 },
             maps: vec![("flows", 3, 16_384)],
@@ -93,9 +110,11 @@ fn durations(milliseconds: &[u64]) -> Durations {
 #[test]
 fn as_many_series_are_counted_as_are_written() {
     let snapshot = full();
-    let counted: usize = snapshot.edges.iter().map(|row| series(&row.totals)).sum();
+    let counted: usize = snapshot.edges.iter().map(|row| series(row.edge.reporter, &row.totals)).sum();
     let text = render(snapshot, Format::Prometheus).unwrap();
-    let written = text.lines().filter(|line| line.contains("reporter=")).count();
+    let of_edges =
+        |line: &&str| line.contains("reporter=") || line.starts_with("netcause_dns_server_");
+    let written = text.lines().filter(of_edges).count();
     assert_eq!(counted, written);
 }
 

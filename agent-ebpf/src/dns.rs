@@ -1,0 +1,133 @@
+//! DNS messages: whose they are, and what they mean for the two ends.
+
+mod client;
+mod counters;
+mod detail;
+mod question;
+mod repeat;
+mod server;
+pub mod stream;
+
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use netcause_common::dns::{HEADER_OCTETS, MAX_PORTS, QueryKey, Settings};
+use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::statistics::Statistic;
+
+use crate::maps::count;
+use crate::packet::{Direction, Ends, Packet};
+
+/// Set by the daemon. Read-only for the programs, so that the verifier removes what is switched off.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "the daemon finds it by its name")]
+static DNS: Settings = Settings::OFF;
+
+/// One value of [`DNS`], read so that the compiler cannot replace it by the default it sees here.
+macro_rules! setting {
+    ($($field:tt)+) => {{
+        // SAFETY: a static is valid and aligned; volatile because the daemon replaces the value before the load.
+        #[expect(unsafe_code, reason = "a value from outside")]
+        unsafe { (&raw const $crate::dns::DNS.$($field)+).read_volatile() }
+    }};
+}
+use setting;
+
+/// True when a port, in network order, is one of DNS.
+#[inline(always)]
+pub fn is_port(port: u16) -> bool {
+    let mut index = 0;
+    while index < MAX_PORTS {
+        let known = setting!(ports[index]);
+        if known == 0 {
+            return false;
+        }
+        if known == port {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// A message in a packet.
+#[derive(Clone, Copy)]
+pub struct Message {
+    /// The packet.
+    pub packet: Packet,
+    /// Who it is from and for.
+    pub ends: Ends,
+    /// IANA protocol number of what carries it.
+    pub protocol: u8,
+    /// Where it begins in the packet.
+    pub offset: u32,
+    /// Its octets.
+    pub length: u32,
+    /// How many of them are in this packet.
+    pub available: u32,
+}
+
+/// The head of a message (RFC 1035 §4.1.1).
+#[derive(Clone, Copy)]
+pub struct Head([u8; HEADER_OCTETS]);
+
+impl Head {
+    #[inline(always)]
+    fn id(self) -> u16 {
+        u16::from_ne_bytes([self.0[0], self.0[1]])
+    }
+
+    /// More or fewer questions than one: nobody asks so, and nobody answers (RFC 9619).
+    #[inline(always)]
+    fn has_one_question(self) -> bool {
+        self.0[4] == 0 && self.0[5] == 1
+    }
+
+    #[inline(always)]
+    fn is_response(self) -> bool {
+        self.0[2] & 0x80 != 0
+    }
+
+    #[inline(always)]
+    fn is_truncated(self) -> bool {
+        self.0[2] & 0x02 != 0
+    }
+
+    #[inline(always)]
+    fn rcode(self) -> u8 {
+        self.0[3] & 0xf
+    }
+}
+
+/// Counts a message that a socket sends or receives.
+#[inline(always)]
+pub fn message(message: Message, direction: Direction) {
+    let mut head = Head([0; HEADER_OCTETS]);
+    if message.available < HEADER_OCTETS as u32 || !message.packet.load(message.offset, &mut head.0) {
+        count(Statistic::DnsMalformed);
+        return;
+    }
+    // SAFETY: the helper takes nothing and cannot fail.
+    #[expect(unsafe_code, reason = "call of a kernel helper")]
+    let now = unsafe { bpf_ktime_get_ns() };
+    // Who asks is the client, whatever the ports: servers ask each other from port 53 to port 53.
+    let is_client = head.is_response() == (direction == Direction::Received);
+    let server_port = if is_client { message.ends.remote_port } else { message.ends.local_port };
+    if !is_port(server_port.to_be()) {
+        count(Statistic::DnsMalformed);
+        return;
+    }
+    let key = QueryKey {
+        local: message.packet.cgroup(),
+        remote: message.ends.remote,
+        remote_port: message.ends.remote_port,
+        local_port: message.ends.local_port,
+        id: head.id(),
+        protocol: message.protocol,
+        role: if is_client { ROLE_CLIENT } else { ROLE_SERVER },
+    };
+    match (direction, is_client) {
+        (Direction::Sent, true) => client::asked(message, head, &key, now),
+        (Direction::Received, true) => client::answered(message, head, &key, now),
+        (Direction::Received, false) => server::asked(message, head, &key, now),
+        (Direction::Sent, false) => server::answered(head, &key, now),
+    }
+}

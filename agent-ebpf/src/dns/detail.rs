@@ -1,0 +1,93 @@
+//! Details of answers: the message itself, for its names. Rare enough to be read, or left out and counted.
+
+use netcause_common::dns::{AnswerDetail, DETAIL_WINDOW_NS, Outcome, ResponseCode};
+use netcause_common::flow::FlowKey;
+use netcause_common::limits::DNS_RING_BYTES;
+use netcause_common::probe::ProbeId;
+use netcause_common::statistics::Statistic;
+use netcause_common::wire::EventHeader;
+
+use super::{Head, Message, setting};
+use crate::maps::{DNS_DETAILS, DNS_EVENTS, add, count, count_at};
+
+const BPF_RB_AVAIL_DATA: u64 = 0;
+const BPF_RB_NO_WAKEUP: u64 = 1;
+const BPF_RB_FORCE_WAKEUP: u64 = 2;
+
+#[repr(C)]
+struct Detail<const OCTETS: usize> {
+    head: AnswerDetail,
+    message: [u8; OCTETS],
+}
+
+/// Hands an answer to the daemon, unless names stay in the kernel or there were too many of late.
+#[inline(always)]
+pub fn answered(message: Message, head: Head, flow: &FlowKey, client_port: u16, now: u64, duration_ns: u64) {
+    if setting!(details) == 0 {
+        return;
+    }
+    let outcome =
+        if head.rcode() == ResponseCode::NoError as u8 { Outcome::Success } else { Outcome::Failure };
+    if !is_let_through(outcome, now) {
+        return count(Statistic::DnsDetailsLeftOut);
+    }
+    let header = EventHeader {
+        timestamp_ns: now,
+        flow: *flow,
+        client_port,
+        probe: ProbeId::Dns as u8,
+        reserved: [0; 5],
+    };
+    let head = AnswerDetail { header, duration_ns, length: message.length as u16, captured: 0, reserved: 0 };
+    let is_kept = if message.available <= AnswerDetail::SHORT as u32 {
+        output::<{ AnswerDetail::SHORT }>(message, head)
+    } else {
+        output::<{ AnswerDetail::LONG }>(message, head)
+    };
+    if !is_kept {
+        count_at(Statistic::EventsLost as u32 + ProbeId::Dns as u32);
+    }
+}
+
+/// So many in each window of time; CPUs that begin a window at once may let a few more through.
+#[inline(always)]
+fn is_let_through(outcome: Outcome, now: u64) -> bool {
+    let Some(window) = DNS_DETAILS.get_ptr_mut(outcome as u32) else { return false };
+    let (number, most) = (now / DETAIL_WINDOW_NS, u64::from(setting!(details)));
+    // SAFETY: the pointer comes from the table's lookup.
+    #[expect(unsafe_code, reason = "map value")]
+    unsafe {
+        if (*window).number != number {
+            (*window).number = number;
+            (*window).count = 0;
+        }
+        if (*window).count >= most {
+            return false;
+        }
+        add(&raw mut (*window).count, 1);
+    }
+    true
+}
+
+/// False when the ring is full.
+#[inline(always)]
+fn output<const OCTETS: usize>(message: Message, head: AnswerDetail) -> bool {
+    let Some(mut detail) = DNS_EVENTS.reserve::<Detail<OCTETS>>(0) else { return false };
+    let to = detail.as_mut_ptr();
+    // SAFETY: the ring has room for all of it.
+    #[expect(unsafe_code, reason = "writing into the ring")]
+    let captured = unsafe {
+        let room = (&raw mut (*to).message).cast();
+        let captured = message.packet.load_up_to(message.offset, room, message.available, OCTETS as u32);
+        (&raw mut (*to).head).write(AnswerDetail { captured: captured.unwrap_or(0) as u16, ..head });
+        captured
+    };
+    if captured.is_none() {
+        detail.discard(BPF_RB_NO_WAKEUP);
+        return false;
+    }
+    // As for other events: a wake-up costs more than all the rest.
+    let crowded = DNS_EVENTS.query(BPF_RB_AVAIL_DATA) >= u64::from(DNS_RING_BYTES / 4);
+    detail.submit(if crowded { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP });
+    true
+}

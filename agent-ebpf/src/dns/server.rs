@@ -1,0 +1,63 @@
+//! The server's end: queries that come, and the answers to them.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use netcause_common::dns::{QueryKey, Served};
+
+use super::counters::Counters;
+use super::{Head, Message, question};
+use crate::maps::{DNS_SERVED, EEXIST};
+
+/// A query comes.
+#[inline(always)]
+pub fn asked(message: Message, head: Head, key: &QueryKey, now: u64) {
+    let Some(counters) = Counters::of(&key.flow()) else { return };
+    counters.query(question::read(message, head).kind);
+    let served = Served { since_ns: now, unanswered: 1 };
+    match DNS_SERVED.insert(key, served, u64::from(BPF_NOEXIST)) {
+        Ok(()) => {}
+        Err(EEXIST) => {
+            let Some(earlier) = DNS_SERVED.get_ptr_mut(key) else { return counters.untracked() };
+            // SAFETY: the pointer comes from the table's lookup; one client's messages come one after the other.
+            #[expect(unsafe_code, reason = "map value")]
+            unsafe {
+                if (*earlier).unanswered == 0 {
+                    (*earlier).since_ns = now;
+                } else {
+                    counters.retried();
+                }
+                (*earlier).unanswered += 1;
+            }
+        }
+        Err(_) => counters.untracked(),
+    }
+}
+
+/// An answer leaves.
+#[inline(always)]
+pub fn answered(head: Head, key: &QueryKey, now: u64) {
+    let flow = key.flow();
+    let Some(waiting) = DNS_SERVED.get_ptr_mut(key) else {
+        if let Some(counters) = Counters::of_known(&flow) {
+            counters.unmatched(head);
+        }
+        return;
+    };
+    // SAFETY: the pointer comes from the table's lookup.
+    #[expect(unsafe_code, reason = "map value")]
+    let (since_ns, unanswered) = unsafe { ((*waiting).since_ns, (*waiting).unanswered) };
+    if unanswered <= 1 && DNS_SERVED.remove(key).is_ok() {
+        // Whoever removes it has it; nothing to write.
+    } else {
+        // SAFETY: as above. Either more of them wait, or the table is being changed on this very CPU.
+        #[expect(unsafe_code, reason = "map value")]
+        unsafe {
+            (*waiting).unanswered = unanswered.saturating_sub(1);
+        }
+    }
+    let Some(counters) = Counters::of(&flow) else { return };
+    if unanswered == 0 {
+        counters.unmatched(head)
+    } else {
+        counters.answered(head, now.saturating_sub(since_ns))
+    }
+}
