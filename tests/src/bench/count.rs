@@ -39,9 +39,6 @@ const SWEEPS: u32 = 4;
 /// Measures and prints.
 pub(super) fn run() -> Result<()> {
     let statistics = Statistics::on()?;
-    let began = Instant::now();
-    let agent = Agent::start("bench", "agent", &Options { args: &UNTHRIFTY, ..Options::default() })?;
-    let first_scrape = began.elapsed();
     let net = Net::new("bench")?;
     let (client, server) = (net.pod("client")?, net.pod("server")?);
     let _close = server.serve(server.at(PORT), &["--mode", "sink"])?;
@@ -53,6 +50,11 @@ pub(super) fn run() -> Result<()> {
         noop = noop.min(attached.nanoseconds_per_run()?);
     }
     println!("a program that does nothing: {noop:.0} a run, taken off below");
+    transactions::measure(noop, &client, &server, LOAD_MILLISECONDS)?;
+
+    let began = Instant::now();
+    let agent = Agent::start("bench", "agent", &Options { args: &UNTHRIFTY, ..Options::default() })?;
+    let first_scrape = began.elapsed();
 
     let meter = Meter { agent: &agent, noop };
     meter.measure("one connection, SYN to close, both ends", || connect(&client, &server, 200))?;
@@ -92,8 +94,6 @@ pub(super) fn run() -> Result<()> {
         first_scrape.as_millis(),
         memory::status(agent.pid(), "VmRSS")?
     );
-    drop(agent);
-    transactions::measure(noop, &client, &server, LOAD_MILLISECONDS)?;
     drop(statistics);
     Ok(())
 }

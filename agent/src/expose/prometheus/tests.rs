@@ -112,8 +112,7 @@ fn as_many_series_are_counted_as_are_written() {
     let snapshot = full();
     let counted: usize = snapshot.edges.iter().map(|row| series(row.edge.reporter, &row.totals)).sum();
     let text = render(snapshot, Format::Prometheus).unwrap();
-    let of_edges =
-        |line: &&str| line.contains("reporter=") || line.starts_with("netcause_dns_server_");
+    let of_edges = |line: &&str| line.contains("reporter=") || line.starts_with("netcause_dns_server_");
     let written = text.lines().filter(of_edges).count();
     assert_eq!(counted, written);
 }
