@@ -13,7 +13,7 @@ use super::{
         memory,
         sites::{Placement, Site},
     },
-    dnsperf::{Dnsperf, Questions},
+    dnsperf::Dnsperf,
     server::DnsServer,
 };
 use crate::lab::{
@@ -44,7 +44,6 @@ impl Counting {
         let agent = Agent::start("dns-count", "agent", &Options::default())?;
         let net = Net::new("dns-count")?;
         let (client, server) = (net.pod("client")?, net.pod("server")?);
-        let questions = Questions::write()?;
         let mut servers = Vec::new();
         let sites = Site::addresses(&server, super::PORT, self.placement)?;
         for site in &sites {
@@ -57,7 +56,7 @@ impl Counting {
         let time = Duration::from_secs(self.seconds);
         let mut running = Vec::new();
         for site in &sites {
-            let dnsperf = Dnsperf::start(&client, site.to, &questions, time, self.sockets)?;
+            let dnsperf = Dnsperf::start(&client, site.to, time, self.sockets)?;
             site.seat_client(dnsperf.pid())?;
             running.push(dnsperf);
         }

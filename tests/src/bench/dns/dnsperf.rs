@@ -1,18 +1,13 @@
 //! dnsperf, the field's load generator for DNS: it keeps a hundred queries under way and counts what becomes of them.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 
 use crate::lab::{process::Process, topology::Pod};
 
 /// What to ask; removed when dropped.
-pub(super) struct Questions {
+struct Questions {
     path: PathBuf,
 }
 
@@ -20,20 +15,18 @@ impl Questions {
     /// Names that are asked for, both kinds of addresses in turn: enough that the same is not asked twice at a time.
     const NAMES: u32 = 5000;
 
-    /// Writes them for dnsperf, one a line.
-    pub(super) fn write() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("netcause-lab-{}-questions", std::process::id()));
+    /// Writes them, one a line, for the dnsperf that asks this server: two that asked the same would look like one that
+    /// asks again.
+    fn write(server: SocketAddr) -> Result<Self> {
+        let id = server.ip().to_string().replace(['.', ':'], "-");
+        let path = std::env::temp_dir().join(format!("netcause-lab-{}-questions-{id}", std::process::id()));
         let lines = |number| {
-            let name = format!("backend-{number:04}.shop.svc.cluster.local");
+            let name = format!("backend-{number:04}.at-{id}.svc.cluster.local");
             format!("{name} A\n{name} AAAA\n")
         };
         fs::write(&path, (0..Self::NAMES).map(lines).collect::<String>())
             .with_context(|| format!("writing {}", path.display()))?;
         Ok(Self { path })
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 }
 
@@ -48,6 +41,7 @@ impl Drop for Questions {
 pub(super) struct Dnsperf {
     process: Process,
     limit: Duration,
+    _questions: Questions,
 }
 
 /// What it says at its end.
@@ -61,21 +55,17 @@ pub(super) struct Counts {
 
 impl Dnsperf {
     /// Starts it for so long, from so many sockets.
-    pub(super) fn start(
-        pod: &Pod,
-        to: SocketAddr,
-        questions: &Questions,
-        time: Duration,
-        sockets: u32,
-    ) -> Result<Self> {
+    pub(super) fn start(pod: &Pod, to: SocketAddr, time: Duration, sockets: u32) -> Result<Self> {
+        let questions = Questions::write(to)?;
         let mut command = pod.command("dnsperf")?;
         // With EDNS, as resolvers ask.
         command
             .args(["-e", "-s", &to.ip().to_string(), "-p", &to.port().to_string()])
             .args(["-l", &time.as_secs_f64().to_string(), "-c", &sockets.to_string(), "-d"])
-            .arg(questions.path());
+            .arg(&questions.path);
         // It waits for the last answers, five seconds unless told otherwise.
-        Ok(Self { process: Process::spawn("dnsperf", &mut command)?, limit: time + Duration::from_secs(15) })
+        let limit = time + Duration::from_secs(15);
+        Ok(Self { process: Process::spawn("dnsperf", &mut command)?, limit, _questions: questions })
     }
 
     pub(super) fn pid(&self) -> u32 {

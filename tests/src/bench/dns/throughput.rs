@@ -11,7 +11,7 @@ use super::{
         rounds::{Rounds, Unit},
         sites::{Placement, Site},
     },
-    dnsperf::{Dnsperf, Questions},
+    dnsperf::Dnsperf,
     server::DnsServer,
 };
 use crate::lab::topology::Net;
@@ -57,7 +57,6 @@ impl Throughput {
     pub(crate) fn run(self) -> Result<()> {
         let net = Net::new("dns")?;
         let (client, server) = (net.pod("client")?, net.pod("server")?);
-        let questions = Questions::write()?;
         let sites = Site::addresses(&server, super::PORT, self.placement)?;
         let start = |site: &Site| {
             let process = DnsServer::start(&server, site.to)?;
@@ -73,7 +72,7 @@ impl Throughput {
             }
             let with_dnsperf = |sockets: u32, meanwhile: &dyn Fn() -> Result<()>| -> Result<f64> {
                 let start = |site: &Site| {
-                    let dnsperf = Dnsperf::start(&client, site.to, &questions, time, sockets)?;
+                    let dnsperf = Dnsperf::start(&client, site.to, time, sockets)?;
                     site.seat_client(dnsperf.pid())?;
                     Ok(dnsperf)
                 };
