@@ -17,6 +17,8 @@ const TCP_HEADER_BYTES: usize = 20;
 const TCP_FIN: u8 = 1;
 const TCP_SYN: u8 = 2;
 const TCP_RST: u8 = 4;
+/// All bits that the length of an IP header can have.
+const LARGEST_HEADER: u32 = 0x7f;
 /// RFC 8200 §3.
 const IPV6_HEADER_BYTES: u32 = 40;
 
@@ -99,19 +101,36 @@ impl Packet {
         Self(context.skb.skb)
     }
 
-    /// Its IP header.
+    /// Its IP version.
+    #[inline(always)]
+    pub fn version(self) -> Option<u8> {
+        self.at::<[u8; 20]>(0).map(|ip| ip[0] >> 4)
+    }
+
+    /// Its IP header of version 4.
     ///
     /// The kernel has seen to it that headers lie in the packet's linear part, and it calls these programs before it
     /// cuts a datagram into fragments and after it has put them together (`ip_finish_output`, net/ipv4/ip_output.c;
-    /// `sk_filter_trim_cap`, net/core/filter.c). IPv6 extension headers are not followed.
+    /// `sk_filter_trim_cap`, net/core/filter.c).
+    #[inline(always)]
+    pub fn ip_v4(self) -> Option<Ip> {
+        let ip: &[u8; 20] = self.at(0)?;
+        Some(Ip { protocol: ip[9], length: u32::from(ip[0] & 0xf) * 4, is_v6: false })
+    }
+
+    /// The same of version 6. Extension headers are not followed.
+    #[inline(always)]
+    pub fn ip_v6(self) -> Option<Ip> {
+        let ip: &[u8; 20] = self.at(0)?;
+        Some(Ip { protocol: ip[6], length: IPV6_HEADER_BYTES, is_v6: true })
+    }
+
+    /// Its IP header of either version, for programs that have more to do than to tell them apart.
     #[inline(always)]
     pub fn ip(self) -> Option<Ip> {
-        let ip: &[u8; 20] = self.at(0)?;
-        match ip[0] >> 4 {
-            4 => Some(Ip { protocol: ip[9], length: u32::from(ip[0] & 0xf) * 4, is_v6: false }),
-            6 => Some(Ip { protocol: ip[6], length: IPV6_HEADER_BYTES, is_v6: true }),
-            _ => None,
-        }
+        let ip = if self.version()? == 4 { self.ip_v4() } else { self.ip_v6() }?;
+        // The verifier has lost sight of the bound, where both versions meet.
+        Some(Ip { length: opaque(ip.length) & LARGEST_HEADER, ..ip })
     }
 
     /// The ports of UDP and TCP.
@@ -176,7 +195,8 @@ impl Packet {
         unsafe { self.load_to(offset, (&raw mut *to).cast(), length) }
     }
 
-    /// As [`Self::load`], of as many octets as are wanted and there is room for; returns how many.
+    /// As [`Self::load`], of as many octets as are wanted and there is room for, but at least two; returns how many.
+    /// (One octet is never of use, and verifiers before 5.19 learn nothing from a comparison with zero.)
     ///
     /// # Safety
     ///
@@ -184,7 +204,7 @@ impl Packet {
     #[inline(always)]
     pub unsafe fn load_up_to(self, offset: u32, to: *mut c_void, wanted: u32, room: u32) -> Option<u32> {
         let mut length = opaque(wanted);
-        if length == 0 {
+        if length < 2 {
             return None;
         }
         if length > room {

@@ -3,6 +3,7 @@
 //! The kernel's tables hold what is counted now; the [`ledger::Ledger`] holds what must outlive that: totals of flows
 //! that were removed, and which edges have series of their own and which are folded into `other`.
 
+pub mod dns;
 pub mod ledger;
 mod slab;
 pub mod totals;

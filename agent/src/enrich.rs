@@ -1,6 +1,7 @@
 //! Names for what the kernel knows by number and address.
 
 pub mod cgroup;
+pub mod resolved;
 
 use std::collections::HashSet;
 use std::fmt;

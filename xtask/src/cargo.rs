@@ -13,6 +13,9 @@ use serde::Deserialize;
 
 use crate::{exec, workspace};
 
+/// Makes cargo say which programs it built.
+pub(crate) const MESSAGES: &str = "--message-format=json-render-diagnostics";
+
 /// How a program is built.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Profile {
@@ -36,19 +39,24 @@ struct Target {
 
 /// Builds packages and returns their programs by name.
 pub(crate) fn build(packages: &[&str], profile: Profile) -> Result<BTreeMap<String, PathBuf>> {
-    let started = Instant::now();
-    let names = packages.join(" and ");
     let kind = if profile == Profile::Release { "release" } else { "dev" };
-    exec::say(format!("building {names} ({kind})"));
     let mut command = Command::new(workspace::cargo());
-    command.current_dir(workspace::root()?).args(["build", "--message-format=json-render-diagnostics"]);
+    command.args(["build", MESSAGES]);
     for package in packages {
         command.args(["--package", package]);
     }
     if profile == Profile::Release {
         command.arg("--release");
     }
+    run(&mut command, &format!("{} ({kind})", packages.join(" and ")))
+}
+
+/// Runs a cargo that builds, with [`MESSAGES`] among its arguments, and returns its programs by name.
+pub(crate) fn run(command: &mut Command, names: &str) -> Result<BTreeMap<String, PathBuf>> {
+    let started = Instant::now();
+    exec::say(format!("building {names}"));
     let mut child = command
+        .current_dir(workspace::root()?)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()

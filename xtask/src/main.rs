@@ -9,6 +9,7 @@ mod build;
 mod cargo;
 mod docs;
 mod exec;
+mod fuzz;
 mod lint;
 mod results;
 mod run;
@@ -48,6 +49,8 @@ enum Command {
     Vm(vm::Args),
     /// Count the kernel-side cost in instructions, in a VM where they repeat
     Bench(bench::Args),
+    /// Throw hostile octets at the parsers of what comes from the network
+    Fuzz(fuzz::Args),
     /// Regenerate the documentation that is made from code
     Docs,
     /// Regenerate the BTF fixtures of the unit tests from the kernels of the matrix
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::command().map(done),
         Command::Vm(args) => vm::command(&args).map(done),
         Command::Bench(args) => bench::command(&args).map(done),
+        Command::Fuzz(args) => fuzz::command(&args).map(done),
         Command::Docs => docs::command().map(done),
         Command::Btf => btf::command().map(done),
     };

@@ -46,6 +46,11 @@ pub(crate) fn vm_dir() -> Result<PathBuf> {
     directory(root()?.join("target/vm"))
 }
 
+/// What fuzzing found: `target/fuzzing/`.
+pub(crate) fn fuzzing_dir() -> Result<PathBuf> {
+    directory(root()?.join("target/fuzzing"))
+}
+
 /// What all clones of this user share: `$XDG_CACHE_HOME/netcause`, else `~/.cache/netcause`.
 pub(crate) fn user_cache() -> Result<PathBuf> {
     let base = match (env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {

@@ -35,7 +35,16 @@ fn packet_sent(context: SkBuffContext) -> i32 {
 /// Counts a datagram; returns what carries DNS, if it is that.
 #[inline(always)]
 fn look(packet: Packet, direction: Direction) -> Option<u32> {
-    let ip = packet.ip()?;
+    // One copy of the rest for each version: what is no DNS pays for nothing but this.
+    match packet.version()? {
+        4 => look_behind(packet, packet.ip_v4()?, direction),
+        6 => look_behind(packet, packet.ip_v6()?, direction),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn look_behind(packet: Packet, ip: Ip, direction: Direction) -> Option<u32> {
     match ip.protocol {
         PROTOCOL_TCP => packet.ports(ip)?.are_of_dns().then_some(OVER_TCP),
         PROTOCOL_UDP => {

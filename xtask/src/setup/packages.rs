@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Vm,
     /// Taking the types out of the matrix's kernels, beside what [`Purpose::Vm`] has.
     Btf,
+    /// Compiling the fuzzer.
+    Fuzz,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
             // binutils strips what goes into an image, kmod makes its module index, xz and zstd unpack its modules.
             Self::Vm => &["qemu-system-x86", "busybox-static", "kmod", "xz-utils", "zstd", "binutils"],
             Self::Btf => &["bpftool", "lz4"],
+            Self::Fuzz => &["g++"],
         }
     }
 
@@ -52,6 +55,7 @@ impl Purpose {
             Self::Bench => "the benchmark",
             Self::Vm => "booting other kernels",
             Self::Btf => "making BTF fixtures",
+            Self::Fuzz => "compiling the fuzzer",
         }
     }
 }

@@ -1,0 +1,123 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::ingest::dns::Name;
+
+const AT: Duration = Duration::from_secs(100);
+
+fn workload(name: &str) -> Workload {
+    Workload::Named(Arc::from(name))
+}
+
+fn question(name: &str) -> Question {
+    Question { name: Name::from_presentation(name).unwrap(), kind: 1 }
+}
+
+fn address() -> IpAddr {
+    [10, 0, 0, 9].into()
+}
+
+fn answer(details: &mut Details, local: u64, workload: &Workload, name: &str, rcode: u8) {
+    let addresses = [Resolved { address: address(), ttl: 300 }];
+    details.answered(&Answer {
+        local,
+        workload,
+        question: &question(name),
+        rcode,
+        addresses: &addresses,
+        duration: Some(Duration::from_millis(2)),
+        at: AT,
+    });
+}
+
+/// A lookup that wastes one query.
+fn waste(details: &mut Details, local: u64, workload: &Workload) {
+    answer(details, local, workload, "example.com.lan", 3);
+    answer(details, local, workload, "example.com", 0);
+}
+
+fn expansions(details: &Details) -> Vec<(String, u64)> {
+    details.expansions().map(|(workload, waste)| (workload.to_string(), waste.expansions)).collect()
+}
+
+#[test]
+fn answers_are_counted_for_their_workload() {
+    let (mut details, app) = (Details::new(DnsNames::Shown), workload("app"));
+    waste(&mut details, 1, &app);
+    waste(&mut details, 2, &app);
+    details.timed_out(&TimedOut { local: 1, workload: &app, question: &question("deaf.com"), at: AT });
+    assert_eq!(details.name(1, address(), AT).unwrap().to_string(), "example.com");
+    assert_eq!(details.name(3, address(), AT), None);
+    let rows = details.rows(10, AT);
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert_eq!(row.workload, app);
+    let expected = Searched { waste: Waste { expansions: 2, queries: 2 }, queries: 5 };
+    assert_eq!(row.searched, expected);
+    assert_eq!(row.lists.by_volume.len(), 3);
+    assert_eq!(row.lists.by_failures[0].0.to_string(), "deaf.com");
+    // What does not exist has no address, whatever the message says; both clients know the same one.
+    assert_eq!(row.resolved.len(), 1);
+    assert_eq!(row.resolved[0].label.to_string(), "example.com");
+    assert_eq!(row.resolved[0].expires_in, Duration::from_secs(300));
+}
+
+#[test]
+fn no_name_is_seen_when_names_are_hashed_or_off() {
+    let app = workload("app");
+    let mut details = Details::new(DnsNames::Hashed);
+    waste(&mut details, 1, &app);
+    assert_eq!(expansions(&details), [("app".to_owned(), 1)]);
+    let label = details.name(1, address(), AT).unwrap();
+    assert!(label.to_string().starts_with("h:"));
+    let text = format!("{:?}", details.rows(10, AT));
+    assert!(text.contains("Hashed") && !text.contains("example"), "{text}");
+
+    let mut details = Details::new(DnsNames::Off);
+    waste(&mut details, 1, &app);
+    details.timed_out(&TimedOut { local: 1, workload: &app, question: &question("deaf.com"), at: AT });
+    assert_eq!((details.rows(10, AT), details.name(1, address(), AT)), (Vec::new(), None));
+}
+
+#[test]
+fn sums_are_conserved_when_there_are_too_many_workloads_or_clients() {
+    let mut details = Details::new(DnsNames::Shown);
+    let more = u64::try_from(MAX_WORKLOADS).unwrap() + 10;
+    for local in 0..more {
+        waste(&mut details, local, &workload(&format!("w{local}")));
+    }
+    let found = expansions(&details);
+    assert_eq!(found.iter().map(|(_, count)| count).sum::<u64>(), 1024);
+    assert!(found.len() <= MAX_WORKLOADS + 1);
+    assert_eq!(details.searched[&Workload::Other].queries, 20);
+    let queries: u64 = details.searched.values().map(|searched| searched.queries).sum();
+    assert_eq!(queries, 2 * more);
+    for local in more..more + 2 * u64::try_from(MAX_CLIENTS).unwrap() {
+        answer(&mut details, local, &workload("many"), "a.com", 0);
+    }
+    assert_eq!(details.clients.len(), MAX_CLIENTS);
+}
+
+#[test]
+fn a_workload_ends_with_its_last_client() {
+    let (mut details, app) = (Details::new(DnsNames::Shown), workload("app"));
+    waste(&mut details, 1, &app);
+    waste(&mut details, 2, &app);
+    waste(&mut details, 3, &Workload::Other);
+    details.retain(|local| local == 2);
+    assert_eq!(expansions(&details), [("app".to_owned(), 2), ("other".to_owned(), 1)]);
+    assert_eq!(details.name(1, address(), AT), None);
+    details.retain(|_| false);
+    assert_eq!(expansions(&details), [("other".to_owned(), 1)]);
+}
+
+#[test]
+fn a_client_that_gets_a_name_takes_its_sums_along() {
+    let (mut details, app) = (Details::new(DnsNames::Shown), workload("app"));
+    waste(&mut details, 1, &Workload::Cgroup(1));
+    waste(&mut details, 1, &app);
+    assert_eq!(expansions(&details), [("app".to_owned(), 2)]);
+    // Another client stays behind.
+    waste(&mut details, 2, &app);
+    waste(&mut details, 2, &workload("b"));
+    assert_eq!(expansions(&details), [("app".to_owned(), 3), ("b".to_owned(), 1)]);
+}

@@ -1,0 +1,227 @@
+//! `GET /api/v1/dns`: who asks which server, what search domains cost, which names are asked for.
+#![cfg_attr(not(test), expect(dead_code, reason = "wired up with the rest of DNS"))]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use netcause_common::dns::{DnsCounters, ResponseCode};
+use serde::Serialize;
+
+use crate::aggregate::dns::policy::{DnsNames, Label};
+use crate::aggregate::dns::top::{Lists, Stats};
+use crate::aggregate::dns::{ResolvedRow, Searched, WorkloadRow};
+use crate::enrich::Workload;
+
+/// The whole answer.
+#[derive(Debug, Serialize)]
+pub struct Body {
+    /// What becomes of names.
+    names: DnsNames,
+    details: Details,
+    /// In order.
+    workloads: Vec<OfWorkload>,
+}
+
+/// Answers looked at, of which all but `servers` is made. Counted since the agent started.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Details {
+    /// Those that came.
+    pub received: u64,
+    /// Those that the kernel side did not tell, because there were too many.
+    pub left_out: u64,
+    /// Those that found no room in the ring.
+    pub lost: u64,
+}
+
+/// What a workload's queries to a server came to: exact, since the agent started.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServerRow {
+    /// Its address, or what it is called.
+    pub server: String,
+    /// `null` where several are folded into one.
+    pub port: Option<u16>,
+    /// Each packet or message.
+    pub queries: u64,
+    /// Answers of any kind.
+    pub responses: u64,
+    /// Answers that there is no such name.
+    pub nxdomain: u64,
+    /// Answers with neither success nor NXDOMAIN.
+    pub failures: u64,
+    /// Not answered in time.
+    pub timeouts: u64,
+    /// Asked before.
+    pub retries: u64,
+    /// Answers cut short.
+    pub truncated: u64,
+    /// Answered after the timeout.
+    pub late: u64,
+    /// First query to answer; `null` without an answer.
+    pub mean_seconds: Option<f64>,
+}
+
+impl ServerRow {
+    /// From what the kernel side counted.
+    #[must_use]
+    pub fn new(server: &Workload, port: Option<u16>, counters: &DnsCounters) -> Self {
+        let responses = |is: fn(ResponseCode) -> bool| {
+            let codes = ResponseCode::ALL.into_iter().zip(counters.responses);
+            sum(codes.filter(|(code, _)| is(*code)).map(|(_, count)| count))
+        };
+        let nxdomain = |code| code == ResponseCode::NxDomain;
+        let failed = |code| !matches!(code, ResponseCode::NoError | ResponseCode::NxDomain);
+        let answers = sum(counters.duration.buckets);
+        let mean = || Duration::from_nanos(counters.duration.sum_ns).as_secs_f64() / answers as f64;
+        Self {
+            server: server.to_string(),
+            port,
+            queries: sum(counters.queries),
+            responses: sum(counters.responses),
+            nxdomain: responses(nxdomain),
+            failures: responses(failed),
+            timeouts: counters.timeouts,
+            retries: counters.retries,
+            truncated: counters.truncated,
+            late: counters.late,
+            mean_seconds: (answers > 0).then(mean),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct OfWorkload {
+    /// Empty until Kubernetes names are known.
+    namespace: &'static str,
+    workload: String,
+    servers: Vec<ServerRow>,
+    search: OfSearch,
+    names: OfNames,
+    resolved: Vec<OfAddress>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfSearch {
+    expansions: u64,
+    wasted_queries: u64,
+    queries: u64,
+    /// Of the queries; 0 without any.
+    share: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct OfNames {
+    by_volume: Vec<OfName>,
+    by_failures: Vec<OfName>,
+    by_latency: Vec<OfName>,
+}
+
+#[derive(Debug, Serialize)]
+struct OfName {
+    name: String,
+    queries: u64,
+    nxdomain: u64,
+    failures: u64,
+    timeouts: u64,
+    mean_seconds: Option<f64>,
+    max_seconds: Option<f64>,
+    at_most_missed: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct OfAddress {
+    address: IpAddr,
+    name: String,
+    expires_in_seconds: u64,
+}
+
+impl Body {
+    /// From the exact totals of clients per server, and what the answers looked at tell; both in any order.
+    #[must_use]
+    pub fn new(
+        names: DnsNames,
+        details: Details,
+        servers: Vec<(Workload, ServerRow)>,
+        rows: Vec<WorkloadRow>,
+    ) -> Self {
+        let mut workloads: BTreeMap<Workload, OfWorkload> = BTreeMap::new();
+        for row in rows {
+            workloads.insert(row.workload.clone(), OfWorkload::from(row));
+        }
+        for (workload, server) in servers {
+            let of_workload = workloads.entry(workload).or_insert_with_key(OfWorkload::of);
+            of_workload.servers.push(server);
+        }
+        for of_workload in workloads.values_mut() {
+            of_workload.servers.sort_by(|a, b| (&a.server, a.port).cmp(&(&b.server, b.port)));
+        }
+        Self { names, details, workloads: workloads.into_values().collect() }
+    }
+}
+
+impl OfWorkload {
+    /// Of which nothing is known but the name.
+    fn of(workload: &Workload) -> Self {
+        Self::from(WorkloadRow {
+            workload: workload.clone(),
+            searched: Searched::default(),
+            lists: Lists::default(),
+            resolved: Vec::new(),
+        })
+    }
+}
+
+impl From<WorkloadRow> for OfWorkload {
+    fn from(row: WorkloadRow) -> Self {
+        Self {
+            namespace: "",
+            workload: row.workload.to_string(),
+            servers: Vec::new(),
+            search: row.searched.into(),
+            names: row.lists.into(),
+            resolved: row.resolved.into_iter().map(OfAddress::from).collect(),
+        }
+    }
+}
+
+impl From<Searched> for OfSearch {
+    fn from(Searched { waste, queries }: Searched) -> Self {
+        let share = if queries == 0 { 0.0 } else { waste.queries as f64 / queries as f64 };
+        Self { expansions: waste.expansions, wasted_queries: waste.queries, queries, share }
+    }
+}
+
+impl From<Lists> for OfNames {
+    fn from(Lists { by_volume, by_failures, by_latency }: Lists) -> Self {
+        let list = |list: Vec<(Label, Stats)>| list.into_iter().map(OfName::from).collect();
+        Self { by_volume: list(by_volume), by_failures: list(by_failures), by_latency: list(by_latency) }
+    }
+}
+
+impl From<(Label, Stats)> for OfName {
+    fn from((label, stats): (Label, Stats)) -> Self {
+        Self {
+            name: label.to_string(),
+            queries: stats.queries,
+            nxdomain: stats.nxdomain,
+            failures: stats.failures,
+            timeouts: stats.timeouts,
+            mean_seconds: stats.mean().map(|mean| mean.as_secs_f64()),
+            max_seconds: (stats.answers > 0).then(|| stats.max.as_secs_f64()),
+            at_most_missed: stats.at_most_missed,
+        }
+    }
+}
+
+impl From<ResolvedRow> for OfAddress {
+    fn from(ResolvedRow { address, label, expires_in }: ResolvedRow) -> Self {
+        Self { address, name: label.to_string(), expires_in_seconds: expires_in.as_secs() }
+    }
+}
+
+fn sum(counts: impl IntoIterator<Item = u64>) -> u64 {
+    counts.into_iter().fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! No octets make the parser panic, and it agrees with a parser and encoder that others wrote (`simple-dns`).
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use simple_dns::rdata::{CNAME as Alias, RData, TXT};
+use simple_dns::{CLASS, Label, Packet, PacketFlag, QCLASS, QTYPE, RCODE, ResourceRecord, TYPE};
+
+use super::*;
+
+type Labels = Vec<Vec<u8>>;
+
+fn label() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => "[a-zA-Z0-9_-]{1,12}".prop_map(String::into_bytes),
+        1 => vec(any::<u8>(), 1..=63),
+        1 => vec(prop::sample::select(b".\\\0 \"Zz\xff".to_vec()), 1..=4),
+    ]
+}
+
+/// Labels before one of few ends, so that there is something to compress; up to 255 octets.
+fn name() -> impl Strategy<Value = Labels> {
+    let ends: [&[&[u8]]; 4] =
+        [&[], &[b"example", b"com"], &[b"cdn", b"example", b"com"], &[b"a.b\\", b"\0", b"Net"]];
+    let end = prop::sample::select(ends.to_vec());
+    (vec(label(), 0..6), end).prop_map(|(labels, end)| {
+        let mut room = 254;
+        let whole = labels.into_iter().chain(end.iter().map(|label| label.to_vec()));
+        whole
+            .take_while(|label| {
+                let fits = label.len() < room;
+                room = room.saturating_sub(1 + label.len());
+                fits
+            })
+            .collect()
+    })
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<Ipv4Addr>().prop_map(IpAddr::from),
+        any::<Ipv6Addr>().prop_map(IpAddr::from),
+        any::<Ipv4Addr>().prop_map(|v4| IpAddr::from(v4.to_ipv6_mapped())),
+    ]
+}
+
+/// An answer to be written, and what must be read of it.
+#[derive(Clone, Debug)]
+struct Answer {
+    id: u16,
+    rcode: u8,
+    is_truncated: bool,
+    is_compressed: bool,
+    asked: Labels,
+    kind: u16,
+    /// Each the alias of the one before, the first of what was asked.
+    aliases: Vec<Labels>,
+    addresses: Vec<(IpAddr, u32)>,
+    /// Where records that nobody asked for are put.
+    strangers: Vec<(Index, Labels, IpAddr)>,
+    /// Whether owners are written in capitals.
+    in_capitals: bool,
+}
+
+prop_compose! {
+    fn answer()(
+        (id, rcode, is_truncated, is_compressed) in (any::<u16>(), 0..16_u8, any::<bool>(), any::<bool>()),
+        (asked, kind) in (name(), any::<u16>()),
+        aliases in vec(name(), 0..5),
+        addresses in vec((address(), any::<u32>()), 0..20),
+        strangers in vec((any::<Index>(), name(), address()), 0..6),
+        in_capitals in any::<bool>(),
+    ) -> Answer {
+        Answer {
+            id, rcode, is_truncated, is_compressed, asked, kind, aliases, addresses, strangers, in_capitals,
+        }
+    }
+}
+
+fn theirs(labels: &Labels) -> simple_dns::Name<'static> {
+    let labels: Vec<Label<'static>> = labels.iter().cloned().map(Label::new_unchecked).collect();
+    simple_dns::Name::new_with_labels(&labels)
+}
+
+impl Answer {
+    fn octets(&self) -> Vec<u8> {
+        let record = |owner: &Labels, ttl: u32, data: RData<'static>| {
+            let capitals = owner.iter().map(|label| label.to_ascii_uppercase()).collect();
+            let owner = if self.in_capitals { &capitals } else { owner };
+            ResourceRecord::new(theirs(owner), CLASS::IN, ttl, data)
+        };
+        let data = |address: IpAddr| match address {
+            IpAddr::V4(v4) => RData::A(v4.into()),
+            IpAddr::V6(v6) => RData::AAAA(v6.into()),
+        };
+        let mut packet = Packet::new_reply(self.id);
+        let kind = QTYPE::TYPE(TYPE::from(self.kind));
+        let class = QCLASS::CLASS(CLASS::IN);
+        packet.questions.push(simple_dns::Question::new(theirs(&self.asked), kind, class, false));
+        if self.is_truncated {
+            packet.set_flags(PacketFlag::TRUNCATION);
+        }
+        let mut owner = &self.asked;
+        for alias in &self.aliases {
+            packet.answers.push(record(owner, 5, RData::CNAME(Alias(theirs(alias)))));
+            owner = alias;
+        }
+        packet.answers.push(record(owner, 5, RData::TXT(TXT::new())));
+        for &(address, ttl) in &self.addresses {
+            packet.answers.push(record(owner, ttl, data(address)));
+        }
+        for (place, end, address) in &self.strangers {
+            let mut owner = end.clone();
+            owner.truncate(2);
+            owner.insert(0, b"nobody asked for this".to_vec());
+            let place = place.index(packet.answers.len() + 1);
+            packet.answers.insert(place, record(&owner, 5, data(*address)));
+        }
+        let octets =
+            if self.is_compressed { packet.build_bytes_vec_compressed() } else { packet.build_bytes_vec() };
+        let mut octets = octets.unwrap();
+        // The encoder knows names for some codes only.
+        octets[3] = octets[3] & 0xf0 | self.rcode;
+        octets
+    }
+}
+
+/// Changes that keep something of a message: octets set, a piece taken out, an end cut off.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let octet = prop_oneof![any::<u8>(), prop::sample::select(vec![0, 1, 0x3f, 0x40, 0xc0, 0xff])];
+    let changes = vec((any::<Index>(), octet), 0..4);
+    let piece = prop::option::weighted(0.2, (any::<Index>(), any::<Index>()));
+    let end = prop::option::weighted(0.2, any::<Index>());
+    (answer(), changes, piece, end).prop_map(|(answer, changes, piece, end)| {
+        let mut octets = answer.octets();
+        for (place, octet) in changes {
+            *place.get_mut(&mut octets) = octet;
+        }
+        if let Some((from, to)) = piece {
+            let (from, to) = (from.index(octets.len()), to.index(octets.len()));
+            octets.drain(from.min(to)..from.max(to));
+        }
+        if let Some(end) = end {
+            octets.truncate(end.index(octets.len() + 1));
+        }
+        octets
+    })
+}
+
+/// What their parser makes of the records, by our rule: follow aliases in order, take the addresses at their end.
+fn their_addresses(packet: &Packet<'_>) -> Vec<Resolved> {
+    let mut wanted = packet.questions[0].qname.clone();
+    let mut found = Vec::new();
+    let of_the_internet = |record: &&ResourceRecord<'_>| record.class == CLASS::IN && !record.cache_flush;
+    for record in packet.answers.iter().filter(of_the_internet) {
+        if record.name != wanted {
+            continue;
+        }
+        let address = match &record.rdata {
+            RData::CNAME(alias) => {
+                wanted = alias.0.clone();
+                continue;
+            }
+            RData::A(a) => Ipv4Addr::from(a.address).into(),
+            RData::AAAA(aaaa) => Ipv6Addr::from(aaaa.address).to_canonical(),
+            _ => continue,
+        };
+        let ttl = if record.ttl >> 31 == 0 { record.ttl } else { 0 };
+        found.push(Resolved { address, ttl });
+    }
+    found
+}
+
+fn assert_same_name(ours: &Name, theirs: &simple_dns::Name<'_>) {
+    assert!(ours.as_str().bytes().all(|octet| octet.is_ascii_graphic() && !octet.is_ascii_uppercase()));
+    assert_eq!(&simple_dns::Name::new(ours.as_str()).unwrap(), theirs, "they read what we write");
+    assert_eq!(ours.as_str().parse().as_ref(), Ok(ours), "so do we");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn any_octets_are_survived(octets in vec(any::<u8>(), 0..1500)) {
+        let _ = message(&octets);
+        let _ = question(&octets);
+        // One question and some records, so that there is a way into them.
+        let head = [&[0, 0, 0x80, 0, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 1, 0, 1][..], &octets].concat();
+        prop_assert!(message(&head).is_ok());
+    }
+
+    #[test]
+    fn what_others_write_is_read(answer in answer()) {
+        let octets = answer.octets();
+        let message = message(&octets).unwrap();
+        prop_assert_eq!(message.id, answer.id);
+        prop_assert_eq!((message.is_response, message.opcode), (true, 0));
+        prop_assert_eq!(message.rcode, answer.rcode);
+        prop_assert_eq!(message.is_truncated, answer.is_truncated);
+        let asked = message.question.unwrap();
+        assert_same_name(&asked.name, &theirs(&answer.asked));
+        prop_assert_eq!(asked.kind, answer.kind);
+        prop_assert_eq!(question(&octets), Ok(asked));
+        let seconds = |ttl: u32| if ttl < 1 << 31 { ttl } else { 0 };
+        let expected = answer.addresses.iter().take(MAX_ADDRESSES).map(|&(address, ttl)| {
+            Resolved { address: address.to_canonical(), ttl: seconds(ttl) }
+        });
+        prop_assert_eq!(message.addresses, expected.collect::<Vec<_>>());
+        prop_assert_eq!(message.is_cut, answer.addresses.len() > MAX_ADDRESSES);
+    }
+
+    #[test]
+    fn others_read_the_same(octets in mutated()) {
+        let ours = message(&octets);
+        prop_assert_eq!(question(&octets).ok(), ours.clone().ok().and_then(|message| message.question));
+        let (Ok(message), Ok(packet)) = (ours, Packet::parse(&octets)) else { return Ok(()) };
+        prop_assert_eq!(message.id, packet.id());
+        prop_assert_eq!(message.is_response, packet.has_flags(PacketFlag::RESPONSE));
+        prop_assert_eq!(message.is_truncated, packet.has_flags(PacketFlag::TRUNCATION));
+        if packet.opt().is_none() {
+            prop_assert_eq!(RCODE::from(u16::from(message.rcode)), packet.rcode());
+        }
+        prop_assert_eq!(message.question.is_some(), !packet.questions.is_empty());
+        if let (Some(ours), Some(theirs)) = (&message.question, packet.questions.first()) {
+            assert_same_name(&ours.name, &theirs.qname);
+            prop_assert_eq!(ours.kind, u16::from(theirs.qtype));
+            let is_looked_at = message.is_response && message.opcode == 0 && packet.questions.len() == 1;
+            if is_looked_at && !message.is_cut {
+                prop_assert_eq!(message.addresses, their_addresses(&packet));
+            }
+        }
+    }
+}
