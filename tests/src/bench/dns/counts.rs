@@ -77,7 +77,9 @@ impl Counting {
         let began = Instant::now();
         let counted = loop {
             let counted = Counted::of(agent.scrape()?, &client, &server);
-            if counted.missing(&truth) == [0.0; 4] || began.elapsed() > SETTLED {
+            let complete =
+                counted.missing(&truth) == [0.0; 4] && counted.details() >= counted.client("responses");
+            if complete || began.elapsed() > SETTLED {
                 break counted;
             }
             thread::sleep(Duration::from_millis(500));
@@ -168,6 +170,16 @@ impl Counted {
         ]
     }
 
+    /// Details received, left out and lost, of the whole machine.
+    fn outcomes(&self) -> [f64; 3] {
+        let details = |outcome: &str| self.metrics.sum("netcause_dns_details_total", &[("outcome", outcome)]);
+        [details("received"), details("left_out"), self.metrics.sum(EVENTS_LOST, &[("probe", "dns")])]
+    }
+
+    fn details(&self) -> f64 {
+        self.outcomes().iter().sum()
+    }
+
     /// Prints the rest of what the client's end has, and what became of the details.
     fn describe(&self, per_second: f64) {
         for (name, what) in [
@@ -179,9 +191,7 @@ impl Counted {
         ] {
             println!("  {:>10} {what}", self.client(name));
         }
-        let details = |outcome: &str| self.metrics.sum("netcause_dns_details_total", &[("outcome", outcome)]);
-        let lost = self.metrics.sum(EVENTS_LOST, &[("probe", "dns")]);
-        let (received, left_out) = (details("received"), details("left_out"));
+        let [received, left_out, lost] = self.outcomes();
         println!(
             "details: {received} received, {left_out} left out, {lost} lost, of {} answers at {per_second:.0} /s",
             self.client("responses")
