@@ -1,6 +1,7 @@
 //! What the agent costs: `bench` alone counts what its programs cost in the kernel; the others measure
 //! this machine with it, and without.
 
+mod bpf;
 mod churn;
 mod costs;
 mod count;

@@ -1,14 +1,13 @@
 //! The cheapest programs there can be, attached where the agent's are.
-#![expect(unsafe_code, reason = "calls of bpf(2), which has no wrapper without a whole object file")]
 
 use std::{
     fs::{self, File},
-    io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::bpf;
 use crate::lab::machine;
 
 // `enum bpf_cmd`, `enum bpf_prog_type` and `enum bpf_attach_type`, include/uapi/linux/bpf.h.
@@ -66,10 +65,11 @@ impl Noop {
         let program = load(BPF_PROG_TYPE_RAW_TRACEPOINT, 0, 0)?;
         let open = RawTracepointOpen {
             name: c"inet_sock_set_state".as_ptr().cast(),
-            program: number(&program)?,
+            program: bpf::number(&program)?,
             padding: 0,
         };
-        let link = bpf(BPF_RAW_TRACEPOINT_OPEN, &open).context("attaching a program that does nothing")?;
+        let link =
+            bpf::open(BPF_RAW_TRACEPOINT_OPEN, &open).context("attaching a program that does nothing")?;
         Ok(Self { program, _link: link })
     }
 
@@ -103,9 +103,13 @@ impl Hooks {
         let cgroup = File::open(root).with_context(|| format!("opening {}", root.display()))?;
         let hook = |attach_type| -> Result<OwnedFd> {
             let program = load(BPF_PROG_TYPE_CGROUP_SKB, attach_type, 1)?;
-            let create =
-                LinkCreate { program: number(&program)?, target: number(&cgroup)?, attach_type, flags: 0 };
-            bpf(BPF_LINK_CREATE, &create).context("attaching a program that lets everything pass")
+            let create = LinkCreate {
+                program: bpf::number(&program)?,
+                target: bpf::number(&cgroup)?,
+                attach_type,
+                flags: 0,
+            };
+            bpf::open(BPF_LINK_CREATE, &create).context("attaching a program that lets everything pass")
         };
         Ok(Self { _links: [hook(BPF_CGROUP_INET_INGRESS)?, hook(BPF_CGROUP_INET_EGRESS)?] })
     }
@@ -129,20 +133,5 @@ fn load(program_type: u32, attach_type: u32, value: u32) -> Result<OwnedFd> {
         interface: 0,
         attach_type,
     };
-    bpf(BPF_PROG_LOAD, &load).context("loading a program that does nothing")
-}
-
-fn number(descriptor: &impl std::os::fd::AsRawFd) -> Result<u32> {
-    u32::try_from(descriptor.as_raw_fd()).context("a negative descriptor")
-}
-
-fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes are a live, initialized value of the size given, laid out as the command wants them, and
-    // what they point to outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
-    let descriptor = i32::try_from(result).ok().filter(|descriptor| *descriptor >= 0);
-    // SAFETY: the kernel has just made this descriptor for us alone.
-    descriptor
-        .map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) })
-        .ok_or_else(io::Error::last_os_error)
+    bpf::open(BPF_PROG_LOAD, &load).context("loading a program that does nothing")
 }

@@ -91,11 +91,10 @@ impl Counting {
         );
         counted.describe(rate);
         println!(
-            "the agent: {:.1} % of a processor, beside its programs; {:.1} MiB resident (at most 40), {:.1} at the peak",
-            used.as_secs_f64() / elapsed.as_secs_f64() * 100.0,
-            float(memory::status(agent.pid(), "VmRSS")?) / 1024.0,
-            float(memory::status(agent.pid(), "VmHWM")?) / 1024.0,
+            "the agent: {:.1} % of a processor, beside its programs",
+            used.as_secs_f64() / elapsed.as_secs_f64() * 100.0
         );
+        memory::print(agent.pid())?;
         ensure!(
             missing == [0.0; 4],
             "DNS is missing from the counts; there is:\n{}",
