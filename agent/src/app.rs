@@ -6,28 +6,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use netcause_common::dns::PROTOCOL_DNS;
-use netcause_common::flow::PROTOCOL_UDP;
+use netcause_common::dns::{DnsCounters, PROTOCOL_DNS};
+use netcause_common::flow::{FlowKey, PROTOCOL_UDP, ROLE_CLIENT};
+use netcause_common::probe::ProbeId;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
+use crate::aggregate::Reporter;
+use crate::aggregate::dns::search::Waste;
+use crate::aggregate::dns::{Answer, Details, TimedOut};
 use crate::aggregate::ledger::{self, Ledger};
 use crate::config::Config;
 use crate::enrich::Names;
 use crate::enrich::cgroup::{self, Cgroups};
+use crate::expose::dns::ServerRow;
 use crate::expose::http::{self, Limits, Source};
 use crate::expose::prometheus::{
-    self, DnsOwn, Durations, EdgeRow, Format, ListenerRow, Own, Series, Snapshot, series,
+    self, DnsOwn, Durations, EdgeRow, Format, ListenerRow, Own, SearchRow, Series, Snapshot, series,
 };
 use crate::expose::trouble;
-use crate::ingest::Event;
+use crate::ingest::{Event, dns};
 use crate::kernel::{self, Events, Fullness, Kernel, KernelStatistics, Pace, ProbeState};
-use crate::{aggregate, ingest};
+use crate::{aggregate, expose, ingest};
 
 /// Detail events are collected this often, and whenever a quarter of the ring is used.
 const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
+/// Names in each list of `/api/v1/dns`.
+const LISTED_NAMES: usize = 10;
 /// Waiting DNS queries are looked at this often, and when metrics are asked for.
 const DNS_INTERVAL: Duration = Duration::from_secs(1);
 /// Events taken at once before other work has its turn.
@@ -118,7 +125,8 @@ async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, rings: [E
         last_sweep: None,
         sweeps: Durations::default(),
         scrapes: Durations::default(),
-        dns_details: 0,
+        details: Details::new(config.dns_names),
+        details_received: 0,
     };
     // What is open already belongs to the first answer.
     state.observe()?;
@@ -194,12 +202,24 @@ struct State {
     last_sweep: Option<(Instant, Duration)>,
     sweeps: Durations,
     scrapes: Durations,
-    dns_details: u64,
+    details: Details,
+    /// Details of DNS answers that came.
+    details_received: u64,
 }
 
 impl State {
     fn expire_dns(&mut self) -> Result<()> {
-        self.kernel.expire_dns(|_, _| {})
+        let Self { kernel, names, details, began, .. } = self;
+        let at = began.elapsed();
+        kernel.expire_dns(|key, asked| {
+            let octets = asked.message.get(..asked.length.into()).unwrap_or_default();
+            if key.role == ROLE_CLIENT
+                && let Ok(question) = dns::question(octets)
+            {
+                let workload = &names.local(key.local);
+                details.timed_out(&TimedOut { local: key.local, workload, question: &question, at });
+            }
+        })
     }
 
     /// Looks at the open sockets if it is time, and takes what the tables have; says how full they are.
@@ -218,26 +238,35 @@ impl State {
         fullness.extend(self.kernel.udp_flows(|key, counters| reading.flow(key, counters))?);
         fullness.extend(self.kernel.dns_flows(|key, counters| reading.flow(key, counters))?);
         for key in reading.finish(series) {
-            let ledger = &mut self.ledger;
-            if key.protocol == PROTOCOL_DNS {
-                if let Some(counters) =
-                    self.kernel.remove_dns(&key, |counters| ledger.is_as_read(&key, counters))
-                {
-                    ledger.retire(&key, &counters);
-                }
-            } else if key.protocol == PROTOCOL_UDP {
-                if let Some(counters) =
-                    self.kernel.remove_udp(&key, |counters| ledger.is_as_read(&key, counters))
-                {
-                    ledger.retire(&key, &counters);
-                }
-            } else if let Some(counters) =
-                self.kernel.remove_tcp(&key, |counters| ledger.is_as_read(&key, counters))
-            {
-                ledger.retire(&key, &counters);
-            }
+            self.retire(&key);
         }
         Ok(fullness)
+    }
+}
+
+impl State {
+    /// Removes an idle flow from the kernel's table, unless it has counted again.
+    fn retire(&mut self, key: &FlowKey) {
+        let Self { kernel, ledger, details, .. } = self;
+        match key.protocol {
+            PROTOCOL_DNS => {
+                if let Some(counters) = kernel.remove_dns(key, |counters| ledger.is_as_read(key, counters)) {
+                    ledger.retire(key, &counters);
+                    let clients = ledger.locals(PROTOCOL_DNS);
+                    details.retain(|local| clients.contains(&local));
+                }
+            }
+            PROTOCOL_UDP => {
+                if let Some(counters) = kernel.remove_udp(key, |counters| ledger.is_as_read(key, counters)) {
+                    ledger.retire(key, &counters);
+                }
+            }
+            _ => {
+                if let Some(counters) = kernel.remove_tcp(key, |counters| ledger.is_as_read(key, counters)) {
+                    ledger.retire(key, &counters);
+                }
+            }
+        }
     }
 }
 
@@ -254,8 +283,11 @@ impl Agent {
                 self.state().names.local(flow.local);
             }
             Some(Event::Trouble(event)) if trouble::is_logged() => {
-                if let Some(edge) = aggregate::edge(&event.flow, &mut self.state().names) {
-                    trouble::log(&event, &edge, ingest::ip(event.flow.remote));
+                let mut state = self.state();
+                if let Some(edge) = aggregate::edge(&event.flow, &mut state.names) {
+                    let peer = ingest::ip(event.flow.remote);
+                    let name = state.details.name(event.flow.local, peer, state.began.elapsed());
+                    trouble::log(&event, &edge, peer, name.as_ref());
                 }
             }
             Some(Event::Trouble(_)) => {}
@@ -263,14 +295,33 @@ impl Agent {
         }
     }
 
-    fn take_dns(&self, _: &[u8]) {
-        self.state().dns_details += 1;
+    fn take_dns(&self, octets: &[u8]) {
+        let mut state = self.state();
+        let State { names, details, details_received, began, .. } = &mut *state;
+        *details_received += 1;
+        let Some(answer) = ingest::dns_answer(octets) else {
+            return warn!(length = octets.len(), "a DNS answer that this agent does not understand");
+        };
+        // What is no message of DNS is counted by its head, and has no name.
+        let Ok(message) = dns::message(answer.message) else { return };
+        // Notifications and updates (RFC 1996, 2136) ask for no name.
+        let Some(question) = message.question.as_ref().filter(|_| message.opcode == 0) else { return };
+        let local = answer.flow.local;
+        details.answered(&Answer {
+            local,
+            workload: &names.local(local),
+            question,
+            rcode: message.rcode,
+            addresses: &message.addresses,
+            duration: answer.duration,
+            at: began.elapsed(),
+        });
     }
 
     fn snapshot(&self) -> Result<Snapshot> {
         let mut state = self.state();
         let mut fullness = state.observe()?;
-        let State { kernel, names, ledger, sweeps, scrapes, dns_details, .. } = &mut *state;
+        let State { kernel, names, ledger, sweeps, scrapes, details, details_received, .. } = &mut *state;
         let queues = kernel.accept_queues()?;
         let statistics = kernel.statistics()?;
         fullness.extend(kernel.fullness(statistics.sockets, queues.len() as u64));
@@ -288,7 +339,15 @@ impl Agent {
                 .map(|shown| EdgeRow { edge: shown.edge.clone(), totals: shown.totals })
                 .collect(),
             listeners,
-            searches: Vec::new(),
+            searches: details
+                .expansions()
+                .filter(|(_, waste)| *waste != Waste::default())
+                .map(|(workload, waste)| SearchRow {
+                    workload: workload.clone(),
+                    expansions: waste.expansions,
+                    wasted_queries: waste.queries,
+                })
+                .collect(),
             own: Own {
                 probes: kernel
                     .probes()
@@ -299,7 +358,7 @@ impl Agent {
                 dns: DnsOwn {
                     malformed: statistics.dns_malformed,
                     unfollowed: statistics.dns_unfollowed,
-                    details_received: *dns_details,
+                    details_received: *details_received,
                     details_left_out: statistics.dns_details_left_out,
                 },
                 flows_folded: statistics.flows_folded,
@@ -341,6 +400,29 @@ impl Source for Agent {
         let text = prometheus::render(snapshot, format).map_err(|error| error.to_string())?;
         self.state().scrapes.observe(begin.elapsed());
         Ok(text)
+    }
+
+    fn dns(&self) -> Result<String, String> {
+        let mut state = self.state();
+        state.observe().map_err(|error| format!("{error:#}"))?;
+        let State { kernel, ledger, details, details_received, began, .. } = &mut *state;
+        let statistics = kernel.statistics().map_err(|error| format!("{error:#}"))?;
+        let counts = expose::dns::Details {
+            received: *details_received,
+            left_out: statistics.dns_details_left_out,
+            lost: statistics.events_lost.get(ProbeId::Dns as usize).copied().unwrap_or_default(),
+        };
+        let servers = ledger
+            .shown()
+            .filter(|shown| shown.edge.reporter == Reporter::Source && shown.totals.dns != DnsCounters::ZERO)
+            .map(|shown| {
+                let server = ServerRow::new(&shown.edge.destination, shown.edge.port, &shown.totals.dns);
+                (shown.edge.source.clone(), server)
+            })
+            .collect();
+        let rows = details.rows(LISTED_NAMES, began.elapsed());
+        let body = expose::dns::Body::new(details.policy(), counts, servers, rows);
+        serde_json::to_string(&body).map_err(|error| error.to_string())
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use crate::aggregate::dns::policy::DnsNames;
 use crate::config::{LogFormat, OlderConnections};
 
 /// A node agent that says why the network hurts.
@@ -117,6 +118,11 @@ pub struct AgentArguments {
     /// the same. [default: 2000]
     #[arg(long, value_name = "COUNT", env = "NETCAUSE_DNS_DETAILS_PER_SECOND")]
     pub dns_details_per_second: Option<u32>,
+    /// What becomes of the names that workloads ask for: shown, replaced by a number that is the same until the agent ends,
+    /// or left in the kernel. Without names there is neither the waste of search domains nor a list of names.
+    /// [default: shown]
+    #[arg(long, value_name = "HOW", env = "NETCAUSE_DNS_NAMES")]
+    pub dns_names: Option<DnsNames>,
     /// Size of the ring buffer for detail events: a power of two, at least 4096. [default: 262144]
     #[arg(long, value_name = "BYTES", env = "NETCAUSE_EVENT_RING_BYTES")]
     pub event_ring_bytes: Option<u32>,

@@ -11,6 +11,7 @@ use netcause_common::{dns, limits};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::aggregate::dns::policy::DnsNames;
 use crate::cli::AgentArguments;
 use crate::kernel::{self, Pace};
 
@@ -102,6 +103,7 @@ struct RawConfig {
     dns_ports: Option<Vec<u16>>,
     dns_timeout_seconds: Option<u32>,
     dns_details_per_second: Option<u32>,
+    dns_names: Option<DnsNames>,
     event_ring_bytes: Option<u32>,
     http_max_connections: Option<u32>,
     http_timeout_seconds: Option<u32>,
@@ -148,6 +150,8 @@ pub struct Config {
     pub dns_timeout_seconds: u32,
     /// Details of answers.
     pub dns_details_per_second: u32,
+    /// What becomes of names.
+    pub dns_names: DnsNames,
     /// Size of the ring buffer.
     pub event_ring_bytes: u32,
     /// HTTP connections at once.
@@ -207,6 +211,7 @@ impl Config {
                 .dns_details_per_second
                 .or(file.dns_details_per_second)
                 .unwrap_or(2000),
+            dns_names: arguments.dns_names.or(file.dns_names).unwrap_or(DnsNames::Shown),
             event_ring_bytes: arguments
                 .event_ring_bytes
                 .or(file.event_ring_bytes)
@@ -228,7 +233,10 @@ impl Config {
             max_dns_queries: self.max_dns_queries,
             dns_ports: self.dns_ports.clone(),
             dns_patience: Duration::from_secs(self.dns_timeout_seconds.into()),
-            dns_details_per_second: self.dns_details_per_second,
+            dns_details_per_second: match self.dns_names {
+                DnsNames::Off => 0,
+                DnsNames::Shown | DnsNames::Hashed => self.dns_details_per_second,
+            },
             max_sockets: self.max_sockets,
             max_listeners: self.max_listeners,
             event_ring_bytes: self.event_ring_bytes,

@@ -1,12 +1,12 @@
 //! Octets from the kernel's ring buffer → typed, checked events.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "wired up with the rest of DNS"))]
 pub mod dns;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use bytemuck::Pod;
+use netcause_common::dns::AnswerDetail;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
     ConnectFailure, FlowKey, ROLE_CLIENT, ROLE_SERVER, ResetDirection, RetransmitKind,
@@ -25,6 +25,28 @@ pub enum Role {
     Client,
     /// We accepted.
     Server,
+}
+
+/// A DNS answer as the programs tell it; the message is yet to be read.
+#[derive(Clone, Copy, Debug)]
+pub struct DnsAnswer<'a> {
+    /// The flow it counts in: the client's.
+    pub flow: FlowKey,
+    /// First query to answer; `None` when the query was not tracked.
+    pub duration: Option<Duration>,
+    /// As much of the message as there was room for.
+    pub message: &'a [u8],
+}
+
+/// Reads the detail of a DNS answer; `None` when it is cut short or is none.
+#[must_use]
+pub fn dns_answer(octets: &[u8]) -> Option<DnsAnswer<'_>> {
+    let head: AnswerDetail = read(octets)?;
+    let is_one = head.header.probe == ProbeId::Dns as u8 && role(&head.header.flow) == Some(Role::Client);
+    let message = octets.get(size_of::<AnswerDetail>()..)?.get(..head.captured.into())?;
+    let duration =
+        (head.duration_ns != AnswerDetail::UNKNOWN).then(|| Duration::from_nanos(head.duration_ns));
+    is_one.then_some(DnsAnswer { flow: head.header.flow, duration, message })
 }
 
 /// Something that went wrong once.
@@ -164,6 +186,26 @@ mod tests {
         let what =
             What::ConnectFailed { reason: ConnectFailure::TimedOut, error: 110, syn_retransmits: 2, after };
         assert_eq!(trouble.what, what);
+    }
+
+    #[test]
+    fn a_dns_answer_is_as_long_as_it_says() {
+        let head = AnswerDetail {
+            header: header(ProbeId::Dns),
+            duration_ns: 1500,
+            length: 300,
+            captured: 3,
+            reserved: 0,
+        };
+        let mut octets = bytemuck::bytes_of(&head).to_vec();
+        octets.extend([1, 2, 3, 0, 0]);
+        let answer = dns_answer(&octets).unwrap();
+        assert_eq!((answer.message, answer.duration), (&[1, 2, 3][..], Some(Duration::from_nanos(1500))));
+        assert!(dns_answer(&octets[..octets.len() - 3]).is_none(), "an octet is missing");
+        let unknown = AnswerDetail { duration_ns: AnswerDetail::UNKNOWN, captured: 0, ..head };
+        assert_eq!(dns_answer(bytemuck::bytes_of(&unknown)).unwrap().duration, None);
+        let other = AnswerDetail { header: header(ProbeId::TcpState), ..unknown };
+        assert!(dns_answer(bytemuck::bytes_of(&other)).is_none());
     }
 
     #[test]

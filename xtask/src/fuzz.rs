@@ -80,14 +80,8 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let log = directory.join("fuzz.log");
     let started = Instant::now();
     if let Err(failed) = exec::logged(&mut command, &format!("fuzzing with {} inputs", args.inputs), &log)? {
-        let Some(input) = failing_input(&failed.output) else { return Err(failed.into_error(FUZZER, &log)) };
-        bail!(
-            "{FUZZER} found an input that makes the parser panic, hang or greedy: {input}\n\
-             To see it again: {} {input}\nThe end of {}:\n{}",
-            fuzzer.display(),
-            log.display(),
-            exec::tail(&failed.output, 25),
-        );
+        let Some(failure) = failure(&failed.output) else { return Err(failed.into_error(FUZZER, &log)) };
+        bail!("{failure}\nto see it again: {} FILE\nmore is in {}", fuzzer.display(), log.display());
     }
     let seconds = started.elapsed().as_secs_f64();
     let output = fs::read_to_string(&log).with_context(|| format!("cannot read {}", log.display()))?;
@@ -110,9 +104,22 @@ fn keep(fuzzer: &Path, corpus: &Path, found: &Path, directory: &Path) -> Result<
     exec::quietly(&mut command, "merging what was found into the corpus", &directory.join("merge.log"))
 }
 
-/// Where libFuzzer says it put the input that failed.
-fn failing_input(output: &str) -> Option<&str> {
-    output.lines().find_map(|line| line.split_once("Test unit written to ")).map(|(_, path)| path.trim())
+/// What libFuzzer says of an input that failed: the panic if it was one, its own words, and where it put the input.
+fn failure(output: &str) -> Option<String> {
+    let after = |line: &str, mark: &str| line.find(mark).map(|at| line[at..].trim().to_owned());
+    let mut lines = output.lines();
+    let mut said = Vec::new();
+    while let Some(line) = lines.next() {
+        if line.contains("panicked at ") {
+            said.extend([line.trim(), lines.next().unwrap_or_default().trim()].map(str::to_owned));
+        }
+        said.extend(after(line, "ERROR: libFuzzer: "));
+        if let Some(place) = after(line, "Test unit written to ") {
+            said.push(place);
+            return Some(said.join("\n"));
+        }
+    }
+    None
 }
 
 /// What libFuzzer says at its end.
@@ -165,9 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn the_failing_input_is_found() {
-        let output = "MS: 1\nartifact_prefix='/a b/'; Test unit written to /a b/crash-12\nBase64: AA==\n";
-        assert_eq!(failing_input(output), Some("/a b/crash-12"));
-        assert_eq!(failing_input("Done 5 runs\n"), None);
+    fn a_failure_is_told_in_few_lines() {
+        let output = "#3 NEW\n\nthread '<unnamed>' (1) panicked at dns.rs:1:2:\nno way\nstack backtrace:\n\
+                      ==4== ERROR: libFuzzer: deadly signal\nMS: 1\n\
+                      artifact_prefix='/a b/'; Test unit written to /a b/crash-12\nBase64: AA==\n";
+        let told = "thread '<unnamed>' (1) panicked at dns.rs:1:2:\nno way\n\
+                    ERROR: libFuzzer: deadly signal\nTest unit written to /a b/crash-12";
+        assert_eq!(failure(output).as_deref(), Some(told));
+        assert_eq!(failure("Done 5 runs\n"), None);
     }
 }

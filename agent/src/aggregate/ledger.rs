@@ -127,6 +127,12 @@ impl Ledger {
         accounts.chain(others).filter(|_| self.is_complete)
     }
 
+    /// The local ends that have flows of a protocol.
+    #[must_use]
+    pub fn locals(&self, protocol: u8) -> HashSet<u64> {
+        self.flows.keys().filter(|flow| flow.protocol == protocol).map(|flow| flow.local).collect()
+    }
+
     /// What the ledger says of itself.
     #[must_use]
     pub fn statistics(&self) -> Statistics {

@@ -1,5 +1,4 @@
 //! `GET /api/v1/dns`: who asks which server, what search domains cost, which names are asked for.
-#![cfg_attr(not(test), expect(dead_code, reason = "wired up with the rest of DNS"))]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -207,7 +206,7 @@ impl From<(Label, Stats)> for OfName {
             failures: stats.failures,
             timeouts: stats.timeouts,
             mean_seconds: stats.mean().map(|mean| mean.as_secs_f64()),
-            max_seconds: (stats.answers > 0).then(|| stats.max.as_secs_f64()),
+            max_seconds: (stats.answers > 0).then_some(stats.max.as_secs_f64()),
             at_most_missed: stats.at_most_missed,
         }
     }

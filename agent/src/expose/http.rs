@@ -29,6 +29,12 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// When the kernel's tables cannot be read.
     fn metrics(&self, format: Format) -> Result<String, String>;
+    /// What is known of DNS, in JSON, or why nothing is.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel's tables cannot be read.
+    fn dns(&self) -> Result<String, String>;
     /// Whether the agent does its work.
     ///
     /// # Errors
@@ -117,13 +123,23 @@ fn answer(request: &Request<Incoming>, source: &dyn Source) -> Response<Full<Byt
                 }
             }
         }
+        "/api/v1/dns" => match source.dns() {
+            Ok(json) => with_type(StatusCode::OK, "application/json", json),
+            Err(why) => {
+                warn!(why, "nothing on DNS");
+                text(StatusCode::INTERNAL_SERVER_ERROR, format!("{why}\n"))
+            }
+        },
         "/livez" => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => match source.ready() {
             Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
             Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         },
-        "/" => text(StatusCode::OK, "Netcause\n\n/metrics\n/livez\n/readyz\n".to_owned()),
-        _ => text(StatusCode::NOT_FOUND, "not found: /metrics, /livez and /readyz are here\n".to_owned()),
+        "/" => text(StatusCode::OK, "Netcause\n\n/metrics\n/api/v1/dns\n/livez\n/readyz\n".to_owned()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "not found: /metrics, /api/v1/dns, /livez and /readyz are here\n".to_owned(),
+        ),
     }
 }
 

@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use tracing::debug;
+use tracing::field::display;
 
 use super::prometheus::{direction, kind, reason};
 use crate::aggregate::Edge;
+use crate::aggregate::dns::policy::Label;
 use crate::ingest::{Trouble, What};
 
 /// Whether anybody reads them: names need not be looked up when not.
@@ -14,8 +16,9 @@ pub fn is_logged() -> bool {
     tracing::enabled!(target: "trouble", tracing::Level::DEBUG)
 }
 
-/// Logs one.
-pub fn log(trouble: &Trouble, edge: &Edge, remote: IpAddr) {
+/// Logs one; `peer_name` is what the workload resolved the address from.
+pub fn log(trouble: &Trouble, edge: &Edge, remote: IpAddr, peer_name: Option<&Label>) {
+    let peer_name = peer_name.map(display);
     let (source, destination) = (&edge.source, &edge.destination);
     // At a server the address is the client's, and so is the port; at a client the port is the service's.
     let (client_port, port) = (trouble.client_port, trouble.flow.service_port);
@@ -25,15 +28,15 @@ pub fn log(trouble: &Trouble, edge: &Edge, remote: IpAddr) {
     );
     match &trouble.what {
         What::ConnectFailed { reason: why, error, syn_retransmits, after } => debug!(
-            target: "trouble", %source, %destination, port, client_port, %peer, reason = reason(*why), error,
+            target: "trouble", %source, %destination, port, client_port, %peer, peer_name, reason = reason(*why), error,
             syn_retransmits, after_seconds = after.as_secs_f64(), "connect failed"
         ),
         What::Retransmitted { kind: why, segments, consecutive_timeouts } => debug!(
-            target: "trouble", %source, %destination, port, client_port, %peer, kind = kind(*why), segments,
+            target: "trouble", %source, %destination, port, client_port, %peer, peer_name, kind = kind(*why), segments,
             consecutive_timeouts, "retransmitted"
         ),
         What::Reset { direction: way } => debug!(
-            target: "trouble", %source, %destination, port, client_port, %peer, direction = direction(*way), "reset"
+            target: "trouble", %source, %destination, port, client_port, %peer, peer_name, direction = direction(*way), "reset"
         ),
     }
 }

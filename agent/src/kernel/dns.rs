@@ -116,7 +116,7 @@ impl Dns {
     }
 
     /// Passes all flows on; one may come twice, with a part each.
-    pub(super) fn flows(&self, mut to: impl FnMut(&FlowKey, &DnsCounters)) -> Result<[Fullness; 4]> {
+    pub(super) fn flows(&self, mut to: impl FnMut(&FlowKey, &DnsCounters)) -> Result<[Fullness; 5]> {
         let mut counted_here = self.timeouts.clone();
         let (entries, spare) = self.flows.read(|key, counters| {
             let timeouts = counted_here.remove(key).unwrap_or_default();
@@ -126,6 +126,11 @@ impl Dns {
             Fullness { map: "dns_flows", entries, limit: self.limits.flows },
             Fullness { map: "dns_flows_spare", entries: spare, limit: limits::SPARE_DNS_FLOWS.into() },
             Fullness { map: "dns_queries", entries: self.waiting, limit: self.limits.queries },
+            Fullness {
+                map: "dns_late",
+                entries: self.forget_late.len() as u64,
+                limit: limits::DNS_LATE.into(),
+            },
             Fullness { map: "dns_served", entries: self.serving, limit: limits::DNS_SERVED.into() },
         ])
     }

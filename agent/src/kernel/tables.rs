@@ -231,7 +231,7 @@ impl Kernel {
     /// # Errors
     ///
     /// As there.
-    pub fn dns_flows(&self, to: impl FnMut(&FlowKey, &DnsCounters)) -> Result<[Fullness; 4]> {
+    pub fn dns_flows(&self, to: impl FnMut(&FlowKey, &DnsCounters)) -> Result<[Fullness; 5]> {
         self.dns.flows(to)
     }
 

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     fn text(labels: &Labels, name: &str) -> Option<String> {
-        labels.label(&Name::from_presentation(name).unwrap()).map(|label| label.to_string())
+        labels.label(&name.parse::<Name>().unwrap()).map(|label| label.to_string())
     }
 
     #[test]

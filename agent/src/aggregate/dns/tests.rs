@@ -10,7 +10,7 @@ fn workload(name: &str) -> Workload {
 }
 
 fn question(name: &str) -> Question {
-    Question { name: Name::from_presentation(name).unwrap(), kind: 1 }
+    Question { name: name.parse::<Name>().unwrap(), kind: 1 }
 }
 
 fn address() -> IpAddr {

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn name(text: &str) -> Name {
-    Name::from_presentation(text).unwrap()
+    text.parse::<Name>().unwrap()
 }
 
 fn address(number: u32) -> IpAddr {
@@ -33,7 +33,7 @@ fn a_name_counts_for_its_time_to_live_within_bounds() {
 fn an_address_of_ipv4_is_the_same_in_ipv6() {
     let mut names = ResolvedNames::default();
     let mapped = Resolved { address: "::ffff:10.0.0.9".parse().unwrap(), ttl: 60 };
-    names.learn(1, &name("a.com"), &[mapped.clone()], Duration::ZERO);
+    names.learn(1, &name("a.com"), std::slice::from_ref(&mapped), Duration::ZERO);
     let v4 = "10.0.0.9".parse().unwrap();
     for address in [v4, mapped.address] {
         assert_eq!(names.name(1, address, Duration::ZERO).map(Name::as_str), Some("a.com"));

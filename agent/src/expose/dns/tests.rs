@@ -5,7 +5,7 @@ use crate::aggregate::dns::search::Waste;
 use crate::ingest::dns::Name;
 
 fn label(text: &str) -> Label {
-    Label::Plain(Name::from_presentation(text).unwrap())
+    Label::Plain(text.parse::<Name>().unwrap())
 }
 
 fn counters() -> DnsCounters {

@@ -217,6 +217,27 @@ fn pointers_lead_back() {
 }
 
 #[test]
+fn each_pointer_leads_further_back() {
+    let octets = answer(&[
+        record(&[0], 10, IN, 1, &[0xc0, 46, 1, b'a', 0]),
+        record(&[0xc0, 44], A, IN, 1, &[0; 4]),
+        record(ASKED, A, IN, 1, &[0; 4]),
+    ]);
+    assert_eq!(octets[44..46], [0xc0, 46], "back to where it goes forward again");
+    assert_eq!(addresses(&octets), (Vec::new(), true));
+}
+
+#[test]
+fn pointers_have_fourteen_bits() {
+    let filler = record(&[0], 10, IN, 1, &[0; 0x2000]);
+    let mut records = vec![filler, record(ASKED, CNAME, IN, 1, &wire(&["far"]))];
+    let target = answer(&records).len() - wire(&["far"]).len();
+    let pointer = 0xc000 | u16::try_from(target).unwrap();
+    records.push(record(&pointer.to_be_bytes(), A, IN, 60, &[192, 0, 2, 1]));
+    assert_eq!(addresses(&answer(&records)), (vec!["192.0.2.1 60".to_owned()], false));
+}
+
+#[test]
 fn pointers_to_pointers_end() {
     // Each leads to the one before; the first leads to a zero in the head. The data of a record of type NULL.
     let chain = |pointers: usize| {

@@ -17,7 +17,7 @@ const AAAA: u16 = 28;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// NODATA and SERVFAIL go on to the next domain; a name with enough dots is tried first, and with domains after that
-    /// (res_query.c, `__res_context_search`).
+    /// (res_query.c, `__res_context_search`). Go does the same.
     Glibc,
     /// NODATA and SERVFAIL end it; a name with enough dots is tried as it stands only (lookup_name.c, `name_from_dns_search`).
     Musl,
@@ -187,7 +187,7 @@ impl Thread {
             self.steps.pop();
             self.kinds = Self::kinds(node);
         }
-        let name = Name::from_presentation(&name(base, step))?;
+        let name = name(base, step).parse::<Name>().ok()?;
         Some((Question { name, kind }, node.outcome(base, step).code()))
     }
 }
@@ -196,7 +196,7 @@ impl Thread {
 fn teach(search: &mut Search) {
     for domain in DOMAINS {
         for (name, code) in [(format!("lesson.{domain}"), 3), ("lesson".to_owned(), 0)] {
-            let name = Name::from_presentation(&name).unwrap();
+            let name = name.parse::<Name>().unwrap();
             search.answered(2, &Question { name, kind: A }, code, Duration::ZERO);
         }
     }

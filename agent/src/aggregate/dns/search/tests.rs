@@ -19,7 +19,7 @@ struct Told {
 impl Told {
     fn answer(&mut self, name: &str, kind: u16, code: ResponseCode) {
         self.at += Duration::from_millis(10);
-        let question = Question { name: Name::from_presentation(name).unwrap(), kind };
+        let question = Question { name: name.parse::<Name>().unwrap(), kind };
         self.waste.add(self.search.answered(7, &question, code as u8, self.at));
     }
 
@@ -199,7 +199,7 @@ fn memory_is_bounded() {
     told.answer("a999", A, OK);
     assert_eq!(told.waste(), (1, 1));
 
-    let question = Question { name: Name::from_presentation("x.lan").unwrap(), kind: A };
+    let question = Question { name: "x.lan".parse::<Name>().unwrap(), kind: A };
     for local in 0..5000 {
         told.search.answered(local, &question, NX as u8, told.at);
     }
@@ -215,8 +215,8 @@ fn memory_is_bounded() {
 fn clients_are_looked_at_apart() {
     let mut search = Search::default();
     let at = Duration::from_secs(1);
-    let mut tell = |local, name, code: ResponseCode| {
-        let question = Question { name: Name::from_presentation(name).unwrap(), kind: A };
+    let mut tell = |local, name: &str, code: ResponseCode| {
+        let question = Question { name: name.parse::<Name>().unwrap(), kind: A };
         search.answered(local, &question, code as u8, at).queries
     };
     assert_eq!([tell(1, "db.lan", NX), tell(2, "db", OK), tell(1, "db", OK)], [0, 0, 1]);

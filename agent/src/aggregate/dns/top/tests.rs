@@ -10,7 +10,7 @@ use crate::ingest::dns::Name;
 const AT: Duration = Duration::from_secs(1);
 
 fn label(text: &str) -> Label {
-    Label::Plain(Name::from_presentation(text).unwrap())
+    Label::Plain(text.parse::<Name>().unwrap())
 }
 
 fn workload(number: usize) -> Workload {
