@@ -4,7 +4,7 @@
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd, FromRawFd as _, OwnedFd},
 };
 
 use anyhow::{Context as _, Result};
@@ -48,7 +48,7 @@ pub(super) fn map_name(id: u32) -> Result<String> {
 }
 
 /// A descriptor as the kernel's structures have it.
-pub(super) fn number(descriptor: &impl std::os::fd::AsRawFd) -> Result<u32> {
+pub(super) fn number(descriptor: &impl AsRawFd) -> Result<u32> {
     u32::try_from(descriptor.as_raw_fd()).context("a negative descriptor")
 }
 
