@@ -33,14 +33,20 @@ use setting;
 
 /// True when a port, in network order, is one of DNS.
 #[inline(always)]
-pub fn is_port(port: u16) -> bool {
+fn is_port(port: u16) -> bool {
+    is_either(port, port)
+}
+
+/// True when one of two ports, in network order, is one of DNS. Every packet of TCP pays for this.
+#[inline(always)]
+pub fn is_either(one: u16, other: u16) -> bool {
     let mut index = 0;
     while index < MAX_PORTS {
         let known = setting!(ports[index]);
         if known == 0 {
             return false;
         }
-        if known == port {
+        if known == one || known == other {
             return true;
         }
         index += 1;

@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated::{bpf_skb_cgroup_id, bpf_skb_load_bytes};
 use aya_ebpf::programs::SkBuffContext;
 use netcause_common::endpoint::Address;
 
-use crate::dns::is_port;
+use crate::dns::is_either;
 
 /// RFC 768: two ports, length, checksum.
 pub const UDP_HEADER_BYTES: u32 = 8;
@@ -53,13 +53,13 @@ pub struct Datagrams {
 
 /// Source and destination port in network order.
 #[derive(Clone, Copy)]
-pub struct Ports([u16; 2]);
+pub struct Ports(u32);
 
 impl Ports {
     /// True when either is one of DNS.
     #[inline(always)]
     pub fn are_of_dns(self) -> bool {
-        is_port(self.0[0]) || is_port(self.0[1])
+        is_either(self.0 as u16, (self.0 >> 16) as u16)
     }
 }
 
@@ -166,8 +166,9 @@ impl Packet {
 
     #[inline(always)]
     fn ends(self, ip: Ip, direction: Direction) -> Option<Ends> {
-        let Ports([source, destination]) = self.ports(ip)?;
-        let (source, destination) = (u16::from_be(source), u16::from_be(destination));
+        let Ports(ports) = self.ports(ip)?;
+        // The first stands in the lower half on every processor that the object is for.
+        let (source, destination) = (u16::from_be(ports as u16), u16::from_be((ports >> 16) as u16));
         let (local_port, remote_port) =
             if direction == Direction::Sent { (source, destination) } else { (destination, source) };
         let remote = if ip.is_v6 {

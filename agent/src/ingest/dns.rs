@@ -23,10 +23,10 @@ use name::Labels;
 pub use name::Name;
 use reader::Reader;
 
-/// Records of an answer that are looked at. An answer of 512 octets has room for 30.
+/// Records of an answer that are looked at. 1232 octets, the most that EDNS clients offer by default, have room for 74.
 pub const MAX_RECORDS: u16 = 64;
 
-/// Addresses of an answer that are kept. Big services answer with four to eight.
+/// Addresses of an answer that are kept.
 pub const MAX_ADDRESSES: usize = 16;
 
 /// What a question asks for.
