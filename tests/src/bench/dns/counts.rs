@@ -56,7 +56,7 @@ impl Counting {
         let time = Duration::from_secs(self.seconds);
         let mut running = Vec::new();
         for site in &sites {
-            let dnsperf = Dnsperf::start(&client, site.to, time, self.sockets)?;
+            let dnsperf = Dnsperf::start(&client, site.to, time, self.sockets, None)?;
             site.seat_client(dnsperf.pid())?;
             running.push(dnsperf);
         }

@@ -54,8 +54,14 @@ pub(super) struct Counts {
 }
 
 impl Dnsperf {
-    /// Starts it for so long, from so many sockets.
-    pub(super) fn start(pod: &Pod, to: SocketAddr, time: Duration, sockets: u32) -> Result<Self> {
+    /// Starts it for so long, from so many sockets; at most `rate` queries a second, if that is given.
+    pub(super) fn start(
+        pod: &Pod,
+        to: SocketAddr,
+        time: Duration,
+        sockets: u32,
+        rate: Option<u32>,
+    ) -> Result<Self> {
         let questions = Questions::write(to)?;
         let mut command = pod.command("dnsperf")?;
         // With EDNS, as resolvers ask.
@@ -64,6 +70,9 @@ impl Dnsperf {
             .args(["-l", &time.as_secs_f64().to_string(), "-c", &sockets.to_string(), "-d"])
             .arg(&questions.path);
         // It waits for the last answers, five seconds unless told otherwise.
+        if let Some(rate) = rate {
+            command.args(["-Q", &rate.to_string()]);
+        }
         let limit = time + Duration::from_secs(15);
         Ok(Self { process: Process::spawn("dnsperf", &mut command)?, limit, _questions: questions })
     }

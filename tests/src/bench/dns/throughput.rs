@@ -48,6 +48,9 @@ pub(crate) struct Throughput {
     /// Where clients and servers run
     #[arg(long, value_enum, default_value = "together")]
     placement: Placement,
+    /// Queries a second of each dnsperf, at most; without it as many as it can
+    #[arg(long)]
+    rate: Option<u32>,
     /// Only this load (repeat for more)
     #[arg(long, value_enum)]
     only: Vec<Kind>,
@@ -72,7 +75,7 @@ impl Throughput {
             }
             let with_dnsperf = |sockets: u32, meanwhile: &dyn Fn() -> Result<()>| -> Result<f64> {
                 let start = |site: &Site| {
-                    let dnsperf = Dnsperf::start(&client, site.to, time, sockets)?;
+                    let dnsperf = Dnsperf::start(&client, site.to, time, sockets, self.rate)?;
                     site.seat_client(dnsperf.pid())?;
                     Ok(dnsperf)
                 };
