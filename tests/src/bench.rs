@@ -1,16 +1,21 @@
-//! What the agent costs: `bench` alone counts what its programs cost in the kernel; `load`, `scale` and `churn` measure
-//! this machine with and without it.
+//! What the agent costs: `bench` alone counts what its programs cost in the kernel; the others measure
+//! this machine with it, and without.
 
+mod bpf;
 mod churn;
 mod costs;
 mod count;
+mod dns;
 mod drivers;
 mod generate;
 mod load;
 mod memory;
 mod noop;
 mod ratios;
+mod rounds;
 mod scale;
+mod sites;
+mod transactions;
 
 use std::time::Duration;
 
@@ -39,6 +44,10 @@ enum Part {
     Scale(scale::Scale),
     /// Connections as fast as the machine can: none may be missing from the counts
     Churn(churn::Churn),
+    /// What is left of the throughput of DNS with the agent
+    Dns(dns::Throughput),
+    /// DNS as fast as the machine can: no query and no answer may be missing from the counts
+    DnsCount(dns::Counting),
     /// The programs inside the pods
     #[command(subcommand, hide = true)]
     Generate(generate::Generate),
@@ -57,6 +66,8 @@ impl Bench {
             Some(Part::Load(load)) => load.run(),
             Some(Part::Scale(scale)) => scale.run(),
             Some(Part::Churn(churn)) => churn.run(),
+            Some(Part::Dns(dns)) => dns.run(),
+            Some(Part::DnsCount(count)) => count.run(),
             Some(Part::Generate(program)) => program.run(),
         }
     }

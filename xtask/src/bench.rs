@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SCRIPT")]
     command: Option<String>,
     /// Measure on this machine instead of in a VM (needs root): throughput with and without the agent, many sockets and
-    /// edges, connections as fast as they come
+    /// edges, connections and DNS queries as fast as they come
     #[arg(long, conflicts_with_all = ["kernel", "seconds", "command"])]
     native: bool,
     /// Arguments of `netcause-lab bench`, after `--`
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 }
 
 /// The parts of the lab's benchmark that measure a machine; any of them can be given as its argument.
-const NATIVE: [&str; 3] = ["load", "scale", "churn"];
+const NATIVE: [&str; 5] = ["load", "scale", "churn", "dns", "dns-count"];
 
 /// Runs the lab's benchmark and prints what it prints.
 pub(crate) fn command(args: &Args) -> Result<()> {
@@ -58,7 +58,7 @@ fn native(lab: &[String]) -> Result<()> {
             "loading eBPF programs needs root: run it as root: sudo -E env \"PATH=$PATH\" cargo xtask bench --native"
         );
     }
-    setup::packages::ensure(&[Purpose::Lab])?;
+    setup::packages::ensure(&[Purpose::Lab, Purpose::Bench])?;
     setup::toolchain()?;
     let programs = Programs::build(Profile::Release)?;
     let bench = |args: &[String]| {

@@ -11,6 +11,7 @@ use clap::Args;
 use super::{
     drivers::{self, Loaded},
     generate::Load,
+    sites::{Placement, Site},
 };
 use crate::lab::{
     agent::{Agent, Options},
@@ -36,7 +37,8 @@ impl Churn {
         let net = Net::new("churn")?;
         let (client, server) = (net.pod("client")?, net.pod("server")?);
         client.sysctl(&["net/ipv4/ip_local_port_range=10000 60999"])?;
-        let mut loaded = Loaded::start(Load::Connects, &client, &server, FIRST_PORT, true)?;
+        let sites = Site::ports(&server, FIRST_PORT, Placement::Together)?;
+        let mut loaded = Loaded::start(Load::Connects, &client, &server, &sites)?;
         let mut connected = Vec::new();
         let mut left = self.seconds;
         while left > 0 {

@@ -51,32 +51,48 @@ impl Meter<'_> {
 
     /// Operates and reports; `operate` returns how often.
     pub(super) fn measure(&self, what: &str, operate: impl FnOnce() -> Result<u64>) -> Result<()> {
-        let before = self.read()?;
-        let operations = operate()?;
-        self.report(what, operations, &before)
-    }
-
-    /// What each operation has cost since `before`, sweeps left out.
-    fn report(&self, what: &str, operations: u64, before: &Costs) -> Result<()> {
-        ensure!(operations > 0, "{what}: it never happened");
-        let operations = float(operations);
+        let spent = self.spent(what, operate)?;
         println!("\n{what}:");
         println!("  {:<24} {:>9} {:>12} {:>14}", "program", "runs", "each run", "per operation");
-        let (mut runs_in_all, mut in_all) = (0.0, 0.0);
-        let now = self.read()?;
-        for program in now.0.keys().filter(|program| *program != SWEEP) {
-            let (cost, runs) = now.since(before, program, self.noop);
-            if runs == 0.0 {
-                continue;
-            }
-            let (each, runs, cost) = (cost / runs, runs / operations, cost / operations);
-            println!("  {program:<24} {runs:>9.2} {each:>12.0} {cost:>14.0}");
-            runs_in_all += runs;
-            in_all += cost;
+        for (program, Spent { runs, cost }) in &spent {
+            println!("  {program:<24} {runs:>9.2} {:>12.0} {cost:>14.0}", cost / runs);
         }
-        println!("  {:<24} {runs_in_all:>9.2} {:>12} {in_all:>14.0}", "in all", "");
+        let runs: f64 = spent.values().map(|spent| spent.runs).sum();
+        println!("  {:<24} {runs:>9.2} {:>12} {:>14.0}", "in all", "", in_all(&spent));
         Ok(())
     }
+
+    /// Operates; what each operation cost, by program, sweeps left out.
+    pub(super) fn spent(
+        &self,
+        what: &str,
+        operate: impl FnOnce() -> Result<u64>,
+    ) -> Result<BTreeMap<String, Spent>> {
+        let before = self.read()?;
+        let operations = operate()?;
+        ensure!(operations > 0, "{what}: it never happened");
+        let operations = float(operations);
+        let now = self.read()?;
+        let each = |program: &String| {
+            let (cost, runs) = now.since(&before, program, self.noop);
+            (program.clone(), Spent { runs: runs / operations, cost: cost / operations })
+        };
+        let programs = now.0.keys().filter(|program| *program != SWEEP).map(each);
+        Ok(programs.filter(|(_, spent)| spent.runs > 0.0).collect())
+    }
+}
+
+/// What an operation takes of a program.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Spent {
+    pub(super) runs: f64,
+    /// Nanoseconds.
+    pub(super) cost: f64,
+}
+
+/// The cost of all programs together.
+pub(super) fn in_all(spent: &BTreeMap<String, Spent>) -> f64 {
+    spent.values().map(|spent| spent.cost).sum()
 }
 
 /// The kernel's statistics of programs, on until dropped.

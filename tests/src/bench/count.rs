@@ -15,6 +15,8 @@ use super::{
     generate::Load,
     memory,
     noop::Noop,
+    sites::{Placement, Site},
+    transactions,
 };
 use crate::lab::{
     agent::{Agent, Options},
@@ -37,9 +39,6 @@ const SWEEPS: u32 = 4;
 /// Measures and prints.
 pub(super) fn run() -> Result<()> {
     let statistics = Statistics::on()?;
-    let began = Instant::now();
-    let agent = Agent::start("bench", "agent", &Options { args: &UNTHRIFTY, ..Options::default() })?;
-    let first_scrape = began.elapsed();
     let net = Net::new("bench")?;
     let (client, server) = (net.pod("client")?, net.pod("server")?);
     let _close = server.serve(server.at(PORT), &["--mode", "sink"])?;
@@ -51,6 +50,11 @@ pub(super) fn run() -> Result<()> {
         noop = noop.min(attached.nanoseconds_per_run()?);
     }
     println!("a program that does nothing: {noop:.0} a run, taken off below");
+    transactions::measure(noop, &client, &server, LOAD_MILLISECONDS)?;
+
+    let began = Instant::now();
+    let agent = Agent::start("bench", "agent", &Options { args: &UNTHRIFTY, ..Options::default() })?;
+    let first_scrape = began.elapsed();
 
     let meter = Meter { agent: &agent, noop };
     meter.measure("one connection, SYN to close, both ends", || connect(&client, &server, 200))?;
@@ -71,7 +75,8 @@ pub(super) fn run() -> Result<()> {
         (Load::Datagrams, "one UDP datagram, sent and received, clients connected", UDP_SENT),
         (Load::UnconnectedDatagrams, "one UDP datagram, sent and received, nobody connected", UDP_SENT),
     ] {
-        let mut loaded = Loaded::start(load, &client, &server, PORT + 2, true)?;
+        let sites = Site::ports(&server, PORT + 2, Placement::Together)?;
+        let mut loaded = Loaded::start(load, &client, &server, &sites)?;
         loaded.slice(LOAD_MILLISECONDS, || Ok(()))?;
         let sent =
             || Ok::<_, anyhow::Error>(client.counter(protocol, sent)? + server.counter(protocol, sent)?);

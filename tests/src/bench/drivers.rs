@@ -1,16 +1,12 @@
 //! The programs of [`super::generate`], as the benchmark sees them: started in a pod, told what to do, asked what they
 //! did.
 
-use std::{fs, path::Path};
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
-use rustix::{
-    process::Pid,
-    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
-};
 
-use super::generate::Load;
+use super::{generate::Load, sites::Site};
 use crate::lab::{
     machine,
     metrics::float,
@@ -41,6 +37,10 @@ impl Driver {
         Ok(Self { process, commands: 0 })
     }
 
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Gives a command and does not wait.
     pub(super) fn tell(&mut self, command: &str) -> Result<()> {
         self.commands += 1;
@@ -69,59 +69,55 @@ impl Driver {
 enum Answering {
     Tcp(Server),
     Udp(Process),
+    Dns(Driver),
 }
 
 impl Answering {
-    fn start(load: Load, pod: &Pod, port: u16) -> Result<Self> {
+    fn start(load: Load, pod: &Pod, listen: SocketAddr) -> Result<Self> {
+        let at = listen.to_string();
         let mode = match load {
             Load::Bulk => "sink",
             Load::RoundTrips => "echo",
             Load::Connects => "close",
             Load::Datagrams | Load::UnconnectedDatagrams => {
-                let listen = pod.at(port).to_string();
                 let mut command = pod.command(&machine()?.exe)?;
-                command.args(["traffic", "udp-server", "--listen", &listen]);
+                command.args(["traffic", "udp-server", "--listen", &at]);
                 let process = Process::spawn("the server of datagrams", &mut command)?;
                 process.wait_stdout("listening", |line| line.contains("listening").then_some(()))?;
                 return Ok(Self::Udp(process));
             }
+            Load::Dns | Load::DnsNewPorts | Load::DnsTcp => {
+                return Driver::start(pod, &["answer", &at]).map(Self::Dns);
+            }
         };
-        Ok(Self::Tcp(pod.serve(pod.at(port), &["--mode", mode])?))
+        Ok(Self::Tcp(pod.serve(listen, &["--mode", mode])?))
     }
 
     fn pid(&self) -> u32 {
         match self {
             Self::Tcp(server) => server.pid(),
             Self::Udp(process) => process.pid(),
+            Self::Dns(driver) => driver.pid(),
         }
     }
 }
 
-/// A load between two pods: a client with its server for every processor, so that all of them are busy, and whatever the
+/// A load between two pods: a client with its server for every processor as a rule, so that all of them are busy, and whatever the
 /// agent takes is missing from the sum.
 pub(super) struct Loaded {
     pairs: Vec<(Driver, Answering)>,
 }
 
 impl Loaded {
-    /// Starts the programs, idle; the servers listen on consecutive ports. Bound, each pair has its processor to itself,
-    /// and nobody waits for another one's interrupt: the least work, the least noise, and the largest share of the agent.
-    pub(super) fn start(
-        load: Load,
-        client: &Pod,
-        server: &Pod,
-        first_port: u16,
-        bound: bool,
-    ) -> Result<Self> {
+    /// Starts the programs, idle, a pair for each site.
+    pub(super) fn start(load: Load, client: &Pod, server: &Pod, sites: &[Site]) -> Result<Self> {
         let name = load.to_possible_value().context("a load without a name")?;
         let mut pairs = Vec::new();
-        for (port, cpu) in (first_port..).zip(processors()?) {
-            let answering = Answering::start(load, server, port)?;
-            let driver = Driver::start(client, &["drive", name.get_name(), &server.at(port).to_string()])?;
-            if bound {
-                bind_to(answering.pid(), cpu)?;
-                bind_to(driver.process.pid(), cpu)?;
-            }
+        for site in sites {
+            let answering = Answering::start(load, server, site.listen)?;
+            site.seat_server(answering.pid())?;
+            let driver = Driver::start(client, &["drive", name.get_name(), &site.to.to_string()])?;
+            site.seat_client(driver.pid())?;
             pairs.push((driver, answering));
         }
         Ok(Self { pairs })
@@ -140,7 +136,7 @@ impl Loaded {
         self.pairs.iter().map(|(driver, _)| driver.done()).collect()
     }
 
-    /// Ends the programs; what the servers counted, those of datagrams excepted.
+    /// Ends the programs; what the servers of connections counted.
     pub(super) fn finish(self) -> Result<Vec<Outcome>> {
         let mut outcomes = Vec::new();
         for (driver, answering) in self.pairs {
@@ -156,24 +152,4 @@ impl Loaded {
 /// How much was done in a second, over all pairs.
 pub(super) fn rate(done: &[Done]) -> f64 {
     done.iter().map(|done| float(done.count) / done.seconds).sum()
-}
-
-/// The processors that we may use, a few at most: a switch of veth pairs is no faster with more.
-fn processors() -> Result<Vec<usize>> {
-    const ENOUGH: usize = 8;
-    let ours = sched_getaffinity(None).context("asking for our processors")?;
-    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| ours.is_set(cpu)).take(ENOUGH).collect())
-}
-
-/// Binds all threads of a process, and those that they will start, to a processor.
-fn bind_to(pid: u32, cpu: usize) -> Result<()> {
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    let tasks = Path::new("/proc").join(pid.to_string()).join("task");
-    for task in fs::read_dir(&tasks).with_context(|| format!("listing {}", tasks.display()))? {
-        let task = task?.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
-        sched_setaffinity(Some(task.context("a task without a number")?), &only)
-            .with_context(|| format!("binding {pid} to processor {cpu}"))?;
-    }
-    Ok(())
 }

@@ -1,6 +1,7 @@
 //! The programs of the benchmark inside the pods. Each prints `ready`, carries out the commands that come on standard
 //! input, one a line, says of each what it did and how long that took, and ends when the input does.
 
+mod dns;
 mod drive;
 mod held;
 
@@ -21,6 +22,8 @@ pub(super) use drive::Load;
 pub(crate) enum Generate {
     /// Load a server; a command is a number of milliseconds
     Drive(drive::Drive),
+    /// Answer DNS queries
+    Answer(dns::Answer),
     /// Accept connections and keep them
     Keep(held::Keep),
     /// Hold connections; commands are `open N` and `touch`
@@ -31,6 +34,7 @@ impl Generate {
     pub(super) fn run(self) -> Result<()> {
         match self {
             Self::Drive(drive) => drive.run(),
+            Self::Answer(answer) => answer.run(),
             Self::Keep(keep) => keep.run(),
             Self::Hold(hold) => hold.run(),
         }

@@ -1,17 +1,23 @@
-//! The cheapest program there can be, attached where the agent's busiest one is: what the kernel shows for it is the
-//! cost of its own bookkeeping.
-#![expect(unsafe_code, reason = "two calls of bpf(2), which has no wrapper without a whole object file")]
+//! The cheapest programs there can be, attached where the agent's are.
 
-use std::fs;
-use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::{
+    fs::{self, File},
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
-// `enum bpf_cmd` and `enum bpf_prog_type`, include/uapi/linux/bpf.h.
+use super::bpf;
+use crate::lab::machine;
+
+// `enum bpf_cmd`, `enum bpf_prog_type` and `enum bpf_attach_type`, include/uapi/linux/bpf.h.
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
+const BPF_LINK_CREATE: libc::c_int = 28;
+const BPF_PROG_TYPE_CGROUP_SKB: u32 = 8;
 const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
+const BPF_CGROUP_INET_INGRESS: u32 = 0;
+const BPF_CGROUP_INET_EGRESS: u32 = 1;
 
 /// The head of `union bpf_attr` for BPF_PROG_LOAD.
 #[repr(C)]
@@ -25,6 +31,9 @@ struct ProgramLoad {
     log_buffer: u64,
     kernel_version: u32,
     flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach_type: u32,
 }
 
 /// The head of `union bpf_attr` for BPF_RAW_TRACEPOINT_OPEN.
@@ -35,7 +44,16 @@ struct RawTracepointOpen {
     padding: u32,
 }
 
-/// Attached until dropped.
+/// The head of `union bpf_attr` for BPF_LINK_CREATE (kernel 5.7 on).
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
+/// At the agent's busiest tracepoint until dropped: what the kernel shows for it is the cost of its own bookkeeping.
 pub(super) struct Noop {
     program: OwnedFd,
     _link: OwnedFd,
@@ -44,26 +62,14 @@ pub(super) struct Noop {
 impl Noop {
     /// Loads and attaches it.
     pub(super) fn attach() -> Result<Self> {
-        // r0 = 0; exit
-        let instructions: [u64; 2] = [0x0000_0000_0000_00b7, 0x0000_0000_0000_0095];
-        let load = ProgramLoad {
-            program_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
-            instruction_count: 2,
-            instructions: instructions.as_ptr(),
-            license: c"GPL".as_ptr().cast(),
-            log_level: 0,
-            log_size: 0,
-            log_buffer: 0,
-            kernel_version: 0,
-            flags: 0,
-        };
-        let program = bpf(BPF_PROG_LOAD, &load).context("loading a program that does nothing")?;
+        let program = load(BPF_PROG_TYPE_RAW_TRACEPOINT, 0, 0)?;
         let open = RawTracepointOpen {
             name: c"inet_sock_set_state".as_ptr().cast(),
-            program: u32::try_from(program.as_raw_fd()).context("a negative descriptor")?,
+            program: bpf::number(&program)?,
             padding: 0,
         };
-        let link = bpf(BPF_RAW_TRACEPOINT_OPEN, &open).context("attaching a program that does nothing")?;
+        let link =
+            bpf::open(BPF_RAW_TRACEPOINT_OPEN, &open).context("attaching a program that does nothing")?;
         Ok(Self { program, _link: link })
     }
 
@@ -85,13 +91,47 @@ impl Noop {
     }
 }
 
-fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes are a live, initialized value of the size given, laid out as the command wants them, and
-    // what they point to outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
-    let descriptor = i32::try_from(result).ok().filter(|descriptor| *descriptor >= 0);
-    // SAFETY: the kernel has just made this descriptor for us alone.
-    descriptor
-        .map(|descriptor| unsafe { OwnedFd::from_raw_fd(descriptor) })
-        .ok_or_else(io::Error::last_os_error)
+/// On everything that any socket sends and receives until dropped, as the agent is, letting all of it pass.
+pub(super) struct Hooks {
+    _links: [OwnedFd; 2],
+}
+
+impl Hooks {
+    /// Loads and attaches a pair of programs.
+    pub(super) fn attach() -> Result<Self> {
+        let root = &machine()?.cgroup_root;
+        let cgroup = File::open(root).with_context(|| format!("opening {}", root.display()))?;
+        let hook = |attach_type| -> Result<OwnedFd> {
+            let program = load(BPF_PROG_TYPE_CGROUP_SKB, attach_type, 1)?;
+            let create = LinkCreate {
+                program: bpf::number(&program)?,
+                target: bpf::number(&cgroup)?,
+                attach_type,
+                flags: 0,
+            };
+            bpf::open(BPF_LINK_CREATE, &create).context("attaching a program that lets everything pass")
+        };
+        Ok(Self { _links: [hook(BPF_CGROUP_INET_INGRESS)?, hook(BPF_CGROUP_INET_EGRESS)?] })
+    }
+}
+
+/// Loads a program that returns a value and does nothing.
+fn load(program_type: u32, attach_type: u32, value: u32) -> Result<OwnedFd> {
+    // r0 = value; exit
+    let instructions: [u64; 2] = [u64::from(value) << 32 | 0xb7, 0x95];
+    let load = ProgramLoad {
+        program_type,
+        instruction_count: 2,
+        instructions: instructions.as_ptr(),
+        license: c"GPL".as_ptr().cast(),
+        log_level: 0,
+        log_size: 0,
+        log_buffer: 0,
+        kernel_version: 0,
+        flags: 0,
+        name: [0; 16],
+        interface: 0,
+        attach_type,
+    };
+    bpf::open(BPF_PROG_LOAD, &load).context("loading a program that does nothing")
 }

@@ -48,7 +48,7 @@ impl Scale {
         give_network(&server, &client, SERVERS)?;
         give_network(&client, &server, CLIENTS)?;
         println!("before any connection:");
-        memory_of(&agent)?;
+        memory::print(agent.pid())?;
         let mut crowd = self.open(&client, &server)?;
         println!("\nan agent that saw every connection open:");
         measure(&agent, &mut crowd)?;
@@ -153,7 +153,7 @@ fn measure(agent: &Agent, crowd: &mut Crowd) -> Result<()> {
         metrics.sum("netcause_series", &[]),
         metrics.sum("netcause_flows_folded_updates_total", &[]),
     );
-    memory_of(agent)
+    memory::print(agent.pid())
 }
 
 /// Scrapes that sweep, each after `before`, and prints the medians; returns the last one.
@@ -189,28 +189,4 @@ fn sweeping(
 
 fn millis(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1e3)
-}
-
-fn memory_of(agent: &Agent) -> Result<()> {
-    let mib = |kib: u64| float(kib) / 1024.0;
-    let status = |name: &str| memory::status(agent.pid(), name).map(mib);
-    println!(
-        "  the agent: {:.1} MiB resident (at most 40): {:.1} of its own, {:.1} of files and tables; {:.1} at the peak",
-        status("VmRSS")?,
-        status("RssAnon")?,
-        status("RssFile")? + status("RssShmem")?,
-        status("VmHWM")?,
-    );
-    let maps = memory::maps(agent.pid())?;
-    let all: u64 = maps.iter().map(|map| map.bytes).sum();
-    println!("  its {} tables: {:.1} MiB (at most 48)", maps.len(), mib(all / 1024));
-    for map in maps.iter().filter(|map| map.bytes >= 1 << 20) {
-        println!(
-            "    type {:>2}, {:>7} entries: {:>5.1} MiB",
-            map.kind,
-            map.max_entries,
-            mib(map.bytes / 1024)
-        );
-    }
-    Ok(())
 }

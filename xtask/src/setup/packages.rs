@@ -13,6 +13,8 @@ pub(crate) enum Purpose {
     Toolchain,
     /// The lab: namespaces, links, faults, clients.
     Lab,
+    /// Measuring this machine, beside what [`Purpose::Lab`] has.
+    Bench,
     /// Booting the kernel matrix.
     Vm,
     /// Taking the types out of the matrix's kernels, beside what [`Purpose::Vm`] has.
@@ -37,6 +39,8 @@ impl Purpose {
                 "g++",
             ],
             Self::Lab => &["iproute2", "nftables", "curl"],
+            // dnsmasq-base is the program alone: no service is started.
+            Self::Bench => &["dnsperf", "dnsmasq-base"],
             // binutils strips what goes into an image, kmod makes its module index, xz and zstd unpack its modules.
             Self::Vm => &["qemu-system-x86", "busybox-static", "kmod", "xz-utils", "zstd", "binutils"],
             Self::Btf => &["bpftool", "lz4"],
@@ -48,6 +52,7 @@ impl Purpose {
         match self {
             Self::Toolchain => "compiling eBPF programs",
             Self::Lab => "the lab",
+            Self::Bench => "the benchmark",
             Self::Vm => "booting other kernels",
             Self::Btf => "making BTF fixtures",
             Self::Fuzz => "compiling the fuzzer",

@@ -9,14 +9,14 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use super::obey;
+use super::{dns, obey};
 
 /// What is written at once in bulk.
 const CHUNK: usize = 256 * 1024;
 /// Datagrams under way: they fit into a receive buffer of default size.
 const BURST: usize = 32;
 /// After this a datagram is lost.
-const LOST: Duration = Duration::from_millis(100);
+pub(super) const LOST: Duration = Duration::from_millis(100);
 
 /// What to do with the server, and what is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -31,6 +31,12 @@ pub(crate) enum Load {
     Datagrams,
     /// The same from a socket that is not connected
     UnconnectedDatagrams,
+    /// DNS queries answered, over UDP from one socket
+    Dns,
+    /// DNS queries answered, over UDP, each from a socket and a port of its own
+    DnsNewPorts,
+    /// DNS queries answered, over one TCP connection
+    DnsTcp,
 }
 
 /// `netcause-lab bench generate drive`
@@ -67,6 +73,8 @@ impl Drive {
                 Ok(1)
             }),
             Load::Datagrams | Load::UnconnectedDatagrams => self.datagrams(),
+            Load::Dns | Load::DnsNewPorts => dns::ask(self.to, self.load == Load::DnsNewPorts),
+            Load::DnsTcp => dns::ask_over_tcp(self.connect()?),
         }
     }
 
@@ -101,7 +109,7 @@ impl Drive {
 }
 
 /// Operates for as many milliseconds as each command says; `operate` returns how much it did.
-fn repeat(mut operate: impl FnMut() -> Result<u64>) -> Result<()> {
+pub(super) fn repeat(mut operate: impl FnMut() -> Result<u64>) -> Result<()> {
     obey(|milliseconds| {
         let limit = Duration::from_millis(milliseconds.parse().context("milliseconds")?);
         let (began, mut done) = (Instant::now(), 0);

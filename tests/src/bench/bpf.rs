@@ -1,0 +1,68 @@
+//! The system call bpf(2), as far as the benchmark needs it: there is no wrapper without a whole object file.
+#![expect(unsafe_code, reason = "calls of bpf(2)")]
+
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsRawFd, FromRawFd as _, OwnedFd},
+};
+
+use anyhow::{Context as _, Result};
+
+// `enum bpf_cmd`, include/uapi/linux/bpf.h.
+const BPF_MAP_GET_FD_BY_ID: libc::c_int = 14;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+
+/// The head of `union bpf_attr` for BPF_MAP_GET_FD_BY_ID.
+#[repr(C)]
+struct MapById {
+    id: u32,
+    padding: [u32; 2],
+}
+
+/// The head of `union bpf_attr` for BPF_OBJ_GET_INFO_BY_FD.
+#[repr(C)]
+struct InfoByDescriptor {
+    descriptor: u32,
+    length: u32,
+    info: *mut MapInfo,
+}
+
+/// The head of `struct bpf_map_info`.
+#[repr(C)]
+#[derive(Default)]
+struct MapInfo {
+    /// Type, id, sizes of key and value, entries, flags.
+    numbers: [u32; 6],
+    name: [u8; 16],
+}
+
+/// The name of a table, at most fifteen characters.
+pub(super) fn map_name(id: u32) -> Result<String> {
+    let map = open(BPF_MAP_GET_FD_BY_ID, &MapById { id, padding: [0; 2] }).context("opening a table")?;
+    let mut info = MapInfo::default();
+    let length = u32::try_from(size_of::<MapInfo>())?;
+    let ask = InfoByDescriptor { descriptor: number(&map)?, length, info: &raw mut info };
+    call(BPF_OBJ_GET_INFO_BY_FD, &ask).context("asking for a table's name")?;
+    Ok(CStr::from_bytes_until_nul(&info.name)?.to_string_lossy().into_owned())
+}
+
+/// A descriptor as the kernel's structures have it.
+pub(super) fn number(descriptor: &impl AsRawFd) -> Result<u32> {
+    u32::try_from(descriptor.as_raw_fd()).context("a negative descriptor")
+}
+
+/// A command whose result is a new descriptor.
+pub(super) fn open<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
+    let descriptor = call(command, attributes)?;
+    let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn call<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_long> {
+    // SAFETY: the attributes are a live, initialized value of the size given, laid out as the command wants them, and
+    // what they point to outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

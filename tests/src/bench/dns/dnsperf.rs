@@ -1,0 +1,118 @@
+//! dnsperf, the field's load generator for DNS: it keeps a hundred queries under way and counts what becomes of them.
+
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+
+use crate::lab::{process::Process, topology::Pod};
+
+/// What to ask; removed when dropped.
+struct Questions {
+    path: PathBuf,
+}
+
+impl Questions {
+    /// Names that are asked for, both kinds of addresses in turn: enough that the same is not asked twice at a time.
+    const NAMES: u32 = 5000;
+
+    /// Writes them, one a line, for the dnsperf that asks this server: two that asked the same would look like one that
+    /// asks again.
+    fn write(server: SocketAddr) -> Result<Self> {
+        let id = server.ip().to_string().replace(['.', ':'], "-");
+        let path = std::env::temp_dir().join(format!("netcause-lab-{}-questions-{id}", std::process::id()));
+        let lines = |number| {
+            let name = format!("backend-{number:04}.at-{id}.svc.cluster.local");
+            format!("{name} A\n{name} AAAA\n")
+        };
+        fs::write(&path, (0..Self::NAMES).map(lines).collect::<String>())
+            .with_context(|| format!("writing {}", path.display()))?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Questions {
+    fn drop(&mut self) {
+        // In the temporary directory: a leftover harms nobody.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A running dnsperf.
+pub(super) struct Dnsperf {
+    process: Process,
+    limit: Duration,
+    _questions: Questions,
+}
+
+/// What it says at its end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Counts {
+    pub(super) sent: u64,
+    pub(super) completed: u64,
+    pub(super) lost: u64,
+    pub(super) per_second: f64,
+}
+
+impl Dnsperf {
+    /// Starts it for so long, from so many sockets; at most `rate` queries a second, if that is given.
+    pub(super) fn start(
+        pod: &Pod,
+        to: SocketAddr,
+        time: Duration,
+        sockets: u32,
+        rate: Option<u32>,
+    ) -> Result<Self> {
+        let questions = Questions::write(to)?;
+        let mut command = pod.command("dnsperf")?;
+        // With EDNS, as resolvers ask.
+        command
+            .args(["-e", "-s", &to.ip().to_string(), "-p", &to.port().to_string()])
+            .args(["-l", &time.as_secs_f64().to_string(), "-c", &sockets.to_string(), "-d"])
+            .arg(&questions.path);
+        // It waits for the last answers, five seconds unless told otherwise.
+        if let Some(rate) = rate {
+            command.args(["-Q", &rate.to_string()]);
+        }
+        let limit = time + Duration::from_secs(15);
+        Ok(Self { process: Process::spawn("dnsperf", &mut command)?, limit, _questions: questions })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits for its end.
+    pub(super) fn finish(self) -> Result<Counts> {
+        let said = self.process.finish_within(self.limit)?.success().context("dnsperf")?;
+        Counts::read(&said).with_context(|| format!("reading what dnsperf says:\n{said}"))
+    }
+}
+
+impl Counts {
+    fn read(said: &str) -> Option<Self> {
+        let after = |label: &str| {
+            let rest = said.lines().find_map(|line| line.trim().strip_prefix(label))?;
+            rest.split_whitespace().next()
+        };
+        Some(Self {
+            sent: after("Queries sent:")?.parse().ok()?,
+            completed: after("Queries completed:")?.parse().ok()?,
+            lost: after("Queries lost:")?.parse().ok()?,
+            per_second: after("Queries per second:")?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn its_last_words_are_read() {
+        let said = "Statistics:\n\n  Queries sent:         2258\n  Queries completed:    2250 (99.65%)\n  \
+                    Queries lost:         8 (0.35%)\n\n  Queries per second:   901.26\n";
+        let counts = Counts { sent: 2258, completed: 2250, lost: 8, per_second: 901.26 };
+        assert_eq!(Counts::read(said), Some(counts));
+        assert_eq!(Counts::read("Error: address in use\n"), None);
+    }
+}
