@@ -16,7 +16,7 @@ use rustix::process::Signal;
 
 use super::{
     cgroup::Cgroup,
-    eventually, machine,
+    eventually, eventually_within, machine,
     metrics::{Metrics, SKIPPED_RUNS},
     namespace::tethered,
     patience,
@@ -153,7 +153,17 @@ impl Agent {
 
     /// Scrapes until `check` holds, and once more to see that it stays so.
     pub(crate) fn until(&self, what: &str, check: impl Fn(&Metrics) -> Result<()>) -> Result<()> {
-        eventually(what, || check(&self.scrape()?)).with_context(|| self.skipped())?;
+        self.until_within(patience(), what, check)
+    }
+
+    /// As [`Self::until`], with a deadline of its own.
+    pub(crate) fn until_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        check: impl Fn(&Metrics) -> Result<()>,
+    ) -> Result<()> {
+        eventually_within(limit, what, || check(&self.scrape()?)).with_context(|| self.skipped())?;
         thread::sleep(Duration::from_millis(20));
         check(&self.scrape()?).with_context(|| format!("{what}: was so, but did not stay so"))
     }

@@ -80,6 +80,11 @@ impl Edge {
         ])
     }
 
+    /// Everything of a client, whatever the server and its port.
+    pub(crate) fn source(client: &Pod) -> Self {
+        Self(vec![("source_workload", client.workload().to_owned())])
+    }
+
     /// The edge, narrowed by one more label.
     pub(crate) fn with(&self, label: &'static str, value: &str) -> Self {
         let mut labels = self.0.clone();

@@ -36,7 +36,8 @@ impl Purpose {
                 "zlib1g-dev",
                 "g++",
             ],
-            Self::Lab => &["iproute2", "nftables", "curl"],
+            // A DNS server and two clients: unbound, dig and dnsperf.
+            Self::Lab => &["iproute2", "nftables", "curl", "unbound", "bind9-dnsutils", "dnsperf"],
             // binutils strips what goes into an image, kmod makes its module index, xz and zstd unpack its modules.
             Self::Vm => &["qemu-system-x86", "busybox-static", "kmod", "xz-utils", "zstd", "binutils"],
             Self::Btf => &["bpftool", "lz4"],

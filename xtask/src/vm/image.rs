@@ -21,7 +21,7 @@ use crate::exec;
 
 /// Programs of this machine that the lab calls, taken along where they are installed; busybox has the rest. dash, because
 /// busybox's own shell takes its small `ip` and `tc` whatever the search path says.
-const TOOLS: &[&str] = &["ip", "tc", "ss", "nft", "curl", "dash"];
+const TOOLS: &[&str] = &["ip", "tc", "ss", "nft", "curl", "dash", "unbound", "dig", "dnsperf"];
 
 /// Parts of the kernel's module tree that are taken along, with everything they depend on. The rest is hardware.
 const MODULES: &[&str] = &[
