@@ -135,6 +135,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Dns, "dns::no_server", dns::timeouts::no_server),
     needing(Needs::Dns, "dns::lost_answers", dns::timeouts::lost_answers),
     needing(Needs::Dns, "dns::second_server", dns::timeouts::second_server),
+    needing(Needs::Dns, "dns::after_failure", dns::timeouts::after_failure),
     needing(Needs::Dns, "dns::delayed", dns::slow::delayed),
     needing(Needs::Dns, "dns::late", dns::slow::late),
     needing(Needs::Dns, "dns::truncated", dns::tcp::truncated),

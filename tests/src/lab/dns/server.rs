@@ -50,6 +50,8 @@ pub(crate) struct Options<'a> {
     pub(crate) port: Option<u16>,
     /// Ask this server for everything, and remember nothing: a stub.
     pub(crate) forward: Option<IpAddr>,
+    /// Refuse everything.
+    pub(crate) refuses: bool,
     /// Write no log: for many queries.
     pub(crate) silent: bool,
 }
@@ -164,6 +166,8 @@ fn config(pod: &Pod, port: u16, options: &Options<'_>) -> String {
             let _ = writeln!(text, "  local-zone: \"test.\" nodefault");
             let _ = writeln!(text, "forward-zone:\n  name: \".\"\n  forward-addr: {server}");
         }
+        // `test.` has a zone of its own by default.
+        None if options.refuses => text.push_str("  local-zone: \"test.\" refuse\n"),
         None => {
             text.push_str(ZONES);
             for letter in ["a", "b", "c"] {

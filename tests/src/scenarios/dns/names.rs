@@ -2,12 +2,17 @@
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::lab::{
-    agent::{Agent, Options},
+    agent::{Agent, Options, ROOM},
     crossed::Ends,
-    dns::{PORT, clients::Resolver, counted::Counted, server::Server},
+    dns::{
+        PORT,
+        clients::{PATIENT, Resolver, dig},
+        counted::Counted,
+        server::Server,
+    },
     eventually,
     metrics::Metrics,
     topology::{Net, Pod},
@@ -20,7 +25,7 @@ fn names_are(
     check: impl Fn(&Value, &str) -> Result<()>,
     metrics_say: impl Fn(&Metrics) -> Result<()>,
 ) -> Result<()> {
-    let env = [("NETCAUSE_DNS_NAMES", setting)];
+    let env = [("NETCAUSE_DNS_NAMES", setting), ROOM];
     let agent = Agent::start(name, "agent", &Options { env: &env, ..Options::default() })?;
     let net = Net::new(name)?;
     let (client, pod) = (net.pod("client")?, net.pod("server")?);
@@ -29,8 +34,9 @@ fn names_are(
     resolver.resolve_all(&["web", "only4"])?;
     let outcome = resolver.resolve(&["secret"])?;
     ensure!(outcome.count("resolved") == 0, "{outcome:?}");
+    dig(&client, pod.at(PORT), &[&PATIENT[..], &["a.failing.test"]].concat())?.expect(&[("SERVFAIL", 1)])?;
 
-    let counted = Counted::of(&[("A", 4), ("AAAA", 4)], &[("NOERROR", 4), ("NXDOMAIN", 4)]);
+    let counted = Counted::of(&[("A", 5), ("AAAA", 4)], &[("NOERROR", 4), ("NXDOMAIN", 4), ("SERVFAIL", 1)]);
     agent.until("counts do not depend on names", |metrics| {
         counted.expect_at_client(metrics, &Ends::v4(&client, &pod, PORT).client)?;
         metrics_say(metrics)
@@ -40,7 +46,11 @@ fn names_are(
         ensure!(response.status == 200, "{response:?}");
         let said: Value = serde_json::from_str(&response.body).context("reading /api/v1/dns")?;
         ensure!(said["names"] == setting, "names are {setting}: {said}");
-        check(of_client(&said, &client)?, &response.body).with_context(|| response.body.clone())
+        let of_client = of_client(&said, &client)?;
+        let server = &of_client["servers"][0];
+        let counts = ["queries", "responses", "nxdomain", "failures"].map(|count| server[count].as_u64());
+        ensure!(counts == [9, 9, 4, 1].map(Some), "{server}");
+        check(of_client, &response.body).with_context(|| response.body.clone())
     })?;
     agent.stop(Signal::TERM)
 }
@@ -58,12 +68,14 @@ pub(in super::super) fn shown(name: &str) -> Result<()> {
     names_are(
         name,
         "shown",
-        |client, body| {
-            for name in ["web.lab.test", "only4.lab.test", "secret.lab.test"] {
-                ensure!(body.contains(name), "no {name}");
+        |client, _| {
+            let by_volume = client["names"]["by_volume"].to_string();
+            for name in ["web.lab.test", "only4.lab.test", "secret.lab.test", "a.failing.test"] {
+                ensure!(by_volume.contains(name), "no {name}");
             }
-            let failures = client["names"]["by_failures"].to_string();
-            ensure!(failures.contains("secret.lab.test") && !failures.contains("web.lab.test"), "{failures}");
+            let by_failures = client["names"]["by_failures"].as_array().context("no names by failures")?;
+            let names: Vec<_> = by_failures.iter().map(|row| (&row["name"], &row["failures"])).collect();
+            ensure!(names == [(&json!("a.failing.test"), &json!(1))], "{names:?}");
             let resolved = client["resolved"].to_string();
             ensure!(resolved.contains("192.0.2.1") && resolved.contains("2001:db8::1"), "{resolved}");
             Ok(())
@@ -78,9 +90,12 @@ pub(in super::super) fn hashed(name: &str) -> Result<()> {
         name,
         "hashed",
         |client, body| {
-            ensure!(!body.contains("lab.test") && !body.contains("secret"), "a name can be read");
+            ensure!(
+                !["lab.test", "secret", "failing"].iter().any(|part| body.contains(part)),
+                "a name can be read"
+            );
             let names = client["names"]["by_volume"].as_array().context("no names by volume")?;
-            ensure!(names.len() >= 3, "{} names by volume", names.len());
+            ensure!(names.len() == 5, "{} names by volume", names.len());
             Ok(())
         },
         |_| Ok(()),
@@ -93,7 +108,10 @@ pub(in super::super) fn off(name: &str) -> Result<()> {
         name,
         "off",
         |client, body| {
-            ensure!(!body.contains("lab.test") && !body.contains("secret"), "a name can be read");
+            ensure!(
+                !["lab.test", "secret", "failing"].iter().any(|part| body.contains(part)),
+                "a name can be read"
+            );
             let names = client["names"]["by_volume"].as_array();
             ensure!(names.is_none_or(Vec::is_empty), "{names:?}");
             Ok(())

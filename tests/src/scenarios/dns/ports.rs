@@ -6,7 +6,7 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use crate::lab::{
-    agent::{Agent, Options},
+    agent::{Agent, Options, ROOM},
     crossed::Ends,
     dns::{
         clients::{PATIENT, dig},
@@ -19,7 +19,7 @@ use crate::lab::{
 
 /// The configured ports are DNS, over UDP and TCP; another one is not, though the same is spoken there.
 pub(in super::super) fn configured(name: &str) -> Result<()> {
-    let env = [("NETCAUSE_DNS_PORTS", "53,5353")];
+    let env = [("NETCAUSE_DNS_PORTS", "53,5353"), ROOM];
     let agent = Agent::start(name, "agent", &Options { env: &env, ..Options::default() })?;
     let net = Net::new(name)?;
     let (client, pod) = (net.pod("client")?, net.pod("server")?);

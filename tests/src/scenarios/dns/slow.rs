@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::Pair;
 use crate::lab::{
-    agent::{self, Agent, Options},
+    agent::{self, Agent, Options, ROOM},
     crossed::Ends,
     dns::{
         PORT,
@@ -64,7 +64,7 @@ pub(in super::super) fn late(name: &str) -> Result<()> {
     let agent = Agent::start(
         name,
         "agent",
-        &Options { env: &[("NETCAUSE_DNS_TIMEOUT_SECONDS", "1")], ..Options::default() },
+        &Options { env: &[("NETCAUSE_DNS_TIMEOUT_SECONDS", "1"), ROOM], ..Options::default() },
     )?;
     let net = Net::new(name)?;
     let (client, pod) = (net.pod("client")?, net.pod("server")?);

@@ -7,9 +7,9 @@ use crate::lab::{
     crossed::Ends,
     dns::{
         PORT, Tally,
-        clients::{Resolver, dig},
+        clients::{Dig, Resolver, dig},
         counted::{Counted, Served},
-        server::Server,
+        server::{self, Server},
     },
     faults::Fault,
     metrics::Edge,
@@ -22,20 +22,25 @@ fn again() -> &'static str {
     scaled("1", "4")
 }
 
-/// A server that swallows everything: `dig` asks three times.
+/// A server that swallows everything: two pods ask it for the same at the same time, each three times.
 pub(in super::super) fn dead_server(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (clients, pod) = ([net.pod("one")?, net.pod("two")?], net.pod("server")?);
     let _fault = Fault::on_input(&pod, &["udp dport 53 drop"])?;
     let timeout = format!("+timeout={}", again());
-    let dug = dig(&client, pod.at(PORT), &["+tries=3", &timeout, "web.lab.test"])?;
-    ensure!((dug.queries(), dug.timed_out) == (3, 3), "{dug:?}");
+    let args = ["+tries=3", &timeout, "web.lab.test"];
+    let digs = clients.each_ref().map(|client| Dig::start(client, pod.at(PORT), &args));
+    for dig in digs {
+        let dug = dig?.finish()?;
+        ensure!((dug.queries(), dug.timed_out) == (3, 3), "{dug:?}");
+    }
 
     let counted = Counted { timeouts: 3, retries: 2, ..Counted::of(&[("A", 3)], &[]) };
-    let ends = Ends::v4(&client, &pod, PORT);
     agent.until("three timeouts, two of them of repetitions", |metrics| {
-        counted.expect_at_client(metrics, &ends.client)?;
+        for client in &clients {
+            counted.expect_at_client(metrics, &Ends::v4(client, &pod, PORT).client)?;
+        }
         Served::default().expect_at_server(metrics, &Edge::listener(&pod, PORT))
     })
 }
@@ -111,5 +116,33 @@ pub(in super::super) fn second_server(name: &str) -> Result<()> {
         at_dead.expect_at_client(metrics, &Ends::v4(&client, &dead, PORT).client)?;
         at_live.expect_at_client(metrics, &Ends::v4(&client, &live, PORT).client)?;
         Served::to(&at_live).expect_at_server(metrics, &Edge::listener(&live, PORT))
+    })
+}
+
+/// Of two servers the first fails at once: glibc goes on to the second with the same queries.
+pub(in super::super) fn after_failure(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, failing, live) = (net.pod("client")?, net.pod("failing")?, net.pod("live")?);
+    let first = Server::start_with(&failing, &server::Options { refuses: true, ..Default::default() })?;
+    let second = Server::start(&live)?;
+    let servers = [failing.v4.into(), live.v4.into()];
+    Resolver::new(&client, &servers, "options timeout:60 attempts:1")?.resolve_all(&["web.lab.test"])?;
+    let (refused, answered) = (first.finish()?, second.finish()?);
+    let refusals = refused.answers.get("REFUSED");
+    ensure!(refusals > 0 && refusals == refused.answers.all(), "the first says {refused:?}");
+    ensure!(answered.queries.all() > 0, "the second says {answered:?}");
+
+    // What the second is asked, the first has refused to answer.
+    let retries = answered.queries.all();
+    let at_first = Counted { queries: refused.queries, responses: refused.answers, ..Counted::default() };
+    let at_second =
+        Counted { queries: answered.queries, responses: answered.answers, retries, ..Counted::default() };
+    agent.until("what fails is asked elsewhere", |metrics| {
+        for (pod, counted) in [(&failing, &at_first), (&live, &at_second)] {
+            counted.expect_at_client(metrics, &Ends::v4(&client, pod, PORT).client)?;
+            Served::to(counted).expect_at_server(metrics, &Edge::listener(pod, PORT))?;
+        }
+        Ok(())
     })
 }
