@@ -151,6 +151,8 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Dns, "dns::names_hashed", dns::names::hashed),
     needing(Needs::Dns, "dns::names_off", dns::names::off),
     needing(Needs::DnsAlone, "dns::garbage", dns::hostile::garbage),
+    needing(Needs::DnsAlone, "dns::waiting_queries", dns::limits::waiting_queries),
+    needing(Needs::DnsAlone, "dns::flows", dns::limits::flows),
     needing(Needs::Dns, "dns::dnsperf", dns::load::dnsperf_agrees),
     scenario("external::clients", external::clients),
     needing(Needs::Alone, "budget::series", budget::series),

@@ -214,6 +214,13 @@ impl Namespace {
         Ok(command)
     }
 
+    /// A command that will run in the namespace and another cgroup.
+    pub(crate) fn command_in(&self, cgroup: &Path, program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
+        let mut command = tethered(Some(self.pid()), Some(cgroup), &[])?;
+        command.arg(program);
+        Ok(command)
+    }
+
     /// As [`Self::command`], with the files of a directory as `/etc`.
     pub(crate) fn command_with_etc(
         &self,

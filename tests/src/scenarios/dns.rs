@@ -3,6 +3,7 @@
 pub(super) mod answers;
 pub(super) mod failures;
 pub(super) mod hostile;
+pub(super) mod limits;
 pub(super) mod load;
 pub(super) mod names;
 pub(super) mod ports;

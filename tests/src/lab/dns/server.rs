@@ -1,6 +1,6 @@
 //! A real DNS server in a pod: unbound, with a zone of its own, whose log is the second witness of every count.
 
-use std::{fmt::Write as _, net::IpAddr, time::Duration};
+use std::{fmt::Write as _, net::IpAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -48,6 +48,8 @@ pub(crate) struct Options<'a> {
     pub(crate) listen: &'a [IpAddr],
     /// The port, if not 53.
     pub(crate) port: Option<u16>,
+    /// Another container of the pod: in this cgroup instead of the pod's.
+    pub(crate) cgroup: Option<&'a Path>,
     /// Ask this server for everything, and remember nothing: a stub.
     pub(crate) forward: Option<IpAddr>,
     /// Refuse everything.
@@ -83,7 +85,10 @@ impl Server {
         let port = options.port.unwrap_or(PORT);
         let files = Files::new(pod, &format!("unbound-{port}"))?;
         let config = files.write("unbound.conf", &config(pod, port, options))?;
-        let mut command = pod.command("unbound")?;
+        let mut command = match options.cgroup {
+            Some(cgroup) => pod.command_in(cgroup, "unbound")?,
+            None => pod.command("unbound")?,
+        };
         let process = Process::spawn("unbound", command.arg("-d").arg("-c").arg(config))?;
         process.wait_stderr("its service", |line| line.contains("start of service").then_some(()))?;
         Ok(Self { process, _files: files })

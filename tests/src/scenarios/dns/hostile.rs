@@ -28,8 +28,8 @@ pub(in super::super) fn garbage(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let (victim, villain, pod) = (net.pod("victim")?, net.pod("villain")?, net.pod("server")?);
     let _server = Server::start(&pod)?;
-    // Only who has been asked once can be told to answer what was not asked.
-    let dug = dig(&victim, villain.at(PORT), &["+tries=1", "web.lab.test"])?;
+    // Who was never asked is nobody, whatever it answers. (For another name: the same one again would be a retry.)
+    let dug = dig(&victim, villain.at(PORT), &["+tries=1", "first.lab.test"])?;
     ensure!(dug.refused == 1, "{dug:?}");
     let malformed_before = agent.scrape()?.sum(MALFORMED, &[]);
     let (client, server) = (victim.at(40_000), victim.at(PORT));

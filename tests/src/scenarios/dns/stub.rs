@@ -1,4 +1,4 @@
-//! A stub in the client's own pod, at an address of 127.0.0.0/8, as systemd-resolved and NodeLocal DNSCache have it.
+//! A stub in the client's own pod, a container beside it, at an address of 127.0.0.0/8, as systemd-resolved and NodeLocal DNSCache have it.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use crate::lab::{
     agent,
-    crossed::Ends,
+    cgroup::Cgroup,
     dns::{
         PORT, Tally,
         clients::Resolver,
@@ -24,7 +24,13 @@ pub(in super::super) fn loopback(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let (client, pod) = (net.pod("client")?, net.pod("server")?);
     let server = Server::start(&pod)?;
-    let options = Options { listen: &[stub_address], forward: Some(pod.v4.into()), ..Options::default() };
+    let cgroup = Cgroup::new(name, "stub")?;
+    let options = Options {
+        listen: &[stub_address],
+        cgroup: Some(cgroup.path()),
+        forward: Some(pod.v4.into()),
+        ..Options::default()
+    };
     let stub = Server::start_with(&client, &options)?;
     let resolver = Resolver::new(&client, &[stub_address], "options timeout:60")?;
     resolver.resolve_all(&["web.lab.test", "only4.lab.test"])?;
@@ -40,8 +46,8 @@ pub(in super::super) fn loopback(name: &str) -> Result<()> {
         Counted { queries: passed_on.queries, responses: passed_on.answers, ..Counted::default() };
     agent.until("program, stub and server have counted", |metrics| {
         to_stub.expect_at_client(metrics, &Edge::at_client(&client, stub_address, PORT))?;
-        Served::to(&to_stub).expect_at_server(metrics, &Edge::listener(&client, PORT))?;
-        to_server.expect_at_client(metrics, &Ends::v4(&client, &pod, PORT).client)?;
+        Served::to(&to_stub).expect_at_server(metrics, &Edge::listener_of(cgroup.name(), PORT))?;
+        to_server.expect_at_client(metrics, &Edge::at_workload(cgroup.name(), pod.v4, PORT))?;
         Served::to(&to_server).expect_at_server(metrics, &Edge::listener(&pod, PORT))
     })
 }
