@@ -8,7 +8,9 @@
 pub(crate) mod agent;
 pub(crate) mod cgroup;
 pub(crate) mod crossed;
+pub(crate) mod dns;
 pub(crate) mod faults;
+pub(crate) mod files;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod process;

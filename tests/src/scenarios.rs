@@ -8,6 +8,7 @@ mod bytes;
 mod connect;
 mod counts;
 mod daemon;
+mod dns;
 mod exposition;
 mod external;
 mod idle;
@@ -45,6 +46,10 @@ enum Needs {
     Curl,
     /// Debian's `prometheus` package.
     Prometheus,
+    /// A DNS server and clients that were not written for this lab: `unbound`, `dig` and `dnsperf`.
+    Dns,
+    /// As [`Needs::Dns`] and [`Needs::Alone`].
+    DnsAlone,
     /// A program that starts others in a new PID namespace.
     Unshare,
     /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
@@ -120,6 +125,35 @@ const SCENARIOS: &[Scenario] = &[
     scenario("udp::receive_drops", udp::receive_drops),
     scenario("udp::receive_drops_v6", udp::receive_drops_v6),
     needing(Needs::Alone, "udp::whatever_happens", udp::whatever_happens),
+    // First of them, because it waits for half a minute.
+    needing(Needs::Dns, "dns::unanswered", dns::server::unanswered),
+    needing(Needs::Dns, "dns::types", dns::answers::types),
+    needing(Needs::Dns, "dns::glibc", dns::answers::glibc),
+    needing(Needs::Dns, "dns::codes", dns::failures::codes),
+    needing(Needs::Dns, "dns::glibc_failures", dns::failures::glibc),
+    needing(Needs::Dns, "dns::dead_server", dns::timeouts::dead_server),
+    needing(Needs::Dns, "dns::no_server", dns::timeouts::no_server),
+    needing(Needs::Dns, "dns::lost_answers", dns::timeouts::lost_answers),
+    needing(Needs::Dns, "dns::second_server", dns::timeouts::second_server),
+    needing(Needs::Dns, "dns::after_failure", dns::timeouts::after_failure),
+    needing(Needs::Dns, "dns::delayed", dns::slow::delayed),
+    needing(Needs::Dns, "dns::late", dns::slow::late),
+    needing(Needs::Dns, "dns::truncated", dns::tcp::truncated),
+    needing(Needs::Dns, "dns::many_messages", dns::tcp::many_messages),
+    needing(Needs::Dns, "dns::pipelined", dns::tcp::pipelined),
+    needing(Needs::Dns, "dns::lost_segments", dns::tcp::lost_segments),
+    needing(Needs::Dns, "dns::ndots", dns::search::ndots),
+    needing(Needs::Dns, "dns::no_search", dns::search::no_search),
+    needing(Needs::Dns, "dns::several_clients", dns::server::several_clients),
+    needing(Needs::Dns, "dns::stub", dns::stub::loopback),
+    needing(Needs::Dns, "dns::ports", dns::ports::configured),
+    needing(Needs::Dns, "dns::names_shown", dns::names::shown),
+    needing(Needs::Dns, "dns::names_hashed", dns::names::hashed),
+    needing(Needs::Dns, "dns::names_off", dns::names::off),
+    needing(Needs::DnsAlone, "dns::garbage", dns::hostile::garbage),
+    needing(Needs::DnsAlone, "dns::waiting_queries", dns::limits::waiting_queries),
+    needing(Needs::DnsAlone, "dns::flows", dns::limits::flows),
+    needing(Needs::Dns, "dns::dnsperf", dns::load::dnsperf_agrees),
     scenario("external::clients", external::clients),
     needing(Needs::Alone, "budget::series", budget::series),
     scenario("idle::flows", idle::flows),
@@ -166,15 +200,20 @@ fn prepare() -> Result<Vec<Trial>> {
             .context("loopback of the VM")?;
     }
     let no_netem = (!faults::has_netem()).then_some("no netem here");
-    let no_prometheus = (!faults::has_program("prometheus") || !faults::has_program("promtool"))
-        .then_some("no prometheus and promtool here");
+    let no_prometheus = (!faults::has_program("prometheus", "--version")
+        || !faults::has_program("promtool", "--version"))
+    .then_some("no prometheus and promtool here");
     let no_unshare = (!agent::can_have_own_pids()).then_some("no unshare here");
-    let no_curl = (!faults::has_program("curl")).then_some("no curl here");
+    let dns = [("unbound", "-V"), ("dig", "-v"), ("dnsperf", "-h")];
+    let no_dns = (!dns.iter().all(|(program, about)| faults::has_program(program, about)))
+        .then_some("no unbound, dig and dnsperf here");
+    let no_curl = (!faults::has_program("curl", "--version")).then_some("no curl here");
     Ok(trials(|needs| match needs {
         Needs::Nothing | Needs::Alone => None,
         Needs::Netem => no_netem,
         Needs::Curl => no_curl,
         Needs::Prometheus => no_prometheus,
+        Needs::Dns | Needs::DnsAlone => no_dns,
         Needs::Unshare => no_unshare,
     }))
 }
@@ -206,7 +245,8 @@ fn attempt(scenario: &Scenario, name: &str) -> Result<()> {
 fn with_turn(needs: Needs, run: impl FnOnce() -> Result<()>) -> Result<()> {
     let path = std::env::temp_dir().join("netcause-lab.lock");
     let turn = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
-    if needs == Needs::Alone { turn.lock() } else { turn.lock_shared() }.context("waiting for a turn")?;
+    if matches!(needs, Needs::Alone | Needs::DnsAlone) { turn.lock() } else { turn.lock_shared() }
+        .context("waiting for a turn")?;
     // The turn ends with the file: `turn` lives until the scenario has ended.
     run()
 }

@@ -2,6 +2,7 @@
 //! it as JSON, so that a scenario compares the agent's counts with the truth.
 
 mod client;
+mod dns;
 mod server;
 mod udp;
 
@@ -24,6 +25,10 @@ pub(crate) enum Traffic {
     UdpServer(udp::server::Server),
     /// Send datagrams
     UdpClient(udp::client::Client),
+    /// Ask the C library for the addresses of names
+    DnsResolve(dns::resolve::Resolve),
+    /// Send what is no DNS, or is DNS that nobody asked for
+    DnsGarbage(dns::garbage::Garbage),
 }
 
 impl Traffic {
@@ -33,6 +38,8 @@ impl Traffic {
             Self::Client(client) => client.run(),
             Self::UdpServer(server) => server.run(),
             Self::UdpClient(client) => client.run(),
+            Self::DnsResolve(resolve) => resolve.run(),
+            Self::DnsGarbage(garbage) => garbage.run(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Every command calls the part it needs, so nobody has to call this one. A second call looks and changes nothing.
 
 pub(crate) mod packages;
-mod prometheus;
+pub(crate) mod servers;
 mod toolchain;
 
 use anyhow::Result;
@@ -11,7 +11,6 @@ use anyhow::Result;
 use crate::{exec, vm};
 use packages::Purpose;
 
-pub(crate) use prometheus::directory as prometheus;
 pub(crate) use toolchain::ensure as toolchain;
 
 /// Arguments of `cargo xtask setup`.
@@ -44,6 +43,6 @@ pub(crate) fn everything(with_vm: bool) -> Result<()> {
     }
     packages::ensure(&purposes)?;
     toolchain()?;
-    prometheus()?;
+    servers::ensure()?;
     Ok(())
 }

@@ -132,9 +132,9 @@ fn native(programs: &Programs, filter: Option<&str>, report: &mut Report) -> Res
     Ok(())
 }
 
-/// The search path with the Prometheus that set-up unpacked and the administrator's programs.
+/// The search path with the servers that set-up unpacked and the administrator's programs.
 fn path() -> Result<OsString> {
-    let mut path: Vec<_> = setup::prometheus()?.into_iter().collect();
+    let mut path = setup::servers::ensure()?;
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     path.extend(["/usr/sbin", "/sbin"].map(Into::into));
     env::join_paths(path).context("a directory on the search path has a colon in its name")

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 
 use super::{
     cgroup::Cgroup,
-    eventually, machine,
+    eventually, eventually_within, machine,
     metrics::{Metrics, SKIPPED_RUNS},
     namespace::tethered,
     patience,
@@ -153,7 +153,17 @@ impl Agent {
 
     /// Scrapes until `check` holds, and once more to see that it stays so.
     pub(crate) fn until(&self, what: &str, check: impl Fn(&Metrics) -> Result<()>) -> Result<()> {
-        eventually(what, || check(&self.scrape()?)).with_context(|| self.skipped())?;
+        self.until_within(patience(), what, check)
+    }
+
+    /// As [`Self::until`], with a deadline of its own.
+    pub(crate) fn until_within(
+        &self,
+        limit: Duration,
+        what: &str,
+        check: impl Fn(&Metrics) -> Result<()>,
+    ) -> Result<()> {
+        eventually_within(limit, what, || check(&self.scrape()?)).with_context(|| self.skipped())?;
         thread::sleep(Duration::from_millis(20));
         check(&self.scrape()?).with_context(|| format!("{what}: was so, but did not stay so"))
     }
@@ -242,8 +252,10 @@ static SHARED: OnceLock<Result<Agent, String>> = OnceLock::new();
 
 /// What the agent that scenarios share is started with, beside the defaults: it sweeps as often as it is asked, because
 /// scenarios wait for that, and has room for the edges of all scenarios.
-const SHARED_ENV: [(&str, &str); 2] =
-    [("NETCAUSE_SWEEP_CPU_PERCENT", "100"), ("NETCAUSE_MAX_SERIES", "1000000")];
+const SHARED_ENV: [(&str, &str); 2] = [("NETCAUSE_SWEEP_CPU_PERCENT", "100"), ROOM];
+
+/// Room for the edges of all scenarios, of this lab and others: an agent sees them all.
+pub(crate) const ROOM: (&str, &str) = ("NETCAUSE_MAX_SERIES", "1000000");
 
 /// The agent that most scenarios share, started when the first one asks for it: one agent sees the whole machine, so a
 /// scenario finds its own pods in it by their names.

@@ -62,7 +62,7 @@ pub(crate) fn has_netem() -> bool {
     try_it().is_ok()
 }
 
-/// Whether a program is there to be run.
-pub(crate) fn has_program(program: &str) -> bool {
-    Process::run(program, Command::new(program).arg("--version"), "").is_ok_and(|end| end.status.success())
+/// Whether a program is there to be run, and runs: `about` has it tell of itself.
+pub(crate) fn has_program(program: &str, about: &str) -> bool {
+    Process::run(program, Command::new(program).arg(about), "").is_ok_and(|end| end.status.success())
 }

@@ -45,9 +45,14 @@ pub(crate) struct Edge(Vec<(&'static str, String)>);
 impl Edge {
     /// As seen at the client's end.
     pub(crate) fn at_client(client: &Pod, server: impl Into<IpAddr>, port: u16) -> Self {
+        Self::at_workload(client.workload(), server, port)
+    }
+
+    /// As seen at the end of a client in a cgroup of this name.
+    pub(crate) fn at_workload(client: &str, server: impl Into<IpAddr>, port: u16) -> Self {
         Self(vec![
             ("reporter", "source".to_owned()),
-            ("source_workload", client.workload().to_owned()),
+            ("source_workload", client.to_owned()),
             ("destination_workload", server.into().to_string()),
             ("destination_port", port.to_string()),
         ])
@@ -74,10 +79,17 @@ impl Edge {
 
     /// A listening port, and all edges of its server's end together.
     pub(crate) fn listener(server: &Pod, port: u16) -> Self {
-        Self(vec![
-            ("destination_workload", server.workload().to_owned()),
-            ("destination_port", port.to_string()),
-        ])
+        Self::listener_of(server.workload(), port)
+    }
+
+    /// As [`Self::listener`], of a cgroup of this name.
+    pub(crate) fn listener_of(server: &str, port: u16) -> Self {
+        Self(vec![("destination_workload", server.to_owned()), ("destination_port", port.to_string())])
+    }
+
+    /// Everything of a client, whatever the server and its port.
+    pub(crate) fn source(client: &Pod) -> Self {
+        Self(vec![("source_workload", client.workload().to_owned())])
     }
 
     /// The edge, narrowed by one more label.

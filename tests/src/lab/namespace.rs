@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rustix::{
     fd::AsFd as _,
+    mount::{MountPropagationFlags, mount_bind, mount_change},
     process::{Pid, Signal, getppid, set_parent_process_death_signal},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
@@ -78,6 +79,9 @@ pub(crate) struct InPod {
     /// A setting of the namespace to write first: net/ipv4/tcp_syn_retries=1
     #[arg(long)]
     sysctl: Vec<String>,
+    /// Have the files of this directory as `/etc`, and no others
+    #[arg(long)]
+    etc: Option<PathBuf>,
     /// Wait until this address is reachable, by datagrams to a closed port
     #[arg(long)]
     reach: Option<IpAddr>,
@@ -103,6 +107,9 @@ impl InPod {
                 fs::write(path, value).with_context(|| format!("setting {setting}"))?;
             }
         }
+        if let Some(etc) = &self.etc {
+            mount_etc(etc)?;
+        }
         if let Some(address) = self.reach {
             reach(address).with_context(|| format!("reaching {address}"))?;
         }
@@ -110,6 +117,17 @@ impl InPod {
         let error = Command::new(program).args(args).exec();
         bail!("starting {program}: {error}");
     }
+}
+
+/// Shows this process, and what it becomes, a directory as `/etc`.
+#[expect(unsafe_code, reason = "unshare(2) is unsafe in rustix for the sake of CLONE_FILES")]
+fn mount_etc(etc: &Path) -> Result<()> {
+    // SAFETY: a new mount namespace touches neither file descriptors nor memory, and this process has one thread.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("making a mount namespace (needs root)")?;
+    // Else the machine would get the mount as well.
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .context("making mounts private")?;
+    mount_bind(etc, "/etc").with_context(|| format!("mounting {} on /etc", etc.display()))
 }
 
 /// Sends datagrams to a port where nobody listens until the answer comes: port unreachable, so the way there is open.
@@ -130,6 +148,16 @@ fn reach(address: IpAddr) -> Result<()> {
 
 /// A command line that starts `netcause-lab in-pod`; the caller adds the program and its arguments.
 pub(crate) fn tethered(netns_pid: Option<u32>, cgroup: Option<&Path>, sysctls: &[String]) -> Result<Command> {
+    let mut command = joining(netns_pid, cgroup)?;
+    for setting in sysctls {
+        command.arg("--sysctl").arg(setting);
+    }
+    command.arg("--");
+    Ok(command)
+}
+
+/// As [`tethered`]; the caller adds further options, `--` and the program.
+fn joining(netns_pid: Option<u32>, cgroup: Option<&Path>) -> Result<Command> {
     let mut command = Command::new(&machine()?.exe);
     command.arg("in-pod").arg("--parent").arg(std::process::id().to_string());
     if let Some(pid) = netns_pid {
@@ -138,10 +166,6 @@ pub(crate) fn tethered(netns_pid: Option<u32>, cgroup: Option<&Path>, sysctls: &
     if let Some(cgroup) = cgroup {
         command.arg("--cgroup").arg(cgroup);
     }
-    for setting in sysctls {
-        command.arg("--sysctl").arg(setting);
-    }
-    command.arg("--");
     Ok(command)
 }
 
@@ -190,6 +214,24 @@ impl Namespace {
         Ok(command)
     }
 
+    /// A command that will run in the namespace and another cgroup.
+    pub(crate) fn command_in(&self, cgroup: &Path, program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
+        let mut command = tethered(Some(self.pid()), Some(cgroup), &[])?;
+        command.arg(program);
+        Ok(command)
+    }
+
+    /// As [`Self::command`], with the files of a directory as `/etc`.
+    pub(crate) fn command_with_etc(
+        &self,
+        etc: &Path,
+        program: impl AsRef<std::ffi::OsStr>,
+    ) -> Result<Command> {
+        let mut command = joining(Some(self.pid()), self.cgroup.as_deref())?;
+        command.arg("--etc").arg(etc).arg("--").arg(program);
+        Ok(command)
+    }
+
     /// Runs a command to its end; fails unless it succeeds.
     pub(crate) fn run(&self, program: &str, args: &[&str], input: &str) -> Result<String> {
         let mut command = self.command(program)?;
@@ -201,9 +243,8 @@ impl Namespace {
 
     /// Waits until an address is reachable from the namespace.
     pub(crate) fn reach(&self, address: IpAddr) -> Result<()> {
-        let mut command = Command::new(&machine()?.exe);
-        command.arg("in-pod").arg("--parent").arg(std::process::id().to_string());
-        command.arg("--netns-pid").arg(self.pid().to_string()).arg("--reach").arg(address.to_string());
+        let mut command = joining(Some(self.pid()), None)?;
+        command.arg("--reach").arg(address.to_string());
         Process::run("reach", &mut command, "")?.success().map(drop).with_context(|| self.name.clone())
     }
 

@@ -128,12 +128,22 @@ impl Process {
 
     /// Runs `command` to its end, with `input` on its standard input.
     pub(crate) fn run(name: &str, command: &mut Command, input: &str) -> Result<Finished> {
+        Self::run_within(patience(), name, command, input)
+    }
+
+    /// As [`Process::run`], with a deadline of its own.
+    pub(crate) fn run_within(
+        limit: Duration,
+        name: &str,
+        command: &mut Command,
+        input: &str,
+    ) -> Result<Finished> {
         let mut process = Self::spawn(name, command)?;
         if let Some(mut stdin) = process.stdin.take() {
             // A child that ends without reading its input has closed the pipe: its exit status says why.
             let _ = stdin.write_all(input.as_bytes());
         }
-        process.finish()
+        process.finish_within(limit)
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -164,10 +164,19 @@ impl Pod {
 
     /// Runs a UDP client to its end. `args`: see `netcause-lab traffic udp-client --help`.
     pub(crate) fn send_udp(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
+        self.send("udp-client", to, args)
+    }
+
+    /// Sends what is no DNS. `args`: see `netcause-lab traffic dns-garbage --help`.
+    pub(crate) fn send_garbage(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
+        self.send("dns-garbage", to, args)
+    }
+
+    fn send(&self, program: &str, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
         let to = to.to_string();
-        let mut command = self.traffic("udp-client", &["--to", &to])?;
+        let mut command = self.traffic(program, &["--to", &to])?;
         Outcome::read(
-            &Process::run(&format!("UDP client of {to}"), command.args(args), "")?
+            &Process::run(&format!("{program} to {to}"), command.args(args), "")?
                 .success()
                 .context("the client")?,
         )
@@ -245,7 +254,7 @@ impl Client {
 pub(crate) struct Outcome(serde_json::Value);
 
 impl Outcome {
-    fn read(stdout: &str) -> Result<Self> {
+    pub(crate) fn read(stdout: &str) -> Result<Self> {
         let last = stdout.lines().last().context("the traffic program said nothing")?;
         Ok(Self(serde_json::from_str(last).with_context(|| format!("reading {last:?}"))?))
     }

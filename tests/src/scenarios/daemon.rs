@@ -33,7 +33,7 @@ fn ends_cleanly(name: &str, signal: Signal) -> Result<()> {
         names.filter(|name| name.contains("netcause")).collect::<Vec<_>>()
     });
     ensure!(pinned.as_ref().map_or(true, Vec::is_empty), "pinned: {pinned:?}");
-    if !faults::has_program("bpftool") {
+    if !faults::has_program("bpftool", "--version") {
         // Nothing pinned and no process left: the kernel has let go of everything.
         return Ok(());
     }

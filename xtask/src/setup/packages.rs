@@ -38,9 +38,10 @@ impl Purpose {
                 "zlib1g-dev",
                 "g++",
             ],
-            Self::Lab => &["iproute2", "nftables", "curl"],
-            // dnsmasq-base is the program alone: no service is started.
-            Self::Bench => &["dnsperf", "dnsmasq-base"],
+            // dig and dnsperf ask what unbound answers, which is unpacked beside them (`servers`).
+            Self::Lab => &["iproute2", "nftables", "curl", "bind9-dnsutils", "dnsperf"],
+            // The program alone: no service is started.
+            Self::Bench => &["dnsmasq-base"],
             // binutils strips what goes into an image, kmod makes its module index, xz and zstd unpack its modules.
             Self::Vm => &["qemu-system-x86", "busybox-static", "kmod", "xz-utils", "zstd", "binutils"],
             Self::Btf => &["bpftool", "lz4"],
@@ -66,12 +67,20 @@ impl Purpose {
 ///
 /// When packages are missing and we may not install them (with the command that does), or when the installation fails.
 pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
-    let wanted = purposes.iter().flat_map(|purpose| purpose.packages()).copied();
-    let missing = missing(wanted);
+    let wanted: Vec<&str> = purposes.iter().flat_map(|purpose| purpose.packages()).copied().collect();
+    ensure_these(&wanted, &purposes.iter().map(|purpose| purpose.what()).collect::<Vec<_>>().join(", "))
+}
+
+/// As [`ensure`], of these packages; `what` says what for.
+///
+/// # Errors
+///
+/// As [`ensure`].
+pub(crate) fn ensure_these(wanted: &[&str], what: &str) -> Result<()> {
+    let missing = missing(wanted.iter().copied());
     if missing.is_empty() {
         return Ok(());
     }
-    let what = purposes.iter().map(|purpose| purpose.what()).collect::<Vec<_>>().join(", ");
     let list = missing.join(" ");
     if !exec::on_path("apt-get") {
         bail!(

@@ -17,11 +17,11 @@ use super::{
     cpio::Archive,
     kernel::{self, Kernel},
 };
-use crate::exec;
+use crate::{exec, setup::servers};
 
 /// Programs of this machine that the lab calls, taken along where they are installed; busybox has the rest. dash, because
 /// busybox's own shell takes its small `ip` and `tc` whatever the search path says.
-const TOOLS: &[&str] = &["ip", "tc", "ss", "nft", "curl", "dash"];
+const TOOLS: &[&str] = &["ip", "tc", "ss", "nft", "curl", "dash", "dig", "dnsperf"];
 
 /// Parts of the kernel's module tree that are taken along, with everything they depend on. The rest is hardware.
 const MODULES: &[&str] = &[
@@ -83,7 +83,8 @@ pub(super) fn base(path: &Path, programs: &[&Path]) -> Result<()> {
     archive.file("etc/hosts", b"127.0.0.1 localhost\n::1 localhost\n", 0o644)?;
     archive.file("etc/nsswitch.conf", b"hosts: files dns\n", 0o644)?;
     let mut libraries = BTreeSet::new();
-    for tool in TOOLS.iter().filter_map(|tool| exec::find_on_path(tool)) {
+    let tools = TOOLS.iter().filter_map(|tool| exec::find_on_path(tool));
+    for tool in tools.chain(servers::find("unbound")) {
         add_program(&mut archive, &tool, &tool, &mut libraries)?;
     }
     for program in programs {

@@ -1,0 +1,115 @@
+//! What the agent must have counted of one client and one server, or of one server: nothing more and nothing less.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+
+use super::Tally;
+use crate::lab::metrics::{Edge, Metrics, float};
+
+pub(crate) const QUERIES: &str = "netcause_dns_queries_total";
+pub(crate) const RESPONSES: &str = "netcause_dns_responses_total";
+pub(crate) const DURATION: &str = "netcause_dns_query_duration_seconds";
+pub(crate) const TIMEOUTS: &str = "netcause_dns_timeouts_total";
+pub(crate) const LATE: &str = "netcause_dns_late_responses_total";
+const SERVER_QUERIES: &str = "netcause_dns_server_queries_total";
+const SERVER_RESPONSES: &str = "netcause_dns_server_responses_total";
+pub(crate) const SERVER_DURATION: &str = "netcause_dns_server_duration_seconds";
+const SERVER_UNANSWERED: &str = "netcause_dns_server_unanswered_total";
+
+/// A client's queries to one server, and what became of them.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Counted {
+    /// Queries by type.
+    pub(crate) queries: Tally,
+    /// Answers by code.
+    pub(crate) responses: Tally,
+    pub(crate) timeouts: u64,
+    pub(crate) late: u64,
+    pub(crate) retries: u64,
+    pub(crate) truncated: u64,
+    /// Answers to nothing; not among the responses.
+    pub(crate) unmatched: u64,
+}
+
+impl Counted {
+    pub(crate) fn of(queries: &[(&str, u64)], responses: &[(&str, u64)]) -> Self {
+        Self {
+            queries: Tally::of(queries.iter().copied()),
+            responses: Tally::of(responses.iter().copied()),
+            ..Self::default()
+        }
+    }
+
+    /// Fails unless the agent has counted exactly this at the client's end.
+    pub(crate) fn expect_at_client(&self, metrics: &Metrics, edge: &Edge) -> Result<()> {
+        by_label(metrics, QUERIES, edge, "qtype", &self.queries)?;
+        by_label(metrics, RESPONSES, edge, "rcode", &self.responses)?;
+        durations(metrics, DURATION, edge, self.responses.all())?;
+        exactly(metrics, TIMEOUTS, edge, self.timeouts)?;
+        exactly(metrics, LATE, edge, self.late)?;
+        exactly(metrics, "netcause_dns_retries_total", edge, self.retries)?;
+        exactly(metrics, "netcause_dns_truncated_total", edge, self.truncated)?;
+        exactly(metrics, "netcause_dns_unmatched_responses_total", edge, self.unmatched)?;
+        exactly(metrics, "netcause_dns_untracked_queries_total", edge, 0)
+    }
+}
+
+/// The queries of all clients of one server, and what it did with them.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Served {
+    /// Queries by type.
+    pub(crate) queries: Tally,
+    /// Answers by code.
+    pub(crate) responses: Tally,
+    pub(crate) unanswered: u64,
+}
+
+impl Served {
+    /// What a client has asked, all of which arrived, and what came back, all of which was sent.
+    pub(crate) fn to(client: &Counted) -> Self {
+        Self { queries: client.queries.clone(), responses: client.responses.clone(), unanswered: 0 }
+    }
+
+    /// Adds what another client asked.
+    pub(crate) fn and(&self, client: &Counted) -> Self {
+        Self {
+            queries: self.queries.and(&client.queries),
+            responses: self.responses.and(&client.responses),
+            unanswered: self.unanswered,
+        }
+    }
+
+    /// Fails unless the agent has counted exactly this at the server's end, [`Edge::listener`].
+    pub(crate) fn expect_at_server(&self, metrics: &Metrics, listener: &Edge) -> Result<()> {
+        by_label(metrics, SERVER_QUERIES, listener, "qtype", &self.queries)?;
+        by_label(metrics, SERVER_RESPONSES, listener, "rcode", &self.responses)?;
+        durations(metrics, SERVER_DURATION, listener, self.responses.all())?;
+        exactly(metrics, SERVER_UNANSWERED, listener, self.unanswered)
+    }
+}
+
+/// Fails unless the sum over the edge is this. No event is excused here: what counts DNS is no tracepoint, and the kernel
+/// skips it never.
+pub(crate) fn exactly(metrics: &Metrics, name: &str, edge: &Edge, value: u64) -> Result<()> {
+    metrics.expect_between(name, edge, float(value), float(value))
+}
+
+fn by_label(metrics: &Metrics, name: &str, edge: &Edge, label: &str, wanted: &Tally) -> Result<()> {
+    let mut is: BTreeMap<String, f64> = BTreeMap::new();
+    for sample in metrics.samples.iter().filter(|sample| sample.name == name && edge.matches(sample)) {
+        let word = sample.labels.get(label).cloned().unwrap_or_default();
+        *is.entry(word).or_default() += sample.value;
+    }
+    is.retain(|_, value| *value != 0.0);
+    let wanted: BTreeMap<String, f64> =
+        wanted.0.iter().map(|(word, count)| (word.clone(), float(*count))).collect();
+    ensure!(is == wanted, "{name} is {is:?}, not {wanted:?}, on {edge:?}");
+    Ok(())
+}
+
+/// Fails unless so many durations were observed.
+fn durations(metrics: &Metrics, name: &str, edge: &Edge, count: u64) -> Result<()> {
+    exactly(metrics, &format!("{name}_count"), edge, count)?;
+    exactly(metrics, &format!("{name}_bucket"), &edge.with("le", "+Inf"), count)
+}

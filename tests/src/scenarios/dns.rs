@@ -1,0 +1,45 @@
+//! DNS: real servers and clients, what went wrong between them, and what the agent says of it.
+
+pub(super) mod answers;
+pub(super) mod failures;
+pub(super) mod hostile;
+pub(super) mod limits;
+pub(super) mod load;
+pub(super) mod names;
+pub(super) mod ports;
+pub(super) mod search;
+pub(super) mod server;
+pub(super) mod slow;
+pub(super) mod stub;
+pub(super) mod tcp;
+pub(super) mod timeouts;
+
+use anyhow::Result;
+
+use crate::lab::{
+    crossed::Ends,
+    dns::{
+        PORT,
+        counted::{Counted, Served},
+    },
+    metrics::{Edge, Metrics},
+    topology::Pod,
+};
+
+/// A server in a pod that only one client asks, over IPv4 and IPv6, and what it must have counted of both.
+struct Pair<'a> {
+    client: &'a Pod,
+    server: &'a Pod,
+    v4: Counted,
+    v6: Counted,
+}
+
+impl Pair<'_> {
+    /// Fails unless the agent has counted at both ends what arrived at both ends.
+    fn expect(&self, metrics: &Metrics) -> Result<()> {
+        self.v4.expect_at_client(metrics, &Ends::v4(self.client, self.server, PORT).client)?;
+        self.v6.expect_at_client(metrics, &Ends::v6(self.client, self.server, PORT).client)?;
+        let served = Served::to(&self.v4).and(&self.v6);
+        served.expect_at_server(metrics, &Edge::listener(self.server, PORT))
+    }
+}

@@ -1,0 +1,66 @@
+//! What is no DNS, at a port of DNS: the agent lives, everything passes, and real queries beside it are answered.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::{
+    agent,
+    crossed::Ends,
+    dns::{
+        PORT,
+        clients::{PATIENT, dig},
+        counted::{Counted, QUERIES, exactly},
+        server::Server,
+    },
+    metrics::float,
+    topology::Net,
+};
+
+const MALFORMED: &str = "netcause_dns_malformed_messages_total";
+const UNMATCHED: &str = "netcause_dns_unmatched_responses_total";
+
+/// Rounds of each kind: as many as a receive buffer holds when its reader is not in time.
+const ROUNDS: [&str; 2] = ["--rounds", "4"];
+
+/// Every kind of garbage: to a port of DNS and from one, to a real server and to programs that only read; a client beside
+/// it asks the real server.
+pub(in super::super) fn garbage(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (victim, villain, pod) = (net.pod("victim")?, net.pod("villain")?, net.pod("server")?);
+    let _server = Server::start(&pod)?;
+    // Who was never asked is nobody, whatever it answers. (For another name: the same one again would be a retry.)
+    let dug = dig(&victim, villain.at(PORT), &["+tries=1", "first.lab.test"])?;
+    ensure!(dug.refused == 1, "{dug:?}");
+    let malformed_before = agent.scrape()?.sum(MALFORMED, &[]);
+    let (client, server) = (victim.at(40_000), victim.at(PORT));
+    let sinks = [client, server].map(|at| victim.serve_udp(at, &["--mode", "sink"]));
+    let (mut sent, mut queries, mut answers, mut malformed) = (0, 0, 0, 0);
+    for kind in ["short", "queries", "answers", "noise"] {
+        let args = [&ROUNDS[..], &["--kind", kind]].concat();
+        let from_port = villain
+            .send_garbage(client, &[&args[..], &["--from", &villain.at(PORT).to_string()]].concat())?;
+        let to_port = villain.send_garbage(server, &args)?;
+        let to_real = villain.send_garbage(pod.at(PORT), &args)?;
+        sent += from_port.count("datagrams_sent");
+        answers += from_port.count("answers");
+        queries += to_port.count("queries");
+        // What is too short, or goes the wrong way, is so at both ends.
+        malformed += 2 * (from_port.count("short") + from_port.count("queries"));
+        malformed += 2 * (to_port.count("short") + to_port.count("answers"));
+        malformed += 2 * (to_real.count("short") + to_real.count("answers"));
+        dig(&victim, pod.at(PORT), &[&PATIENT[..], &["web.lab.test"]].concat())?.expect(&[("NOERROR", 1)])?;
+    }
+    for sink in sinks {
+        let outcome = sink?.finish()?;
+        ensure!(outcome.count("datagrams_received") == sent, "{sent} sent; {outcome:?}");
+    }
+    let honest = Counted::of(&[("A", 4)], &[("NOERROR", 4)]);
+    agent.until("the honest are counted, and so is the rest", |metrics| {
+        honest.expect_at_client(metrics, &Ends::v4(&victim, &pod, PORT).client)?;
+        exactly(metrics, UNMATCHED, &Ends::v4(&victim, &villain, PORT).client, answers)?;
+        exactly(metrics, QUERIES, &Ends::v4(&villain, &victim, PORT).client, queries)?;
+        let is = metrics.sum(MALFORMED, &[]) - malformed_before;
+        ensure!(is == float(malformed), "{is} malformed messages, not {malformed}");
+        Ok(())
+    })
+}

@@ -1,0 +1,148 @@
+//! No answer: a server that is dead, one that is not there, answers that are lost, and one dead server of two.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::{
+    agent,
+    crossed::Ends,
+    dns::{
+        PORT, Tally,
+        clients::{Dig, Resolver, dig},
+        counted::{Counted, Served},
+        server::{self, Server},
+    },
+    faults::Fault,
+    metrics::Edge,
+    scaled,
+    topology::Net,
+};
+
+/// The seconds that a client waits before it asks again: more than an answer takes, also in an emulated VM.
+fn again() -> &'static str {
+    scaled("1", "4")
+}
+
+/// A server that swallows everything: two pods ask it for the same at the same time, each three times.
+pub(in super::super) fn dead_server(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (clients, pod) = ([net.pod("one")?, net.pod("two")?], net.pod("server")?);
+    let _fault = Fault::on_input(&pod, &["udp dport 53 drop"])?;
+    let timeout = format!("+timeout={}", again());
+    let args = ["+tries=3", &timeout, "web.lab.test"];
+    let digs = clients.each_ref().map(|client| Dig::start(client, pod.at(PORT), &args));
+    for dig in digs {
+        let dug = dig?.finish()?;
+        ensure!((dug.queries(), dug.timed_out) == (3, 3), "{dug:?}");
+    }
+
+    let counted = Counted { timeouts: 3, retries: 2, ..Counted::of(&[("A", 3)], &[]) };
+    agent.until("three timeouts, two of them of repetitions", |metrics| {
+        for client in &clients {
+            counted.expect_at_client(metrics, &Ends::v4(client, &pod, PORT).client)?;
+        }
+        Served::default().expect_at_server(metrics, &Edge::listener(&pod, PORT))
+    })
+}
+
+/// Nobody listens: the client is told at once, and no answer comes all the same.
+pub(in super::super) fn no_server(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let dug = dig(&client, pod.at_v6(PORT), &["+tries=1", "web.lab.test", "AAAA"])?;
+    ensure!((dug.queries(), dug.refused) == (1, 1), "{dug:?}");
+
+    let counted = Counted { timeouts: 1, ..Counted::of(&[("AAAA", 1)], &[]) };
+    let ends = Ends::v6(&client, &pod, PORT);
+    agent.until("a query without an answer", |metrics| counted.expect_at_client(metrics, &ends.client))
+}
+
+/// The first answer is lost on the way: `dig` asks again from another port, glibc from the same.
+pub(in super::super) fn lost_answers(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (digger, program, pod) = (net.pod("dig")?, net.pod("glibc")?, net.pod("server")?);
+    let server = Server::start(&pod)?;
+    let lose_one = |client: std::net::Ipv4Addr| {
+        format!("ip daddr {client} udp sport 53 numgen inc mod 1000000 < 1 drop")
+    };
+    let rules = [lose_one(digger.v4), lose_one(program.v4)];
+    let _fault = Fault::on_path(&net, &pod, &[&rules[0], &rules[1]])?;
+    let timeout = format!("+timeout={}", again());
+    let dug = dig(&digger, pod.at(PORT), &["+tries=2", &timeout, "web.lab.test"])?;
+    ensure!((dug.queries(), dug.timed_out, dug.answers.get("NOERROR")) == (2, 1, 1), "{dug:?}");
+    let options = format!("options timeout:{} attempts:2", again());
+    Resolver::new(&program, &[pod.v4.into()], &options)?.resolve_all(&["web.lab.test"])?;
+    let log = server.finish()?;
+    ensure!(log.queries.all() == log.answers.all(), "the server says {log:?}");
+
+    let by_dig = Counted { timeouts: 1, retries: 1, ..Counted::of(&[("A", 2)], &[("NOERROR", 1)]) };
+    // What else came to the server is glibc's: it repeats the one question, or both.
+    let mut by_glibc = Counted {
+        queries: Tally::of([("A", log.queries.get("A") - 2), ("AAAA", log.queries.get("AAAA"))]),
+        timeouts: 1,
+        retries: 1,
+        ..Counted::default()
+    };
+    by_glibc.responses.add("NOERROR", by_glibc.queries.all() - 1);
+    let served = Served { queries: log.queries, responses: log.answers, unanswered: 0 };
+    agent.until("the lost answer is missing at the client", |metrics| {
+        by_dig.expect_at_client(metrics, &Ends::v4(&digger, &pod, PORT).client)?;
+        by_glibc.expect_at_client(metrics, &Ends::v4(&program, &pod, PORT).client)?;
+        served.expect_at_server(metrics, &Edge::listener(&pod, PORT))
+    })
+}
+
+/// Of two servers the first is dead: glibc goes to the second, for every name anew.
+pub(in super::super) fn second_server(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, dead, live) = (net.pod("client")?, net.pod("dead")?, net.pod("live")?);
+    let _fault = Fault::on_input(&dead, &["udp dport 53 drop"])?;
+    let server = Server::start(&live)?;
+    let options = format!("options timeout:{} attempts:1", again());
+    let sent_before = client.counter("Udp", "OutDatagrams")?;
+    Resolver::new(&client, &[dead.v4.into(), live.v4.into()], &options)?
+        .resolve_all(&["web.lab.test", "only4.lab.test"])?;
+    let sent = client.counter("Udp", "OutDatagrams")? - sent_before;
+    let log = server.finish()?;
+    ensure!(sent == 8 && log.answers.get("NOERROR") == 4, "{sent} sent; the server says {log:?}");
+
+    let both = [("A", 2), ("AAAA", 2)];
+    let at_dead = Counted { timeouts: 4, ..Counted::of(&both, &[]) };
+    let at_live = Counted { retries: 4, ..Counted::of(&both, &[("NOERROR", 4)]) };
+    agent.until("one server never answers, the other always", |metrics| {
+        at_dead.expect_at_client(metrics, &Ends::v4(&client, &dead, PORT).client)?;
+        at_live.expect_at_client(metrics, &Ends::v4(&client, &live, PORT).client)?;
+        Served::to(&at_live).expect_at_server(metrics, &Edge::listener(&live, PORT))
+    })
+}
+
+/// Of two servers the first fails at once: glibc goes on to the second with the same queries.
+pub(in super::super) fn after_failure(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, failing, live) = (net.pod("client")?, net.pod("failing")?, net.pod("live")?);
+    let first = Server::start_with(&failing, &server::Options { refuses: true, ..Default::default() })?;
+    let second = Server::start(&live)?;
+    let servers = [failing.v4.into(), live.v4.into()];
+    Resolver::new(&client, &servers, "options timeout:60 attempts:1")?.resolve_all(&["web.lab.test"])?;
+    let (refused, answered) = (first.finish()?, second.finish()?);
+    let refusals = refused.answers.get("REFUSED");
+    ensure!(refusals > 0 && refusals == refused.answers.all(), "the first says {refused:?}");
+    ensure!(answered.queries.all() > 0, "the second says {answered:?}");
+
+    // What the second is asked, the first has refused to answer.
+    let retries = answered.queries.all();
+    let at_first = Counted { queries: refused.queries, responses: refused.answers, ..Counted::default() };
+    let at_second =
+        Counted { queries: answered.queries, responses: answered.answers, retries, ..Counted::default() };
+    agent.until("what fails is asked elsewhere", |metrics| {
+        for (pod, counted) in [(&failing, &at_first), (&live, &at_second)] {
+            counted.expect_at_client(metrics, &Ends::v4(&client, pod, PORT).client)?;
+            Served::to(counted).expect_at_server(metrics, &Edge::listener(pod, PORT))?;
+        }
+        Ok(())
+    })
+}
