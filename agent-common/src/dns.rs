@@ -412,8 +412,11 @@ impl LastQuestion {
 #[inline(always)]
 #[must_use]
 pub const fn question_tag(local: u64, question: u64) -> u64 {
-    question ^ local.rotate_left(32)
+    question ^ local.wrapping_mul(MULTIPLIER)
 }
+
+/// Odd, and its bits look random: 2^64 divided by the golden ratio.
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Adds eight octets of a name, the first in the lowest bits, to the hash of a question.
 #[inline(always)]
@@ -421,8 +424,6 @@ pub const fn question_tag(local: u64, question: u64) -> u64 {
 pub const fn question_mix(hash: u64, word: u64) -> u64 {
     /// Makes capital letters small, and other octets something else that is as good for a hash.
     const SMALL: u64 = 0x2020_2020_2020_2020;
-    /// Odd, and its bits look random: 2^64 divided by the golden ratio.
-    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
     let product = (hash ^ (word | SMALL)).wrapping_mul(MULTIPLIER);
     product ^ (product >> 32)
 }
