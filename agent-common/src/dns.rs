@@ -16,9 +16,9 @@ pub const MAX_PORTS: usize = 8;
 /// Octets of the head of every message (RFC 1035 §4.1.1).
 pub const HEADER_OCTETS: usize = 12;
 
-/// Octets that are kept of a query: the head and a question with the longest name that there can be (RFC 1035 §2.3.4),
-/// and some that make the size even.
-pub const QUERY_OCTETS: usize = HEADER_OCTETS + 264;
+/// Octets that are kept of a query, for its name: the head, a name of 128 octets, type and class. Hardly any name is
+/// longer.
+pub const QUERY_OCTETS: usize = HEADER_OCTETS + 128 + 4;
 
 /// Settings of the programs: a read-only global, so that what is switched off costs nothing.
 #[repr(C)]
@@ -257,6 +257,22 @@ pub struct DnsCounters {
     pub untracked: u64,
     /// Answers to those.
     pub untracked_answered: u64,
+    /// What went over UDP, of clients: these datagrams are in no other table.
+    pub udp: Datagrams,
+}
+
+/// Datagrams of DNS and their payload in octets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Datagrams {
+    /// Sent.
+    pub sent: u64,
+    /// Payload of those.
+    pub sent_bytes: u64,
+    /// Received.
+    pub received: u64,
+    /// Payload of those.
+    pub received_bytes: u64,
 }
 
 impl DnsCounters {
@@ -272,6 +288,7 @@ impl DnsCounters {
         unmatched: 0,
         untracked: 0,
         untracked_answered: 0,
+        udp: Datagrams { sent: 0, sent_bytes: 0, received: 0, received_bytes: 0 },
     };
 }
 
@@ -324,14 +341,10 @@ pub struct Asked {
     pub since_ns: u64,
     /// When it was sent last.
     pub last_ns: u64,
-    /// Stands for the question: the same for the same name, in any case of letters, and type.
+    /// Stands for the question: see [`question_hash`].
     pub question: u64,
     /// How often it was sent, less answers; 0 when it is done with and could not be removed.
-    pub unanswered: u16,
-    /// Octets of the message that are kept.
-    pub length: u16,
-    /// The message's beginning, or nothing when names stay in the kernel.
-    pub message: [u8; QUERY_OCTETS],
+    pub unanswered: u64,
 }
 
 /// A query that a server here has not answered yet.
@@ -365,12 +378,12 @@ impl Stream {
     pub const MESSAGE: u16 = 2;
 }
 
-/// The question that a workload asked last, among those that fall into one slot of a table: a hint that tells a repeated
-/// question with another id, or to another server.
+/// The question that was asked last among those that fall into one slot of a table: it tells repetitions, and the name of
+/// what is not answered. A hint: another question may have taken the slot.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct LastQuestion {
-    /// Of the workload and the question; 0 when it was answered.
+    /// Of the workload and the question: see [`question_tag`].
     pub tag: u64,
     /// When it was asked; CLOCK_MONOTONIC, nanoseconds.
     pub asked_ns: u64,
@@ -378,8 +391,63 @@ pub struct LastQuestion {
     pub id: u16,
     /// The port here.
     pub local_port: u16,
-    /// 1 when it was answered, with a failure: whoever asks with the same id goes on to the next server.
-    pub has_failed: u32,
+    /// [`LastQuestion::ANSWERED`], [`LastQuestion::WAITS`] or [`LastQuestion::FAILED`].
+    pub state: u16,
+    /// Octets of the message that are kept.
+    pub length: u16,
+    /// The query's beginning, or nothing when names stay in the kernel.
+    pub message: [u8; QUERY_OCTETS],
+}
+
+impl LastQuestion {
+    /// It was answered.
+    pub const ANSWERED: u16 = 0;
+    /// It was not.
+    pub const WAITS: u16 = 1;
+    /// It was answered with a failure: whoever asks with the same id goes on to the next server.
+    pub const FAILED: u16 = 2;
+}
+
+/// Stands for a question of a workload: its slot is the remainder by the number of slots.
+#[inline(always)]
+#[must_use]
+pub const fn question_tag(local: u64, question: u64) -> u64 {
+    question ^ local.rotate_left(32)
+}
+
+/// Adds eight octets of a name, the first in the lowest bits, to the hash of a question.
+#[inline(always)]
+#[must_use]
+pub const fn question_mix(hash: u64, word: u64) -> u64 {
+    /// Makes capital letters small, and other octets something else that is as good for a hash.
+    const SMALL: u64 = 0x2020_2020_2020_2020;
+    /// Odd, and its bits look random: 2^64 divided by the golden ratio.
+    const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+    let product = (hash ^ (word | SMALL)).wrapping_mul(MULTIPLIER);
+    product ^ (product >> 32)
+}
+
+/// The hash of a message's question, as the programs make it: of the name without its final zero, in words of eight octets
+/// that end with zeros, and then of the type. The same for the same question in any case of letters. `None` when the
+/// name does not end in what is there.
+#[must_use]
+pub fn question_hash(message: &[u8]) -> Option<u64> {
+    let question = message.get(HEADER_OCTETS..)?;
+    let end = question.iter().position(|octet| *octet == 0)?;
+    let kind = u16::from_be_bytes([*question.get(end + 1)?, *question.get(end + 2)?]);
+    let mut hash = 0;
+    // The last word is mixed in even if it is empty, as the programs find the end in a word of its own then.
+    let mut rest = question.get(..end)?;
+    loop {
+        let (word, after) = rest.split_at(rest.len().min(8));
+        let mut octets = [0; 8];
+        octets[..word.len()].copy_from_slice(word);
+        hash = question_mix(hash, u64::from_le_bytes(octets));
+        if word.len() < 8 {
+            return Some(question_mix(hash, kind.into()));
+        }
+        rest = after;
+    }
 }
 
 /// A question with another id is a repetition when the first has waited for so long: before that no resolver gives up, and
@@ -417,13 +485,36 @@ impl AnswerDetail {
 const _: () = {
     assert!(size_of::<Settings>() == 32);
     assert!(size_of::<DetailWindow>() == 16);
-    assert!(size_of::<DnsCounters>() == 8 * (11 + 7 + 19 + 7));
+    assert!(size_of::<DnsCounters>() == 8 * (11 + 7 + 19 + 7 + 4));
     assert!(size_of::<QueryKey>() == 32);
-    assert!(size_of::<Asked>() == 304);
-    // The question follows the head at a multiple of eight, so that it can be read in words.
-    assert!((core::mem::offset_of!(Asked, message) + HEADER_OCTETS).is_multiple_of(8));
+    assert!(size_of::<Asked>() == 32);
     assert!(size_of::<Served>() == 16);
     assert!(size_of::<Stream>() == 8);
-    assert!(size_of::<LastQuestion>() == 24);
+    assert!(size_of::<LastQuestion>() == 24 + QUERY_OCTETS);
     assert!(size_of::<AnswerDetail>() == 64);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_of_the_question_alone() {
+        let query = |id: u8, name: &[u8], kind: u8, more: &[u8]| {
+            let mut message = [id, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0].to_vec();
+            message.extend_from_slice(name);
+            message.extend_from_slice(&[0, 0, kind, 0, 1]);
+            message.extend_from_slice(more);
+            question_hash(&message)
+        };
+        let hash = query(1, b"\x03www\x07example\x03com", 1, &[]);
+        assert!(hash.is_some());
+        assert_eq!(hash, query(2, b"\x03WWW\x07exAmple\x03com", 1, &[0, 0, 41]));
+        assert_ne!(hash, query(1, b"\x03www\x07example\x03com", 28, &[]));
+        assert_ne!(hash, query(1, b"\x03www\x07example\x03org", 1, &[]));
+        // As long as a word, and the root.
+        assert_ne!(query(1, b"\x07sevenxx", 1, &[]), query(1, b"", 1, &[]));
+        assert_eq!(question_hash(&[0; HEADER_OCTETS]), None);
+        assert_eq!(question_hash(&[1; 300]), None);
+    }
+}

@@ -28,10 +28,10 @@ pub const NETWORKS: u32 = 1024;
 /// Octets of the ring buffer that carries detail events; a power of two and a multiple of the page size.
 pub const DEFAULT_EVENT_RING_BYTES: u32 = 256 * 1024;
 
-/// Pairs of a client and its DNS server, and DNS servers here; 4096 × (32 + 344 + bookkeeping) ≈ 2 MiB.
+/// Pairs of a client and its DNS server, and DNS servers here; 4096 × (32 + 384 + bookkeeping) ≈ 2 MiB.
 pub const DEFAULT_DNS_FLOWS: u32 = 4096;
 
-/// DNS queries of clients that wait for their answer; 16 384 × (32 + 304 + bookkeeping) ≈ 6 MiB.
+/// DNS queries of clients that wait for their answer; 16 384 × (32 + 32 + bookkeeping) ≈ 2 MiB.
 pub const DEFAULT_DNS_QUERIES: u32 = 16_384;
 
 /// Queries that DNS servers here have not answered yet; 8192 × (32 + 16 + bookkeeping) ≈ 1 MiB.
@@ -43,8 +43,9 @@ pub const DNS_LATE: u32 = 4096;
 /// Directions of TCP connections of DNS that are followed.
 pub const DNS_STREAMS: u32 = 2048;
 
-/// Questions that are remembered to recognize repetitions; a power of two.
-pub const DNS_QUESTIONS: u32 = 4096;
+/// Questions that are remembered to recognize repetitions and to name what is not answered; a power of two.
+/// 8192 × 168 ≈ 1.3 MiB.
+pub const DNS_QUESTIONS: u32 = 8192;
 
 /// The same as [`SPARE_FLOWS`] for pairs of DNS.
 pub const SPARE_DNS_FLOWS: u32 = 64;

@@ -10,11 +10,12 @@ pub mod stream;
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use netcause_common::dns::{HEADER_OCTETS, MAX_PORTS, QueryKey, Settings};
-use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::statistics::Statistic;
 
 use crate::maps::count;
-use crate::packet::{Direction, Ends, Packet};
+use crate::packet::{Datagrams, Direction, Ends, Packet};
+use crate::probe::udp;
 
 /// Set by the daemon. Read-only for the programs, so that the verifier removes what is switched off.
 #[unsafe(no_mangle)]
@@ -54,6 +55,15 @@ pub fn is_either(one: u16, other: u16) -> bool {
     false
 }
 
+/// Datagrams and their payload in octets; none when TCP carries the message.
+#[derive(Clone, Copy)]
+pub struct Carried {
+    /// How many.
+    pub count: u64,
+    /// Octets.
+    pub bytes: u64,
+}
+
 /// A message in a packet.
 #[derive(Clone, Copy)]
 pub struct Message {
@@ -61,14 +71,25 @@ pub struct Message {
     pub packet: Packet,
     /// Who it is from and for.
     pub ends: Ends,
-    /// IANA protocol number of what carries it.
-    pub protocol: u8,
+    /// What is to be counted of UDP.
+    pub datagrams: Carried,
     /// Where it begins in the packet.
     pub offset: u32,
     /// Its octets.
     pub length: u32,
     /// How many of them are in this packet.
     pub available: u32,
+}
+
+impl Message {
+    /// Counts the datagram as any other.
+    #[inline(always)]
+    fn count_traffic(self, local: u64, direction: Direction) {
+        let Carried { count, bytes } = self.datagrams;
+        if count != 0 {
+            udp::count(self.packet, local, &Datagrams { ends: self.ends, count, bytes }, direction);
+        }
+    }
 }
 
 /// The head of a message (RFC 1035 §4.1.1).
@@ -106,10 +127,11 @@ impl Head {
 /// Counts a message that a socket sends or receives.
 #[inline(always)]
 pub fn message(message: Message, direction: Direction) {
+    let local = message.packet.cgroup();
     let mut head = Head([0; HEADER_OCTETS]);
-    if message.available < HEADER_OCTETS as u32 || !message.packet.load(message.offset, &mut head.0) {
+    if message.available < HEADER_OCTETS as u32 || !message.packet.read(message.offset, &mut head.0) {
         count(Statistic::DnsMalformed);
-        return;
+        return message.count_traffic(local, direction);
     }
     // SAFETY: the helper takes nothing and cannot fail.
     #[expect(unsafe_code, reason = "call of a kernel helper")]
@@ -119,15 +141,18 @@ pub fn message(message: Message, direction: Direction) {
     let server_port = if is_client { message.ends.remote_port } else { message.ends.local_port };
     if !is_port(server_port.to_be()) {
         count(Statistic::DnsMalformed);
-        return;
+        return message.count_traffic(local, direction);
+    }
+    if !is_client {
+        message.count_traffic(local, direction);
     }
     let key = QueryKey {
-        local: message.packet.cgroup(),
+        local,
         remote: message.ends.remote,
         remote_port: message.ends.remote_port,
         local_port: message.ends.local_port,
         id: head.id(),
-        protocol: message.protocol,
+        protocol: if message.datagrams.count == 0 { PROTOCOL_TCP } else { PROTOCOL_UDP },
         role: if is_client { ROLE_CLIENT } else { ROLE_SERVER },
     };
     match (direction, is_client) {

@@ -19,6 +19,8 @@ const TCP_SYN: u8 = 2;
 const TCP_RST: u8 = 4;
 /// All bits that the length of an IP header can have.
 const LARGEST_HEADER: u32 = 0x7f;
+/// The verifier follows offsets into packets up to 65 535 (`MAX_PACKET_OFF`, kernel/bpf/verifier.c).
+const FARTHEST: u32 = 0x7fff;
 /// RFC 8200 §3.
 const IPV6_HEADER_BYTES: u32 = 40;
 
@@ -186,6 +188,19 @@ impl Packet {
     fn length(self) -> u32 {
         // SAFETY: the context is the program's own; the verifier checks the offset.
         unsafe { (*self.0).len }
+    }
+
+    /// As [`Self::load`]; cheaper where the octets lie in the packet's linear part, as those of small packets do.
+    #[inline(always)]
+    pub fn read<T: Copy + 'static>(self, offset: u32, to: &mut T) -> bool {
+        let near = opaque(offset);
+        if near <= FARTHEST
+            && let Some(octets) = self.at::<T>(near as usize)
+        {
+            *to = *octets;
+            return true;
+        }
+        self.load(offset, to)
     }
 
     /// Copies as many octets as `to` has room for, wherever they lie; false when the packet ends before.

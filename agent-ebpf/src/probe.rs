@@ -6,5 +6,5 @@ mod tcp_reset;
 mod tcp_retransmit;
 mod tcp_retransmit_synack;
 mod tcp_state;
-mod udp;
+pub mod udp;
 mod udp_drop;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use netcause_common::dns::{DnsCounters, PROTOCOL_DNS};
-use netcause_common::flow::{FlowKey, PROTOCOL_UDP, ROLE_CLIENT};
+use netcause_common::flow::{FlowKey, PROTOCOL_UDP};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use tokio::net::TcpListener;
@@ -211,11 +211,8 @@ impl State {
     fn expire_dns(&mut self) -> Result<()> {
         let Self { kernel, names, details, began, .. } = self;
         let at = began.elapsed();
-        kernel.expire_dns(|key, asked| {
-            let octets = asked.message.get(..asked.length.into()).unwrap_or_default();
-            if key.role == ROLE_CLIENT
-                && let Ok(question) = dns::question(octets)
-            {
+        kernel.expire_dns(|key, message| {
+            if let Ok(question) = dns::question(message) {
                 let workload = &names.local(key.local);
                 details.timed_out(&TimedOut { local: key.local, workload, question: &question, at });
             }

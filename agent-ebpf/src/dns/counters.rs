@@ -3,7 +3,7 @@
 use netcause_common::dns::{DnsCounters, QueryType, ResponseCode, answer_bucket};
 use netcause_common::flow::FlowKey;
 
-use super::Head;
+use super::{Carried, Head};
 use crate::flow::{add_at, dns_counters};
 use crate::maps::{DNS_FLOWS, add};
 
@@ -31,6 +31,24 @@ impl Counters {
     #[inline(always)]
     pub fn of_known(flow: &FlowKey) -> Option<Self> {
         DNS_FLOWS.get_ptr_mut(flow).map(Self)
+    }
+
+    /// A client's datagrams, none for TCP.
+    #[inline(always)]
+    pub fn sent(self, datagrams: Carried) {
+        if datagrams.count != 0 {
+            add(counter!(self, udp.sent), datagrams.count);
+            add(counter!(self, udp.sent_bytes), datagrams.bytes);
+        }
+    }
+
+    /// The same the other way.
+    #[inline(always)]
+    pub fn received(self, datagrams: Carried) {
+        if datagrams.count != 0 {
+            add(counter!(self, udp.received), datagrams.count);
+            add(counter!(self, udp.received_bytes), datagrams.bytes);
+        }
     }
 
     /// A query was sent, or came.

@@ -3,7 +3,7 @@
 //! A name ends at its first zero octet, unless a label has one inside, which no name in use has: then type and hash are
 //! wrong, and nothing else. So the question is read in words, with offsets that are constants.
 
-use netcause_common::dns::{HEADER_OCTETS, QueryType};
+use netcause_common::dns::{HEADER_OCTETS, QueryType, question_mix};
 
 use super::{Head, Message};
 
@@ -13,15 +13,10 @@ const WORDS: usize = 8;
 const PARTS: u32 = 4;
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-/// Makes capital letters small, and other octets something else that is as good for a hash.
-const SMALL: u64 = 0x2020_2020_2020_2020;
-/// Odd, and its bits look random: 2^64 divided by the golden ratio.
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-
 /// What a query asks.
 #[derive(Clone, Copy)]
 pub struct Question {
-    /// Stands for the name, in any case of letters, and the type.
+    /// As [`netcause_common::dns::question_hash`].
     pub hash: u64,
     /// The type.
     pub kind: QueryType,
@@ -69,7 +64,7 @@ fn walk(words: &[u64; WORDS + 1], hash: &mut u64) -> Option<Question> {
             if zeros != 0 {
                 return Some(end(*hash, word, words[$index + 1], zeros));
             }
-            *hash = mix(*hash, word);
+            *hash = question_mix(*hash, word);
         )+ };
     }
     const { assert!(WORDS == 8) };
@@ -87,11 +82,5 @@ fn end(hash: u64, word: u64, next: u64, zeros: u64) -> Question {
     let octets = (first >> 7).wrapping_mul(0x0001_0203_0405_0607) >> 56;
     let behind = (word >> (octets * 8) >> 8) | (next << (56 - octets * 8));
     let number = u16::from_be((behind & 0xffff) as u16);
-    Question { hash: mix(mix(hash, name), number.into()), kind: QueryType::of(number) }
-}
-
-#[inline(always)]
-fn mix(hash: u64, word: u64) -> u64 {
-    let product = (hash ^ (word | SMALL)).wrapping_mul(MULTIPLIER);
-    product ^ (product >> 32)
+    Question { hash: question_mix(question_mix(hash, name), number.into()), kind: QueryType::of(number) }
 }

@@ -6,41 +6,63 @@
 //! (musl asks all servers at once, from one port with one id: that is no repetition.)
 
 use netcause_common::dns::{
-    LastQuestion, QueryKey, REPEATED_AFTER_NS, REPEATED_WITHIN_PATIENCES, ResponseCode,
+    LastQuestion, QUERY_OCTETS, QueryKey, REPEATED_AFTER_NS, REPEATED_WITHIN_PATIENCES, ResponseCode,
+    question_tag,
 };
 use netcause_common::limits::DNS_QUESTIONS as SLOTS;
 
-use super::{Head, setting};
+use super::{Head, Message, setting};
 use crate::maps::DNS_QUESTIONS;
 
 #[inline(always)]
 fn slot(local: u64, question: u64) -> Option<(*mut LastQuestion, u64)> {
-    let tag = question ^ local.rotate_left(32);
+    let tag = question_tag(local, question);
     let last = DNS_QUESTIONS.get_ptr_mut((tag as u32) & (SLOTS - 1))?;
     Some((last, tag))
 }
 
-/// True when a query repeats one that waits; remembers it either way.
+/// True when a query repeats one that waits; remembers it either way, and its name.
 #[inline(always)]
-pub fn is_repetition(key: &QueryKey, question: u64, now: u64) -> bool {
+pub fn is_repetition(message: Message, key: &QueryKey, question: u64, now: u64) -> bool {
     let Some((last, tag)) = slot(key.local, question) else { return false };
     // SAFETY: the pointer comes from the table's lookup. Two CPUs may write at once, and what is mixed up then is a
     // hint.
     #[expect(unsafe_code, reason = "map value")]
     let last = unsafe { &mut *last };
     let mut repeats = false;
-    if last.tag == tag {
+    if last.tag != tag {
+        last.tag = tag;
+        last.length = keep(message, last);
+    } else if last.state != LastQuestion::ANSWERED {
         let age = now.saturating_sub(last.asked_ns);
         let goes_on = last.id == key.id && last.local_port != key.local_port;
+        let waits = last.state == LastQuestion::WAITS;
         repeats = age <= setting!(patience_ns) * REPEATED_WITHIN_PATIENCES
-            && (goes_on || (age >= REPEATED_AFTER_NS && last.has_failed == 0));
+            && (goes_on || (waits && age >= REPEATED_AFTER_NS));
         // The first of several that were asked at once stays: all wait as long as it does.
-        if !repeats && age < REPEATED_AFTER_NS && last.has_failed == 0 {
+        if !repeats && waits && age < REPEATED_AFTER_NS {
             return false;
         }
     }
-    *last = LastQuestion { tag, asked_ns: now, id: key.id, local_port: key.local_port, has_failed: 0 };
+    last.asked_ns = now;
+    last.id = key.id;
+    last.local_port = key.local_port;
+    last.state = LastQuestion::WAITS;
     repeats
+}
+
+/// Copies the message, as far as there is room; returns how far.
+#[inline(always)]
+fn keep(message: Message, last: &mut LastQuestion) -> u16 {
+    if setting!(details) == 0 {
+        return 0;
+    }
+    let to = (&raw mut last.message).cast();
+    // SAFETY: the room is that of the slot's array.
+    #[expect(unsafe_code, reason = "map value")]
+    let kept =
+        unsafe { message.packet.load_up_to(message.offset, to, message.available, QUERY_OCTETS as u32) };
+    kept.unwrap_or(0) as u16
 }
 
 /// A question was answered.
@@ -51,9 +73,9 @@ pub fn answered(local: u64, question: u64, head: Head) {
     #[expect(unsafe_code, reason = "map value")]
     let last = unsafe { &mut *last };
     if last.tag == tag {
-        match ResponseCode::of(head.rcode()) {
-            ResponseCode::NoError | ResponseCode::NxDomain => last.tag = 0,
-            _ => last.has_failed = 1,
-        }
+        last.state = match ResponseCode::of(head.rcode()) {
+            ResponseCode::NoError | ResponseCode::NxDomain => LastQuestion::ANSWERED,
+            _ => LastQuestion::FAILED,
+        };
     }
 }

@@ -8,7 +8,7 @@ use netcause_common::dns::{HEADER_OCTETS, QueryKey, Stream};
 use netcause_common::flow::PROTOCOL_TCP;
 use netcause_common::statistics::Statistic;
 
-use super::{Message, message};
+use super::{Carried, Message, message};
 use crate::maps::{DNS_STREAMS, count};
 use crate::packet::{Direction, Ip, Packet, Segment};
 
@@ -42,11 +42,13 @@ pub fn segment(packet: Packet, ip: Ip, direction: Direction) -> bool {
 #[inline(always)]
 fn follow(packet: Packet, segment: &Segment, key: &QueryKey, direction: Direction) -> bool {
     let begin = Stream { next: segment.sequence, stage: Stream::LENGTH, length: 0 };
-    // SAFETY: the entry is copied at once; should another CPU change it meanwhile, a message is missed.
-    #[expect(unsafe_code, reason = "map value")]
-    let known = unsafe { DNS_STREAMS.get(key) }.copied();
     // A connection that is older than the agent: its next segment begins a message, most likely.
-    let mut stream = known.unwrap_or(begin);
+    let Some(entry) = find_or_make(key, begin) else { return false };
+    // SAFETY: the pointer comes from the table's lookup. Should another CPU follow the same direction of the same
+    // connection meanwhile, a message is missed.
+    #[expect(unsafe_code, reason = "map value")]
+    let entry = unsafe { &mut *entry };
+    let mut stream = *entry;
     let mut skip = stream.next.wrapping_sub(segment.sequence);
     if skip > u32::MAX / 2 {
         count(Statistic::DnsUnfollowed);
@@ -60,18 +62,17 @@ fn follow(packet: Packet, segment: &Segment, key: &QueryKey, direction: Directio
     let mut available = segment.length - skip;
     if stream.stage != Stream::MESSAGE {
         let Some(prefix) = length(packet, &mut stream, &mut offset, &mut available) else {
-            remember(key, stream);
+            *entry = stream;
             return false;
         };
         stream = prefix;
     }
     if available == 0 {
-        remember(key, stream);
+        *entry = stream;
         return false;
     }
     let length = u32::from(stream.length);
-    let next = Stream { next: stream.next.wrapping_add(length), stage: Stream::LENGTH, length: 0 };
-    remember(key, next);
+    *entry = Stream { next: stream.next.wrapping_add(length), stage: Stream::LENGTH, length: 0 };
     if available < HEADER_OCTETS as u32 && length > available {
         count(Statistic::DnsUnfollowed);
         return false;
@@ -80,7 +81,7 @@ fn follow(packet: Packet, segment: &Segment, key: &QueryKey, direction: Directio
         Message {
             packet,
             ends: segment.ends,
-            protocol: PROTOCOL_TCP,
+            datagrams: Carried { count: 0, bytes: 0 },
             offset,
             length,
             available: if available < length { available } else { length },
@@ -119,6 +120,15 @@ fn length(packet: Packet, stream: &mut Stream, offset: &mut u32, available: &mut
         stage: Stream::MESSAGE,
         length: u16::from_be_bytes(octets),
     })
+}
+
+#[inline(always)]
+fn find_or_make(key: &QueryKey, begin: Stream) -> Option<*mut Stream> {
+    if let Some(entry) = DNS_STREAMS.get_ptr_mut(key) {
+        return Some(entry);
+    }
+    remember(key, begin);
+    DNS_STREAMS.get_ptr_mut(key)
 }
 
 #[inline(always)]

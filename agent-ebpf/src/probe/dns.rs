@@ -1,7 +1,7 @@
 //! DNS messages of every socket.
 //!
-//! Programs of their own, which those of UDP go on to: what is no DNS does not pay for them, and where they cannot be
-//! loaded the others run. The verdict is always 1: 0 would drop the packet.
+//! Programs of their own, which those of UDP hand packets over to: what is no DNS does not pay for them, and where they
+//! cannot be loaded the others count. The verdict is always 1: 0 would drop the packet.
 
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::maps::ProgramArray;
@@ -10,7 +10,7 @@ use netcause_common::dns::OVER_TCP;
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
 
 use super::udp::PASS;
-use crate::dns::{Message, message, stream};
+use crate::dns::{Carried, Message, message, stream};
 use crate::maps::{DNS_RECEIVED, DNS_SENT};
 use crate::packet::{Direction, Packet, UDP_HEADER_BYTES};
 
@@ -54,7 +54,7 @@ fn datagram(packet: Packet, direction: Direction) {
         Message {
             packet,
             ends: datagrams.ends,
-            protocol: PROTOCOL_UDP,
+            datagrams: Carried { count: datagrams.count, bytes: datagrams.bytes },
             offset: ip.length + UDP_HEADER_BYTES,
             length,
             available: length,

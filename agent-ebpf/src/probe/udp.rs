@@ -11,57 +11,59 @@ use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER
 use super::dns::go_on;
 use crate::flow::{key, udp_counters};
 use crate::maps::{DNS_RECEIVED, DNS_SENT};
-use crate::packet::{Direction, Ip, Packet};
+use crate::packet::{Datagrams, Direction, Ip, Packet};
 
 /// Lets the packet pass.
 pub const PASS: i32 = 1;
 
 #[cgroup_skb(ingress)]
 fn packet_received(context: SkBuffContext) -> i32 {
-    if let Some(over) = look(Packet::of(&context), Direction::Received) {
-        go_on(&DNS_RECEIVED, &context, over);
-    }
+    look(&context, Direction::Received);
     PASS
 }
 
 #[cgroup_skb(egress)]
 fn packet_sent(context: SkBuffContext) -> i32 {
-    if let Some(over) = look(Packet::of(&context), Direction::Sent) {
-        go_on(&DNS_SENT, &context, over);
-    }
+    look(&context, Direction::Sent);
     PASS
 }
 
-/// Counts a datagram; returns what carries DNS, if it is that.
+/// Hands over what is DNS, and counts other datagrams.
 #[inline(always)]
-fn look(packet: Packet, direction: Direction) -> Option<u32> {
+fn look(context: &SkBuffContext, direction: Direction) -> Option<()> {
+    let packet = Packet::of(context);
     // One copy of the rest for each version: what is no DNS pays for nothing but this.
     match packet.version()? {
-        4 => look_behind(packet, packet.ip_v4()?, direction),
-        6 => look_behind(packet, packet.ip_v6()?, direction),
+        4 => look_behind(context, packet, packet.ip_v4()?, direction),
+        6 => look_behind(context, packet, packet.ip_v6()?, direction),
         _ => None,
     }
 }
 
 #[inline(always)]
-fn look_behind(packet: Packet, ip: Ip, direction: Direction) -> Option<u32> {
-    match ip.protocol {
-        PROTOCOL_TCP => packet.ports(ip)?.are_of_dns().then_some(OVER_TCP),
-        PROTOCOL_UDP => {
-            count(packet, ip, direction);
-            packet.ports(ip)?.are_of_dns().then_some(OVER_UDP)
-        }
-        _ => None,
+fn look_behind(context: &SkBuffContext, packet: Packet, ip: Ip, direction: Direction) -> Option<()> {
+    let over = match ip.protocol {
+        PROTOCOL_TCP => OVER_TCP,
+        PROTOCOL_UDP => OVER_UDP,
+        _ => return None,
+    };
+    if packet.ports(ip)?.are_of_dns() {
+        // Where it is not taken over, it is counted as any other.
+        go_on(if direction == Direction::Sent { &DNS_SENT } else { &DNS_RECEIVED }, context, over);
     }
+    if over == OVER_UDP {
+        count(packet, packet.cgroup(), &packet.datagrams(ip, direction)?, direction);
+    }
+    Some(())
 }
 
+/// Counts datagrams of a local end.
 #[inline(always)]
-fn count(packet: Packet, ip: Ip, direction: Direction) {
-    let Some(datagrams) = packet.datagrams(ip, direction) else { return };
+pub fn count(packet: Packet, local: u64, datagrams: &Datagrams, direction: Direction) {
     let ends = datagrams.ends;
     let role = role(packet.has_connected_socket(), ends.local_port, ends.remote_port);
     let service_port = if role == ROLE_CLIENT { ends.remote_port } else { ends.local_port };
-    let flow = key(PROTOCOL_UDP, packet.cgroup(), ends.remote, service_port, role);
+    let flow = key(PROTOCOL_UDP, local, ends.remote, service_port, role);
     let Some(counters) = udp_counters(&flow) else { return };
     match direction {
         Direction::Sent => counters.sent(datagrams.count, datagrams.bytes),

@@ -6,7 +6,7 @@
 use std::slice;
 
 use bytemuck::{Pod, Zeroable};
-use netcause_common::dns::{DnsCounters, ResponseCode};
+use netcause_common::dns::{Datagrams, DnsCounters, ResponseCode};
 use netcause_common::flow::{TcpCounters, UdpCounters};
 
 /// A trouble weighs as much as this many segments: an edge that fails stays in sight beside large ones that do not.
@@ -125,6 +125,16 @@ impl Counters for UdpCounters {
 impl Counters for DnsCounters {
     fn add_to(&self, totals: &mut Totals) {
         add(&mut totals.dns, self);
+        // Clients' datagrams of DNS are counted here alone.
+        let Datagrams { sent, sent_bytes, received, received_bytes } = self.udp;
+        let udp = UdpCounters {
+            sent_datagrams: sent,
+            sent_bytes,
+            received_datagrams: received,
+            received_bytes,
+            receive_drops: 0,
+        };
+        add(&mut totals.udp, &udp);
     }
 
     fn weight(&self) -> u64 {
@@ -175,8 +185,15 @@ mod tests {
         let mut parts = Totals::ZERO;
         once.tcp.add_to(&mut parts);
         once.udp.add_to(&mut parts);
-        once.dns.add_to(&mut parts);
+        let dns = DnsCounters { udp: Zeroable::zeroed(), ..once.dns };
+        dns.add_to(&mut parts);
+        parts.dns.udp = once.dns.udp;
         assert_eq!(parts, once);
+        // A client's datagrams of DNS are datagrams.
+        parts = Totals::ZERO;
+        once.dns.add_to(&mut parts);
+        assert_eq!(parts.udp.sent_datagrams, once.dns.udp.sent);
+        assert_eq!(parts.udp.received_bytes, once.dns.udp.received_bytes);
     }
 
     #[test]

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aya::Pod;
-use aya::maps::{HashMap as Table, MapData, MapError};
-use netcause_common::dns::{Asked, DnsCounters, PROTOCOL_DNS, QueryKey, Served};
+use aya::maps::{Array, HashMap as Table, MapData, MapError};
+use netcause_common::dns::{
+    Asked, DnsCounters, LastQuestion, PROTOCOL_DNS, QueryKey, Served, question_hash, question_tag,
+};
 use netcause_common::flow::FlowKey;
 use netcause_common::limits;
 
@@ -27,6 +29,7 @@ pub(super) struct Dns {
     queries: Table<MapData, QueryKey, Asked>,
     served: Table<MapData, QueryKey, Served>,
     late: Table<MapData, QueryKey, Served>,
+    questions: Array<MapData, LastQuestion>,
     /// What is in `late`, by when it is to be removed; in that order.
     forget_late: VecDeque<(Duration, QueryKey)>,
     /// Timeouts that were counted here, which the kernel's table does not have.
@@ -49,6 +52,7 @@ impl Dns {
             queries: take(loaded, "DNS_QUERIES")?.try_into()?,
             served: take(loaded, "DNS_SERVED")?.try_into()?,
             late: take(loaded, "DNS_LATE")?.try_into()?,
+            questions: take(loaded, "DNS_QUESTIONS")?.try_into()?,
             forget_late: VecDeque::new(),
             timeouts: HashMap::new(),
             patience: options.dns_patience,
@@ -58,8 +62,9 @@ impl Dns {
         })
     }
 
-    /// Ends the waiting of queries whose time is over, and passes each on with what it asked.
-    pub(super) fn expire(&mut self, mut timed_out: impl FnMut(&QueryKey, &Asked)) -> Result<()> {
+    /// Ends the waiting of queries whose time is over, and passes on each client's, with the message's beginning if it
+    /// is known.
+    pub(super) fn expire(&mut self, mut timed_out: impl FnMut(&QueryKey, &[u8])) -> Result<()> {
         let now = monotonic();
         let (waiting, due) = overdue(&self.queries, self.limits.queries, |asked| {
             asked.unanswered == 0 || older(asked.last_ns, now, self.patience)
@@ -67,7 +72,7 @@ impl Dns {
         self.waiting = waiting;
         for (key, asked) in due {
             self.forget_late_before(now);
-            let late = Served { since_ns: asked.since_ns, unanswered: asked.unanswered.into() };
+            let late = Served { since_ns: asked.since_ns, unanswered: asked.unanswered };
             // First there, then gone here: an answer that comes in between finds it in one of the two. A table that
             // is full makes its answer one that nobody asked for.
             let is_late = asked.unanswered != 0 && self.late.insert(key, late, 0).is_ok();
@@ -82,8 +87,9 @@ impl Dns {
                 self.forget_late.push_back((now + LATEST, key));
             }
             if asked.unanswered != 0 {
-                self.count_timeouts(&key, asked.unanswered.into());
-                timed_out(&key, &asked);
+                self.count_timeouts(&key, asked.unanswered);
+                let question = self.question(&key, asked.question);
+                timed_out(&key, question.as_ref().map_or(&[], |last| kept(last)));
             }
         }
         let (serving, due) = overdue(&self.served, limits::DNS_SERVED.into(), |served| {
@@ -98,6 +104,14 @@ impl Dns {
         }
         self.forget_late_before(now);
         Ok(())
+    }
+
+    /// What a query asked, unless another question took its slot, or two CPUs wrote there at once.
+    fn question(&self, key: &QueryKey, hash: u64) -> Option<LastQuestion> {
+        let tag = question_tag(key.local, hash);
+        let slot = u32::try_from(tag % u64::from(limits::DNS_QUESTIONS)).ok()?;
+        let last = self.questions.get(&slot, 0).ok()?;
+        (last.tag == tag && question_hash(kept(&last)) == Some(hash)).then_some(last)
     }
 
     fn count_timeouts(&mut self, key: &QueryKey, queries: u64) {
@@ -146,6 +160,10 @@ impl Dns {
         self.timeouts.remove(key);
         Some(with_timeouts(counters, timeouts))
     }
+}
+
+fn kept(last: &LastQuestion) -> &[u8] {
+    last.message.get(..last.length.into()).unwrap_or_default()
 }
 
 fn with_timeouts(mut counters: DnsCounters, timeouts: u64) -> DnsCounters {

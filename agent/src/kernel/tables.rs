@@ -10,7 +10,7 @@ use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
-use netcause_common::dns::{Asked, DnsCounters, QueryKey};
+use netcause_common::dns::{DnsCounters, QueryKey};
 use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
 use netcause_common::limits;
 use netcause_common::probe::ProbeId;
@@ -235,12 +235,13 @@ impl Kernel {
         self.dns.flows(to)
     }
 
-    /// Counts DNS queries whose time is over as timed out, and passes on each client's.
+    /// Counts DNS queries whose time is over as timed out, and passes on each client's, with the beginning of its message
+    /// if that is known.
     ///
     /// # Errors
     ///
     /// When the kernel refuses to read the tables.
-    pub fn expire_dns(&mut self, timed_out: impl FnMut(&QueryKey, &Asked)) -> Result<()> {
+    pub fn expire_dns(&mut self, timed_out: impl FnMut(&QueryKey, &[u8])) -> Result<()> {
         self.dns.expire(timed_out)
     }
 
