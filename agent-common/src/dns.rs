@@ -257,7 +257,7 @@ pub struct DnsCounters {
     pub untracked: u64,
     /// Answers to those.
     pub untracked_answered: u64,
-    /// What went over UDP, of clients: these datagrams are in no other table.
+    /// What went over UDP: these datagrams are in no other table.
     pub udp: Datagrams,
 }
 
@@ -320,7 +320,7 @@ impl QueryKey {
         let (remote, service_port) = if self.role == ROLE_CLIENT {
             (self.remote, self.remote_port)
         } else {
-            (Address::UNKNOWN, self.local_port)
+            (Address::ANY, self.local_port)
         };
         FlowKey {
             local: self.local,
@@ -391,21 +391,23 @@ pub struct LastQuestion {
     pub id: u16,
     /// The port here.
     pub local_port: u16,
+    /// The end of the server's address, which tells it from others.
+    pub server: u16,
     /// [`LastQuestion::ANSWERED`], [`LastQuestion::WAITS`] or [`LastQuestion::FAILED`].
-    pub state: u16,
+    pub state: u8,
     /// Octets of the message that are kept.
-    pub length: u16,
+    pub length: u8,
     /// The query's beginning, or nothing when names stay in the kernel.
     pub message: [u8; QUERY_OCTETS],
 }
 
 impl LastQuestion {
     /// It was answered.
-    pub const ANSWERED: u16 = 0;
+    pub const ANSWERED: u8 = 0;
     /// It was not.
-    pub const WAITS: u16 = 1;
+    pub const WAITS: u8 = 1;
     /// It was answered with a failure: whoever asks with the same id goes on to the next server.
-    pub const FAILED: u16 = 2;
+    pub const FAILED: u8 = 2;
 }
 
 /// Stands for a question of a workload: its slot is the remainder by the number of slots.
@@ -492,6 +494,7 @@ const _: () = {
     assert!(size_of::<Served>() == 16);
     assert!(size_of::<Stream>() == 8);
     assert!(size_of::<LastQuestion>() == 24 + QUERY_OCTETS);
+    assert!(QUERY_OCTETS <= u8::MAX as usize);
     assert!(size_of::<AnswerDetail>() == 64);
 };
 

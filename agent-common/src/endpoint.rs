@@ -17,6 +17,8 @@ const MAPPED_PREFIX: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 impl Address {
     /// Any client from outside the known networks: `::`, which nobody has.
     pub const EXTERNAL: Self = Self { words: [0, 0] };
+    /// All clients of a DNS server together: all ones but the last bit, which nobody has.
+    pub const ANY: Self = Self { words: [u64::MAX, u64::MAX ^ 1] };
     /// A peer that the kernel does not tell: all ones, which nobody has either.
     pub const UNKNOWN: Self = Self { words: [u64::MAX, u64::MAX] };
 

@@ -92,35 +92,36 @@ impl Message {
     }
 }
 
-/// The head of a message (RFC 1035 §4.1.1).
+/// The head of a message (RFC 1035 §4.1.1), as it stands there: id and flags, questions and answers, the rest. Words are
+/// read at once where octets would be read one by one.
 #[derive(Clone, Copy)]
-pub struct Head([u8; HEADER_OCTETS]);
+pub struct Head([u32; HEADER_OCTETS / 4]);
 
 impl Head {
     #[inline(always)]
     fn id(self) -> u16 {
-        u16::from_ne_bytes([self.0[0], self.0[1]])
+        self.0[0] as u16
     }
 
     /// More or fewer questions than one: nobody asks so, and nobody answers (RFC 9619).
     #[inline(always)]
     fn has_one_question(self) -> bool {
-        self.0[4] == 0 && self.0[5] == 1
+        self.0[1] as u16 == 1_u16.to_be()
     }
 
     #[inline(always)]
     fn is_response(self) -> bool {
-        self.0[2] & 0x80 != 0
+        u32::from_be(self.0[0]) & 0x8000 != 0
     }
 
     #[inline(always)]
     fn is_truncated(self) -> bool {
-        self.0[2] & 0x02 != 0
+        u32::from_be(self.0[0]) & 0x0200 != 0
     }
 
     #[inline(always)]
     fn rcode(self) -> u8 {
-        self.0[3] & 0xf
+        (u32::from_be(self.0[0]) & 0xf) as u8
     }
 }
 
@@ -128,7 +129,7 @@ impl Head {
 #[inline(always)]
 pub fn message(message: Message, direction: Direction) {
     let local = message.packet.cgroup();
-    let mut head = Head([0; HEADER_OCTETS]);
+    let mut head = Head([0; HEADER_OCTETS / 4]);
     if message.available < HEADER_OCTETS as u32 || !message.packet.read(message.offset, &mut head.0) {
         count(Statistic::DnsMalformed);
         return message.count_traffic(local, direction);
@@ -143,9 +144,6 @@ pub fn message(message: Message, direction: Direction) {
         count(Statistic::DnsMalformed);
         return message.count_traffic(local, direction);
     }
-    if !is_client {
-        message.count_traffic(local, direction);
-    }
     let key = QueryKey {
         local,
         remote: message.ends.remote,
@@ -159,6 +157,6 @@ pub fn message(message: Message, direction: Direction) {
         (Direction::Sent, true) => client::asked(message, head, &key, now),
         (Direction::Received, true) => client::answered(message, head, &key, now),
         (Direction::Received, false) => server::asked(message, head, &key, now),
-        (Direction::Sent, false) => server::answered(head, &key, now),
+        (Direction::Sent, false) => server::answered(message, head, &key, now),
     }
 }

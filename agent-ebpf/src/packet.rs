@@ -13,10 +13,10 @@ use crate::dns::is_either;
 /// RFC 768: two ports, length, checksum.
 pub const UDP_HEADER_BYTES: u32 = 8;
 /// RFC 9293 §3.1, without options.
-const TCP_HEADER_BYTES: usize = 20;
-const TCP_FIN: u8 = 1;
-const TCP_SYN: u8 = 2;
-const TCP_RST: u8 = 4;
+const TCP_HEADER_WORDS: usize = 5;
+const TCP_FIN: u32 = 1;
+const TCP_SYN: u32 = 2;
+const TCP_RST: u32 = 4;
 /// All bits that the length of an IP header can have.
 const LARGEST_HEADER: u32 = 0x7f;
 /// The verifier follows offsets into packets up to 65 535 (`MAX_PACKET_OFF`, kernel/bpf/verifier.c).
@@ -154,15 +154,16 @@ impl Packet {
     /// The segment of a TCP packet.
     #[inline(always)]
     pub fn segment(self, ip: Ip, direction: Direction) -> Option<Segment> {
-        let header: [u8; TCP_HEADER_BYTES] = *self.at(ip.length as usize)?;
-        let payload = ip.length + u32::from(header[12] >> 4) * 4;
+        let header: [u32; TCP_HEADER_WORDS] = *self.at(ip.length as usize)?;
+        let (sequence, flags) = (u32::from_be(header[1]), u32::from_be(header[3]) >> 16);
+        let payload = ip.length + (flags >> 12) * 4;
         Some(Segment {
             ends: self.ends(ip, direction)?,
-            sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+            sequence,
             payload,
             length: self.length().saturating_sub(payload),
-            is_syn: header[13] & TCP_SYN != 0,
-            is_end: header[13] & (TCP_FIN | TCP_RST) != 0,
+            is_syn: flags & TCP_SYN != 0,
+            is_end: flags & (TCP_FIN | TCP_RST) != 0,
         })
     }
 

@@ -62,6 +62,7 @@ pub fn edge(flow: &FlowKey, names: &mut Names) -> Option<Edge> {
     let local = names.local(flow.local);
     let remote = match flow.remote {
         Address::EXTERNAL => Workload::External,
+        Address::ANY => Workload::Any,
         Address::UNKNOWN => Workload::Unknown,
         address => Workload::Address(ip(address)),
     };
@@ -102,6 +103,7 @@ mod tests {
             (FlowKey { local: 5, ..flow }, "Source: cgroup:5 10.0.0.9 Some(80)"),
             (server, "Destination: 10.0.0.9 netns:5 Some(80)"),
             (FlowKey { remote: Address::EXTERNAL, ..server }, "Destination: external netns:5 Some(80)"),
+            (FlowKey { remote: Address::ANY, ..server }, "Destination: any netns:5 Some(80)"),
             (FlowKey { remote: Address::UNKNOWN, ..flow }, "Source: netns:5 unknown Some(80)"),
             (FlowKey::other(PROTOCOL_UDP, ROLE_SERVER), "Destination: other other None"),
         ] {

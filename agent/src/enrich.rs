@@ -25,6 +25,8 @@ pub enum Workload {
     Address(IpAddr),
     /// Clients from outside the known networks.
     External,
+    /// All clients of a DNS server.
+    Any,
     /// A peer that the kernel does not tell.
     Unknown,
     /// All that found no room of its own.
@@ -39,6 +41,7 @@ impl fmt::Display for Workload {
             Self::Cgroup(id) => write!(formatter, "cgroup:{id}"),
             Self::Address(address) => address.fmt(formatter),
             Self::External => formatter.write_str("external"),
+            Self::Any => formatter.write_str("any"),
             Self::Unknown => formatter.write_str("unknown"),
             Self::Other => formatter.write_str("other"),
         }

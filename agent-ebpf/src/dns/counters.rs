@@ -33,7 +33,7 @@ impl Counters {
         DNS_FLOWS.get_ptr_mut(flow).map(Self)
     }
 
-    /// A client's datagrams, none for TCP.
+    /// Datagrams, none for TCP.
     #[inline(always)]
     pub fn sent(self, datagrams: Carried) {
         if datagrams.count != 0 {

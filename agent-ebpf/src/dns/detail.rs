@@ -2,7 +2,6 @@
 
 use netcause_common::dns::{AnswerDetail, DETAIL_WINDOW_NS, Outcome, ResponseCode};
 use netcause_common::flow::FlowKey;
-use netcause_common::limits::DNS_RING_BYTES;
 use netcause_common::probe::ProbeId;
 use netcause_common::statistics::Statistic;
 use netcause_common::wire::EventHeader;
@@ -10,7 +9,9 @@ use netcause_common::wire::EventHeader;
 use super::{Head, Message, setting};
 use crate::maps::{DNS_DETAILS, DNS_EVENTS, add, count, count_at};
 
-const BPF_RB_AVAIL_DATA: u64 = 0;
+/// The daemon looks four times in a second by itself; it is woken for every so manieth detail of a window, because a
+/// wake-up costs more than all the rest.
+const WAKE_EVERY: u64 = 128;
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
@@ -28,9 +29,8 @@ pub fn answered(message: Message, head: Head, flow: &FlowKey, client_port: u16, 
     }
     let outcome =
         if head.rcode() == ResponseCode::NoError as u8 { Outcome::Success } else { Outcome::Failure };
-    if !is_let_through(outcome, now) {
-        return count(Statistic::DnsDetailsLeftOut);
-    }
+    let Some(number) = number(outcome, now) else { return count(Statistic::DnsDetailsLeftOut) };
+    let flags = if number % WAKE_EVERY == WAKE_EVERY - 1 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     let header = EventHeader {
         timestamp_ns: now,
         flow: *flow,
@@ -40,19 +40,20 @@ pub fn answered(message: Message, head: Head, flow: &FlowKey, client_port: u16, 
     };
     let head = AnswerDetail { header, duration_ns, length: message.length as u16, captured: 0, reserved: 0 };
     let is_kept = if message.available <= AnswerDetail::SHORT as u32 {
-        output::<{ AnswerDetail::SHORT }>(message, head)
+        output::<{ AnswerDetail::SHORT }>(message, head, flags)
     } else {
-        output::<{ AnswerDetail::LONG }>(message, head)
+        output::<{ AnswerDetail::LONG }>(message, head, flags)
     };
     if !is_kept {
         count_at(Statistic::EventsLost as u32 + ProbeId::Dns as u32);
     }
 }
 
-/// So many in each window of time; CPUs that begin a window at once may let a few more through.
+/// Which one it is in its window of time; `None` when there were too many. CPUs that begin a window at once may let a few
+/// more through.
 #[inline(always)]
-fn is_let_through(outcome: Outcome, now: u64) -> bool {
-    let Some(window) = DNS_DETAILS.get_ptr_mut(outcome as u32) else { return false };
+fn number(outcome: Outcome, now: u64) -> Option<u64> {
+    let window = DNS_DETAILS.get_ptr_mut(outcome as u32)?;
     let (number, most) = (now / DETAIL_WINDOW_NS, u64::from(setting!(details)));
     // SAFETY: the pointer comes from the table's lookup.
     #[expect(unsafe_code, reason = "map value")]
@@ -61,17 +62,18 @@ fn is_let_through(outcome: Outcome, now: u64) -> bool {
             (*window).number = number;
             (*window).count = 0;
         }
-        if (*window).count >= most {
-            return false;
+        let count = (*window).count;
+        if count >= most {
+            return None;
         }
         add(&raw mut (*window).count, 1);
+        Some(count)
     }
-    true
 }
 
 /// False when the ring is full.
 #[inline(always)]
-fn output<const OCTETS: usize>(message: Message, head: AnswerDetail) -> bool {
+fn output<const OCTETS: usize>(message: Message, head: AnswerDetail, flags: u64) -> bool {
     let Some(mut detail) = DNS_EVENTS.reserve::<Detail<OCTETS>>(0) else { return false };
     let to = detail.as_mut_ptr();
     // SAFETY: the ring has room for all of it.
@@ -86,8 +88,6 @@ fn output<const OCTETS: usize>(message: Message, head: AnswerDetail) -> bool {
         detail.discard(BPF_RB_NO_WAKEUP);
         return false;
     }
-    // As for other events: a wake-up costs more than all the rest.
-    let crowded = DNS_EVENTS.query(BPF_RB_AVAIL_DATA) >= u64::from(DNS_RING_BYTES / 4);
-    detail.submit(if crowded { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP });
+    detail.submit(flags);
     true
 }

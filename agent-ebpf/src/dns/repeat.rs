@@ -1,8 +1,8 @@
 //! Whether a question was asked before and waits: by hints, which another question may have taken the place of.
 //!
 //! A query again from the same port with the same id needs no hint. Here are the others: glibc goes on to the next server
-//! with the same id from another port; Go, dig and others take a new port and a new id. The first is told at once; the
-//! second only after a time in which no resolver gives up, because threads of one workload ask the same at once.
+//! (or after a failure asks the same one) with the same id from another port; Go, dig and others take a new port and a new
+//! id. The first is told at once; the second only after a time in which no resolver gives up, because threads of one workload ask the same at once.
 //! (musl asks all servers at once, from one port with one id: that is no repetition.)
 
 use netcause_common::dns::{
@@ -29,14 +29,16 @@ pub fn is_repetition(message: Message, key: &QueryKey, question: u64, now: u64) 
     // hint.
     #[expect(unsafe_code, reason = "map value")]
     let last = unsafe { &mut *last };
+    let server = (key.remote.words[1] >> 48) as u16;
     let mut repeats = false;
     if last.tag != tag {
         last.tag = tag;
         last.length = keep(message, last);
     } else if last.state != LastQuestion::ANSWERED {
         let age = now.saturating_sub(last.asked_ns);
-        let goes_on = last.id == key.id && last.local_port != key.local_port;
         let waits = last.state == LastQuestion::WAITS;
+        let goes_on =
+            last.id == key.id && last.local_port != key.local_port && (!waits || last.server != server);
         repeats = age <= setting!(patience_ns) * REPEATED_WITHIN_PATIENCES
             && (goes_on || (waits && age >= REPEATED_AFTER_NS));
         // The first of several that were asked at once stays: all wait as long as it does.
@@ -47,13 +49,14 @@ pub fn is_repetition(message: Message, key: &QueryKey, question: u64, now: u64) 
     last.asked_ns = now;
     last.id = key.id;
     last.local_port = key.local_port;
+    last.server = server;
     last.state = LastQuestion::WAITS;
     repeats
 }
 
 /// Copies the message, as far as there is room; returns how far.
 #[inline(always)]
-fn keep(message: Message, last: &mut LastQuestion) -> u16 {
+fn keep(message: Message, last: &mut LastQuestion) -> u8 {
     if setting!(details) == 0 {
         return 0;
     }
@@ -62,7 +65,7 @@ fn keep(message: Message, last: &mut LastQuestion) -> u16 {
     #[expect(unsafe_code, reason = "map value")]
     let kept =
         unsafe { message.packet.load_up_to(message.offset, to, message.available, QUERY_OCTETS as u32) };
-    kept.unwrap_or(0) as u16
+    kept.unwrap_or(0) as u8
 }
 
 /// A question was answered.

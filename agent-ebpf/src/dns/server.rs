@@ -6,11 +6,13 @@ use netcause_common::dns::{QueryKey, Served};
 use super::counters::Counters;
 use super::{Head, Message, question};
 use crate::maps::{DNS_SERVED, EEXIST};
+use crate::packet::Direction;
 
 /// A query comes.
 #[inline(always)]
 pub fn asked(message: Message, head: Head, key: &QueryKey, now: u64) {
     let Some(counters) = Counters::of(&key.flow()) else { return };
+    counters.received(message.datagrams);
     counters.query(question::read(message, head).kind);
     let served = Served { since_ns: now, unanswered: 1 };
     match DNS_SERVED.insert(key, served, u64::from(BPF_NOEXIST)) {
@@ -34,13 +36,16 @@ pub fn asked(message: Message, head: Head, key: &QueryKey, now: u64) {
 
 /// An answer leaves.
 #[inline(always)]
-pub fn answered(head: Head, key: &QueryKey, now: u64) {
+pub fn answered(message: Message, head: Head, key: &QueryKey, now: u64) {
     let flow = key.flow();
     let Some(waiting) = DNS_SERVED.get_ptr_mut(key) else {
-        if let Some(counters) = Counters::of_known(&flow) {
-            counters.unmatched(head);
-        }
-        return;
+        return match Counters::of_known(&flow) {
+            Some(counters) => {
+                counters.sent(message.datagrams);
+                counters.unmatched(head);
+            }
+            None => message.count_traffic(key.local, Direction::Sent),
+        };
     };
     // SAFETY: the pointer comes from the table's lookup.
     #[expect(unsafe_code, reason = "map value")]
@@ -55,6 +60,7 @@ pub fn answered(head: Head, key: &QueryKey, now: u64) {
         }
     }
     let Some(counters) = Counters::of(&flow) else { return };
+    counters.sent(message.datagrams);
     if unanswered == 0 {
         counters.unmatched(head)
     } else {

@@ -125,7 +125,7 @@ impl Counters for UdpCounters {
 impl Counters for DnsCounters {
     fn add_to(&self, totals: &mut Totals) {
         add(&mut totals.dns, self);
-        // Clients' datagrams of DNS are counted here alone.
+        // Datagrams of DNS are counted here alone.
         let Datagrams { sent, sent_bytes, received, received_bytes } = self.udp;
         let udp = UdpCounters {
             sent_datagrams: sent,
@@ -189,7 +189,7 @@ mod tests {
         dns.add_to(&mut parts);
         parts.dns.udp = once.dns.udp;
         assert_eq!(parts, once);
-        // A client's datagrams of DNS are datagrams.
+        // Datagrams of DNS are datagrams.
         parts = Totals::ZERO;
         once.dns.add_to(&mut parts);
         assert_eq!(parts.udp.sent_datagrams, once.dns.udp.sent);
