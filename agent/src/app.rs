@@ -237,6 +237,7 @@ impl State {
         for key in reading.finish(series) {
             self.retire(&key);
         }
+        self.details.name_clients(|local| self.names.local(local));
         Ok(fullness)
     }
 }

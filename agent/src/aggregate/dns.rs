@@ -170,6 +170,19 @@ impl Details {
         workloads.into_iter().map(row).collect()
     }
 
+    /// Asks again for the names of clients that had none: a cgroup that is new may be found a moment later.
+    pub fn name_clients(&mut self, mut name: impl FnMut(u64) -> Workload) {
+        let is_nameless = |workload: &Workload| matches!(workload, Workload::Cgroup(_));
+        let nameless = self.clients.iter().filter(|(_, workload)| is_nameless(workload));
+        let nameless: Vec<_> = nameless.map(|(local, _)| *local).collect();
+        for local in nameless {
+            let workload = name(local);
+            if !is_nameless(&workload) {
+                self.rename(local, &workload);
+            }
+        }
+    }
+
     /// Forgets all clients but these, and workloads without a client.
     pub fn retain(&mut self, is_there: impl Fn(u64) -> bool) {
         self.search.retain(&is_there);
@@ -214,6 +227,7 @@ impl Details {
         if self.clients.values().any(|other| *other == old) || old == Workload::Other {
             return;
         }
+        self.top.rename(&old, workload);
         let Some(sums) = self.searched.remove(&old) else { return };
         let searched = self.searched.entry(workload.clone()).or_default();
         searched.waste.add(sums.waste);

@@ -121,3 +121,17 @@ fn a_client_that_gets_a_name_takes_its_sums_along() {
     waste(&mut details, 2, &workload("b"));
     assert_eq!(expansions(&details), [("app".to_owned(), 3), ("b".to_owned(), 1)]);
 }
+
+#[test]
+fn a_name_that_comes_late_is_asked_for_again() {
+    let mut details = Details::new(DnsNames::Shown);
+    waste(&mut details, 1, &Workload::Cgroup(1));
+    waste(&mut details, 2, &Workload::Cgroup(2));
+    details.name_clients(|local| if local == 1 { workload("app") } else { Workload::Cgroup(local) });
+    let rows: Vec<_> = details.rows(10, AT).into_iter().map(|row| (row.workload, row.lists)).collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    let (named, nameless) = (&rows[0], &rows[1]);
+    assert_eq!((&named.0, &nameless.0), (&workload("app"), &Workload::Cgroup(2)));
+    assert_eq!(named.1, nameless.1);
+    assert!(!named.1.by_volume.is_empty());
+}

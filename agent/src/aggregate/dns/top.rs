@@ -70,6 +70,15 @@ impl Top {
         }
     }
 
+    /// A workload is called something else from now on. Where that has lists already, they stay as they are.
+    pub fn rename(&mut self, old: &Workload, new: &Workload) {
+        for window in [&mut self.present, &mut self.previous] {
+            if let Some(names) = window.remove(old) {
+                window.entry(new.clone()).or_insert(names);
+            }
+        }
+    }
+
     /// The workloads that there are lists of.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
         let gone = self.previous.keys().filter(|workload| !self.present.contains_key(*workload));
