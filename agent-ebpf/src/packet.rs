@@ -194,14 +194,20 @@ impl Packet {
     /// As [`Self::load`]; cheaper where the octets lie in the packet's linear part, as those of small packets do.
     #[inline(always)]
     pub fn read<T: Copy + 'static>(self, offset: u32, to: &mut T) -> bool {
-        let near = opaque(offset);
-        if near <= FARTHEST
-            && let Some(octets) = self.at::<T>(near as usize)
-        {
-            *to = *octets;
-            return true;
+        match self.near::<T>(offset) {
+            Some(octets) => {
+                *to = *octets;
+                true
+            }
+            None => self.load(offset, to),
         }
-        self.load(offset, to)
+    }
+
+    /// What lies at an offset of the packet's linear part, as small packets do altogether.
+    #[inline(always)]
+    pub fn near<T: 'static>(self, offset: u32) -> Option<&'static T> {
+        let near = opaque(offset);
+        if near <= FARTHEST { self.at(near as usize) } else { None }
     }
 
     /// Copies as many octets as `to` has room for, wherever they lie; false when the packet ends before.
