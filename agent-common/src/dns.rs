@@ -391,23 +391,21 @@ pub struct LastQuestion {
     pub id: u16,
     /// The port here.
     pub local_port: u16,
-    /// The end of the server's address, which tells it from others.
-    pub server: u16,
     /// [`LastQuestion::ANSWERED`], [`LastQuestion::WAITS`] or [`LastQuestion::FAILED`].
-    pub state: u8,
+    pub state: u16,
     /// Octets of the message that are kept.
-    pub length: u8,
+    pub length: u16,
     /// The query's beginning, or nothing when names stay in the kernel.
     pub message: [u8; QUERY_OCTETS],
 }
 
 impl LastQuestion {
     /// It was answered.
-    pub const ANSWERED: u8 = 0;
+    pub const ANSWERED: u16 = 0;
     /// It was not.
-    pub const WAITS: u8 = 1;
+    pub const WAITS: u16 = 1;
     /// It was answered with a failure: whoever asks with the same id goes on to the next server.
-    pub const FAILED: u8 = 2;
+    pub const FAILED: u16 = 2;
 }
 
 /// Stands for a question of a workload: its slot is the remainder by the number of slots.
@@ -494,7 +492,6 @@ const _: () = {
     assert!(size_of::<Served>() == 16);
     assert!(size_of::<Stream>() == 8);
     assert!(size_of::<LastQuestion>() == 24 + QUERY_OCTETS);
-    assert!(QUERY_OCTETS <= u8::MAX as usize);
     assert!(size_of::<AnswerDetail>() == 64);
 };
 

@@ -7,8 +7,6 @@ use netcause_common::dns::{HEADER_OCTETS, QueryType, question_mix};
 
 use super::{Head, Message};
 
-/// Words of a short name.
-const SHORT_WORDS: usize = 5;
 /// Words that are loaded at once, less the one that the type may reach into.
 const WORDS: usize = 8;
 /// So often that the longest name ends: 255 octets (RFC 1035 §2.3.4).
@@ -31,13 +29,9 @@ pub fn read(message: Message, head: Head) -> Question {
     if !head.has_one_question() {
         return question;
     }
-    // Most questions are short, and most messages go on behind them (EDNS): no copy is needed then. (Over TCP it would
-    // make the verifier's work twice as long.)
+    // A copy costs more than all the rest. (Over TCP this would make the verifier's work twice as long.)
     if message.datagrams.count != 0
-        && message.available >= (HEADER_OCTETS + size_of::<[u64; SHORT_WORDS + 1]>()) as u32
-        && let Some(words) =
-            message.packet.near::<[u64; SHORT_WORDS + 1]>(message.offset + HEADER_OCTETS as u32)
-        && let Some(whole) = walk_short(words)
+        && let Some(whole) = walk_packet(message)
     {
         return whole;
     }
@@ -65,44 +59,86 @@ pub fn read(message: Message, head: Head) -> Question {
     question
 }
 
-/// Adds words to the hash until the name ends, which returns from the function around it. Unrolled by hand, because older
-/// verifiers take no variable offset into the stack.
-macro_rules! walk {
-    ($words:expr, $hash:expr, $($index:literal)+) => { $(
-        let word = $words[$index];
-        let zeros = word.wrapping_sub(LOW_BITS) & !word & HIGH_BITS;
-        if zeros != 0 {
-            return Some(end($hash, word, $words[$index + 1], zeros));
-        }
-        $hash = question_mix($hash, word);
-    )+ };
-}
-
+/// Reads a name of up to eight words where it lies; `None` when it is longer, or not in the packet's linear part.
 #[inline(always)]
-fn walk_short(words: &[u64; SHORT_WORDS + 1]) -> Option<Question> {
-    const { assert!(SHORT_WORDS == 5) };
+fn walk_packet(message: Message) -> Option<Question> {
+    let begin = message.offset + HEADER_OCTETS as u32;
+    let end = message.offset + message.available;
     let mut hash = 0;
-    walk!(words, hash, 0 1 2 3 4);
+    macro_rules! steps {
+        ($($index:literal)+) => { $(
+            let position = begin + $index * 8;
+            if position + 8 > end {
+                return last_word(message, hash, position, end);
+            }
+            let word = *message.packet.near::<u64>(position)?;
+            let zeros = self::zeros(word);
+            if zeros != 0 {
+                return whole(message, hash, word, zeros, position);
+            }
+            hash = question_mix(hash, word);
+        )+ };
+    }
+    steps!(0 1 2 3 4 5 6 7);
     let _ = hash;
     None
 }
 
+/// The word that reaches over the message's end: taken from the eight octets before that.
+#[inline(always)]
+fn last_word(message: Message, hash: u64, position: u32, end: u32) -> Option<Question> {
+    let beyond = position + 8 - end;
+    if beyond > 7 {
+        return None;
+    }
+    let word = *message.packet.near::<u64>(end - 8)? >> (beyond * 8);
+    whole(message, hash, word, zeros(word), position)
+}
+
+/// The word with the name's end; the type follows.
+#[inline(always)]
+fn whole(message: Message, hash: u64, word: u64, zeros: u64, position: u32) -> Option<Question> {
+    let (name, octets) = before(word, zeros);
+    let number = u16::from_be(*message.packet.near::<u16>(position + octets as u32 + 1)?);
+    Some(Question {
+        hash: question_mix(question_mix(hash, name), number.into()),
+        kind: QueryType::of(number),
+    })
+}
+
+/// Adds words to the hash until the name ends. Unrolled by hand, because older verifiers take no variable offset into the
+/// stack.
 #[inline(always)]
 fn walk_part(words: &[u64; WORDS + 1], hash: &mut u64) -> Option<Question> {
+    macro_rules! steps {
+        ($($index:literal)+) => { $(
+            let word = words[$index];
+            let zeros = self::zeros(word);
+            if zeros != 0 {
+                let (name, octets) = before(word, zeros);
+                let behind = (word >> (octets * 8) >> 8) | (words[$index + 1] << (56 - octets * 8));
+                let number = u16::from_be((behind & 0xffff) as u16);
+                let hash = question_mix(question_mix(*hash, name), number.into());
+                return Some(Question { hash, kind: QueryType::of(number) });
+            }
+            *hash = question_mix(*hash, word);
+        )+ };
+    }
     const { assert!(WORDS == 8) };
-    walk!(words, *hash, 0 1 2 3 4 5 6 7);
+    steps!(0 1 2 3 4 5 6 7);
     None
 }
 
-/// The word with the name's end, and the next: the type follows.
+/// A flag in each octet that is zero. The lowest is right; those above it may be wrong.
 #[inline(always)]
-fn end(hash: u64, word: u64, next: u64, zeros: u64) -> Question {
-    // The lowest flag is that of the first zero octet; those above it may be wrong.
+fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(LOW_BITS) & !word & HIGH_BITS
+}
+
+/// The octets before the first zero, and how many they are.
+#[inline(always)]
+fn before(word: u64, zeros: u64) -> (u64, u64) {
     let first = zeros & zeros.wrapping_neg();
-    let name = word & (first - 1);
     // `first` is 0x80 shifted left by whole octets; the product's highest octet is their number.
-    let octets = (first >> 7).wrapping_mul(0x0001_0203_0405_0607) >> 56;
-    let behind = (word >> (octets * 8) >> 8) | (next << (56 - octets * 8));
-    let number = u16::from_be((behind & 0xffff) as u16);
-    Question { hash: question_mix(question_mix(hash, name), number.into()), kind: QueryType::of(number) }
+    (word & (first - 1), (first >> 7).wrapping_mul(0x0001_0203_0405_0607) >> 56)
 }

@@ -1,9 +1,10 @@
 //! Whether a question was asked before and waits: by hints, which another question may have taken the place of.
 //!
-//! A query again from the same port with the same id needs no hint. Here are the others: glibc goes on to the next server
-//! (or after a failure asks the same one) with the same id from another port; Go, dig and others take a new port and a new
-//! id. The first is told at once; the second only after a time in which no resolver gives up, because threads of one workload ask the same at once.
-//! (musl asks all servers at once, from one port with one id: that is no repetition.)
+//! A query again from the same port with the same id needs no hint. Here are the others. glibc goes on to the next server,
+//! or asks the same one again after a failure, with the same id from another port; dig does when it was refused: told at
+//! once. Go and others take a new port and a new id: told only after a time in which no resolver gives up, because threads
+//! of one workload ask the same at once. (musl asks all servers at once, from one port with one id: that is no
+//! repetition. Load generators that begin their ids alike may look like one.)
 
 use netcause_common::dns::{
     LastQuestion, QUERY_OCTETS, QueryKey, REPEATED_AFTER_NS, REPEATED_WITHIN_PATIENCES, ResponseCode,
@@ -29,7 +30,6 @@ pub fn is_repetition(message: Message, key: &QueryKey, question: u64, now: u64) 
     // hint.
     #[expect(unsafe_code, reason = "map value")]
     let last = unsafe { &mut *last };
-    let server = (key.remote.words[1] >> 48) as u16;
     let mut repeats = false;
     if last.tag != tag {
         last.tag = tag;
@@ -37,8 +37,7 @@ pub fn is_repetition(message: Message, key: &QueryKey, question: u64, now: u64) 
     } else if last.state != LastQuestion::ANSWERED {
         let age = now.saturating_sub(last.asked_ns);
         let waits = last.state == LastQuestion::WAITS;
-        let goes_on =
-            last.id == key.id && last.local_port != key.local_port && (!waits || last.server != server);
+        let goes_on = last.id == key.id && last.local_port != key.local_port;
         repeats = age <= setting!(patience_ns) * REPEATED_WITHIN_PATIENCES
             && (goes_on || (waits && age >= REPEATED_AFTER_NS));
         // The first of several that were asked at once stays: all wait as long as it does.
@@ -49,14 +48,13 @@ pub fn is_repetition(message: Message, key: &QueryKey, question: u64, now: u64) 
     last.asked_ns = now;
     last.id = key.id;
     last.local_port = key.local_port;
-    last.server = server;
     last.state = LastQuestion::WAITS;
     repeats
 }
 
 /// Copies the message, as far as there is room; returns how far.
 #[inline(always)]
-fn keep(message: Message, last: &mut LastQuestion) -> u8 {
+fn keep(message: Message, last: &mut LastQuestion) -> u16 {
     if setting!(details) == 0 {
         return 0;
     }
@@ -65,7 +63,7 @@ fn keep(message: Message, last: &mut LastQuestion) -> u8 {
     #[expect(unsafe_code, reason = "map value")]
     let kept =
         unsafe { message.packet.load_up_to(message.offset, to, message.available, QUERY_OCTETS as u32) };
-    kept.unwrap_or(0) as u8
+    kept.unwrap_or(0) as u16
 }
 
 /// A question was answered.
