@@ -138,6 +138,7 @@ async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, rings: [E
     tokio::select! {
         () = http::serve(listener, Arc::clone(&agent) as Arc<dyn Source>, limits) => {}
         result = drain(events, |octets| agent.take(octets)) => result?,
+        () = catch_up(&agent) => {}
         result = drain(dns_events, |octets| agent.take_dns(octets)) => result?,
         () = expire_dns(&agent) => {}
         () = observe(&agent, config.pace().interval) => {}
@@ -160,6 +161,16 @@ async fn drain(mut events: Events, take: impl Fn(&[u8])) -> Result<()> {
         while events.drain(DRAIN_LIMIT, &take) == DRAIN_LIMIT {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Finds names that were asked for too early.
+async fn catch_up(agent: &Agent) {
+    let mut interval = tokio::time::interval(DRAIN_INTERVAL);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        agent.state().names.catch_up();
     }
 }
 

@@ -69,6 +69,11 @@ impl Names {
         }
     }
 
+    /// Finds the names that were asked for too early; to be called a few times in a second.
+    pub fn catch_up(&mut self) {
+        self.cgroups.catch_up();
+    }
+
     /// Forgets the names of all local ends but these.
     pub fn retain(&mut self, in_use: &HashSet<u64>) {
         self.cgroups.retain(|id| in_use.contains(&id));

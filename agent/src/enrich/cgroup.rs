@@ -1,6 +1,6 @@
 //! Cgroup ids → names. The id of a cgroup is the inode number of its directory below the cgroup2 mount.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use std::{fs, io};
 /// The tree is not walked more often than this, however many ids are unknown. A walk over a thousand cgroups takes some
 /// ten milliseconds; a workload that lives shorter may go without a name.
 const WALK_INTERVAL: Duration = Duration::from_millis(250);
+/// Cgroups that wait for the next walk.
+const MAX_MISSED: usize = 4096;
 /// Directories deeper than this are not looked at.
 const MAX_DEPTH: usize = 16;
 
@@ -20,6 +22,8 @@ pub struct Cgroups {
     tree: HashMap<u64, Arc<str>>,
     /// What was asked for: it keeps its name when the directory is gone.
     known: HashMap<u64, Arc<str>>,
+    /// What was asked for too early for another walk.
+    missed: HashSet<u64>,
     walked: Option<Instant>,
 }
 
@@ -27,7 +31,7 @@ impl Cgroups {
     /// Below this directory.
     #[must_use]
     pub fn below(mount: Option<PathBuf>) -> Self {
-        Self { mount, tree: HashMap::new(), known: HashMap::new(), walked: None }
+        Self { mount, tree: HashMap::new(), known: HashMap::new(), missed: HashSet::new(), walked: None }
     }
 
     /// The name of a cgroup, from the directory with this inode number.
@@ -35,13 +39,33 @@ impl Cgroups {
         if let Some(name) = self.known.get(&id) {
             return Some(Arc::clone(name));
         }
-        if !self.tree.contains_key(&id) && self.walked.is_none_or(|walked| walked.elapsed() >= WALK_INTERVAL)
-        {
-            self.walk();
+        if !self.tree.contains_key(&id) {
+            if self.may_walk() {
+                self.walk();
+            } else if self.missed.len() < MAX_MISSED {
+                self.missed.insert(id);
+            }
         }
         let name = Arc::clone(self.tree.get(&id)?);
         self.known.insert(id, Arc::clone(&name));
         Some(name)
+    }
+
+    /// Looks for what was asked for too early: it may be gone when somebody asks again.
+    pub fn catch_up(&mut self) {
+        if self.missed.is_empty() || !self.may_walk() {
+            return;
+        }
+        self.walk();
+        for id in std::mem::take(&mut self.missed) {
+            if let Some(name) = self.tree.get(&id) {
+                self.known.insert(id, Arc::clone(name));
+            }
+        }
+    }
+
+    fn may_walk(&self) -> bool {
+        self.walked.is_none_or(|walked| walked.elapsed() >= WALK_INTERVAL)
     }
 
     /// Drops the names of cgroups that no flow has any more.
