@@ -1,4 +1,8 @@
 //! DNS messages: whose they are, and what they mean for the two ends.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "messages are shorter than 2^16, and parts of words are meant"
+)]
 
 mod client;
 mod counters;

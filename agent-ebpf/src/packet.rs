@@ -1,4 +1,5 @@
 //! Packets as the cgroup programs see them: from the IP header on.
+#![expect(clippy::cast_possible_truncation, reason = "halves of words are meant, and sizes of types")]
 #![expect(unsafe_code, reason = "reading packets and their context is what this module is for")]
 
 use core::ffi::c_void;

@@ -62,8 +62,8 @@ pub fn answered(message: Message, head: Head, key: &QueryKey, now: u64) {
     let Some(counters) = Counters::of(&flow) else { return };
     counters.sent(message.datagrams);
     if unanswered == 0 {
-        counters.unmatched(head)
+        counters.unmatched(head);
     } else {
-        counters.answered(head, now.saturating_sub(since_ns))
+        counters.answered(head, now.saturating_sub(since_ns));
     }
 }

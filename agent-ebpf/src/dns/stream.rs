@@ -32,7 +32,7 @@ pub fn segment(packet: Packet, ip: Ip, direction: Direction) -> bool {
     }
     if segment.length == 0 {
         if segment.is_end {
-            let _ = DNS_STREAMS.remove(&key);
+            let _ = DNS_STREAMS.remove(key);
         }
         return false;
     }

@@ -43,6 +43,7 @@ fn dns_tcp_sent(context: SkBuffContext) -> i32 {
 }
 
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a datagram is shorter than 2^16")]
 fn datagram(packet: Packet, direction: Direction) {
     let Some(ip) = packet.ip() else { return };
     if ip.protocol != PROTOCOL_UDP {
