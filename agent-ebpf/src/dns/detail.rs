@@ -9,8 +9,8 @@ use netcause_common::wire::EventHeader;
 use super::{Head, Message, setting};
 use crate::maps::{DNS_DETAILS, DNS_EVENTS, add, count, count_at};
 
-/// The daemon looks four times in a second by itself; it is woken for every so manieth detail of a window, because a
-/// wake-up costs more than all the rest.
+/// The daemon looks four times in a second by itself, and is woken once in so many details of a window: a wake-up costs more
+/// than all the rest.
 const WAKE_EVERY: u64 = 128;
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;

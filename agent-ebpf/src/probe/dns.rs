@@ -8,10 +8,11 @@ use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::SkBuffContext;
 use netcause_common::dns::OVER_TCP;
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
+use netcause_common::statistics::Statistic;
 
 use super::udp::PASS;
 use crate::dns::{Carried, Message, message, stream};
-use crate::maps::{DNS_RECEIVED, DNS_SENT};
+use crate::maps::{DNS_RECEIVED, DNS_SENT, count};
 use crate::packet::{Direction, Packet, UDP_HEADER_BYTES};
 
 #[cgroup_skb(ingress)]
@@ -50,6 +51,10 @@ fn datagram(packet: Packet, direction: Direction) {
         return;
     }
     let Some(datagrams) = packet.datagrams(ip, direction) else { return };
+    if datagrams.count > 1 {
+        // Several in one buffer (UDP_SEGMENT): only the first is read.
+        count(Statistic::DnsUnfollowed);
+    }
     let length = datagrams.bytes as u32;
     message(
         Message {

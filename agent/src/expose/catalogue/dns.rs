@@ -135,8 +135,8 @@ pub const DNS_UNFOLLOWED: Metric = own(
     "netcause_dns_unfollowed_messages",
     Kind::Counter,
     &[],
-    "Places in TCP connections of DNS where messages could not be followed: their first octets were cut apart, lost, \
-     or out of order. What is there is not counted as queries and answers.",
+    "Places where DNS messages could not be followed: in TCP connections where their first octets were cut apart, lost or \
+     out of order, and buffers with several datagrams. What is there is not counted as queries and answers.",
 );
 /// Details.
 pub const DNS_DETAILS: Metric = own(
