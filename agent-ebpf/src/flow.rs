@@ -133,6 +133,7 @@ macro_rules! counter {
         unsafe { &raw mut (*$counters.0).$($field)+ }
     }};
 }
+pub(crate) use counter;
 
 impl Counters {
     /// A handshake was completed.

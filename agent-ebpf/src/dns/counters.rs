@@ -4,21 +4,12 @@ use netcause_common::dns::{DnsCounters, QueryType, ResponseCode, answer_bucket};
 use netcause_common::flow::FlowKey;
 
 use super::{Carried, Head};
-use crate::flow::{add_at, dns_counters};
+use crate::flow::{add_at, counter, dns_counters};
 use crate::maps::{DNS_FLOWS, add};
 
 /// The counters of one flow, in the table: adding is all that can be done to them.
 #[derive(Clone, Copy)]
 pub struct Counters(*mut DnsCounters);
-
-/// The address of one counter.
-macro_rules! counter {
-    ($counters:expr, $($field:tt)+) => {{
-        // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; only an address is taken.
-        #[expect(unsafe_code, reason = "map value")]
-        unsafe { &raw mut (*$counters.0).$($field)+ }
-    }};
-}
 
 impl Counters {
     /// Of a flow, made when it is new; of those that found no room when the table is full.
