@@ -10,7 +10,9 @@ use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, S
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::{STATISTICS, Statistic};
 
-// What an insertion may answer, from include/uapi/asm-generic/errno-base.h, negated as helpers return them.
+// What an insertion or a removal may answer, from include/uapi/asm-generic/errno-base.h, negated as helpers return them.
+/// There is no such key.
+pub const ENOENT: i32 = -2;
 /// The table is full.
 pub const E2BIG: i32 = -7;
 /// No memory for an entry.

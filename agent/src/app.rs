@@ -138,10 +138,10 @@ async fn serve(config: &Config, listener: TcpListener, kernel: Kernel, rings: [E
     tokio::select! {
         () = http::serve(listener, Arc::clone(&agent) as Arc<dyn Source>, limits) => {}
         result = drain(events, |octets| agent.take(octets)) => result?,
-        () = catch_up(&agent) => {}
         result = drain(dns_events, |octets| agent.take_dns(octets)) => result?,
-        () = expire_dns(&agent) => {}
-        () = observe(&agent, config.pace().interval) => {}
+        () = every(DRAIN_INTERVAL, || agent.state().names.catch_up()) => {}
+        () = every(DNS_INTERVAL, || agent.expire_dns()) => {}
+        () = every(config.pace().interval, || agent.observe()) => {}
         _ = terminate.recv() => info!("SIGTERM: ending"),
         _ = interrupt.recv() => info!("SIGINT: ending"),
     }
@@ -164,37 +164,13 @@ async fn drain(mut events: Events, take: impl Fn(&[u8])) -> Result<()> {
     }
 }
 
-/// Finds names that were asked for too early.
-async fn catch_up(agent: &Agent) {
-    let mut interval = tokio::time::interval(DRAIN_INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        agent.state().names.catch_up();
-    }
-}
-
-/// Ends the waiting of DNS queries that nobody answers.
-async fn expire_dns(agent: &Agent) {
-    let mut interval = tokio::time::interval(DNS_INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        if let Err(error) = agent.state().expire_dns() {
-            warn!(error = format!("{error:#}"), "cannot look at the waiting DNS queries");
-        }
-    }
-}
-
-/// Looks at the tables now and then although nobody asks: flows that are idle go, and names are found in time.
-async fn observe(agent: &Agent, interval: Duration) {
+/// Does something again and again.
+async fn every(interval: Duration, mut act: impl FnMut()) {
     let mut interval = tokio::time::interval(interval);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        if let Err(error) = agent.state().observe() {
-            warn!(error = format!("{error:#}"), "cannot look at the kernel's tables");
-        }
+        act();
     }
 }
 
@@ -219,6 +195,7 @@ struct State {
 }
 
 impl State {
+    /// Ends the waiting of DNS queries that nobody answers.
     fn expire_dns(&mut self) -> Result<()> {
         let Self { kernel, names, details, began, .. } = self;
         let at = began.elapsed();
@@ -251,9 +228,7 @@ impl State {
         self.details.name_clients(|local| self.names.local(local));
         Ok(fullness)
     }
-}
 
-impl State {
     /// Removes an idle flow from the kernel's table, unless it has counted again.
     fn retire(&mut self, key: &FlowKey) {
         let Self { kernel, ledger, details, .. } = self;
@@ -283,6 +258,19 @@ impl Agent {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // A panic aborts the process, so the lock is never poisoned; going on would be right all the same.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the tables now and then although nobody asks: flows that are idle go, and names are found in time.
+    fn observe(&self) {
+        if let Err(error) = self.state().observe() {
+            warn!(error = format!("{error:#}"), "cannot look at the kernel's tables");
+        }
+    }
+
+    fn expire_dns(&self) {
+        if let Err(error) = self.state().expire_dns() {
+            warn!(error = format!("{error:#}"), "cannot look at the waiting DNS queries");
+        }
     }
 
     fn take(&self, octets: &[u8]) {

@@ -32,8 +32,8 @@ pub enum Role {
 pub struct DnsAnswer<'a> {
     /// The flow it counts in: the client's.
     pub flow: FlowKey,
-    /// First query to answer; `None` when the query was not tracked.
-    pub duration: Option<Duration>,
+    /// First query to answer.
+    pub duration: Duration,
     /// As much of the message as there was room for.
     pub message: &'a [u8],
 }
@@ -44,8 +44,7 @@ pub fn dns_answer(octets: &[u8]) -> Option<DnsAnswer<'_>> {
     let head: AnswerDetail = read(octets)?;
     let is_one = head.header.probe == ProbeId::Dns as u8 && role(&head.header.flow) == Some(Role::Client);
     let message = octets.get(size_of::<AnswerDetail>()..)?.get(..head.captured.into())?;
-    let duration =
-        (head.duration_ns != AnswerDetail::UNKNOWN).then(|| Duration::from_nanos(head.duration_ns));
+    let duration = Duration::from_nanos(head.duration_ns);
     is_one.then_some(DnsAnswer { flow: head.header.flow, duration, message })
 }
 
@@ -200,11 +199,11 @@ mod tests {
         let mut octets = bytemuck::bytes_of(&head).to_vec();
         octets.extend([1, 2, 3, 0, 0]);
         let answer = dns_answer(&octets).unwrap();
-        assert_eq!((answer.message, answer.duration), (&[1, 2, 3][..], Some(Duration::from_nanos(1500))));
+        assert_eq!((answer.message, answer.duration), (&[1, 2, 3][..], Duration::from_nanos(1500)));
         assert!(dns_answer(&octets[..octets.len() - 3]).is_none(), "an octet is missing");
-        let unknown = AnswerDetail { duration_ns: AnswerDetail::UNKNOWN, captured: 0, ..head };
-        assert_eq!(dns_answer(bytemuck::bytes_of(&unknown)).unwrap().duration, None);
-        let other = AnswerDetail { header: header(ProbeId::TcpState), ..unknown };
+        let empty = AnswerDetail { captured: 0, ..head };
+        assert!(dns_answer(bytemuck::bytes_of(&empty)).is_some());
+        let other = AnswerDetail { header: header(ProbeId::TcpState), ..empty };
         assert!(dns_answer(bytemuck::bytes_of(&other)).is_none());
     }
 

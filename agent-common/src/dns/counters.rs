@@ -168,7 +168,7 @@ pub const fn answer_bucket(duration_ns: u64) -> usize {
 /// together.
 ///
 /// Every query is answered, timed out, still waited for, or was not tracked: `queries = responses − late + timeouts +
-/// waiting + untracked − untracked_answered`, where `responses` leaves out the latter.
+/// waiting + untracked − untracked_answered`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct DnsCounters {

@@ -33,7 +33,7 @@ pub enum Outcome {
 pub struct AnswerDetail {
     /// The flow is the one that the answer counts in.
     pub header: EventHeader,
-    /// First query to answer in nanoseconds; [`AnswerDetail::UNKNOWN`] when the query was not tracked.
+    /// First query to answer in nanoseconds.
     pub duration_ns: u64,
     /// Octets of the whole message.
     pub length: u16,
@@ -44,8 +44,6 @@ pub struct AnswerDetail {
 }
 
 impl AnswerDetail {
-    /// No duration is known.
-    pub const UNKNOWN: u64 = u64::MAX;
     /// Octets of a message that a short detail has room for.
     pub const SHORT: usize = 192;
     /// Octets of a message that a long detail has room for; what EDNS clients offer by default (DNS flag day 2020).

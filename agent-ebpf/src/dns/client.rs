@@ -5,7 +5,7 @@ use netcause_common::dns::{Asked, QueryKey};
 
 use super::counters::Counters;
 use super::{Head, Message, detail, question, repeat, setting};
-use crate::maps::{DNS_LATE, DNS_QUERIES, EEXIST};
+use crate::maps::{DNS_LATE, DNS_QUERIES, EEXIST, ENOENT};
 use crate::packet::Direction;
 
 /// A query leaves.
@@ -131,6 +131,3 @@ fn answered_late(message: Message, head: Head, key: &QueryKey, now: u64) {
     }
     detail::answered(message, head, &flow, key.local_port, now, duration);
 }
-
-/// include/uapi/asm-generic/errno-base.h, negated as helpers return it.
-const ENOENT: i32 = -2;

@@ -13,6 +13,7 @@ const WORDS: usize = 8;
 const PARTS: u32 = 4;
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
 /// What a query asks.
 #[derive(Clone, Copy)]
 pub struct Question {

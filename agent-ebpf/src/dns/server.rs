@@ -5,7 +5,7 @@ use netcause_common::dns::{QueryKey, Served};
 
 use super::counters::Counters;
 use super::{Head, Message, question};
-use crate::maps::{DNS_SERVED, EEXIST};
+use crate::maps::{DNS_SERVED, EEXIST, ENOENT};
 use crate::packet::Direction;
 
 /// A query comes.
@@ -50,9 +50,9 @@ pub fn answered(message: Message, head: Head, key: &QueryKey, now: u64) {
     // SAFETY: the pointer comes from the table's lookup.
     #[expect(unsafe_code, reason = "map value")]
     let (since_ns, unanswered) = unsafe { ((*waiting).since_ns, (*waiting).unanswered) };
-    if unanswered <= 1 && DNS_SERVED.remove(key).is_ok() {
-        // Whoever removes it has it; nothing to write.
-    } else {
+    // Whoever removes it has it: the daemon may have given it up this very moment.
+    let removed = if unanswered <= 1 { DNS_SERVED.remove(key) } else { Ok(()) };
+    if unanswered > 1 || matches!(removed, Err(error) if error != ENOENT) {
         // SAFETY: as above. Either more of them wait, or the table is being changed on this very CPU.
         #[expect(unsafe_code, reason = "map value")]
         unsafe {
@@ -61,7 +61,7 @@ pub fn answered(message: Message, head: Head, key: &QueryKey, now: u64) {
     }
     let Some(counters) = Counters::of(&flow) else { return };
     counters.sent(message.datagrams);
-    if unanswered == 0 {
+    if unanswered == 0 || removed == Err(ENOENT) {
         counters.unmatched(head);
     } else {
         counters.answered(head, now.saturating_sub(since_ns));

@@ -37,8 +37,8 @@ pub struct Answer<'a> {
     pub rcode: u8,
     /// The addresses in it.
     pub addresses: &'a [Resolved],
-    /// First query to answer, if it is known.
-    pub duration: Option<Duration>,
+    /// First query to answer.
+    pub duration: Duration,
     /// Time since a fixed moment, the same one for all answers.
     pub at: Duration,
 }

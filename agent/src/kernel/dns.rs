@@ -20,6 +20,8 @@ use super::tables::{Flows, Fullness, take};
 
 /// An answer is still told from one that nobody asked for when it comes so long after the timeout.
 const LATEST: Duration = Duration::from_secs(60);
+/// Late queries that are to be forgotten, answered ones included.
+const MAX_FORGET: usize = 4 * limits::DNS_LATE as usize;
 /// A server here that has not answered by then will not.
 const SERVICE_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -85,6 +87,7 @@ impl Dns {
             self.waiting = self.waiting.saturating_sub(1);
             if is_late {
                 self.forget_late.push_back((now + LATEST, key));
+                self.forget_late_beyond(MAX_FORGET);
             }
             if asked.unanswered != 0 {
                 self.count_timeouts(&key, asked.unanswered);
@@ -122,6 +125,15 @@ impl Dns {
         *self.timeouts.entry(flow).or_default() += queries;
     }
 
+    /// Forgets the oldest: those that were answered stand here too, so that there may be more than the table holds.
+    fn forget_late_beyond(&mut self, most: usize) {
+        while self.forget_late.len() > most
+            && let Some((_, key)) = self.forget_late.pop_front()
+        {
+            let _ = self.late.remove(&key);
+        }
+    }
+
     fn forget_late_before(&mut self, now: Duration) {
         while let Some((_, key)) = self.forget_late.pop_front_if(|(until, _)| *until <= now) {
             // It may have been answered.
@@ -142,7 +154,7 @@ impl Dns {
             Fullness { map: "dns_queries", entries: self.waiting, limit: self.limits.queries },
             Fullness {
                 map: "dns_late",
-                entries: self.forget_late.len() as u64,
+                entries: self.late.keys().filter(Result::is_ok).count() as u64,
                 limit: limits::DNS_LATE.into(),
             },
             Fullness { map: "dns_served", entries: self.serving, limit: limits::DNS_SERVED.into() },

@@ -25,7 +25,7 @@ fn answer(details: &mut Details, local: u64, workload: &Workload, name: &str, rc
         question: &question(name),
         rcode,
         addresses: &addresses,
-        duration: Some(Duration::from_millis(2)),
+        duration: Duration::from_millis(2),
         at: AT,
     });
 }

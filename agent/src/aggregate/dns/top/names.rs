@@ -11,8 +11,8 @@ use super::{MAX_NAMES, TROUBLE};
 /// What came of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Looked {
-    /// An answer, and how long it took, if that is known.
-    Answered(ResponseCode, Option<Duration>),
+    /// An answer, and how long it took.
+    Answered(ResponseCode, Duration),
     /// None in time.
     TimedOut,
 }
@@ -28,7 +28,7 @@ pub struct Stats {
     pub failures: u64,
     /// Queries that were not answered in time.
     pub timeouts: u64,
-    /// Answers of which the time is known.
+    /// Answers.
     pub answers: u64,
     /// Their time together.
     pub sum: Duration,
@@ -76,11 +76,9 @@ impl Stats {
                     ResponseCode::NxDomain => self.nxdomain += 1,
                     _ => self.failures += 1,
                 }
-                if let Some(duration) = duration {
-                    self.answers += 1;
-                    self.sum = self.sum.saturating_add(duration);
-                    self.max = self.max.max(duration);
-                }
+                self.answers += 1;
+                self.sum = self.sum.saturating_add(duration);
+                self.max = self.max.max(duration);
             }
         }
     }
