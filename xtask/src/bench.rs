@@ -46,6 +46,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     }
     let series = vm::select(std::slice::from_ref(&args.kernel))?;
     setup::packages::ensure(&[Purpose::Vm, Purpose::Lab])?;
+    setup::unpacked::ensure(&[Purpose::Vm])?;
     setup::toolchain()?;
     let programs = Programs::build(Profile::Release)?;
     let script = args.command.clone().unwrap_or_else(|| vm::lab_script("bench", &args.lab));

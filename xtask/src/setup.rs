@@ -3,8 +3,8 @@
 //! Every command calls the part it needs, so nobody has to call this one. A second call looks and changes nothing.
 
 pub(crate) mod packages;
-pub(crate) mod servers;
 mod toolchain;
+pub(crate) mod unpacked;
 
 use anyhow::Result;
 
@@ -43,6 +43,6 @@ pub(crate) fn everything(with_vm: bool) -> Result<()> {
     }
     packages::ensure(&purposes)?;
     toolchain()?;
-    servers::ensure()?;
+    unpacked::ensure(&purposes)?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::{
     cargo::Profile,
     exec,
     results::{self, Counts, Run},
-    setup,
+    setup::{self, packages::Purpose},
     vm::{self, Matrix, Programs},
     workspace,
 };
@@ -132,9 +132,9 @@ fn native(programs: &Programs, filter: Option<&str>, report: &mut Report) -> Res
     Ok(())
 }
 
-/// The search path with the servers that set-up unpacked and the administrator's programs.
+/// The search path with what set-up unpacked for the lab and the administrator's programs.
 fn path() -> Result<OsString> {
-    let mut path = setup::servers::ensure()?;
+    let mut path = setup::unpacked::ensure(&[Purpose::Lab])?;
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     path.extend(["/usr/sbin", "/sbin"].map(Into::into));
     env::join_paths(path).context("a directory on the search path has a colon in its name")

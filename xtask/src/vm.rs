@@ -84,8 +84,9 @@ impl Programs {
 
 /// Runs `cargo xtask vm`.
 pub(crate) fn command(args: &Args) -> Result<()> {
-    setup::packages::ensure(&[Purpose::Vm, Purpose::Lab])?;
-    setup::servers::ensure()?;
+    let purposes = [Purpose::Vm, Purpose::Lab];
+    setup::packages::ensure(&purposes)?;
+    setup::unpacked::ensure(&purposes)?;
     let matrix = Matrix { series: select(&args.kernel)?, jobs: args.jobs.max(1), seconds: args.seconds };
     // A shell or a command may be wanted to look at a kernel when nothing of ours builds.
     let programs = match built() {

@@ -1,6 +1,6 @@
 //! Packages of the operating system: which ones, are they there, install them.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, path::Path, process::Command};
 
 use anyhow::{Result, bail};
 
@@ -38,18 +38,20 @@ impl Purpose {
                 "zlib1g-dev",
                 "g++",
             ],
-            // dig and dnsperf ask what unbound answers, which is unpacked beside them (`servers`).
+            // dig and dnsperf ask what unbound answers, which is unpacked beside them (`unpacked`).
             Self::Lab => &["iproute2", "nftables", "curl", "bind9-dnsutils", "dnsperf"],
             // The program alone: no service is started.
             Self::Bench => &["dnsmasq-base"],
-            // binutils strips what goes into an image, kmod makes its module index, xz and zstd unpack its modules.
-            Self::Vm => &["qemu-system-x86", "busybox-static", "kmod", "xz-utils", "zstd", "binutils"],
+            // The emulator is unpacked beside them. binutils strips what goes into an image, kmod makes its module index,
+            // xz and zstd unpack its modules.
+            Self::Vm => &["busybox-static", "kmod", "xz-utils", "zstd", "binutils"],
             Self::Btf => &["bpftool", "lz4"],
             Self::Fuzz => &["g++"],
         }
     }
 
-    const fn what(self) -> &'static str {
+    /// What it is called in messages.
+    pub(super) const fn what(self) -> &'static str {
         match self {
             Self::Toolchain => "compiling eBPF programs",
             Self::Lab => "the lab",
@@ -82,11 +84,7 @@ pub(crate) fn ensure_these(wanted: &[&str], what: &str) -> Result<()> {
         return Ok(());
     }
     let list = missing.join(" ");
-    if !exec::on_path("apt-get") {
-        bail!(
-            "missing for {what}: {list}. These are Debian's names, and this machine has no apt-get: install them with its own package manager"
-        );
-    }
+    need_apt(&list, what)?;
     let command = format!("apt-get update && apt-get install -y --no-install-recommends {list}");
     if !exec::is_root() {
         bail!(
@@ -98,6 +96,16 @@ pub(crate) fn ensure_these(wanted: &[&str], what: &str) -> Result<()> {
     let still = self::missing(missing.iter().copied());
     if !still.is_empty() {
         bail!("apt-get ended well, and yet these packages are not installed: {}", still.join(" "));
+    }
+    Ok(())
+}
+
+/// Says what to do about missing packages where there is no apt.
+pub(super) fn need_apt(list: &str, what: &str) -> Result<()> {
+    if !exec::on_path("apt-get") {
+        bail!(
+            "missing for {what}: {list}. These are Debian's names, and this machine has no apt-get: install them with its own package manager"
+        );
     }
     Ok(())
 }
@@ -151,12 +159,33 @@ fn install(packages: &[&str]) -> Result<()> {
             "finishing an earlier installation",
             &log,
         )?;
-    } else if failed.output.contains("404 ") || failed.output.contains("Unable to locate package") {
+    } else if tells_of_old_lists(&failed.output) {
         update()?;
     } else {
         return Err(failed.into_error(&what, &log));
     }
     attempt()?.map_err(|failed| failed.into_error(&what, &log))
+}
+
+/// Fetches the files of packages into a directory, and installs nothing.
+pub(super) fn download(packages: &[&str], directory: &Path) -> Result<()> {
+    let log = workspace::setup_dir()?.join("apt-download.log");
+    if !available(packages) {
+        update()?;
+    }
+    let what = format!("fetching {} packages (apt-get download)", packages.len());
+    let attempt =
+        || exec::logged(apt_get().arg("download").args(packages).current_dir(directory), &what, &log);
+    match attempt()? {
+        Err(failed) if tells_of_old_lists(&failed.output) => update()?,
+        ended => return ended.map_err(|failed| failed.into_error(&what, &log)),
+    }
+    attempt()?.map_err(|failed| failed.into_error(&what, &log))
+}
+
+/// Whether apt failed because its lists are older than the mirror.
+fn tells_of_old_lists(output: &str) -> bool {
+    output.contains("404 ") || output.contains("Unable to locate package")
 }
 
 fn apt_get() -> Command {

@@ -17,7 +17,7 @@ use super::{
     cpio::Archive,
     kernel::{self, Kernel},
 };
-use crate::{exec, setup::servers};
+use crate::{exec, setup::unpacked};
 
 /// Programs of this machine that the lab calls, taken along where they are installed; busybox has the rest. dash, because
 /// busybox's own shell takes its small `ip` and `tc` whatever the search path says.
@@ -84,7 +84,7 @@ pub(super) fn base(path: &Path, programs: &[&Path]) -> Result<()> {
     archive.file("etc/nsswitch.conf", b"hosts: files dns\n", 0o644)?;
     let mut libraries = BTreeSet::new();
     let tools = TOOLS.iter().filter_map(|tool| exec::find_on_path(tool));
-    for tool in tools.chain(servers::find("unbound")) {
+    for tool in tools.chain(unpacked::find("unbound")) {
         add_program(&mut archive, &tool, &tool, &mut libraries)?;
     }
     for program in programs {

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::exec;
+use crate::{exec, setup::unpacked};
 
 /// Memory of a VM. 512 MiB was too little once for a kernel and an image of this size.
 const MEMORY_MIB: u32 = 1024;
@@ -59,7 +59,8 @@ impl Machine<'_> {
     fn command(&self) -> Command {
         // setpriv becomes the emulator, after asking the kernel to end it should we be killed.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
+        command.args(["--pdeathsig", "KILL"]);
+        command.arg(unpacked::find(unpacked::EMULATOR).unwrap_or_else(|| unpacked::EMULATOR.into()));
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-cpu", "max"]);
         match self.clock {
             Clock::Wall if kvm() => command.args(["-accel", "kvm"]),

@@ -1,0 +1,170 @@
+//! Programs that are run out of Debian's packages, which are unpacked and not installed.
+//!
+//! Installing a server would start it on the developer's machine, now and at every boot. Installing the emulator would take
+//! QEMU's other programs away where they are of another release than the one that apt offers.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::packages::{self, Purpose};
+use crate::{exec, workspace};
+
+/// Packages that are unpacked into one directory of the user's cache.
+struct Unpacked {
+    purpose: Purpose,
+    /// The first has the programs and gives the directory its name; the others have what those look for beside themselves.
+    packages: &'static [&'static str],
+    /// Where in the first package its programs are.
+    bin: &'static str,
+    /// Those of them that we run.
+    programs: &'static [&'static str],
+    /// Whether the programs need libraries, which are installed: they start nothing.
+    has_libraries: bool,
+}
+
+/// Scrapes the agent with the real thing.
+const PROMETHEUS: Unpacked = Unpacked {
+    purpose: Purpose::Lab,
+    packages: &["prometheus"],
+    bin: "usr/bin",
+    programs: &["prometheus", "promtool"],
+    has_libraries: false,
+};
+/// Answers DNS queries.
+const UNBOUND: Unpacked = Unpacked {
+    purpose: Purpose::Lab,
+    packages: &["unbound"],
+    bin: "usr/sbin",
+    programs: &["unbound"],
+    has_libraries: true,
+};
+/// Boots the kernel matrix. What translates instructions (`accel-tcg-x86_64.so`) and what it boots from
+/// (`linuxboot_dma.bin`, `bios-256k.bin`) are in packages of their own; of these no other part is used, and so none of their
+/// libraries.
+const QEMU: Unpacked = Unpacked {
+    purpose: Purpose::Vm,
+    packages: &["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"],
+    bin: "usr/bin",
+    programs: &[EMULATOR],
+    has_libraries: true,
+};
+
+/// The emulator's program.
+pub(crate) const EMULATOR: &str = "qemu-system-x86_64";
+
+/// All of them.
+const ALL: [&Unpacked; 3] = [&PROMETHEUS, &UNBOUND, &QEMU];
+
+/// Gets what is missing for these purposes; returns the directories to be put on the search path.
+pub(crate) fn ensure(purposes: &[Purpose]) -> Result<Vec<PathBuf>> {
+    let mut directories = Vec::new();
+    for unpacked in ALL.into_iter().filter(|unpacked| purposes.contains(&unpacked.purpose)) {
+        if !unpacked.programs.iter().all(|program| exec::on_path(program)) {
+            directories.push(unpacked.ensure()?);
+        }
+    }
+    Ok(directories)
+}
+
+/// A program of one of them, where it is there already.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let unpacked = ALL.into_iter().find(|unpacked| unpacked.programs.contains(&program))?;
+    let in_cache = || Some(unpacked.bin().ok()?.join(program));
+    exec::find_on_path(program).or_else(in_cache).filter(|path| path.is_file())
+}
+
+impl Unpacked {
+    const fn name(&self) -> &'static str {
+        self.packages[0]
+    }
+
+    fn root(&self) -> Result<PathBuf> {
+        Ok(workspace::user_cache()?.join(self.name()))
+    }
+
+    fn bin(&self) -> Result<PathBuf> {
+        Ok(self.root()?.join(self.bin))
+    }
+
+    /// The directory of its programs, unpacked when it is not there.
+    fn ensure(&self) -> Result<PathBuf> {
+        let bin = self.bin()?;
+        if self.programs.iter().all(|program| bin.join(program).is_file()) {
+            return Ok(bin);
+        }
+        let (list, what) = (self.packages.join(" "), self.purpose.what());
+        packages::need_apt(&list, what)?;
+        exec::say(format!("missing for {what}; unpacking now (not installed, no service starts): {list}"));
+        self.fetch().with_context(|| format!("cannot get {} out of Debian's packages", self.name()))?;
+        Ok(bin)
+    }
+
+    fn fetch(&self) -> Result<()> {
+        let download = workspace::setup_dir()?.join(self.name());
+        // A call that was killed may have left an older release there.
+        drop(fs::remove_dir_all(&download));
+        fs::create_dir_all(&download).with_context(|| format!("cannot make {}", download.display()))?;
+        packages::download(self.packages, &download)?;
+        let files = fs::read_dir(&download)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .with_context(|| format!("cannot read {}", download.display()))?;
+        let files: Vec<PathBuf> = files.iter().map(fs::DirEntry::path).collect();
+        if self.has_libraries {
+            let depends = exec::output(
+                Command::new("dpkg-deb").arg("--field").arg(self.first(&files)?).arg("Depends"),
+                "reading what a package depends on",
+            )?;
+            let what = format!("{} ({})", self.purpose.what(), self.name());
+            packages::ensure_these(&libraries(&depends), &what)?;
+        }
+        self.unpack(&files)?;
+        drop(fs::remove_dir_all(download));
+        Ok(())
+    }
+
+    /// The file of the package with the programs: `NAME_RELEASE_ARCHITECTURE.deb`.
+    fn first<'a>(&self, files: &'a [PathBuf]) -> Result<&'a Path> {
+        let prefix = format!("{}_", self.name());
+        let is_first = |file: &&PathBuf| {
+            file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
+        };
+        let found = files.iter().find(is_first).map(PathBuf::as_path);
+        found.with_context(|| format!("apt-get fetched no {}", self.name()))
+    }
+
+    /// Unpacks beside its place and moves, so that a killed run leaves nothing that looks whole.
+    fn unpack(&self, files: &[PathBuf]) -> Result<()> {
+        let root = self.root()?;
+        let partial = root.with_extension("partial");
+        drop(fs::remove_dir_all(&partial));
+        for file in files {
+            exec::output(Command::new("dpkg-deb").arg("-x").arg(file).arg(&partial), "unpacking a package")?;
+        }
+        drop(fs::remove_dir_all(&root));
+        fs::rename(&partial, &root)
+            .with_context(|| format!("cannot move {} to {}", self.name(), root.display()))
+    }
+}
+
+/// The libraries in a package's field `Depends`: `libc6 (>= 2.34), adduser, libx1 | libx2`. Of alternatives the first.
+fn libraries(depends: &str) -> Vec<&str> {
+    let names = depends.split(',').filter_map(|one| one.split([' ', '|', '(']).find(|word| !word.is_empty()));
+    names.map(str::trim).filter(|name| name.starts_with("lib")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_told_from_other_packages() {
+        let depends = "adduser, lsb-base, libc6 (>= 2.34),libevent-2.1-7 | libevent-2.2 (>= 2.0), openssl\n";
+        assert_eq!(libraries(depends), ["libc6", "libevent-2.1-7"]);
+        assert!(libraries("").is_empty());
+    }
+}
