@@ -1,0 +1,233 @@
+//! What the path of a cgroup tells. Pure: a path below the mount in, a [`Place`] out.
+//!
+//! A pod is told by its uid alone, which nothing but Kubernetes puts where it is looked for here: what only looks like a
+//! pod is shown by its path. Whoever may make cgroups can make one that looks like any pod's.
+
+use std::fmt;
+use std::str;
+use std::sync::Arc;
+
+use super::super::uid::PodUid;
+use super::rules::Configured;
+
+/// Where a socket's process runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In no cgroup but the root.
+    Host,
+    /// In a pod.
+    Pod(Pod),
+    /// Where a rule of the configuration says what it is.
+    Configured(Arc<Configured>),
+    /// In a systemd service: its name.
+    Unit(Arc<str>),
+    /// In a container or a virtual machine outside Kubernetes: its runtime and its id, shortened to twelve digits as the
+    /// runtimes' own tools do, or its name.
+    Container(Arc<str>),
+    /// Anywhere else: the path.
+    Path(Arc<str>),
+}
+
+/// A pod and what of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// The innermost pod's.
+    pub uid: PodUid,
+    /// Its quality of service.
+    pub qos: Qos,
+    /// The container; `None` for what is in the pod and in none of its containers. The sandbox (`pause`) is one of them.
+    pub container: Option<ContainerId>,
+    /// The outermost pod, where that is another: a cluster runs in pods (kind in a build's pod), and this node's API knows
+    /// the outermost alone.
+    pub outer: Option<PodUid>,
+}
+
+/// A pod's quality of service, as the kubelet groups cgroups by it (`qosClass`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Qos {
+    /// Limits equal requests. Such pods have no group of their own.
+    Guaranteed,
+    /// There are requests or limits.
+    Burstable,
+    /// There are none.
+    BestEffort,
+}
+
+/// The id of a container: 64 hexadecimal digits, as every runtime of Kubernetes, Docker and Podman give it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerId([u8; 32]);
+
+/// Digits of a container's id.
+const ID: usize = 64;
+/// Digits that are shown of it.
+const SHORT: usize = 12;
+
+impl Place {
+    /// Of a path below the mount; the root's is empty.
+    #[must_use]
+    pub fn of(path: &[u8]) -> Self {
+        if path.is_empty() {
+            return Self::Host;
+        }
+        let parts = || path.split(|octet| *octet == b'/');
+        if let Some(pod) = pod(parts()) {
+            return Self::Pod(pod);
+        }
+        let parts = || parts().filter_map(|part| str::from_utf8(part).ok());
+        // A service within a container is none of this node's.
+        if let Some(container) = parts().filter_map(container).next_back() {
+            return Self::Container(container.into());
+        }
+        // A service's own children (`init.scope` of a user's manager, workers) are the service.
+        if let Some(unit) = parts().filter_map(unit).next_back() {
+            return Self::Unit(unit.into());
+        }
+        Self::Path(String::from_utf8_lossy(path).into())
+    }
+
+    /// What it is called as long as nobody knows better.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        match self {
+            Self::Host => "host".into(),
+            Self::Pod(pod) => format!("pod:{}", pod.uid).into(),
+            Self::Configured(configured) => Arc::clone(&configured.workload),
+            Self::Unit(name) | Self::Container(name) | Self::Path(name) => Arc::clone(name),
+        }
+    }
+}
+
+impl ContainerId {
+    fn parse(text: &str) -> Option<Self> {
+        if text.len() != ID {
+            return None;
+        }
+        let mut octets = [0; ID / 2];
+        for (octet, digits) in octets.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digits = str::from_utf8(digits).ok()?;
+            // `from_str_radix` takes a sign.
+            if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return None;
+            }
+            *octet = u8::from_str_radix(digits, 16).ok()?;
+        }
+        Some(Self(octets))
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|octet| write!(formatter, "{octet:02x}"))
+    }
+}
+
+impl fmt::Debug for ContainerId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// The innermost pod of a path. The first container in it is the pod's, others are that container's own.
+fn pod<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Option<Pod> {
+    let mut innermost: Option<Pod> = None;
+    let mut above = [""; 2];
+    for part in parts {
+        // What is no text is no part that is looked for.
+        let part = str::from_utf8(part).unwrap_or("");
+        if let Some((uid, qos, container)) = pod_of_slice(part).or_else(|| pod_of_directory(above, part)) {
+            let outer = innermost.map(|pod| pod.outer.unwrap_or(pod.uid)).filter(|outer| *outer != uid);
+            innermost = Some(Pod { uid, qos, container, outer });
+        } else if let Some(pod) = &mut innermost
+            && pod.container.is_none()
+        {
+            pod.container = container_of_pod(part);
+        }
+        above = [above[1], part];
+    }
+    innermost
+}
+
+type Found = (PodUid, Qos, Option<ContainerId>);
+
+/// With the systemd driver: `kubepods-burstable-pod<uid with _>.slice`, after the name of the slice that the kubelet's
+/// `--cgroup-root` is, if any. A containerd that drives cgroups otherwise than its kubelet makes one directory
+/// `<that slice>:cri-containerd:<id>`.
+fn pod_of_slice(part: &str) -> Option<Found> {
+    let (slice, rest) = part.split_once(':').map_or((part, None), |(slice, rest)| (slice, Some(rest)));
+    let (above, last) = slice.strip_suffix(".slice")?.rsplit_once('-')?;
+    let uid = PodUid::from_slice_name(last.strip_prefix("pod")?).ok()?;
+    let (root, qos) = match above.rsplit_once('-') {
+        Some((root, "burstable")) => (root, Qos::Burstable),
+        Some((root, "besteffort")) => (root, Qos::BestEffort),
+        _ => (above, Qos::Guaranteed),
+    };
+    let is_kubernetes = root == "kubepods" || root.ends_with("-kubepods");
+    let container = rest.and_then(|rest| ContainerId::parse(rest.rsplit_once(':')?.1));
+    // With anything else behind the colon it is no directory of containerd's.
+    (is_kubernetes && rest.is_some() == container.is_some()).then_some((uid, qos, container))
+}
+
+/// With the cgroupfs driver: `kubepods/pod<uid>`, `kubepods/burstable/pod<uid>`.
+fn pod_of_directory(above: [&str; 2], part: &str) -> Option<Found> {
+    let uid = part.strip_prefix("pod")?.parse().ok()?;
+    let qos = match above {
+        [_, "kubepods"] => Qos::Guaranteed,
+        ["kubepods", "burstable"] => Qos::Burstable,
+        ["kubepods", "besteffort"] => Qos::BestEffort,
+        _ => return None,
+    };
+    Some((uid, qos, None))
+}
+
+/// `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `crio-<id>`, `<id>`. CRI-O's monitor of a container
+/// (`crio-conmon-<id>.scope`) is in none.
+fn container_of_pod(part: &str) -> Option<ContainerId> {
+    let (runtime, id) = runtime_and_id(part)?;
+    if runtime.ends_with("conmon") { None } else { ContainerId::parse(id) }
+}
+
+fn runtime_and_id(part: &str) -> Option<(&str, &str)> {
+    let stem = part.strip_suffix(".scope").unwrap_or(part);
+    let (runtime, id) = stem.rsplit_once('-').unwrap_or(("", stem));
+    (id.len() == ID && id.bytes().all(|octet| octet.is_ascii_hexdigit())).then_some((runtime, id))
+}
+
+/// `docker-<id>.scope`, `libpod-<id>.scope`, a bare id; LXC's `lxc.payload.<name>`; the containers and virtual machines of
+/// systemd-machined, `machine-<name>.scope`.
+fn container(part: &str) -> Option<String> {
+    if let Some((runtime, id)) = runtime_and_id(part) {
+        let id = &id[..SHORT];
+        return Some(if runtime.is_empty() { id.to_owned() } else { format!("{runtime}-{id}") });
+    }
+    if let Some(name) = part.strip_prefix("lxc.payload.").filter(|name| !name.is_empty()) {
+        return Some(format!("lxc-{name}"));
+    }
+    let name = part.strip_prefix("machine-")?.strip_suffix(".scope").filter(|name| !name.is_empty())?;
+    Some(format!("machine-{}", unescape(name)))
+}
+
+/// `nginx.service`. systemd puts `_` before what the kernel might take for a file of its own, as in `_cpu.service`
+/// (`cg_escape`, src/basic/cgroup-util.c).
+fn unit(part: &str) -> Option<&str> {
+    let name = part.strip_prefix('_').unwrap_or(part);
+    (name.ends_with(".service") && name != ".service").then_some(name)
+}
+
+/// Without the escapes of systemd.unit(5), `\x2d` for `-`: what is no text then stays as it is.
+fn unescape(name: &str) -> String {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut rest = name.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = after
+            .strip_prefix(b"x")
+            .and_then(|code| str::from_utf8(code.get(..2)?).ok())
+            .filter(|code| *first == b'\\' && code.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|code| u8::from_str_radix(code, 16).ok());
+        plain.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    String::from_utf8(plain).unwrap_or_else(|_| name.to_owned())
+}
+
+#[cfg(test)]
+pub(super) mod tests;

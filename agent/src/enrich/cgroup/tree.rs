@@ -1,0 +1,147 @@
+//! The directories of a cgroup file system.
+
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::{ffi::OsString, fs};
+
+/// Directories of more are not looked at.
+const MAX_DIRECTORIES: usize = 1 << 16;
+/// What is deeper is not looked at.
+const MAX_DEPTH: u8 = 32;
+/// Links to a directory without directories in it: its name and its own `.`. A kernfs directory has one more for each
+/// in it (`kernfs_refresh_inode`, fs/kernfs/inode.c).
+const LINKS_OF_A_LEAF: u64 = 2;
+
+/// All directories by their inode numbers, as they were once.
+///
+/// Some hundred octets each: a pod's container has a name of 80.
+#[derive(Debug, Default)]
+pub struct Tree {
+    /// In the order they were met: first the mount itself, and each after the one it is in.
+    directories: Vec<Directory>,
+    /// Their names, one after the other.
+    names: Vec<u8>,
+    /// Places in `directories`, in the order of the inode numbers.
+    by_id: Vec<u32>,
+    is_cut: bool,
+}
+
+#[derive(Debug)]
+struct Directory {
+    id: u64,
+    /// Which it is in: its place in the list.
+    above: u32,
+    /// Where its name begins.
+    name: u32,
+    length: u8,
+    depth: u8,
+}
+
+impl Tree {
+    /// Walks. A directory of cgroups has some sixty files beside the directories in it, and most have none: those are not
+    /// read, so that each costs one `stat`. Directories that vanish meanwhile are passed over.
+    #[must_use]
+    pub fn walk(mount: &Path) -> Self {
+        let mut tree = Self::default();
+        let Ok(root) = fs::metadata(mount) else { return tree };
+        tree.push(root.ino(), 0, b"", 0);
+        let mut waiting = vec![0];
+        while let Some(above) = waiting.pop() {
+            let path = mount.join(PathBuf::from(OsString::from_vec(tree.path_of(above))));
+            let Ok(entries) = fs::read_dir(path) else { continue };
+            let depth = tree.directories.get(above as usize).map_or(MAX_DEPTH, |above| above.depth) + 1;
+            for entry in entries.flatten() {
+                if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    continue;
+                }
+                // Something else may be mounted there.
+                let Some(metadata) = entry.metadata().ok().filter(|metadata| metadata.dev() == root.dev())
+                else {
+                    continue;
+                };
+                let Some(this) = tree.push(metadata.ino(), above, entry.file_name().as_bytes(), depth) else {
+                    tree.is_cut = true;
+                    continue;
+                };
+                if metadata.nlink() == LINKS_OF_A_LEAF {
+                    continue;
+                }
+                if depth < MAX_DEPTH {
+                    waiting.push(this);
+                } else {
+                    tree.is_cut = true;
+                }
+            }
+        }
+        // It is kept until the next walk.
+        tree.directories.shrink_to_fit();
+        tree.names.shrink_to_fit();
+        let mut by_id = tree.by_id;
+        by_id.shrink_to_fit();
+        by_id.sort_unstable_by_key(|at| tree.directories.get(*at as usize).map(|directory| directory.id));
+        tree.by_id = by_id;
+        tree
+    }
+
+    /// Returns its place; `None` when there is no room.
+    fn push(&mut self, id: u64, above: u32, name: &[u8], depth: u8) -> Option<u32> {
+        if self.directories.len() >= MAX_DIRECTORIES {
+            return None;
+        }
+        let this = u32::try_from(self.directories.len()).ok()?;
+        // NAME_MAX is 255.
+        let length = u8::try_from(name.len()).ok()?;
+        let start = u32::try_from(self.names.len()).ok()?;
+        self.names.extend_from_slice(name);
+        self.directories.push(Directory { id, above, name: start, length, depth });
+        self.by_id.push(this);
+        Some(this)
+    }
+
+    /// The path of this directory below the mount; empty of the mount itself.
+    #[must_use]
+    pub fn path(&self, id: u64) -> Option<Vec<u8>> {
+        let at = self.find(id)?;
+        Some(self.path_of(at))
+    }
+
+    /// Whether there was such a directory.
+    #[must_use]
+    pub fn has(&self, id: u64) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.directories.len()
+    }
+
+    /// Whether there are more, or deeper ones, than are looked at.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    fn find(&self, id: u64) -> Option<u32> {
+        let id_of = |at: &u32| self.directories.get(*at as usize).map(|directory| directory.id);
+        let at = self.by_id.binary_search_by_key(&Some(id), id_of).ok()?;
+        self.by_id.get(at).copied()
+    }
+
+    fn path_of(&self, at: u32) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut at = at;
+        // The mount is the first, and the only one without a name.
+        while at != 0
+            && let Some(directory) = self.directories.get(at as usize)
+        {
+            let start = directory.name as usize;
+            names.extend(self.names.get(start..start + usize::from(directory.length)));
+            at = directory.above;
+        }
+        names.reverse();
+        names.join(&b'/')
+    }
+}
