@@ -1,0 +1,7 @@
+//! The client against a server on loopback.
+
+mod lists;
+mod lookups;
+mod trouble;
+
+pub const PODS: &str = "/api/v1/pods";
