@@ -2,20 +2,20 @@
 //! they stand for. All of it is of the answers looked at: the kernel side passes on only some under load. Exact counts
 //! come from its tables.
 
-pub mod policy;
 pub mod search;
 pub mod top;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netcause_common::dns::ResponseCode;
 
 use crate::enrich::Workload;
+use crate::enrich::policy::{DnsNames, Label, Labels};
 use crate::enrich::resolved::{Known, ResolvedNames};
-use crate::ingest::dns::{Question, Resolved};
-use policy::{DnsNames, Label, Labels};
+use crate::ingest::dns::Question;
 use search::{Search, Waste};
 use top::{Lists, Looked, Top};
 
@@ -35,8 +35,6 @@ pub struct Answer<'a> {
     pub question: &'a Question,
     /// The four bits in the head of the message.
     pub rcode: u8,
-    /// The addresses in it.
-    pub addresses: &'a [Resolved],
     /// First query to answer.
     pub duration: Duration,
     /// Time since a fixed moment, the same one for all answers.
@@ -92,24 +90,22 @@ pub struct ResolvedRow {
 /// See the top of this file.
 #[derive(Debug)]
 pub struct Details {
-    labels: Labels,
+    labels: Arc<Labels>,
     search: Search,
     top: Top,
-    resolved: ResolvedNames,
     /// Whose the clients are.
     clients: HashMap<u64, Workload>,
     searched: BTreeMap<Workload, Searched>,
 }
 
 impl Details {
-    /// Of no answer yet; names are shown by this policy.
+    /// Of no answer yet.
     #[must_use]
-    pub fn new(policy: DnsNames) -> Self {
+    pub fn new(labels: Arc<Labels>) -> Self {
         Self {
-            labels: Labels::new(policy),
+            labels,
             search: Search::default(),
             top: Top::default(),
-            resolved: ResolvedNames::default(),
             clients: HashMap::new(),
             searched: BTreeMap::new(),
         }
@@ -123,15 +119,12 @@ impl Details {
 
     /// Takes an answer.
     pub fn answered(&mut self, answer: &Answer<'_>) {
-        let Answer { local, workload, question, rcode, addresses, duration, at } = *answer;
+        let Answer { local, workload, question, rcode, duration, at } = *answer;
         let Some(label) = self.labels.label(&question.name) else { return };
         let code = ResponseCode::of(rcode);
         self.top.looked(workload, label, Looked::Answered(code, duration), at);
         let waste = self.search.answered(local, question, rcode, at);
         self.searched(local, workload, waste);
-        if code == ResponseCode::NoError {
-            self.resolved.learn(local, &question.name, addresses, at);
-        }
     }
 
     /// Takes a query that was not answered in time.
@@ -142,12 +135,6 @@ impl Details {
         self.searched(local, workload, Waste::default());
     }
 
-    /// What this client's name for an address is.
-    #[must_use]
-    pub fn name(&self, local: u64, address: IpAddr, at: Duration) -> Option<Label> {
-        self.labels.label(self.resolved.name(local, address, at)?)
-    }
-
     /// What search domains have cost each workload, in order. A workload's sums never shrink; they end with its last
     /// client ([`Details::retain`]), or go to another name when that is the client's only from then on.
     pub fn expansions(&self) -> impl Iterator<Item = (&Workload, Waste)> {
@@ -156,9 +143,9 @@ impl Details {
 
     /// All that is known at this time, by workload in order, with lists of so many names each.
     #[must_use]
-    pub fn rows(&mut self, limit: usize, at: Duration) -> Vec<WorkloadRow> {
+    pub fn rows(&mut self, limit: usize, resolved: &ResolvedNames, at: Duration) -> Vec<WorkloadRow> {
         self.top.turn(at);
-        let mut resolved = self.resolved_rows(at);
+        let mut resolved = self.resolved_rows(resolved, at);
         let workloads: BTreeSet<_> =
             self.searched.keys().chain(self.top.workloads()).chain(resolved.keys()).cloned().collect();
         let row = |workload: Workload| WorkloadRow {
@@ -172,12 +159,11 @@ impl Details {
 
     /// Asks again for the names of clients that had none: a cgroup that is new may be found a moment later.
     pub fn name_clients(&mut self, mut name: impl FnMut(u64) -> Workload) {
-        let is_nameless = |workload: &Workload| matches!(workload, Workload::Cgroup(_));
-        let nameless = self.clients.iter().filter(|(_, workload)| is_nameless(workload));
+        let nameless = self.clients.iter().filter(|(_, workload)| workload.is_nameless());
         let nameless: Vec<_> = nameless.map(|(local, _)| *local).collect();
         for local in nameless {
             let workload = name(local);
-            if !is_nameless(&workload) {
+            if !workload.is_nameless() {
                 self.rename(local, &workload);
             }
         }
@@ -186,7 +172,6 @@ impl Details {
     /// Forgets all clients but these, and workloads without a client.
     pub fn retain(&mut self, is_there: impl Fn(u64) -> bool) {
         self.search.retain(&is_there);
-        self.resolved.retain(&is_there);
         self.clients.retain(|local, _| is_there(*local));
         let workloads: BTreeSet<_> = self.clients.values().chain([&Workload::Other]).collect();
         self.searched.retain(|workload, _| workloads.contains(workload));
@@ -235,10 +220,10 @@ impl Details {
     }
 
     /// The addresses that workloads know. Where clients of one workload differ, what was learned to last longest stands.
-    fn resolved_rows(&self, at: Duration) -> BTreeMap<Workload, Vec<ResolvedRow>> {
+    fn resolved_rows(&self, resolved: &ResolvedNames, at: Duration) -> BTreeMap<Workload, Vec<ResolvedRow>> {
         let mut all: BTreeMap<&Workload, BTreeMap<IpAddr, Known<'_>>> = BTreeMap::new();
         for (local, workload) in &self.clients {
-            for known in self.resolved.known(*local, at) {
+            for known in resolved.known(*local, at) {
                 let rank = |known: &Known<'_>| (known.expires_in, known.name.clone());
                 let of_workload = all.entry(workload).or_default();
                 if of_workload.get(&known.address).is_none_or(|other| rank(other) < rank(&known)) {

@@ -6,6 +6,8 @@
 //! - a flow is removed from the kernel's table: what it had counted goes to the base;
 //! - an edge gives its histograms to `other`, or is folded into it altogether: that part of its base moves to the base
 //!   of `other`, and its flows count there;
+//! - a flow counts for another edge from now on, because its end has another name: what it has counted up to now goes to
+//!   the base of the one, and is taken off the base of the other ([`rename`]);
 //! - a folded edge gets series of its own: what it has counted so far stays in the base of `other`, and its own base is
 //!   the same below zero, so that its series begin at zero.
 //!
@@ -18,6 +20,8 @@ mod rename;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netcause_common::flow::FlowKey;
@@ -26,7 +30,8 @@ use super::slab::Slab;
 use super::totals::{Counters, Totals};
 use super::{Edge, Reporter, edge};
 use crate::enrich::Names;
-use crate::ingest::role;
+use crate::enrich::objects::Seconds;
+use crate::ingest::{ip, role};
 use account::{Account, Flow, Other, Standing};
 
 /// What the ledger keeps to.
@@ -44,7 +49,9 @@ pub struct Ledger {
     limits: Limits,
     flows: HashMap<FlowKey, Flow>,
     accounts: Slab<Account>,
-    by_edge: BTreeMap<Edge, usize>,
+    by_edge: BTreeMap<Arc<Edge>, usize>,
+    /// Flows whose ends may be called otherwise by now.
+    unsure: HashSet<FlowKey>,
     others: [Other; 2],
     /// The number of the reading that is under way or was the last one.
     reading: u64,
@@ -82,6 +89,7 @@ impl Ledger {
             flows: HashMap::new(),
             accounts: Slab::new(),
             by_edge: BTreeMap::new(),
+            unsure: HashSet::new(),
             others: [Other::new(Reporter::Source), Other::new(Reporter::Destination)],
             reading: 0,
             is_complete: false,
@@ -96,7 +104,11 @@ impl Ledger {
         self.reading += 1;
         self.is_complete = false;
         self.others.iter_mut().for_each(Other::begin);
-        Reading { ledger: self, now, names }
+        let changes = names.take_changes();
+        if !changes.is_empty() {
+            self.unsure.extend(self.flows.keys().filter(|flow| changes.concern(flow)));
+        }
+        Reading { ledger: self, now, names, unsure: HashMap::new() }
     }
 
     /// True when the kernel's table still has what the last reading found there, all parts of it added up: if not, the
@@ -112,13 +124,14 @@ impl Ledger {
         let Some(flow) = self.flows.get_mut(key) else { return };
         flow.retire(counters);
         let Some(account) = self.accounts.get_mut(flow.account) else { return };
-        account.retire(counters, &mut self.others[account.reporter as usize]);
+        account.retire(counters, &mut self.others[account.reporter()]);
     }
 
     /// What there is to show after a reading: edges in order, then `other` of each end that has any. Always in the same
     /// order, and cheap enough to walk over more than once.
     pub fn shown(&self) -> impl Iterator<Item = Shown<'_>> {
         let accounts = self.by_edge.iter().filter_map(|(edge, number)| {
+            let edge = edge.as_ref();
             let account = self.accounts.get(*number).filter(|account| account.standing == Standing::Shown)?;
             Some(Shown { edge, totals: account.shown() })
         });
@@ -133,6 +146,12 @@ impl Ledger {
         self.flows.keys().filter(|flow| flow.protocol == protocol).map(|flow| flow.local).collect()
     }
 
+    /// The remote ends that have flows.
+    #[must_use]
+    pub fn remotes(&self) -> HashSet<IpAddr> {
+        self.flows.keys().map(|flow| ip(flow.remote)).collect()
+    }
+
     /// What the ledger says of itself.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
@@ -145,13 +164,15 @@ pub struct Reading<'a> {
     ledger: &'a mut Ledger,
     now: Duration,
     names: &'a mut Names,
+    /// What the flows have counted that may go to other edges.
+    unsure: HashMap<FlowKey, Totals>,
 }
 
 impl Reading<'_> {
     /// Takes a flow as one of the kernel's tables has it; the spare table may have a second part. Every entry must be
     /// told in every reading, but for those that were removed since the last one and retired.
     pub fn flow(&mut self, key: &FlowKey, counters: &impl Counters) {
-        let Ledger { flows, accounts, by_edge, others, reading, .. } = &mut *self.ledger;
+        let Ledger { flows, accounts, by_edge, unsure, others, reading, .. } = &mut *self.ledger;
         if key.is_other() {
             if let Some(role) = role(key) {
                 counters.add_to(&mut others[Reporter::from(role) as usize].totals);
@@ -161,12 +182,14 @@ impl Reading<'_> {
         let flow = match flows.entry(*key) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
-                let Some(edge) = edge(key, self.names) else { return };
-                let reporter = edge.reporter;
-                let account = by_edge.entry(edge).or_insert_with(|| accounts.insert(Account::new(reporter)));
-                entry.insert(Flow::new(*account, self.now))
+                let Some(named) = edge(key, self.names) else { return };
+                let account = account(named.edge, by_edge, accounts, self.names.now());
+                entry.insert(Flow::new(account, self.now))
             }
         };
+        if !unsure.is_empty() && unsure.contains(key) {
+            counters.add_to(self.unsure.entry(*key).or_insert(Totals::ZERO));
+        }
         flow.count(*reading, counters);
         if let Some(account) = accounts.get_mut(flow.account) {
             account.count(*reading, counters);
@@ -176,19 +199,20 @@ impl Reading<'_> {
     /// Ends the reading: decides what is shown, and returns the flows that may be removed from the kernel's tables, which
     /// is told with [`Ledger::retire`]. They are returned again by the next reading when they were not.
     ///
-    /// `cost` says how many series an end's totals make; never fewer when a counter has grown.
+    /// `cost` says how many series an edge's totals make; never fewer when a counter has grown.
     #[must_use]
-    pub fn finish(self, cost: impl Fn(Reporter, &Totals) -> usize) -> Vec<FlowKey> {
-        let Self { ledger, now, names } = self;
+    pub fn finish(self, cost: impl Fn(&Edge, &Totals) -> usize) -> Vec<FlowKey> {
+        let Self { ledger, now, names, unsure } = self;
         let known = ledger.flows.len();
         let idle = ledger.close_flows(now);
-        ledger.drop_edges();
+        ledger.move_flows(&unsure, now, names);
+        ledger.drop_edges(now);
         ledger.rename(names);
         ledger.share_out(&cost);
         ledger.is_complete = true;
         if ledger.flows.len() < known {
             let locals: HashSet<u64> = ledger.flows.keys().map(|flow| flow.local).collect();
-            names.retain(&locals);
+            names.retain(&locals, &ledger.remotes());
         }
         idle
     }
@@ -204,10 +228,10 @@ impl Ledger {
             }
             flow.close(now);
             if let Some(account) = self.accounts.get_mut(flow.account) {
-                let in_other = flow.open().min(0);
+                let (in_other, reporter) = (flow.open().min(0), account.reporter());
                 for (open, more) in [
                     (&mut account.totals.tcp.open, in_other.saturating_neg()),
-                    (&mut self.others[account.reporter as usize].totals.tcp.open, in_other),
+                    (&mut self.others[reporter].totals.tcp.open, in_other),
                 ] {
                     *open = open.saturating_add(more);
                 }
@@ -221,16 +245,39 @@ impl Ledger {
         idle
     }
 
-    /// Drops the edges whose flows are all gone.
-    fn drop_edges(&mut self) {
+    /// Drops the edges whose flows are all gone; those that flows have left for another name stay as long as a flow that
+    /// is idle.
+    fn drop_edges(&mut self, now: Duration) {
+        let (reading, idle) = (self.reading, self.limits.idle);
         self.by_edge.retain(|_, number| {
-            let lives = self.accounts.get(*number).is_some_and(|account| account.reading == self.reading);
+            let lives = self.accounts.get_mut(*number).is_some_and(|account| {
+                if account.left.is_some_and(|left| now.saturating_sub(left) < idle) {
+                    account.begin(reading);
+                }
+                account.reading == reading
+            });
             if !lives {
                 self.accounts.remove(*number);
             }
             lives
         });
     }
+}
+
+/// The number of an edge's account, which is new when the edge is.
+fn account(
+    edge: Edge,
+    by_edge: &mut BTreeMap<Arc<Edge>, usize>,
+    accounts: &mut Slab<Account>,
+    began: Seconds,
+) -> usize {
+    if let Some(number) = by_edge.get(&edge) {
+        return *number;
+    }
+    let edge = Arc::new(edge);
+    let number = accounts.insert(Account::new(Arc::clone(&edge), began));
+    by_edge.insert(edge, number);
+    number
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
-use std::sync::Arc;
-
 use super::*;
-use crate::ingest::dns::Name;
+use crate::ingest::dns::{Name, Resolved};
+
+fn with(policy: DnsNames) -> Details {
+    Details::new(Arc::new(Labels::new(policy)))
+}
 
 const AT: Duration = Duration::from_secs(100);
 
 fn workload(name: &str) -> Workload {
-    Workload::Named(Arc::from(name))
+    Workload::plain(name)
 }
 
 fn question(name: &str) -> Question {
@@ -17,14 +19,20 @@ fn address() -> IpAddr {
     [10, 0, 0, 9].into()
 }
 
-fn answer(details: &mut Details, local: u64, workload: &Workload, name: &str, rcode: u8) {
+/// What this client knows.
+fn resolved(local: u64) -> ResolvedNames {
+    let mut resolved = ResolvedNames::default();
     let addresses = [Resolved { address: address(), ttl: 300 }];
+    resolved.learn(local, &question("example.com").name, &addresses, AT);
+    resolved
+}
+
+fn answer(details: &mut Details, local: u64, workload: &Workload, name: &str, rcode: u8) {
     details.answered(&Answer {
         local,
         workload,
         question: &question(name),
         rcode,
-        addresses: &addresses,
         duration: Duration::from_millis(2),
         at: AT,
     });
@@ -42,20 +50,17 @@ fn expansions(details: &Details) -> Vec<(String, u64)> {
 
 #[test]
 fn answers_are_counted_for_their_workload() {
-    let (mut details, app) = (Details::new(DnsNames::Shown), workload("app"));
+    let (mut details, app) = (with(DnsNames::Shown), workload("app"));
     waste(&mut details, 1, &app);
     waste(&mut details, 2, &app);
     details.timed_out(&TimedOut { local: 1, workload: &app, question: &question("deaf.com"), at: AT });
-    assert_eq!(details.name(1, address(), AT).unwrap().to_string(), "example.com");
-    assert_eq!(details.name(3, address(), AT), None);
-    let rows = details.rows(10, AT);
+    let rows = details.rows(10, &resolved(1), AT);
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!(row.workload, app);
     let expected = Searched { waste: Waste { expansions: 2, queries: 2 }, queries: 5 };
     assert_eq!(row.searched, expected);
     assert_eq!(row.lists.by_volume.len(), 3);
     assert_eq!(row.lists.by_failures[0].0.to_string(), "deaf.com");
-    // What does not exist has no address, whatever the message says; both clients know the same one.
     assert_eq!(row.resolved.len(), 1);
     assert_eq!(row.resolved[0].label.to_string(), "example.com");
     assert_eq!(row.resolved[0].expires_in, Duration::from_secs(300));
@@ -64,23 +69,23 @@ fn answers_are_counted_for_their_workload() {
 #[test]
 fn no_name_is_seen_when_names_are_hashed_or_off() {
     let app = workload("app");
-    let mut details = Details::new(DnsNames::Hashed);
+    let mut details = with(DnsNames::Hashed);
     waste(&mut details, 1, &app);
     assert_eq!(expansions(&details), [("app".to_owned(), 1)]);
-    let label = details.name(1, address(), AT).unwrap();
-    assert!(label.to_string().starts_with("h:"));
-    let text = format!("{:?}", details.rows(10, AT));
+    let rows = details.rows(10, &resolved(1), AT);
+    assert!(rows[0].resolved[0].label.to_string().starts_with("h:"));
+    let text = format!("{rows:?}");
     assert!(text.contains("Hashed") && !text.contains("example"), "{text}");
 
-    let mut details = Details::new(DnsNames::Off);
+    let mut details = with(DnsNames::Off);
     waste(&mut details, 1, &app);
     details.timed_out(&TimedOut { local: 1, workload: &app, question: &question("deaf.com"), at: AT });
-    assert_eq!((details.rows(10, AT), details.name(1, address(), AT)), (Vec::new(), None));
+    assert_eq!(details.rows(10, &resolved(1), AT), []);
 }
 
 #[test]
 fn sums_are_conserved_when_there_are_too_many_workloads_or_clients() {
-    let mut details = Details::new(DnsNames::Shown);
+    let mut details = with(DnsNames::Shown);
     let more = u64::try_from(MAX_WORKLOADS).unwrap() + 10;
     for local in 0..more {
         waste(&mut details, local, &workload(&format!("w{local}")));
@@ -99,20 +104,19 @@ fn sums_are_conserved_when_there_are_too_many_workloads_or_clients() {
 
 #[test]
 fn a_workload_ends_with_its_last_client() {
-    let (mut details, app) = (Details::new(DnsNames::Shown), workload("app"));
+    let (mut details, app) = (with(DnsNames::Shown), workload("app"));
     waste(&mut details, 1, &app);
     waste(&mut details, 2, &app);
     waste(&mut details, 3, &Workload::Other);
     details.retain(|local| local == 2);
     assert_eq!(expansions(&details), [("app".to_owned(), 2), ("other".to_owned(), 1)]);
-    assert_eq!(details.name(1, address(), AT), None);
     details.retain(|_| false);
     assert_eq!(expansions(&details), [("other".to_owned(), 1)]);
 }
 
 #[test]
 fn a_client_that_gets_a_name_takes_its_sums_along() {
-    let (mut details, app) = (Details::new(DnsNames::Shown), workload("app"));
+    let (mut details, app) = (with(DnsNames::Shown), workload("app"));
     waste(&mut details, 1, &Workload::Cgroup(1));
     waste(&mut details, 1, &app);
     assert_eq!(expansions(&details), [("app".to_owned(), 2)]);
@@ -124,11 +128,12 @@ fn a_client_that_gets_a_name_takes_its_sums_along() {
 
 #[test]
 fn a_name_that_comes_late_is_asked_for_again() {
-    let mut details = Details::new(DnsNames::Shown);
+    let mut details = with(DnsNames::Shown);
     waste(&mut details, 1, &Workload::Cgroup(1));
     waste(&mut details, 2, &Workload::Cgroup(2));
     details.name_clients(|local| if local == 1 { workload("app") } else { Workload::Cgroup(local) });
-    let rows: Vec<_> = details.rows(10, AT).into_iter().map(|row| (row.workload, row.lists)).collect();
+    let rows: Vec<_> =
+        details.rows(10, &resolved(1), AT).into_iter().map(|row| (row.workload, row.lists)).collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
     let (named, nameless) = (&rows[0], &rows[1]);
     assert_eq!((&named.0, &nameless.0), (&workload("app"), &Workload::Cgroup(2)));

@@ -19,7 +19,7 @@ use crate::enrich::Workload;
 use names::{Kept, Names};
 pub use names::{Looked, Stats};
 
-use super::policy::Label;
+use crate::enrich::policy::Label;
 
 /// Names that are kept of a workload: of those that are shown, the ten first are right even when the next hundred are
 /// about as frequent.

@@ -1,9 +1,13 @@
 //! What is kept of a flow, of an edge, and of `other`.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use netcause_common::flow::TcpCounters;
 
 use super::super::totals::{Counters, Glance, Totals};
 use super::super::{Edge, Reporter};
+use crate::enrich::objects::Seconds;
 
 /// A flow between readings. Its counters are in the kernel's table only.
 #[derive(Debug)]
@@ -71,8 +75,13 @@ pub(super) enum Standing {
 /// An edge's share.
 #[derive(Debug)]
 pub(super) struct Account {
-    /// Which `other` it is folded into.
-    pub reporter: Reporter,
+    /// Whose it is.
+    pub edge: Arc<Edge>,
+    /// When it began, as [`crate::enrich::Names::now`] has it.
+    pub began: Seconds,
+    /// When the last flow left it for an edge of another name, by the clock of readings. What it has counted was right,
+    /// and stays for a while.
+    pub left: Option<Duration>,
     /// What it shows; of a folded edge what its flows have counted.
     pub totals: Totals,
     /// What the totals begin from at each reading, without open connections; none for zero, and when it is folded.
@@ -96,9 +105,11 @@ pub(super) struct Account {
 
 impl Account {
     /// Of a new edge.
-    pub const fn new(reporter: Reporter) -> Self {
+    pub const fn new(edge: Arc<Edge>, began: Seconds) -> Self {
         Self {
-            reporter,
+            edge,
+            began,
+            left: None,
             totals: Totals::ZERO,
             base: None,
             standing: Standing::New,
@@ -111,13 +122,23 @@ impl Account {
         }
     }
 
-    /// Adds a flow's counters in this reading.
-    pub fn count(&mut self, reading: u64, counters: &impl Counters) {
+    /// Which `other` it is folded into.
+    pub fn reporter(&self) -> usize {
+        self.edge.reporter as usize
+    }
+
+    /// Begins a reading, unless it has begun.
+    pub fn begin(&mut self, reading: u64) {
         if self.reading != reading {
             self.reading = reading;
             self.totals = self.base.as_deref().copied().unwrap_or(Totals::ZERO);
             self.weight = self.retired_weight;
         }
+    }
+
+    /// Adds a flow's counters in this reading.
+    pub fn count(&mut self, reading: u64, counters: &impl Counters) {
+        self.begin(reading);
         counters.add_to(&mut self.totals);
         self.weight = self.weight.saturating_add(counters.weight());
     }
@@ -147,11 +168,68 @@ impl Account {
         let mut counted = Totals::ZERO;
         counters.add_to(&mut counted);
         counted.tcp.open = 0;
-        let of_other = self.part_of_other(&counted);
+        self.keep(&counted, other);
+    }
+
+    /// Adds to the base what was counted once for all, less the share of `other`, which is returned.
+    fn keep(&mut self, counted: &Totals, other: &mut Other) -> Totals {
+        let of_other = self.part_of_other(counted);
         other.base.add(&of_other);
-        if of_other != counted {
-            counted.add(&of_other.negative());
-            self.base_mut().add(&counted);
+        let mut own = *counted;
+        own.add(&of_other.negative());
+        if own != Totals::ZERO {
+            self.base_mut().add(&own);
+        }
+        of_other
+    }
+
+    /// A flow counts for another edge from now on: what it has counted up to this reading, which has it in the totals,
+    /// stays; its open connections go.
+    pub fn is_left(&mut self, flow: &Totals, now: Duration, other: &mut Other) {
+        let mut counted = *flow;
+        let open = std::mem::take(&mut counted.tcp.open);
+        let of_other = self.keep(&counted, other);
+        self.totals.add(&of_other.negative());
+        other.totals.add(&of_other);
+        self.totals.tcp.open = self.totals.tcp.open.saturating_sub(open);
+        self.left = Some(now);
+    }
+
+    /// A flow counted for another edge up to this reading: what it has counted is not this one's; its open connections
+    /// are.
+    pub fn is_joined(&mut self, flow: &Totals, reading: u64, other: &mut Other) {
+        self.begin(reading);
+        let mut counted = *flow;
+        let open = std::mem::take(&mut counted.tcp.open);
+        let of_other = self.keep(&counted.negative(), other);
+        // Its totals would be the base and what the flow has counted: nothing, but for the share of `other`.
+        self.totals.add(&of_other.negative());
+        other.totals.add(&of_other);
+        self.totals.tcp.open = self.totals.tcp.open.saturating_add(open);
+    }
+
+    /// Gives a flow away, with its past, in this reading. Returns what `other` shows of it.
+    pub fn gives(&mut self, flow: &Totals) -> Totals {
+        self.totals.add(&flow.negative());
+        self.part_of_other(&Totals { tcp: TcpCounters { open: 0, ..flow.tcp }, ..*flow })
+    }
+
+    /// Takes a flow over, with its past, in this reading. What `other` has shown of it, and would show no more, stays
+    /// there: no series goes backwards.
+    pub fn takes(&mut self, flow: &Totals, mut of_other: Totals, reading: u64, other: &mut Other) {
+        self.begin(reading);
+        self.totals.add(flow);
+        if self.standing == Standing::Folded || (self.is_plain && of_other == of_other.histograms()) {
+            return;
+        }
+        if self.is_plain {
+            of_other = of_other.plain();
+        }
+        if of_other != Totals::ZERO {
+            other.base.add(&of_other);
+            other.totals.add(&of_other);
+            self.totals.add(&of_other.negative());
+            self.base_mut().add(&of_other.negative());
         }
     }
 
@@ -219,6 +297,8 @@ impl Account {
         }
         self.room = self.room.max(from.room);
         self.plain_room = self.plain_room.max(from.plain_room);
+        self.began = self.began.min(from.began);
+        self.left = self.left.max(from.left);
         self.weight = self.weight.saturating_add(from.weight);
         self.retired_weight = self.retired_weight.saturating_add(from.retired_weight);
     }

@@ -1,6 +1,6 @@
 //! Which edges have series of their own, and which of those have histograms.
 
-use super::super::Reporter;
+use super::super::Edge;
 use super::super::totals::Totals;
 use super::Ledger;
 use super::account::{Other, Standing};
@@ -12,16 +12,15 @@ const HYSTERESIS: u64 = 2;
 impl Ledger {
     /// Folds histograms, then whole edges, the smallest first, until the others have room; and gives series of their own
     /// to those that were folded and have room now.
-    pub(super) fn share_out(&mut self, cost: &impl Fn(Reporter, &Totals) -> usize) {
-        let cost_of =
-            |other: &Other| if other.is_empty() { 0 } else { cost(other.edge.reporter, &other.totals) };
+    pub(super) fn share_out(&mut self, cost: &impl Fn(&Edge, &Totals) -> usize) {
+        let cost_of = |other: &Other| if other.is_empty() { 0 } else { cost(&other.edge, &other.totals) };
         let mut wanted = 0;
         let mut by_weight = Vec::new();
         for (number, account) in self.accounts.iter_mut() {
-            account.room = account.room.max(cost(account.reporter, &account.totals));
-            account.plain_room = account.plain_room.max(cost(account.reporter, &account.totals.plain()));
+            account.room = account.room.max(cost(&account.edge, &account.totals));
+            account.plain_room = account.plain_room.max(cost(&account.edge, &account.totals.plain()));
             wanted += account.room;
-            self.others[account.reporter as usize].totals.add(&account.shown_by_other());
+            self.others[account.reporter()].totals.add(&account.shown_by_other());
             let factor = if account.standing == Standing::Shown { HYSTERESIS } else { 1 };
             by_weight.push((account.weight.saturating_mul(factor), number));
         }
@@ -40,7 +39,7 @@ impl Ledger {
             let Some(account) = self.accounts.get_mut(*number) else { continue };
             wanted -= account.room - account.plain_room;
             if !account.is_plain {
-                let reporter = account.reporter as usize;
+                let reporter = account.reporter();
                 account.fold_histograms(&mut self.others[reporter]);
                 of_others[reporter] = cost_of(&self.others[reporter]);
             }
@@ -53,7 +52,7 @@ impl Ledger {
             let Some(account) = self.accounts.get_mut(*number) else { continue };
             wanted -= account.plain_room;
             if account.standing != Standing::Folded {
-                let reporter = account.reporter as usize;
+                let reporter = account.reporter();
                 account.fold(&mut self.others[reporter]);
                 of_others[reporter] = cost_of(&self.others[reporter]);
                 self.folded += 1;
@@ -62,7 +61,7 @@ impl Ledger {
         self.series = 0;
         for (rank, (_, number)) in by_weight.into_iter().enumerate().skip(folded) {
             let Some(account) = self.accounts.get_mut(number) else { continue };
-            let other = &mut self.others[account.reporter as usize];
+            let other = &mut self.others[account.reporter()];
             if account.standing == Standing::Folded {
                 account.unfold(other);
             }
@@ -70,7 +69,7 @@ impl Ledger {
                 account.unfold_histograms(other);
             }
             account.standing = Standing::Shown;
-            self.series += cost(account.reporter, &account.shown());
+            self.series += cost(&account.edge, &account.shown());
         }
         self.series += self.others.iter().map(cost_of).sum::<usize>();
     }

@@ -142,13 +142,13 @@ impl Model {
         let (tables, shown) = (tables(node), node.shown());
         let mut edges: BTreeMap<Edge, Vec<FlowKey>> = BTreeMap::new();
         for key in tables.keys().filter(|key| !key.is_other()) {
-            edges.entry(edge(key, &mut node.names).unwrap()).or_default().push(*key);
+            edges.entry(edge(key, &mut node.names).unwrap().edge).or_default().push(*key);
         }
 
         // Sums are conserved.
         for (gone, totals) in self.shown.iter().filter(|(gone, _)| gone.source != Workload::Other) {
             let lives = |key: &FlowKey| {
-                edge(key, &mut names).as_ref() == Some(gone)
+                edge(key, &mut names).is_some_and(|named| named.edge == *gone)
                     && (edges.contains_key(gone) || self.flows.contains_key(key))
             };
             if !tables.keys().any(lives) {
@@ -180,7 +180,7 @@ impl Model {
     }
 
     fn check_budget(&self, node: &mut Node) {
-        let cost = |(edge, totals): (&Edge, &Totals)| series(edge.reporter, totals);
+        let cost = |(edge, totals): (&Edge, &Totals)| series(edge, totals);
         let others: usize =
             self.shown.iter().filter(|(edge, _)| edge.source == Workload::Other).map(cost).sum();
         let statistics = node.ledger.statistics();
@@ -209,7 +209,7 @@ impl Model {
     ) {
         let flows: BTreeSet<_> = node.ledger.flows.keys().collect();
         assert_eq!(flows, tables.keys().filter(|key| !key.is_other()).collect());
-        assert!(node.ledger.by_edge.keys().eq(edges.keys()));
+        assert!(node.ledger.by_edge.keys().map(AsRef::as_ref).eq(edges.keys()));
         assert_eq!(node.ledger.accounts.iter_mut().count(), edges.len());
     }
 

@@ -10,10 +10,10 @@ use netcause_common::flow::{
 };
 
 use super::super::totals::Totals;
-use super::super::{Edge, Reporter};
+use super::super::{Edge, Reporter, Via};
 use super::{Ledger, Limits};
 use crate::enrich::cgroup::Cgroups;
-use crate::enrich::{Names, Workload};
+use crate::enrich::{Names, Options, Workload};
 
 /// When flows may go, in these tests.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
@@ -34,7 +34,7 @@ impl Node {
     pub fn new(max_series: usize) -> Self {
         Self {
             ledger: Ledger::new(Limits { max_series, idle: IDLE }),
-            names: Names::new(Cgroups::below(None)),
+            names: Names::new(Cgroups::below(None), local()),
             now: Duration::ZERO,
             tables: [BTreeMap::new(), BTreeMap::new()],
         }
@@ -135,12 +135,19 @@ pub(super) fn edge_of(namespace: u64) -> Edge {
         reporter: Reporter::Source,
         source: Workload::Namespace(namespace),
         destination: Workload::Address([10, 0, 0, 1].into()),
+        service: None,
         port: Some(53),
+        via: Via::Direct,
     }
 }
 
+/// Names of a node whose addresses are all told apart.
+pub(super) fn local() -> Options {
+    Options { known_networks: vec!["0.0.0.0/0".parse().unwrap()], ..Options::default() }
+}
+
 /// As many series as there are counters above zero.
-pub(super) fn series(_: Reporter, totals: &Totals) -> usize {
+pub(super) fn series(_: &Edge, totals: &Totals) -> usize {
     counters(totals).iter().filter(|count| **count != 0).count() + usize::from(totals.tcp.open != 0)
 }
 

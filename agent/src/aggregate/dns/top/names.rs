@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use netcause_common::dns::ResponseCode;
 
-use super::super::policy::Label;
 use super::{MAX_NAMES, TROUBLE};
+use crate::enrich::policy::Label;
 
 /// What came of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use netcause_common::dns::ResponseCode;
 use proptest::prelude::*;
@@ -14,7 +13,7 @@ fn label(text: &str) -> Label {
 }
 
 fn workload(number: usize) -> Workload {
-    Workload::Named(Arc::from(format!("w{number}")))
+    Workload::plain(&format!("w{number}"))
 }
 
 fn answered(milliseconds: u64) -> Looked {

@@ -1,0 +1,230 @@
+//! The remote end of a flow: whose address it is.
+//!
+//! The first that knows it names it: a service, an endpoint of one, the pod or node that holds the address now, a network
+//! outside, the name it was resolved from. An address in the known networks that nobody knows is shown as it is; any other
+//! is `external`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use netcause_common::dns::PROTOCOL_DNS;
+use netcause_common::endpoint::Address;
+use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT};
+
+use super::{MAX_UNKNOWN, Names};
+use crate::enrich::Workload;
+use crate::enrich::conntrack::{Answer, Question, Service};
+use crate::enrich::directory::{Holder, Who};
+use crate::enrich::name::Name;
+use crate::enrich::objects::Seconds;
+use crate::ingest;
+
+/// Services whose connections are asked for in the kernel's connection tracking.
+const MAX_ASKED: usize = 4096;
+/// Ways to reach one that are asked for: its addresses, over TCP and over UDP.
+const MAX_WAYS: usize = 8;
+
+/// What a remote end is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// The workload.
+    pub workload: Workload,
+    /// The service that was asked, when the remote end is the server.
+    pub service: Option<Name>,
+    /// Since when it has its address, where that is known.
+    pub since: Option<Seconds>,
+}
+
+impl Remote {
+    fn plain(workload: Workload) -> Self {
+        Self { workload, service: None, since: None }
+    }
+}
+
+impl Names {
+    /// The remote end.
+    pub fn remote(&mut self, flow: &FlowKey) -> Remote {
+        match flow.remote {
+            Address::EXTERNAL => return Remote::plain(Workload::External),
+            Address::ANY => return Remote::plain(Workload::Any),
+            Address::UNKNOWN => return Remote::plain(Workload::Unknown),
+            _ => {}
+        }
+        let address = ingest::ip(flow.remote);
+        if address.is_loopback() {
+            return Remote::plain(self.same_pod(flow.local, address));
+        }
+        let port = (flow.role == ROLE_CLIENT).then_some(flow.service_port);
+        if let Some(known) = self.at(address, port) {
+            return known;
+        }
+        let is_known = self.known_networks.iter().any(|network| network.contains(&address));
+        // Servers of DNS are few, and each is of interest.
+        if is_known || flow.protocol == PROTOCOL_DNS {
+            if self.unknown.len() < MAX_UNKNOWN {
+                self.unknown.insert(address);
+            }
+            return Remote::plain(Workload::Address(address));
+        }
+        if port.is_some()
+            && let Some(label) = self.resolved_from(flow.local, address)
+            && let Some(name) = self.outside.name(&label)
+        {
+            return Remote::plain(Workload::named(name));
+        }
+        Remote::plain(Workload::External)
+    }
+
+    /// What is at a loopback address: the pod itself, where it is one.
+    fn same_pod(&mut self, local: u64, address: IpAddr) -> Workload {
+        match self.pod(local) {
+            Some(_) => self.local(local),
+            None => Workload::Address(address),
+        }
+    }
+
+    /// What sources of names know to be at an address; `port` where a server is asked there.
+    fn at(&mut self, address: IpAddr, port: Option<u16>) -> Option<Remote> {
+        if let Some(port) = port {
+            let service = |protocol| self.directory.service(address, port, protocol);
+            let way = |protocol| Service { address, port, protocol };
+            if let Some(found) = service(PROTOCOL_TCP).or_else(|| service(PROTOCOL_UDP)).cloned() {
+                let is_one = |protocol: &u8| service(*protocol) == Some(&found);
+                let ways: Vec<_> = [PROTOCOL_TCP, PROTOCOL_UDP].into_iter().filter(is_one).map(way).collect();
+                return Some(self.behind(found, port, &ways));
+            }
+        }
+        let mut service = None;
+        if let Some(port) = port {
+            let endpoint = |protocol| self.directory.endpoint(address, port, protocol);
+            if let Some(endpoint) = endpoint(PROTOCOL_TCP).or_else(|| endpoint(PROTOCOL_UDP)) {
+                service = endpoint.service.cloned();
+                // On a node's address several pods may listen, each on ports of its own.
+                if let Some(pod) = endpoint.pod
+                    && !self.is_a_pods(address)
+                {
+                    return Some(Remote { workload: Workload::named(pod.clone()), service, since: None });
+                }
+            }
+        }
+        if let Some(Holder { who, since }) = self.directory.holder(address, self.now) {
+            if let Who::Node(node) = &who {
+                self.zones.meet(node, address);
+            }
+            let since = matches!(who, Who::Pod(_)).then_some(since);
+            return Some(Remote { workload: workload(&who), service, since });
+        }
+        if port.is_some()
+            && let Some(service) = self.directory.service_any_port(address)
+        {
+            let service = Some(service.clone());
+            return Some(Remote { workload: Workload::Backend, service, since: None });
+        }
+        self.extra.networks.name(address).map(|name| Remote::plain(Workload::named(name.clone())))
+    }
+
+    fn is_a_pods(&self, address: IpAddr) -> bool {
+        matches!(self.directory.holder(address, self.now), Some(Holder { who: Who::Pod(_), .. }))
+    }
+
+    /// What stands behind a service: by its endpoints, or by where the kernel sends its connections.
+    fn behind(&mut self, service: Name, port: u16, ways: &[Service]) -> Remote {
+        let workload = if let Some(only) = self.directory.only_backend(&service) {
+            Workload::named(only.clone())
+        } else if self.directory.backends(&service).len() > 1 {
+            Workload::Several
+        } else {
+            self.tracked(&service, port, ways)
+        };
+        Remote { workload, service: Some(service), since: None }
+    }
+
+    /// The workload that the kernel's connection tracking has behind a service; it is asked when it is not known.
+    fn tracked(&mut self, service: &Name, port: u16, ways: &[Service]) -> Workload {
+        let key = (service.clone(), port);
+        if self.asked.len() < MAX_ASKED || self.asked.contains_key(&key) {
+            let asked = self.asked.entry(key.clone()).or_default();
+            for way in ways {
+                if asked.len() < MAX_WAYS && !asked.contains(way) {
+                    asked.push(*way);
+                    self.conntrack.wanted(Question { service: *way, client: None }, self.at);
+                }
+            }
+        }
+        let asked = self.asked.get(&key).map_or(ways, Vec::as_slice);
+        let mut answers = asked.iter().map(|way| self.answered(*way));
+        answers.find(|workload| *workload != Workload::Backend).unwrap_or(Workload::Backend)
+    }
+
+    /// Where the kernel sends what comes this way.
+    fn answered(&self, way: Service) -> Workload {
+        let question = Question { service: way, client: None };
+        let Answer::Backends(backends) = self.conntrack.answer(question) else {
+            return Workload::Backend;
+        };
+        let mut only = None;
+        for backend in backends {
+            // Whose the address was then is whom the service stood for.
+            let then = self.now.saturating_sub(self.at.saturating_sub(backend.seen).as_secs());
+            let Some(Holder { who, .. }) = self.directory.holder(backend.address.ip(), then) else {
+                return Workload::Backend;
+            };
+            let workload = workload(&who);
+            if only.as_ref().is_some_and(|only| *only != workload) {
+                return Workload::Several;
+            }
+            only = Some(workload);
+        }
+        only.unwrap_or(Workload::Backend)
+    }
+
+    /// A flow began with a connection from this port of the client's: where a service's backends are not known, it shows one
+    /// of them. Only a pod's address is known to be its own.
+    pub fn connected(&mut self, flow: &FlowKey, client_port: u16) {
+        if flow.role != ROLE_CLIENT || flow.protocol != PROTOCOL_TCP || client_port == 0 {
+            return;
+        }
+        let asked =
+            Service { address: ingest::ip(flow.remote), port: flow.service_port, protocol: flow.protocol };
+        let is_asked =
+            self.directory.service(asked.address, asked.port, asked.protocol).is_some_and(|service| {
+                self.directory.only_backend(service).is_none() && self.directory.backends(service).len() < 2
+            });
+        if !is_asked {
+            return;
+        }
+        let Some(pod) = self.pod(flow.local) else { return };
+        let is_v4 = asked.address.is_ipv4();
+        if let Some(client) = self.directory.addresses(&pod).find(|address| address.is_ipv4() == is_v4) {
+            let question = Question { service: asked, client: None };
+            self.conntrack.connection(question, SocketAddr::new(client, client_port), self.at);
+        }
+    }
+
+    /// Asks again for the name of an end that had none; `None` when it has none still.
+    pub fn again(&mut self, end: &Workload, service: Option<&Name>, port: Option<u16>) -> Option<Remote> {
+        match end {
+            Workload::Cgroup(id) => Some(Remote::plain(self.local(*id))),
+            Workload::Pod(uid) => {
+                let local = self.local_pods.get(uid).and_then(|locals| locals.first().copied());
+                Some(Remote::plain(self.local(local?)))
+            }
+            Workload::Address(address) if !address.is_loopback() => self.at(*address, port),
+            Workload::Backend => {
+                let (service, port) = (service?.clone(), port?);
+                self.asked.contains_key(&(service.clone(), port)).then(|| self.behind(service, port, &[]))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a holder of an address is called.
+fn workload(who: &Who<'_>) -> Workload {
+    match who {
+        Who::Pod(pod) => Workload::named(pod.name.clone()),
+        Who::Node(node) => Workload::plain(node.name),
+    }
+}
+
+#[cfg(test)]
+mod tests;

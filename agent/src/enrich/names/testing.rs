@@ -1,0 +1,217 @@
+//! Names to test with: objects as sources tell them, flows as the kernel counts them, and cgroups.
+
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::{env, fs, process};
+
+use netcause_common::endpoint::Address;
+use netcause_common::flow::{
+    FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER,
+};
+
+use super::*;
+use crate::enrich::cgroup::rules::{Rule, Rules};
+use crate::enrich::networks::Networks;
+use crate::enrich::objects::{
+    Change, Endpoint, EndpointSlice, Node, Owner, Pod, Service, ServicePort, Source,
+};
+use crate::ingest::dns::Resolved;
+
+/// The time at which tests begin.
+pub(super) const BEGIN: Seconds = 1_800_000_000;
+/// A client that is in no cgroup.
+pub(super) const CLIENT: u64 = LOCAL_IS_NAMESPACE | 1;
+
+/// Names of a node that knows 10.0.0.0/8, and has no cgroups.
+pub(super) fn names() -> Names {
+    with_options(Options::default())
+}
+
+/// The same with names out of DNS.
+pub(super) fn with_dns(policy: DnsNames, max_outside_names: usize) -> Names {
+    with_options(Options { labels: Arc::new(Labels::new(policy)), max_outside_names, ..Options::default() })
+}
+
+fn with_options(options: Options) -> Names {
+    started(Names::new(Cgroups::below(None), known(options)))
+}
+
+/// As they are after the first list of pods.
+pub(super) fn started(mut names: Names) -> Names {
+    names.set_time(BEGIN, Duration::from_secs(100));
+    names.hear(Change::ListBegins(Kind::Pod));
+    names.hear(Change::ListEnds(Kind::Pod));
+    names.take_changes();
+    names
+}
+
+pub(super) use crate::enrich::objects::Kind;
+
+/// Of which 10.0.0.0/8 is told apart.
+pub(super) fn known(options: Options) -> Options {
+    Options { known_networks: vec!["10.0.0.0/8".parse().unwrap()], ..options }
+}
+
+impl Names {
+    /// The API tells something.
+    pub(super) fn hear(&mut self, change: Change) {
+        self.apply(&Update { source: Source::Api, change });
+    }
+
+    /// Time goes on.
+    pub(super) fn wait(&mut self, seconds: u64) {
+        self.set_time(self.now + seconds, self.at + Duration::from_secs(seconds));
+    }
+
+    /// A client asks for a name and is told an address.
+    pub(super) fn resolve(&mut self, local: u64, name: &str, address: &str) {
+        let resolved = Resolved { address: ip(address), ttl: 30 };
+        self.learn(local, &name.parse().unwrap(), &[resolved]);
+    }
+
+    /// What the remote end of a client's flow is, and the service.
+    pub(super) fn to(&mut self, address: &str, port: u16) -> String {
+        let remote = self.remote(&client(CLIENT, address, port));
+        text(&remote)
+    }
+
+    /// What is behind every service that the connection tracking is asked for.
+    pub(super) fn track(&mut self, backends: &[&str]) {
+        let at = self.at;
+        let found: Vec<_> = backends.iter().map(|backend| (ip(backend), 8080).into()).collect();
+        self.with_conntrack(&mut |conntrack| {
+            let pass = conntrack.plan(at).unwrap();
+            conntrack.take(pass.answered(|_| found.clone()), at);
+        });
+    }
+}
+
+/// `namespace/workload`, and the service after an arrow.
+pub(super) fn text(remote: &Remote) -> String {
+    let Remote { workload, service, .. } = remote;
+    let workload = match workload {
+        Workload::Named(name) => name.to_string(),
+        other => other.to_string(),
+    };
+    match service {
+        Some(service) => format!("{service} -> {workload}"),
+        None => workload,
+    }
+}
+
+pub(super) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A flow of a client.
+pub(super) fn client(local: u64, address: &str, port: u16) -> FlowKey {
+    let remote = match ip(address) {
+        IpAddr::V4(v4) => Address::from_v4_network_order(u32::from_ne_bytes(v4.octets())),
+        IpAddr::V6(_) => panic!("of IPv4 here"),
+    };
+    FlowKey { local, remote, service_port: port, protocol: PROTOCOL_TCP, role: ROLE_CLIENT, reserved: 0 }
+}
+
+/// The same at the server's end.
+pub(super) fn server(local: u64, address: &str, port: u16) -> FlowKey {
+    FlowKey { role: ROLE_SERVER, ..client(local, address, port) }
+}
+
+pub(super) fn uid(number: u8) -> Box<str> {
+    format!("{number:02}000000-0000-4000-8000-000000000000").into()
+}
+
+/// A pod of a Deployment in `shop`.
+pub(super) fn pod(number: u8, workload: &str, address: &str) -> Pod {
+    Pod {
+        uid: uid(number),
+        namespace: "shop".into(),
+        name: format!("{workload}-abc-{number}").into(),
+        owner: Some(Owner {
+            kind: "ReplicaSet".into(),
+            name: format!("{workload}-abc").into(),
+            api_version: "apps/v1".into(),
+        }),
+        template_hash: Some("abc".into()),
+        addresses: vec![ip(address)],
+        since: Some(BEGIN),
+        ..Pod::default()
+    }
+}
+
+pub(super) fn told(pod: Pod) -> Change {
+    Change::Pod(Box::new(pod))
+}
+
+pub(super) fn node(name: &str, address: &str) -> Change {
+    Change::Node(Box::new(Node { name: name.into(), addresses: vec![ip(address)], zone: None }))
+}
+
+/// A service in `shop` at port 80, over TCP and UDP, and at port 30080 of every node.
+pub(super) fn service(name: &str, address: &str) -> Change {
+    let port = |protocol, node_port| ServicePort { protocol, port: 80, node_port };
+    Change::Service(Box::new(Service {
+        namespace: "shop".into(),
+        name: name.into(),
+        addresses: vec![ip(address)],
+        ports: vec![port(PROTOCOL_TCP, Some(30080)), port(PROTOCOL_UDP, None)],
+    }))
+}
+
+/// All of a service's endpoints, at port 8080: addresses and the numbers of their pods.
+pub(super) fn endpoints(service: &str, of: &[(&str, u8)]) -> Change {
+    let endpoint =
+        |(address, pod): &(&str, u8)| Endpoint { addresses: vec![ip(address)], pod: Some(uid(*pod)) };
+    Change::EndpointSlice(Box::new(EndpointSlice {
+        namespace: "shop".into(),
+        name: format!("{service}-a").into(),
+        service: service.into(),
+        ports: vec![ServicePort { protocol: PROTOCOL_TCP, port: 8080, node_port: None }],
+        endpoints: of.iter().map(endpoint).collect(),
+    }))
+}
+
+/// What a file says of networks and of cgroups.
+pub(super) fn extra(networks: &[(&str, Name)], rules: Vec<Rule>) -> Arc<Extra> {
+    let networks: Vec<_> =
+        networks.iter().map(|(network, name)| (network.parse().unwrap(), name.clone())).collect();
+    Arc::new(Extra {
+        networks: Networks::new(&networks).unwrap(),
+        cidrs: networks.iter().map(|(network, _)| *network).collect(),
+        cgroups: Rules::new(rules).unwrap(),
+    })
+}
+
+/// Cgroups: directories that stand for them.
+pub(super) struct Tree(PathBuf);
+
+impl Tree {
+    pub(super) fn new(name: &str, paths: &[&str]) -> Self {
+        let root = env::temp_dir().join(format!("netcause-names-{name}-{}", process::id()));
+        for path in paths {
+            fs::create_dir_all(root.join(path)).unwrap();
+        }
+        Self(root)
+    }
+
+    pub(super) fn local(&self, path: &str) -> u64 {
+        fs::metadata(self.0.join(path)).unwrap().ino()
+    }
+
+    pub(super) fn names(&self, options: Options) -> Names {
+        started(Names::new(Cgroups::below(Some(self.0.clone())), known(options)))
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+/// Where the kubelet puts a container of a pod.
+pub(super) fn kubepods(number: u8, container: char) -> String {
+    let container = String::from(container).repeat(64);
+    format!("kubepods/burstable/pod{}/{container}", uid(number))
+}

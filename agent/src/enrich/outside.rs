@@ -1,0 +1,64 @@
+//! Names of outside addresses: what a workload resolved them from, as labels, so bounded in number.
+
+use std::collections::HashMap;
+
+use super::name::Name;
+use super::policy::Label;
+
+/// See above.
+#[derive(Debug)]
+pub struct Outside {
+    limit: usize,
+    names: HashMap<Label, Name>,
+}
+
+impl Outside {
+    /// So many names at most.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { limit, names: HashMap::new() }
+    }
+
+    /// What addresses that were resolved from this are called; `None` when there are as many names as may be.
+    pub fn name(&mut self, label: &Label) -> Option<Name> {
+        if let Some(name) = self.names.get(label) {
+            return Some(name.clone());
+        }
+        if self.names.len() >= self.limit {
+            return None;
+        }
+        let name = Name::new("", &label.to_string());
+        self.names.insert(label.clone(), name.clone());
+        Some(name)
+    }
+
+    /// Forgets the names that nobody holds.
+    pub fn forget(&mut self) {
+        self.names.retain(|_, name| name.is_held());
+    }
+
+    /// How many names there are, and how many there may be.
+    #[must_use]
+    pub fn fullness(&self) -> (u64, u64) {
+        (self.names.len() as u64, self.limit as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_nobody_holds_makes_room() {
+        let mut outside = Outside::new(2);
+        let label = |name: &str| Label::Plain(name.parse().unwrap());
+        let first = outside.name(&label("a.test")).unwrap();
+        assert_eq!((first.namespace(), first.workload()), ("", "a.test"));
+        drop(outside.name(&label("b.test")));
+        assert_eq!(outside.name(&label("c.test")), None);
+        assert_eq!(outside.name(&label("a.test")).as_ref(), Some(&first));
+        outside.forget();
+        assert_eq!(outside.fullness(), (1, 2));
+        assert!(outside.name(&label("c.test")).is_some());
+    }
+}
