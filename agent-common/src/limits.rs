@@ -22,7 +22,7 @@ pub const SPARE_UDP_FLOWS: u32 = 1024;
 /// The same for sockets.
 pub const SPARE_SOCKETS: u32 = 8192;
 
-/// Networks whose clients are told apart.
+/// Networks whose clients are told apart, beside those of the names file.
 pub const NETWORKS: u32 = 1024;
 
 /// Octets of the ring buffer that carries detail events; a power of two and a multiple of the page size.

@@ -30,10 +30,11 @@ pub fn emit<E: Event>(probe: ProbeId, event: &E) {
     }
 }
 
-/// Tells the daemon of a flow that is new in the table.
+/// Tells the daemon of a flow that is new in the table, and the client's port of the connection that began it; 0 where
+/// that is not known.
 #[inline(always)]
-pub fn announce(flow: &FlowKey) {
-    let event = EventHeader { flow: *flow, probe: NEW_FLOW, ..EventHeader::default() };
+pub fn announce(flow: &FlowKey, client_port: u16) {
+    let event = EventHeader { flow: *flow, client_port, probe: NEW_FLOW, ..EventHeader::default() };
     if !output(&event) {
         count(Statistic::FlowsUnannounced);
     }

@@ -53,19 +53,25 @@ fn client(remote: Address) -> Address {
 /// that found no room: nothing is lost but the name.
 #[inline(always)]
 pub fn counters(key: &FlowKey) -> Option<Counters> {
-    find_or_make(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key).map(Counters)
+    counters_from(key, || 0)
+}
+
+/// The same; a flow that is new is announced with the port that its client connects from, which is asked for only then.
+#[inline(always)]
+pub fn counters_from(key: &FlowKey, client_port: impl FnOnce() -> u16) -> Option<Counters> {
+    find_or_make(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key, client_port).map(Counters)
 }
 
 /// As [`counters`], of a UDP flow.
 #[inline(always)]
 pub fn udp_counters(key: &FlowKey) -> Option<DatagramCounters> {
-    find_or_make(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key).map(DatagramCounters)
+    find_or_make(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key, || 0).map(DatagramCounters)
 }
 
 /// As [`counters`], of DNS.
 #[inline(always)]
 pub fn dns_counters(key: &FlowKey) -> Option<*mut DnsCounters> {
-    find_or_make(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key)
+    find_or_make(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key, || 0)
 }
 
 #[inline(always)]
@@ -74,13 +80,14 @@ fn find_or_make<V>(
     spare: &'static HashMap<FlowKey, V>,
     zero: &'static V,
     key: &FlowKey,
+    client_port: impl FnOnce() -> u16,
 ) -> Option<*mut V> {
     if let Some(counters) = table.get_ptr_mut(key) {
         return Some(counters);
     }
     match table.insert(key, zero, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
-            announce(key);
+            announce(key, client_port());
             return table.get_ptr_mut(key);
         }
         // Another CPU was first, which is as good.

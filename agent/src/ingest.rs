@@ -93,7 +93,12 @@ pub enum What {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A flow is new: its workload's name can still be looked up.
-    NewFlow(FlowKey),
+    NewFlow {
+        /// The flow.
+        flow: FlowKey,
+        /// The port of the client that began it; 0 when unknown.
+        client_port: u16,
+    },
     /// Something went wrong once.
     Trouble(Trouble),
 }
@@ -104,7 +109,7 @@ pub fn event(octets: &[u8]) -> Option<Event> {
     let header: EventHeader = read(octets)?;
     role(&header.flow)?;
     if header.probe == NEW_FLOW {
-        return Some(Event::NewFlow(header.flow));
+        return Some(Event::NewFlow { flow: header.flow, client_port: header.client_port });
     }
     let what = what(header.probe, octets)?;
     Some(Event::Trouble(Trouble { flow: header.flow, client_port: header.client_port, what }))
@@ -221,7 +226,10 @@ mod tests {
         assert_eq!(event(bytemuck::bytes_of(&unknown)), None);
         let mut new = header(ProbeId::TcpReset);
         new.probe = NEW_FLOW;
-        assert_eq!(event(bytemuck::bytes_of(&new)), Some(Event::NewFlow(new.flow)));
+        assert_eq!(
+            event(bytemuck::bytes_of(&new)),
+            Some(Event::NewFlow { flow: new.flow, client_port: 5555 })
+        );
         let mut nobody = wire;
         nobody.header.flow.role = 0;
         assert_eq!(event(bytemuck::bytes_of(&nobody)), None);

@@ -6,12 +6,13 @@ pub mod btf;
 mod dns;
 pub mod layout;
 mod load;
+mod networks;
 mod sweep;
 mod tables;
 
 pub use load::{LoadError, Options, ProbeState, attach, rehearse};
 pub use sweep::Pace;
-pub use tables::{Events, Fullness, Kernel, KernelStatistics, ProgramCost};
+pub use tables::{Events, Fullness, Kernel, KernelStatistics, ProgramCost, Wakeups};
 
 /// The kernel's tick: the unit of what it counts in jiffies.
 #[must_use]

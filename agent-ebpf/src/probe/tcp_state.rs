@@ -21,7 +21,7 @@ use netcause_common::socket::{
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};
-use crate::flow::{Counters, counters, of_socket};
+use crate::flow::{Counters, counters, counters_from, of_socket};
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
 use crate::maps::count;
@@ -128,7 +128,8 @@ fn opened(socket: Socket, state: Option<Remembered>, role: u8, turn: Turn) {
         && state.phase() == PHASE_CONNECTING
     {
         state.enter(PHASE_OPEN);
-        if let Some(counters) = counters(state.flow()) {
+        // Where the service's address is rewritten on the way, this connection tells to what.
+        if let Some(counters) = counters_from(state.flow(), || socket.local_port()) {
             counters.opened();
             counters.one_more_open();
             if state.started_ns() != 0 {

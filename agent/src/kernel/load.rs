@@ -3,12 +3,10 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aya::maps::lpm_trie::Key;
-use aya::maps::{HashMap, LpmTrie, Map, ProgramArray};
+use aya::maps::{HashMap, Map, ProgramArray};
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Iter, Program as AyaProgram,
     ProgramError, ProgramFd,
@@ -25,6 +23,7 @@ use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
 use super::layout::{self, Resolved};
+use super::networks;
 use crate::config::OlderConnections;
 use crate::probe::{self, Direction, Hook, Probe, Support};
 
@@ -57,8 +56,11 @@ pub struct Options {
     pub kernel_log: bool,
     /// What counts of connections that are older than the agent.
     pub older_connections: OlderConnections,
-    /// Networks whose clients are told apart.
+    /// Networks whose clients are told apart, at most [`limits::NETWORKS`].
     pub known_networks: Vec<IpNet>,
+    /// Likewise, those that have a name: at most
+    /// [`MAX_NETWORKS`](crate::enrich::networks::MAX_NETWORKS).
+    pub named_networks: Vec<IpNet>,
     /// Where the root of cgroup v2 is mounted; `None` when it is not.
     pub cgroup_root: Option<PathBuf>,
 }
@@ -83,6 +85,7 @@ impl Options {
             kernel_log: false,
             older_connections: OlderConnections::Whole,
             known_networks: Vec::new(),
+            named_networks: Vec::new(),
             cgroup_root,
         }
     }
@@ -189,6 +192,8 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
         .map_max_entries("LISTENERS", options.max_listeners)
         .map_max_entries("QUEUES", options.max_listeners)
         .map_max_entries("EVENTS", options.event_ring_bytes)
+        .map_max_entries("NETWORKS_V4", networks::ROOM)
+        .map_max_entries("NETWORKS_V6", networks::ROOM)
         .load(OBJECT)
         .map_err(|error| load_error(&error))?;
     prepare_tables(&mut ebpf, options).map_err(|error| LoadError::Object(format!("{error:#}")))?;
@@ -226,23 +231,13 @@ fn prepare_tables(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
     for role in [ROLE_CLIENT, ROLE_SERVER] {
         dns.insert(FlowKey::other(PROTOCOL_DNS, role), DnsCounters::ZERO, 0)?;
     }
-    for network in &options.known_networks {
-        let length = network.prefix_len().into();
-        match network.network() {
-            IpAddr::V4(address) => {
-                let mut networks: LpmTrie<_, [u8; 4], u8> = table(ebpf, "NETWORKS_V4")?.try_into()?;
-                networks.insert(&Key::new(length, address.octets()), 1, 0)?;
-            }
-            IpAddr::V6(address) => {
-                let mut networks: LpmTrie<_, [u8; 16], u8> = table(ebpf, "NETWORKS_V6")?.try_into()?;
-                networks.insert(&Key::new(length, address.octets()), 1, 0)?;
-            }
-        }
+    for network in options.known_networks.iter().chain(&options.named_networks) {
+        networks::insert(ebpf, network)?;
     }
     Ok(())
 }
 
-fn table<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Map> {
+pub(super) fn table<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Map> {
     ebpf.map_mut(name).ok_or_else(|| anyhow::anyhow!("the object has no map {name}"))
 }
 

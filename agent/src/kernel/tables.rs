@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
+use aya::{Ebpf, Pod};
 use aya_log::EbpfLogger;
 use netcause_common::dns::{DnsCounters, QueryKey};
 use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
@@ -193,6 +193,11 @@ impl Kernel {
     /// Where the root of cgroup v2 is mounted.
     pub fn cgroup_root(&self) -> Option<&Path> {
         self.options.cgroup_root.as_deref()
+    }
+
+    /// What the networks are set by: see [`Self::set_named_networks`].
+    pub(super) fn networks(&mut self) -> (&mut Ebpf, &mut Options) {
+        (&mut self.loaded.ebpf, &mut self.options)
     }
 
     /// Every probe and whether it runs.
