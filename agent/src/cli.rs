@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
-use crate::aggregate::dns::policy::DnsNames;
-use crate::config::{LogFormat, OlderConnections};
+use crate::config::{Kubernetes, KubernetesPods, LogFormat, OlderConnections};
+use crate::enrich::policy::DnsNames;
 
 /// A node agent that says why the network hurts.
 #[derive(Debug, Parser)]
@@ -21,12 +21,15 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the agent: watch this node's TCP and serve what it sees as metrics.
+    /// Run the agent: watch this node's TCP, UDP and DNS, name who talks to whom, and serve it as metrics.
     ///
-    /// Needs root, or the capabilities BPF and PERFMON (SYS_RESOURCE too before Linux 5.11) and NET_ADMIN for UDP; and
-    /// the host's PID namespace to look at open connections.
+    /// Names come from the node's cgroups, from Kubernetes (its API, or this node's kubelet) and from a file.
     ///
-    /// Endpoints: /metrics (Prometheus text or OpenMetrics, as the client asks), /livez, /readyz.
+    /// Needs root, or the capabilities BPF and PERFMON (SYS_RESOURCE too before Linux 5.11) and NET_ADMIN for UDP, DNS and
+    /// what is behind services; and the host's PID namespace to look at open connections.
+    ///
+    /// Endpoints: /metrics (Prometheus text or OpenMetrics, as the client asks), /api/v1/dns (JSON), /livez,
+    /// /readyz.
     #[command(
         after_help = "Each setting comes from the file, then the environment, then the flags; the later wins.\n\
         Exit codes: 0 ended by a signal, 64 usage or configuration, 69 nothing can run on this kernel,\n\
@@ -123,6 +126,43 @@ pub struct AgentArguments {
     /// [default: shown]
     #[arg(long, value_name = "HOW", env = "NETCAUSE_DNS_NAMES")]
     pub dns_names: Option<DnsNames>,
+    /// Where the names of pods, services and nodes come from: the Kubernetes API, the kubelet (the pods of this node
+    /// alone), or nowhere. auto: the API where there is a service account or a kubeconfig. [default: auto]
+    #[arg(long, value_name = "SOURCE", env = "NETCAUSE_KUBERNETES")]
+    pub kubernetes: Option<Kubernetes>,
+    /// Which pods are known: all, or those of this node and those that it talks to, for clusters so large that all pods
+    /// take too much memory. [default: all]
+    #[arg(long, value_name = "WHICH", env = "NETCAUSE_KUBERNETES_PODS")]
+    pub kubernetes_pods: Option<KubernetesPods>,
+    /// The agents of a cluster ask the API for their first lists at some moment in this time, so that not all of them do
+    /// at once. [default: 10]
+    #[arg(long, value_name = "SECONDS", env = "NETCAUSE_KUBERNETES_START_SECONDS")]
+    pub kubernetes_start_seconds: Option<u32>,
+    /// A file that says where the Kubernetes API is, as kubectl has it; in a pod its service account does.
+    #[arg(long, value_name = "FILE", env = "NETCAUSE_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the kubelet lists its pods; `http://127.0.0.1:10255/pods` is its port without authentication.
+    /// [default: https://127.0.0.1:10250/pods]
+    #[arg(long, value_name = "URL", env = "NETCAUSE_KUBELET_URL")]
+    pub kubelet_url: Option<String>,
+    /// Take the kubelet's certificate as it is: many kubelets sign their own. [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", env = "NETCAUSE_KUBELET_INSECURE")]
+    pub kubelet_insecure: Option<bool>,
+    /// What Kubernetes calls this node. [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "NETCAUSE_NODE_NAME")]
+    pub node_name: Option<String>,
+    /// A file with names of pods, services, nodes, outside networks and cgroups; read again when it changes. See
+    /// docs/names.md.
+    #[arg(long, value_name = "FILE", env = "NETCAUSE_NAMES_FILE")]
+    pub names_file: Option<PathBuf>,
+    /// Outside addresses are shown by the name that the workload resolved them from, up to so many names; all others are
+    /// `external`. 0: none is. [default: 100]
+    #[arg(long, value_name = "COUNT", env = "NETCAUSE_MAX_OUTSIDE_NAMES")]
+    pub max_outside_names: Option<u32>,
+    /// Ports that sidecars listen on, with commas between them: who listens there is a proxy beside its workload.
+    /// [default: 15001,15006]
+    #[arg(long, value_name = "PORT", env = "NETCAUSE_SIDECAR_PORTS", value_delimiter = ',')]
+    pub sidecar_ports: Option<Vec<u16>>,
     /// Size of the ring buffer for detail events: a power of two, at least 4096. [default: 262144]
     #[arg(long, value_name = "BYTES", env = "NETCAUSE_EVENT_RING_BYTES")]
     pub event_ring_bytes: Option<u32>,

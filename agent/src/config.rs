@@ -1,19 +1,24 @@
 //! Settings: what may be written, and what follows from it.
 
+mod error;
+
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use ipnet::IpNet;
 use netcause_common::{dns, limits};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::aggregate::dns::policy::DnsNames;
 use crate::cli::AgentArguments;
+use crate::enrich;
+use crate::enrich::policy::{DnsNames, Labels};
+use crate::enrich::sources::kubelet::{self, Trust};
 use crate::kernel::{self, Pace};
+pub use error::ConfigError;
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
@@ -35,6 +40,33 @@ pub enum OlderConnections {
     Rest,
 }
 
+/// Ports of sidecars that may be set.
+const MAX_SIDECAR_PORTS: usize = 16;
+
+/// Where the names of pods and services come from.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Kubernetes {
+    /// The API, where a service account or a kubeconfig says where it is; else nowhere.
+    Auto,
+    /// The API.
+    Api,
+    /// The kubelet of this node: the pods of this node alone.
+    Kubelet,
+    /// Nowhere.
+    Off,
+}
+
+/// Which pods are known.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum KubernetesPods {
+    /// Those of the whole cluster.
+    All,
+    /// Those of this node, and those that it talks to.
+    Node,
+}
+
 /// Networks whose clients are told apart unless others are named: private, shared, loopback and link-local addresses
 /// (RFC 1918, 6598, 1122, 3927, 4193, 4291).
 const KNOWN_NETWORKS: [&str; 9] = [
@@ -48,37 +80,6 @@ const KNOWN_NETWORKS: [&str; 9] = [
     "fe80::/10",
     "::1/128",
 ];
-
-/// What is wrong with the settings.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The file is not to be read.
-    #[error("cannot read the configuration file {path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The file is no YAML, or has a key that is not known, or a value of the wrong kind.
-    #[error("in the configuration file {path}: {message}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What and where.
-        message: String,
-    },
-    /// A value that cannot be.
-    #[error("{key}: {value} {problem}")]
-    Impossible {
-        /// The key, as in the file.
-        key: &'static str,
-        /// What was given.
-        value: String,
-        /// What is wrong with it, and what would be right.
-        problem: String,
-    },
-}
 
 /// The file, as written.
 #[derive(Debug, Default, Deserialize)]
@@ -104,6 +105,16 @@ struct RawConfig {
     dns_timeout_seconds: Option<u32>,
     dns_details_per_second: Option<u32>,
     dns_names: Option<DnsNames>,
+    kubernetes: Option<Kubernetes>,
+    kubernetes_pods: Option<KubernetesPods>,
+    kubernetes_start_seconds: Option<u32>,
+    kubeconfig: Option<PathBuf>,
+    kubelet_url: Option<String>,
+    kubelet_insecure: Option<bool>,
+    node_name: Option<String>,
+    names_file: Option<PathBuf>,
+    max_outside_names: Option<u32>,
+    sidecar_ports: Option<Vec<u16>>,
     event_ring_bytes: Option<u32>,
     http_max_connections: Option<u32>,
     http_timeout_seconds: Option<u32>,
@@ -152,6 +163,28 @@ pub struct Config {
     pub dns_details_per_second: u32,
     /// What becomes of names.
     pub dns_names: DnsNames,
+    /// Where names of pods and services come from.
+    pub kubernetes: Kubernetes,
+    /// Which pods are known.
+    pub kubernetes_pods: KubernetesPods,
+    /// The agents of a cluster ask for their first lists at some moment in this time.
+    pub kubernetes_start_seconds: u32,
+    /// Where the API is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where the kubelet is.
+    pub kubelet_url: String,
+    /// Whether the kubelet's certificate is taken as it is.
+    pub kubelet_insecure: bool,
+    /// What Kubernetes calls this node.
+    pub node_name: String,
+    /// A file with names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub names_file: Option<PathBuf>,
+    /// Names that outside addresses are shown by.
+    pub max_outside_names: u32,
+    /// Ports that sidecars listen on.
+    pub sidecar_ports: Vec<u16>,
     /// Size of the ring buffer.
     pub event_ring_bytes: u32,
     /// HTTP connections at once.
@@ -212,6 +245,30 @@ impl Config {
                 .or(file.dns_details_per_second)
                 .unwrap_or(2000),
             dns_names: arguments.dns_names.or(file.dns_names).unwrap_or(DnsNames::Shown),
+            kubernetes: arguments.kubernetes.or(file.kubernetes).unwrap_or(Kubernetes::Auto),
+            kubernetes_pods: arguments
+                .kubernetes_pods
+                .or(file.kubernetes_pods)
+                .unwrap_or(KubernetesPods::All),
+            kubernetes_start_seconds: arguments
+                .kubernetes_start_seconds
+                .or(file.kubernetes_start_seconds)
+                .unwrap_or(10),
+            kubeconfig: arguments.kubeconfig.clone().or(file.kubeconfig),
+            kubelet_url: arguments
+                .kubelet_url
+                .clone()
+                .or(file.kubelet_url)
+                .unwrap_or_else(|| kubelet::URL.to_owned()),
+            kubelet_insecure: arguments.kubelet_insecure.or(file.kubelet_insecure).unwrap_or(false),
+            node_name: arguments.node_name.clone().or(file.node_name).unwrap_or_else(host_name),
+            names_file: arguments.names_file.clone().or(file.names_file),
+            max_outside_names: arguments.max_outside_names.or(file.max_outside_names).unwrap_or(100),
+            sidecar_ports: arguments
+                .sidecar_ports
+                .clone()
+                .or(file.sidecar_ports)
+                .unwrap_or_else(|| vec![15001, 15006]),
             event_ring_bytes: arguments
                 .event_ring_bytes
                 .or(file.event_ring_bytes)
@@ -243,8 +300,33 @@ impl Config {
             kernel_log: self.kernel_log,
             older_connections: self.older_connections,
             known_networks: self.known_networks.clone(),
+            named_networks: Vec::new(),
             cgroup_root,
         }
+    }
+
+    /// What names are made by.
+    #[must_use]
+    pub fn names_options(&self, labels: Arc<Labels>) -> enrich::Options {
+        enrich::Options {
+            known_networks: self.known_networks.clone(),
+            labels,
+            max_outside_names: self.max_outside_names as usize,
+            sidecar_ports: self.sidecar_ports.clone(),
+        }
+    }
+
+    /// How the kubelet is asked.
+    #[must_use]
+    pub fn kubelet_options(&self) -> kubelet::Options {
+        let authority = Path::new("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt");
+        let trust = match self.kubelet_insecure {
+            true => Trust::Anyone,
+            false if authority.exists() => Trust::Authority(authority.to_owned()),
+            false => Trust::System,
+        };
+        let token = Path::new(kubelet::TOKEN).exists().then(|| kubelet::TOKEN.into());
+        kubelet::Options { url: self.kubelet_url.clone(), token, trust, ..kubelet::Options::default() }
     }
 
     /// How often sweeps run.
@@ -302,6 +384,15 @@ impl Config {
         }
         between("dns_timeout_seconds", self.dns_timeout_seconds, 1, 60)?;
         between("dns_details_per_second", self.dns_details_per_second, 1, 1_000_000)?;
+        between("kubernetes_start_seconds", self.kubernetes_start_seconds, 0, 3600)?;
+        between("max_outside_names", self.max_outside_names, 0, 100_000)?;
+        if self.sidecar_ports.len() > MAX_SIDECAR_PORTS || self.sidecar_ports.contains(&0) {
+            return Err(ConfigError::Impossible {
+                key: "sidecar_ports",
+                value: format!("{:?}", self.sidecar_ports),
+                problem: format!("has a port 0, or more than {MAX_SIDECAR_PORTS} ports"),
+            });
+        }
         between("event_ring_bytes", self.event_ring_bytes, 4096, 1 << 28)?;
         between("http_max_connections", self.http_max_connections, 1, 65_536)?;
         between("http_timeout_seconds", self.http_timeout_seconds, 1, 3600)?;
@@ -320,6 +411,10 @@ impl Config {
         })?;
         Ok(())
     }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn read(path: &Path) -> Result<RawConfig, ConfigError> {
@@ -344,44 +439,4 @@ fn between(key: &'static str, value: u32, least: u32, most: u32) -> Result<(), C
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(text: &str, arguments: AgentArguments) -> Result<Config, ConfigError> {
-        let name = format!("netcause-config-{}-{:?}.yaml", std::process::id(), std::thread::current().id());
-        let path = std::env::temp_dir().join(name);
-        fs::write(&path, text).unwrap();
-        let result = Config::load(&AgentArguments { config: Some(path.clone()), ..arguments });
-        fs::remove_file(path).unwrap();
-        result
-    }
-
-    fn complaint(text: &str) -> String {
-        load(text, AgentArguments::default()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn flags_are_stronger_than_the_file_and_the_file_than_defaults() {
-        let arguments = AgentArguments { max_flows: Some(100), ..Default::default() };
-        let config = load("max_flows: 50\nmax_sockets: 60\n", arguments).unwrap();
-        assert_eq!((config.max_flows, config.max_sockets), (100, 60));
-        assert_eq!(config.event_ring_bytes, limits::DEFAULT_EVENT_RING_BYTES);
-    }
-
-    #[test]
-    fn unknown_keys_and_impossible_values_are_named() {
-        assert!(complaint("max_flow: 50\n").contains("max_flow"));
-        assert!(complaint("max_flows: many\n").contains("many"), "{}", complaint("max_flows: many\n"));
-        assert!(complaint("max_flows: 0\n").starts_with("max_flows: 0 is not between"));
-        assert!(complaint("event_ring_bytes: 5000\n").contains("4096 and 8192"));
-        assert!(complaint("log: 'netcause=loud'\n").starts_with("log: `netcause=loud`"));
-        assert!(complaint("- a\n- b\n").contains("configuration file"));
-    }
-
-    #[test]
-    fn an_empty_file_is_the_defaults_and_the_printed_config_reads_back() {
-        let config = load("# nothing\n\n", AgentArguments::default()).unwrap();
-        let printed = serde_saphyr::to_string(&config).unwrap();
-        assert_eq!(load(&printed, AgentArguments::default()).unwrap(), config);
-    }
-}
+mod tests;

@@ -73,6 +73,7 @@ fn agent(arguments: &AgentArguments) -> ExitCode {
     match app::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(AppError::Load(error)) => fail(load_code(&error), &error),
+        Err(error @ AppError::Names(_)) => fail(exit::USAGE, &error),
         Err(error @ AppError::NoProbe) => fail(exit::UNAVAILABLE, &error),
         Err(AppError::Other(error)) => fail(exit::OTHER, &format_args!("{error:#}")),
     }

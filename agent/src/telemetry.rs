@@ -7,13 +7,19 @@ use tracing_subscriber::filter::ParseError;
 
 use crate::config::LogFormat;
 
+/// The log target of the Kubernetes client's requests.
+const KUBE_CLIENT: &str = "kube_client";
+
 /// Reads a filter such as `info,trouble=debug`.
 ///
 /// # Errors
 ///
 /// When it is none.
 pub fn parse_filter(filter: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::builder().parse(filter)
+    let parsed = EnvFilter::builder().parse(filter)?;
+    // It says every failed request as an error; what matters of them is said where names come from.
+    let is_asked_for = filter.contains(KUBE_CLIENT);
+    Ok(if is_asked_for { parsed } else { parsed.add_directive(format!("{KUBE_CLIENT}=off").parse()?) })
 }
 
 /// Starts logging to standard error.

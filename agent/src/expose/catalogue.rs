@@ -1,12 +1,16 @@
 //! Every metric, declared once. `docs/metrics.md` is made from this table, and tests hold the exposition to it.
 
 mod dns;
+mod names;
 mod own;
+mod sidecar;
 mod tcp;
 mod udp;
 
 pub use dns::*;
+pub use names::*;
 pub use own::*;
+pub use sidecar::*;
 pub use tcp::*;
 pub use udp::*;
 
@@ -53,7 +57,7 @@ impl Metric {
 }
 
 /// On everything that concerns a pair of workloads: Istio's words.
-pub const EDGE_LABELS: [&str; 7] = [
+pub const EDGE_LABELS: [&str; 8] = [
     "reporter",
     "source_namespace",
     "source_workload",
@@ -61,7 +65,11 @@ pub const EDGE_LABELS: [&str; 7] = [
     "destination_workload",
     "destination_service",
     "destination_port",
+    "via",
 ];
+
+/// On what concerns a workload and its own sidecar.
+pub const SIDECAR_LABELS: [&str; 4] = ["reporter", "namespace", "workload", "leg"];
 
 /// On what concerns a client alone: the edge labels of its end.
 pub const SOURCE_LABELS: [&str; 2] = ["source_namespace", "source_workload"];
@@ -83,7 +91,7 @@ const fn own(name: &'static str, kind: Kind, labels: &'static [&'static str], he
 
 /// All of them, in the order of the exposition.
 #[cfg(test)]
-pub const ALL: [&Metric; 58] = [
+pub const ALL: [&Metric; 74] = [
     &CONNECTIONS_OPENED,
     &CONNECTIONS_CLOSED,
     &CONNECTIONS_OPEN,
@@ -119,6 +127,12 @@ pub const ALL: [&Metric; 58] = [
     &DNS_SERVER_DURATION,
     &DNS_SERVER_UNANSWERED,
     &DNS_SERVER_UNTRACKED,
+    &SIDECAR_CONNECTIONS_OPENED,
+    &SIDECAR_CONNECT_FAILURES,
+    &SIDECAR_RESETS,
+    &SIDECAR_SENT_BYTES,
+    &SIDECAR_RECEIVED_BYTES,
+    &SIDECAR_RETRANSMITTED_SEGMENTS,
     &LISTEN_DROPS,
     &ACCEPT_QUEUE_LENGTH,
     &ACCEPT_QUEUE_LIMIT,
@@ -135,6 +149,16 @@ pub const ALL: [&Metric; 58] = [
     &SERIES,
     &SERIES_LIMIT,
     &SERIES_FOLDED,
+    &NAMES_SOURCE_UP,
+    &NAMES_SOURCE_AGE,
+    &NAMES_SOURCE_FAILURES,
+    &NAMES_OBJECTS,
+    &NAMES_OBJECTS_DROPPED,
+    &CGROUP_WALKS,
+    &CONNTRACK_LOOKUPS,
+    &OUTSIDE_NAMES,
+    &OUTSIDE_NAMES_LIMIT,
+    &NAMES_NODE_ZONE,
     &SWEEP_DURATION,
     &SCRAPE_DURATION,
     &BPF_RUN_SECONDS,
@@ -159,7 +183,8 @@ mod tests {
         );
         text.push_str(&EDGE_LABELS.map(|label| format!("`{label}`")).join(", "));
         text.push_str(
-            ". `reporter` is `source` when this node runs the client, `destination` when it runs the server. A series \
+            ". `reporter` is `source` when this node runs the client, `destination` when it runs the server. `via` is \
+             `sidecar` when the connection goes through a sidecar of that end, and absent otherwise. A series \
              appears with its first event; what is absent is zero.\n\n| name | type | labels | meaning |\n|---|---|---|---|\n",
         );
         for metric in ALL {

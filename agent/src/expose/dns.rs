@@ -7,10 +7,10 @@ use std::time::Duration;
 use netcause_common::dns::{DnsCounters, ResponseCode};
 use serde::Serialize;
 
-use crate::aggregate::dns::policy::{DnsNames, Label};
 use crate::aggregate::dns::top::{Lists, Stats};
 use crate::aggregate::dns::{ResolvedRow, Searched, WorkloadRow};
 use crate::enrich::Workload;
+use crate::enrich::policy::{DnsNames, Label};
 
 /// The whole answer.
 #[derive(Debug, Serialize)]
@@ -90,8 +90,8 @@ impl ServerRow {
 
 #[derive(Debug, Serialize)]
 struct OfWorkload {
-    /// Empty until Kubernetes names are known.
-    namespace: &'static str,
+    /// Empty for what is in none.
+    namespace: String,
     workload: String,
     servers: Vec<ServerRow>,
     search: OfSearch,
@@ -173,7 +173,7 @@ impl OfWorkload {
 impl From<WorkloadRow> for OfWorkload {
     fn from(row: WorkloadRow) -> Self {
         Self {
-            namespace: "",
+            namespace: row.workload.namespace().to_owned(),
             workload: row.workload.to_string(),
             servers: Vec::new(),
             search: row.searched.into(),

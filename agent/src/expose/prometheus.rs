@@ -1,6 +1,7 @@
 //! The exposition: a snapshot of everything in, OpenMetrics or Prometheus text out.
 
 mod edge;
+mod names;
 
 use std::fmt;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub struct Snapshot {
     pub searches: Vec<SearchRow>,
     /// The agent itself.
     pub own: Own,
+    /// Where names come from.
+    pub names: NamesOwn,
     /// The kernel's tick.
     pub tick: Duration,
 }
@@ -199,7 +202,8 @@ impl Collector for Snapshot {
                 counter(&mut family, &SourceLabels { workload: &row.workload }, search(row))?;
             }
         }
-        self.own.encode(to)
+        self.own.encode(to)?;
+        self.names.encode(to)
     }
 }
 
@@ -314,7 +318,7 @@ struct ListenerLabels<'a> {
 impl EncodeLabelSet for ListenerLabels<'_> {
     fn encode(&self, to: &mut LabelSetEncoder<'_>) -> fmt::Result {
         let [namespace, workload, port] = catalogue::LISTENER_LABELS;
-        label(to, namespace, "")?;
+        label(to, namespace, self.workload.namespace())?;
         label(to, workload, self.workload)?;
         label(to, port, self.port)
     }
@@ -328,7 +332,7 @@ struct SourceLabels<'a> {
 impl EncodeLabelSet for SourceLabels<'_> {
     fn encode(&self, to: &mut LabelSetEncoder<'_>) -> fmt::Result {
         let [namespace, workload] = catalogue::SOURCE_LABELS;
-        label(to, namespace, "")?;
+        label(to, namespace, self.workload.namespace())?;
         label(to, workload, self.workload)
     }
 }
@@ -419,6 +423,7 @@ const fn limited_by(by: LimitedBy) -> &'static str {
 }
 
 pub use edge::series;
+pub use names::{NamesOwn, SourceRow};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use tracing::field::display;
 
 use super::prometheus::{direction, kind, reason};
 use crate::aggregate::Edge;
-use crate::aggregate::dns::policy::Label;
+use crate::enrich::policy::Label;
 use crate::ingest::{Trouble, What};
 
 /// Whether anybody reads them: names need not be looked up when not.

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use super::*;
 use crate::aggregate::dns::search::Waste;
 use crate::ingest::dns::Name;
@@ -55,7 +53,7 @@ fn row(workload: &Workload) -> WorkloadRow {
 
 #[test]
 fn the_answer_is_as_documented() {
-    let app = Workload::Named(Arc::from("app"));
+    let app = Workload::plain("app");
     let resolver = |last| Workload::Address([10, 0, 0, last].into());
     let other = ServerRow::new(&Workload::Other, None, &DnsCounters::ZERO);
     let servers = vec![

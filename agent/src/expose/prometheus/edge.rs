@@ -14,15 +14,37 @@ use super::{
     EdgeRow, Snapshot, direction, family, kind, label, limited_by, query_type, reason, response_code,
 };
 use crate::aggregate::totals::Totals;
-use crate::aggregate::{Edge, Reporter};
+use crate::aggregate::{Edge, Reporter, Via};
+use crate::enrich::sidecar::Direction;
 use crate::expose::catalogue::{self, Metric};
 
 /// One family of an edge.
 pub(super) struct Family {
     metric: &'static Metric,
-    /// The end that has it; `None` when both do.
-    end: Option<Reporter>,
+    of: Of,
     shape: Shape,
+}
+
+/// Which edges have a family.
+#[derive(Clone, Copy)]
+enum Of {
+    /// Pairs of workloads, seen from either end.
+    Both,
+    /// Pairs of workloads, seen from one end.
+    End(Reporter),
+    /// A workload and its own sidecar.
+    OwnSidecar,
+}
+
+impl Of {
+    fn has(self, edge: &Edge) -> bool {
+        let is_own_sidecar = matches!(edge.via, Via::OwnSidecar(_));
+        match self {
+            Self::Both => !is_own_sidecar,
+            Self::End(end) => !is_own_sidecar && edge.reporter == end,
+            Self::OwnSidecar => is_own_sidecar,
+        }
+    }
 }
 
 /// What its series are. A series appears with its first event; what is absent is zero.
@@ -67,12 +89,12 @@ const RESPONSE_CODES: &[&str] = names!(ResponseCode::ALL, response_code);
 const LIMITS: &[&str] = names!(LimitedBy::ALL, limited_by);
 
 /// Every family, in the order of the exposition.
-pub(super) static FAMILIES: [Family; 35] = [
+pub(super) static FAMILIES: [Family; 41] = [
     counter(&catalogue::CONNECTIONS_OPENED, |totals| totals.tcp.opened),
     counter(&catalogue::CONNECTIONS_CLOSED, |totals| totals.tcp.closed),
-    Family { metric: &catalogue::CONNECTIONS_OPEN, end: None, shape: Shape::Open },
+    Family { metric: &catalogue::CONNECTIONS_OPEN, of: Of::Both, shape: Shape::Open },
     by(&catalogue::CONNECT_FAILURES, |totals| &totals.tcp.connect_failures, REASONS),
-    Family { metric: &catalogue::CONNECT_DURATION, end: None, shape: Shape::ConnectDuration },
+    Family { metric: &catalogue::CONNECT_DURATION, of: Of::Both, shape: Shape::ConnectDuration },
     by(&catalogue::RETRANSMITTED_SEGMENTS, |totals| &totals.tcp.retransmitted_segments, KINDS),
     by(&catalogue::RESETS, |totals| &totals.tcp.resets, DIRECTIONS),
     counter(&catalogue::SENT_BYTES, |totals| totals.tcp.sent_bytes),
@@ -81,11 +103,15 @@ pub(super) static FAMILIES: [Family; 35] = [
     counter(&catalogue::RECEIVED_SEGMENTS, |totals| totals.tcp.received_segments),
     counter(&catalogue::SPURIOUS_RETRANSMITS, |totals| totals.tcp.spurious_retransmits),
     counter(&catalogue::REORDERED_SEGMENTS, |totals| totals.tcp.reordered_segments),
-    Family { metric: &catalogue::RTT, end: None, shape: Shape::RoundTrips(|totals| &totals.tcp.rtt) },
-    Family { metric: &catalogue::MIN_RTT, end: None, shape: Shape::RoundTrips(|totals| &totals.tcp.min_rtt) },
+    Family { metric: &catalogue::RTT, of: Of::Both, shape: Shape::RoundTrips(|totals| &totals.tcp.rtt) },
+    Family {
+        metric: &catalogue::MIN_RTT,
+        of: Of::Both,
+        shape: Shape::RoundTrips(|totals| &totals.tcp.min_rtt),
+    },
     Family {
         metric: &catalogue::LIMITED_SECONDS,
-        end: None,
+        of: Of::Both,
         shape: Shape::TicksBy(|totals| &totals.tcp.limited_ticks, LIMITS),
     },
     counter(&catalogue::UDP_SENT_BYTES, |totals| totals.udp.sent_bytes),
@@ -108,14 +134,21 @@ pub(super) static FAMILIES: [Family; 35] = [
     durations(&catalogue::DNS_SERVER_DURATION).of(Reporter::Destination),
     counter(&catalogue::DNS_SERVER_UNANSWERED, |totals| totals.dns.timeouts).of(Reporter::Destination),
     counter(&catalogue::DNS_SERVER_UNTRACKED, |totals| totals.dns.untracked).of(Reporter::Destination),
+    counter(&catalogue::SIDECAR_CONNECTIONS_OPENED, |totals| totals.tcp.opened).of_own_sidecar(),
+    by(&catalogue::SIDECAR_CONNECT_FAILURES, |totals| &totals.tcp.connect_failures, REASONS).of_own_sidecar(),
+    by(&catalogue::SIDECAR_RESETS, |totals| &totals.tcp.resets, DIRECTIONS).of_own_sidecar(),
+    counter(&catalogue::SIDECAR_SENT_BYTES, |totals| totals.tcp.sent_bytes).of_own_sidecar(),
+    counter(&catalogue::SIDECAR_RECEIVED_BYTES, |totals| totals.tcp.received_bytes).of_own_sidecar(),
+    by(&catalogue::SIDECAR_RETRANSMITTED_SEGMENTS, |totals| &totals.tcp.retransmitted_segments, KINDS)
+        .of_own_sidecar(),
 ];
 
 const fn durations(metric: &'static Metric) -> Family {
-    Family { metric, end: None, shape: Shape::AnswerDuration(|totals| &totals.dns.duration) }
+    Family { metric, of: Of::Both, shape: Shape::AnswerDuration(|totals| &totals.dns.duration) }
 }
 
 const fn counter(metric: &'static Metric, value: fn(&Totals) -> u64) -> Family {
-    Family { metric, end: None, shape: Shape::Counter(value) }
+    Family { metric, of: Of::Both, shape: Shape::Counter(value) }
 }
 
 const fn by(
@@ -123,13 +156,13 @@ const fn by(
     values: fn(&Totals) -> &[u64],
     names: &'static [&'static str],
 ) -> Family {
-    Family { metric, end: None, shape: Shape::By(values, names) }
+    Family { metric, of: Of::Both, shape: Shape::By(values, names) }
 }
 
 /// How many time series an edge with these counters has.
 #[must_use]
-pub fn series(end: Reporter, totals: &Totals) -> usize {
-    FAMILIES.iter().map(|family| family.series(end, totals)).sum()
+pub fn series(edge: &Edge, totals: &Totals) -> usize {
+    FAMILIES.iter().map(|family| family.series(edge, totals)).sum()
 }
 
 impl Shape {
@@ -158,11 +191,15 @@ fn has_tcp(totals: &Totals) -> bool {
 
 impl Family {
     const fn of(self, end: Reporter) -> Self {
-        Self { end: Some(end), ..self }
+        Self { of: Of::End(end), ..self }
     }
 
-    fn series(&self, end: Reporter, totals: &Totals) -> usize {
-        if self.end.is_some_and(|only| only != end) { 0 } else { self.shape.series(totals) }
+    const fn of_own_sidecar(self) -> Self {
+        Self { of: Of::OwnSidecar, ..self }
+    }
+
+    fn series(&self, edge: &Edge, totals: &Totals) -> usize {
+        if self.of.has(edge) { self.shape.series(totals) } else { 0 }
     }
 
     pub(super) fn encode(&self, to: &mut DescriptorEncoder<'_>, snapshot: &Snapshot) -> fmt::Result {
@@ -175,7 +212,7 @@ impl Family {
 
     fn encode_edge(&self, to: &mut MetricEncoder<'_>, row: &EdgeRow, tick: Duration) -> fmt::Result {
         let EdgeRow { edge, totals } = row;
-        if self.series(edge.reporter, totals) == 0 {
+        if self.series(edge, totals) == 0 {
             return Ok(());
         }
         let mut by = |name, encode: &dyn Fn(MetricEncoder<'_>) -> fmt::Result| {
@@ -241,26 +278,58 @@ struct EdgeLabels<'a> {
 
 impl EncodeLabelSet for EdgeLabels<'_> {
     fn encode(&self, to: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        let [reporter, source_namespace, source, destination_namespace, destination, service, port] =
+        if let Via::OwnSidecar(way) = self.edge.via {
+            return self.encode_own_sidecar(way, to);
+        }
+        let [reporter, source_namespace, source, destination_namespace, destination, service, port, via] =
             catalogue::EDGE_LABELS;
-        let end = match self.edge.reporter {
-            Reporter::Source => "source",
-            Reporter::Destination => "destination",
-        };
         if self.is_pair {
-            label(to, reporter, end)?;
-            label(to, source_namespace, "")?;
+            label(to, reporter, self.reporter())?;
+            label(to, source_namespace, self.edge.source.namespace())?;
             label(to, source, &self.edge.source)?;
         }
-        label(to, destination_namespace, "")?;
+        label(to, destination_namespace, self.edge.destination_namespace())?;
         label(to, destination, &self.edge.destination)?;
         if self.is_pair {
-            label(to, service, "")?;
+            match &self.edge.service {
+                // In another namespace than what stands behind it: rare, and two of one name would look alike.
+                Some(name) if name.namespace() != self.edge.destination_namespace() => {
+                    label(to, service, format_args!("{}.{}", name.workload(), name.namespace()))?;
+                }
+                Some(name) => label(to, service, name.workload())?,
+                None => label(to, service, "")?,
+            }
         }
         match &self.edge.port {
             Some(number) => label(to, port, number)?,
             None => label(to, port, "")?,
         }
+        if self.is_pair {
+            label(to, via, if self.edge.via == Via::Sidecar { "sidecar" } else { "" })?;
+        }
         self.more.map_or(Ok(()), |(key, value)| label(to, key, value))
+    }
+}
+
+impl EdgeLabels<'_> {
+    /// The labels of [`catalogue::SIDECAR_LABELS`].
+    fn encode_own_sidecar(&self, way: Direction, to: &mut LabelSetEncoder<'_>) -> fmt::Result {
+        let [reporter, namespace, workload, leg] = catalogue::SIDECAR_LABELS;
+        label(to, reporter, self.reporter())?;
+        label(to, namespace, self.edge.source.namespace())?;
+        label(to, workload, &self.edge.source)?;
+        let way = match way {
+            Direction::Outbound => "outbound",
+            Direction::Inbound => "inbound",
+        };
+        label(to, leg, way)?;
+        self.more.map_or(Ok(()), |(key, value)| label(to, key, value))
+    }
+
+    fn reporter(&self) -> &'static str {
+        match self.edge.reporter {
+            Reporter::Source => "source",
+            Reporter::Destination => "destination",
+        }
     }
 }

@@ -1,17 +1,18 @@
-use std::sync::Arc;
-
 use netcause_common::dns::DnsCounters;
 use netcause_common::flow::{TcpCounters, UdpCounters};
 
 use super::*;
-use crate::aggregate::Reporter;
+use crate::aggregate::{Reporter, Via};
+use crate::enrich::name::Name;
+use crate::enrich::sidecar::Direction;
 
 fn full() -> Snapshot {
     let row = |reporter, source, destination, port, totals| EdgeRow {
-        edge: Edge { reporter, source, destination, port },
+        edge: Edge { reporter, source, destination, service: None, port, via: Via::Direct },
         totals,
     };
-    let named = |name: &str| Workload::Named(Arc::from(name));
+    let named = Workload::plain;
+    let in_shop = |name: &str| Workload::Named(Name::new("shop", name));
     let mut tcp = TcpCounters {
         opened: 3,
         closed: 2,
@@ -69,6 +70,39 @@ fn full() -> Snapshot {
                 Some(80),
                 Totals { tcp: TcpCounters { opened: 1, ..TcpCounters::ZERO }, dns, ..Totals::ZERO },
             ),
+            EdgeRow {
+                edge: Edge {
+                    reporter: Reporter::Source,
+                    source: in_shop("front"),
+                    destination: in_shop("back"),
+                    service: Some(Name::new("shop", "back-service")),
+                    port: Some(80),
+                    via: Via::Sidecar,
+                },
+                totals: Totals { tcp: TcpCounters { opened: 9, ..TcpCounters::ZERO }, ..Totals::ZERO },
+            },
+            EdgeRow {
+                edge: Edge {
+                    reporter: Reporter::Source,
+                    source: in_shop("front"),
+                    destination: Workload::Several,
+                    service: Some(Name::new("infra", "gateway")),
+                    port: Some(443),
+                    via: Via::Direct,
+                },
+                totals: Totals { tcp: TcpCounters { opened: 8, ..TcpCounters::ZERO }, ..Totals::ZERO },
+            },
+            EdgeRow {
+                edge: Edge {
+                    reporter: Reporter::Destination,
+                    source: in_shop("front"),
+                    destination: in_shop("front"),
+                    service: None,
+                    port: Some(15001),
+                    via: Via::OwnSidecar(Direction::Outbound),
+                },
+                totals: Totals { tcp, ..Totals::ZERO },
+            },
             row(Reporter::Source, Workload::Other, Workload::Other, None, Totals::ZERO),
         ],
         listeners: vec![ListenerRow {
@@ -76,6 +110,24 @@ fn full() -> Snapshot {
             port: 80,
             queue: AcceptQueue { sweep: 1, drops: 12, length: 129, limit: 128 },
         }],
+        names: NamesOwn {
+            sources: vec![
+                SourceRow {
+                    source: "api",
+                    kind: "pod",
+                    trouble: Some("the server is away".to_owned()),
+                    age: Some(Duration::from_millis(1500)),
+                    failures: vec![("unreachable", 3)],
+                },
+                SourceRow { source: "file", kind: "", trouble: None, age: None, failures: Vec::new() },
+            ],
+            objects: vec![("pod", 110)],
+            dropped: vec![("endpoint", 2)],
+            cgroup_walks: vec![("whole", 7)],
+            conntrack: vec![("found", 4)],
+            outside: (5, 100),
+            zones: vec![("node-7".to_owned(), "eu-1a".to_owned())],
+        },
         searches: vec![SearchRow { workload: named("app"), expansions: 3, wasted_queries: 6 }],
         tick: Duration::from_millis(4),
         own: Own {
@@ -110,8 +162,9 @@ fn durations(milliseconds: &[u64]) -> Durations {
 #[test]
 fn as_many_series_are_counted_as_are_written() {
     let snapshot = full();
-    let counted: usize = snapshot.edges.iter().map(|row| series(row.edge.reporter, &row.totals)).sum();
+    let counted: usize = snapshot.edges.iter().map(|row| series(&row.edge, &row.totals)).sum();
     let text = render(snapshot, Format::Prometheus).unwrap();
+    // Every edge and every leg says which end it is.
     let of_edges = |line: &&str| line.contains("reporter=") || line.starts_with("netcause_dns_server_");
     let written = text.lines().filter(of_edges).count();
     assert_eq!(counted, written);
