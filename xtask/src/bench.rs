@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SCRIPT")]
     command: Option<String>,
     /// Measure on this machine instead of in a VM (needs root): throughput with and without the agent, many sockets and
-    /// edges, connections and DNS queries as fast as they come
+    /// edges, connections and DNS queries as fast as they come, the names of a cluster
     #[arg(long, conflicts_with_all = ["kernel", "seconds", "command"])]
     native: bool,
     /// Arguments of `netcause-lab bench`, after `--`
@@ -37,7 +37,7 @@ pub(crate) struct Args {
 }
 
 /// The parts of the lab's benchmark that measure a machine; any of them can be given as its argument.
-const NATIVE: [&str; 5] = ["load", "scale", "churn", "dns", "dns-count"];
+const NATIVE: [&str; 6] = ["load", "scale", "churn", "dns", "dns-count", "names"];
 
 /// Runs the lab's benchmark and prints what it prints.
 pub(crate) fn command(args: &Args) -> Result<()> {

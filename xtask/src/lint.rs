@@ -1,10 +1,10 @@
-//! `cargo xtask lint`: formatting, clippy, the habits of the house.
+//! `cargo xtask lint`: formatting, the habits of the house, the manifests, clippy.
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{exec, setup, tidy, workspace};
+use crate::{exec, manifests, setup, tidy, workspace};
 
 /// Checks everything that can be checked without running the project. Cheapest first.
 pub(crate) fn command() -> Result<()> {
@@ -17,6 +17,8 @@ pub(crate) fn command() -> Result<()> {
     exec::show(cargo()?.args(["fmt", "--all", "--check"]), "checking the formatting (`cargo fmt` mends it)")?;
     exec::say("lint: tidy");
     tidy::command()?;
+    exec::say("lint: manifests");
+    manifests::check()?;
     setup::toolchain()?;
     exec::say("lint: clippy");
     exec::show(

@@ -10,7 +10,10 @@ mod cargo;
 mod docs;
 mod exec;
 mod fuzz;
+mod image;
+mod linked;
 mod lint;
+mod manifests;
 mod results;
 mod run;
 mod setup;
@@ -37,6 +40,8 @@ enum Command {
     Setup(setup::Args),
     /// Build the agent in release mode
     Build,
+    /// Build the agent and put the files of its image together
+    Image,
     /// Build the agent and run it on this machine's real traffic (needs root)
     Run(run::Args),
     /// Run every test: unit tests, the lab on this machine, the lab on every kernel of the matrix
@@ -62,6 +67,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Setup(args) => setup::command(&args).map(done),
         Command::Build => build::command().map(done),
+        Command::Image => image::command().map(done),
         Command::Run(args) => run::command(&args).map(done),
         // Its last line is the sum of the tests, failed ones included: nothing is printed after it.
         Command::Test(args) => test::command(&args),

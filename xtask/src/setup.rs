@@ -5,6 +5,7 @@
 pub(crate) mod packages;
 mod toolchain;
 pub(crate) mod unpacked;
+mod validator;
 
 use anyhow::Result;
 
@@ -12,6 +13,7 @@ use crate::{exec, vm};
 use packages::Purpose;
 
 pub(crate) use toolchain::ensure as toolchain;
+pub(crate) use validator::ensure as validator;
 
 /// Arguments of `cargo xtask setup`.
 #[derive(clap::Args)]
@@ -24,6 +26,7 @@ pub(crate) struct Args {
 /// Installs everything.
 pub(crate) fn command(args: &Args) -> Result<()> {
     everything(!args.no_vm)?;
+    validator()?;
     if !args.no_vm {
         vm::fetch_kernels()?;
     }

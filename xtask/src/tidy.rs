@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the habits of the house that a program can check.
 
+mod deploy;
 mod files;
 mod probes;
 mod rust;
@@ -69,6 +70,10 @@ fn check(paths: &[String], files: &Files) -> Vec<Broken> {
         rust::unsafe_places(files),
         text::machine_facts(files),
         text::links(paths, files),
+        deploy::image(files),
+        deploy::agents(files),
+        deploy::permissions(files),
+        deploy::dashboards(files),
     ]
     .concat()
 }

@@ -17,7 +17,7 @@ use super::{
     cpio::Archive,
     kernel::{self, Kernel},
 };
-use crate::{exec, setup::unpacked};
+use crate::{exec, linked, setup::unpacked};
 
 /// Programs of this machine that the lab calls, taken along where they are installed; busybox has the rest. dash, because
 /// busybox's own shell takes its small `ip` and `tc` whatever the search path says.
@@ -111,28 +111,8 @@ fn add_program(
 ) -> Result<()> {
     let Some(name) = program.file_name() else { bail!("{} is no program", program.display()) };
     archive.copy(&format!("{BIN}/{}", name.to_string_lossy()), content)?;
-    // A static program has none, and ldd's exit code says so.
-    let listing = Command::new("ldd").arg(program).env("LC_ALL", "C").output().context("cannot start ldd")?;
-    for library in libraries_of(&String::from_utf8_lossy(&listing.stdout), program)? {
-        libraries.insert(library);
-    }
+    libraries.extend(linked::libraries(program)?);
     Ok(())
-}
-
-/// The files in the output of `ldd`.
-fn libraries_of(listing: &str, program: &Path) -> Result<Vec<PathBuf>> {
-    let mut libraries = Vec::new();
-    for line in listing.lines().map(str::trim) {
-        if line.contains("not found") {
-            bail!("{} needs a library that is not there: {line}", program.display());
-        }
-        let file =
-            line.split_once("=> ").map_or(line, |(_, file)| file).split(' ').next().unwrap_or_default();
-        if file.starts_with('/') {
-            libraries.push(PathBuf::from(file));
-        }
-    }
-    Ok(libraries)
 }
 
 /// The archive of a kernel's modules, made once and kept beside the kernel.
@@ -260,15 +240,6 @@ mod tests {
             ["kernel/drivers/net/veth.ko.xz", "kernel/lib/crc.ko.xz", "kernel/net/sched/sch_netem.ko.xz"]
         );
         assert_eq!(uncompressed("a/b.ko.xz"), "a/b.ko");
-    }
-
-    #[test]
-    fn libraries_are_read_from_ldd() {
-        let listing = "\tlinux-vdso.so.1 (0x0)\n\tlibc.so.6 => /lib/libc.so.6 (0x0)\n\t/lib64/ld.so (0x0)\n";
-        let libraries = libraries_of(listing, Path::new("p")).unwrap();
-        assert_eq!(libraries, [PathBuf::from("/lib/libc.so.6"), PathBuf::from("/lib64/ld.so")]);
-        assert!(libraries_of("\tlibx.so => not found\n", Path::new("p")).is_err());
-        assert!(libraries_of("\tstatically linked\n", Path::new("p")).unwrap().is_empty());
     }
 
     #[test]

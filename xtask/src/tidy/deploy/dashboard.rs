@@ -1,0 +1,137 @@
+//! Dashboards: every panel explains itself, and asks for metrics that there are.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{
+    super::{Broken, Files},
+    text,
+};
+
+const METRICS: &str = "docs/metrics.md";
+
+/// The format of Grafana 12 and 13.
+const SCHEMA: u64 = 42;
+
+/// Checks every file in deploy/grafana.
+pub(in super::super) fn dashboards(files: &Files) -> Vec<Broken> {
+    let known = declared(files.get(METRICS).map_or("", String::as_str));
+    let is_dashboard = |path: &str| path.starts_with("deploy/grafana/") && path.ends_with(".json");
+    let mut broken = Vec::new();
+    for (path, json) in files.iter().filter(|(path, _)| is_dashboard(path)) {
+        match serde_json::from_str::<Value>(json) {
+            Ok(dashboard) => {
+                broken.extend(wrong(&dashboard, &known).into_iter().map(|what| Broken::new(path, 0, what)));
+            }
+            Err(error) => broken.push(Broken::new(path, error.line(), error.to_string())),
+        }
+    }
+    broken
+}
+
+/// Names of samples: those of counters and gauges as they are, of histograms with each of their suffixes.
+fn declared(metrics: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for line in metrics.lines() {
+        let mut cells = line.split('|').map(str::trim).skip(1);
+        let (Some(name), Some(kind)) = (cells.next(), cells.next()) else { continue };
+        let name = name.trim_matches('`');
+        match kind {
+            "histogram" => {
+                names.extend(["bucket", "sum", "count"].map(|suffix| format!("{name}_{suffix}")));
+            }
+            _ => drop(names.insert(name.to_owned())),
+        }
+    }
+    names
+}
+
+fn wrong(dashboard: &Value, known: &BTreeSet<String>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if text(dashboard, "/uid").is_empty() {
+        wrong.push("has no uid: links to it would break".to_owned());
+    }
+    if dashboard.get("schemaVersion").and_then(Value::as_u64) != Some(SCHEMA) {
+        wrong.push(format!("its schemaVersion is not {SCHEMA}"));
+    }
+    let list = |pointer: &str| dashboard.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    for variable in list("/templating/list") {
+        if text(variable, "/description").is_empty() {
+            wrong.push(format!("the variable {} has no description", text(variable, "/name")));
+        }
+        wrong.extend(unknown(text(variable, "/query/query"), known));
+    }
+    let mut ids = BTreeSet::new();
+    for panel in list("/panels") {
+        let title = text(panel, "/title");
+        if !ids.insert(panel.get("id").and_then(Value::as_u64)) {
+            wrong.push(format!("the panel {title:?} has the id of another"));
+        }
+        if text(panel, "/type") == "row" {
+            continue;
+        }
+        for (what, pointer) in [("description", "/description"), ("unit", "/fieldConfig/defaults/unit")] {
+            if text(panel, pointer).is_empty() {
+                wrong.push(format!("the panel {title:?} has no {what}"));
+            }
+        }
+        let targets: Vec<&Value> =
+            panel.get("targets").and_then(Value::as_array).into_iter().flatten().collect();
+        if targets.is_empty() {
+            wrong.push(format!("the panel {title:?} asks for nothing"));
+        }
+        for target in targets {
+            let query = text(target, "/expr");
+            if text(target, "/datasource/uid") != "${datasource}" {
+                wrong.push(format!("a query of {title:?} has a data source of its own"));
+            }
+            if query.replace("[$__rate_interval]", "").contains('[') {
+                wrong.push(format!("a range that is not $__rate_interval: {query}"));
+            }
+            wrong.extend(unknown(query, known));
+        }
+    }
+    wrong
+}
+
+fn unknown(query: &str, known: &BTreeSet<String>) -> Vec<String> {
+    query
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .filter(|word| word.starts_with("netcause_") && !known.contains(*word))
+        .map(|word| format!("there is no metric {word} in {METRICS}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_panel_lacks_is_found() {
+        let metrics = "| name | type |\n|---|---|\n| `netcause_a_total` | counter |\n| `netcause_b_seconds` | histogram |\n";
+        let known = declared(metrics);
+        let good = r#"{"uid":"x","schemaVersion":42,"panels":[{"id":1,"type":"row","title":"r"},
+            {"id":2,"type":"timeseries","title":"t","description":"d","fieldConfig":{"defaults":{"unit":"s"}},
+             "targets":[{"datasource":{"uid":"${datasource}"},
+             "expr":"rate(netcause_a_total[$__rate_interval]) / netcause_b_seconds_count"}]}]}"#;
+        let check = |from: &str, to: &str| {
+            assert!(good.contains(from));
+            wrong(&serde_json::from_str(&good.replace(from, to)).unwrap(), &known)
+        };
+        assert!(check("x", "y").is_empty());
+        for (from, to) in [
+            ("\"uid\":\"x\"", "\"uid\":\"\""),
+            ("42", "16"),
+            ("\"id\":2", "\"id\":1"),
+            ("\"d\"", "\"\""),
+            ("\"unit\":\"s\"", "\"unit\":\"\""),
+            ("${datasource}", "P1"),
+            ("$__rate_interval", "5m"),
+            ("netcause_a_total", "netcause_a"),
+            ("seconds_count", "seconds"),
+        ] {
+            assert_eq!(check(from, to).len(), 1, "{from} → {to}");
+        }
+    }
+}
