@@ -10,6 +10,7 @@ mod drivers;
 mod generate;
 mod load;
 mod memory;
+mod names;
 mod noop;
 mod ratios;
 mod rounds;
@@ -48,6 +49,8 @@ enum Part {
     Dns(dns::Throughput),
     /// DNS as fast as the machine can: no query and no answer may be missing from the counts
     DnsCount(dns::Counting),
+    /// Memory for the names of a cluster of pods; what is kept of each pod, `cargo bench -p netcause --bench directory` says
+    Names(names::Names),
     /// The programs inside the pods
     #[command(subcommand, hide = true)]
     Generate(generate::Generate),
@@ -68,6 +71,7 @@ impl Bench {
             Some(Part::Churn(churn)) => churn.run(),
             Some(Part::Dns(dns)) => dns.run(),
             Some(Part::DnsCount(count)) => count.run(),
+            Some(Part::Names(names)) => names.run(),
             Some(Part::Generate(program)) => program.run(),
         }
     }

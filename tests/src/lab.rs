@@ -6,14 +6,19 @@
 //! kills when the lab dies, so that a crash leaves nothing but empty cgroup directories, which the next run removes.
 
 pub(crate) mod agent;
+pub(crate) mod apiserver;
 pub(crate) mod cgroup;
+pub(crate) mod container;
 pub(crate) mod crossed;
 pub(crate) mod dns;
 pub(crate) mod faults;
 pub(crate) mod files;
+pub(crate) mod manifest;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod process;
+pub(crate) mod promql;
+pub(crate) mod service;
 pub(crate) mod topology;
 
 use std::{

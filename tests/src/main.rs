@@ -2,8 +2,10 @@
 //! what the real agent says of them.
 //!
 //! One binary, three uses: `run` (the scenarios, with the options of a Rust test binary), `traffic` (the programs that
-//! run inside the pods) and `bench`. Two hidden commands, `pause` and `in-pod`, are what a pod is made of.
+//! run inside the pods) and `bench`. Hidden commands: `pause`, `in-pod` and `contain` are what a pod is made of, and
+//! `apiserver` is a Kubernetes API server.
 
+mod apiserver;
 mod bench;
 mod lab;
 mod scenarios;
@@ -39,6 +41,12 @@ enum Command {
     /// Enter a pod's network namespace and cgroup, then become the given command
     #[command(hide = true)]
     InPod(lab::namespace::InPod),
+    /// A Kubernetes API server for tests, told what to do on standard input
+    #[command(hide = true)]
+    Apiserver(apiserver::ApiServer),
+    /// Do what a container runtime does, then become the given command
+    #[command(hide = true)]
+    Contain(lab::container::Contain),
     /// A lab that waits to be killed, for the scenario that proves nothing is left of it
     #[command(hide = true)]
     Victim(scenarios::Victim),
@@ -51,6 +59,8 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
         Command::Pause(pause) => pause.run().map(|()| ExitCode::SUCCESS),
         Command::InPod(in_pod) => in_pod.run().map(|()| ExitCode::SUCCESS),
+        Command::Apiserver(apiserver) => apiserver.run().map(|()| ExitCode::SUCCESS),
+        Command::Contain(contain) => contain.run().map(|()| ExitCode::SUCCESS),
         Command::Victim(victim) => victim.run().map(|()| ExitCode::SUCCESS),
     };
     match outcome {

@@ -8,6 +8,7 @@ mod bytes;
 mod connect;
 mod counts;
 mod daemon;
+mod deploy;
 mod dns;
 mod exposition;
 mod external;
@@ -18,12 +19,16 @@ mod limits;
 mod listeners;
 mod live;
 mod loss;
+mod names;
 mod netem;
 mod older;
+mod outside;
 mod prometheus;
 mod quality;
 mod recovery;
 mod resets;
+mod services;
+mod sidecar;
 mod sweep;
 mod udp;
 
@@ -50,6 +55,10 @@ enum Needs {
     Dns,
     /// As [`Needs::Dns`] and [`Needs::Alone`].
     DnsAlone,
+    /// [`Needs::Prometheus`] and [`Needs::Dns`].
+    Dashboard,
+    /// Nothing of a kernel's: it tells of servers and files, so that one kernel is enough.
+    AnyKernel,
     /// A program that starts others in a new PID namespace.
     Unshare,
     /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
@@ -74,6 +83,7 @@ const fn needing(needs: Needs, name: &'static str, run: fn(&str) -> Result<()>) 
 const SCENARIOS: &[Scenario] = &[
     scenario("lab::traffic", itself::traffic_and_faults_are_exact),
     scenario("lab::datagrams", itself::datagrams_are_exact),
+    scenario("lab::service", itself::a_service_has_backends),
     scenario("lab::crash", itself::a_crash_leaves_nothing),
     scenario("connect::refused", connect::refused),
     scenario("connect::unreachable", connect::unreachable),
@@ -155,6 +165,12 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::DnsAlone, "dns::flows", dns::limits::flows),
     needing(Needs::Dns, "dns::dnsperf", dns::load::dnsperf_agrees),
     scenario("external::clients", external::clients),
+    scenario("sidecar::over_loopback", sidecar::over_loopback),
+    scenario("sidecar::redirected", sidecar::redirected),
+    scenario("sidecar::inbound", sidecar::inbound),
+    needing(Needs::Dns, "outside::by_name", outside::by_name),
+    scenario("outside::networks", outside::networks),
+    scenario("outside::cgroup_rules", outside::cgroup_rules),
     needing(Needs::Alone, "budget::series", budget::series),
     scenario("idle::flows", idle::flows),
     scenario("sweep::duration", sweep::duration),
@@ -165,13 +181,44 @@ const SCENARIOS: &[Scenario] = &[
     scenario("daemon::config_errors", daemon::config_errors),
     scenario("daemon::config_order", daemon::config_order),
     scenario("daemon::check", daemon::check),
+    scenario("deploy::manifest", deploy::manifest_suffices),
+    scenario("deploy::capabilities", deploy::each_capability_is_needed),
+    scenario("deploy::mounts", deploy::each_mount_is_needed),
     scenario("exposition::formats", exposition::formats),
     scenario("exposition::health", exposition::health),
     scenario("exposition::about_itself", exposition::about_itself),
     needing(Needs::Prometheus, "prometheus::query", prometheus::query),
+    needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard),
     needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool),
     needing(Needs::Netem, "netem::delay", netem::delay),
     needing(Needs::Netem, "netem::reordering", netem::reordering),
+    scenario("names::owners", names::workloads::owners),
+    scenario("names::told_late", names::workloads::told_late),
+    scenario("names::static_pod", names::workloads::static_pod),
+    scenario("names::reused", names::reuse::within_seconds),
+    scenario("names::completed_job", names::reuse::completed_job),
+    scenario("names::reused_often", names::reuse::many_times),
+    scenario("names::host_network", names::host::network),
+    scenario("names::service", names::services::one_backend),
+    scenario("names::rewritten", services::rewritten),
+    scenario("names::rewritten_to_two", services::of_two),
+    scenario("names::rewritten_and_known", services::known),
+    needing(Needs::AnyKernel, "names::away", names::away::and_back),
+    needing(Needs::AnyKernel, "names::away_too_long", names::away::too_long),
+    needing(Needs::AnyKernel, "names::watches_end", names::away::watches_end),
+    needing(Needs::AnyKernel, "names::throttled", names::trouble::throttled),
+    needing(Needs::AnyKernel, "names::failing", names::trouble::failing),
+    needing(Needs::AnyKernel, "names::dropped", names::trouble::dropped),
+    needing(Needs::AnyKernel, "names::slow", names::trouble::slow),
+    needing(Needs::AnyKernel, "names::malformed_list", names::malformed::in_a_list),
+    needing(Needs::AnyKernel, "names::malformed_event", names::malformed::in_an_event),
+    needing(Needs::AnyKernel, "names::token", names::rights::token_rotates),
+    needing(Needs::AnyKernel, "names::forbidden", names::rights::forbidden_kind),
+    needing(Needs::AnyKernel, "names::huge", names::size::huge),
+    needing(Needs::AnyKernel, "names::older_server", names::size::older_server),
+    needing(Needs::AnyKernel, "names::node_only", names::size::node_only),
+    needing(Needs::AnyKernel, "names::kubelet", names::other::kubelet),
+    needing(Needs::AnyKernel, "names::file", names::other::file),
 ];
 
 /// `netcause-lab run`, with the options of a test binary.
@@ -210,10 +257,13 @@ fn prepare() -> Result<Vec<Trial>> {
     let no_curl = (!faults::has_program("curl", "--version")).then_some("no curl here");
     Ok(trials(|needs| match needs {
         Needs::Nothing | Needs::Alone => None,
+        // Emulated, they would take as long as all others together.
+        Needs::AnyKernel => in_vm().then_some("not about the kernel: runs on the machine itself"),
         Needs::Netem => no_netem,
         Needs::Curl => no_curl,
         Needs::Prometheus => no_prometheus,
         Needs::Dns | Needs::DnsAlone => no_dns,
+        Needs::Dashboard => no_prometheus.or(no_dns),
         Needs::Unshare => no_unshare,
     }))
 }

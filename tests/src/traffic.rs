@@ -3,6 +3,7 @@
 
 mod client;
 mod dns;
+mod relay;
 mod server;
 mod udp;
 
@@ -19,6 +20,8 @@ use clap::Subcommand;
 pub(crate) enum Traffic {
     /// Accept connections until standard input closes
     Server(server::Server),
+    /// Pass on connections until standard input closes
+    Relay(relay::Relay),
     /// Make connections
     Client(client::Client),
     /// Receive datagrams until standard input closes
@@ -35,6 +38,7 @@ impl Traffic {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Self::Server(server) => server.run(),
+            Self::Relay(relay) => relay.run(),
             Self::Client(client) => client.run(),
             Self::UdpServer(server) => server.run(),
             Self::UdpClient(client) => client.run(),

@@ -15,6 +15,12 @@ pub(super) fn status(pid: u32, name: &str) -> Result<u64> {
     value.trim_end_matches("kB").trim().parse().with_context(|| format!("{name} is no number"))
 }
 
+/// Has `VmHWM` begin anew from what is resident now (proc(5), `clear_refs`).
+pub(super) fn reset_peak(pid: u32) -> Result<()> {
+    let path = format!("/proc/{pid}/clear_refs");
+    fs::write(&path, "5").with_context(|| format!("writing {path}"))
+}
+
 /// The time that the processors have spent on a process's cgroup (v2, `cpu.stat`), in user space and in the kernel.
 pub(super) fn processor_time(pid: u32) -> Result<Duration> {
     let path = format!("/proc/{pid}/cgroup");

@@ -1,7 +1,7 @@
 //! The agent under test: the real binary, started in the machine's own network namespace, asked over HTTP.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
@@ -18,7 +18,7 @@ use super::{
     cgroup::Cgroup,
     eventually, eventually_within, machine,
     metrics::{Metrics, SKIPPED_RUNS},
-    namespace::tethered,
+    namespace::{Namespace, connect_in, tethered},
     patience,
     process::Process,
     scaled,
@@ -38,6 +38,8 @@ pub(crate) struct Agent {
     cgroup: Cgroup,
     /// Written for this agent, removed with it.
     config: Option<PathBuf>,
+    /// The network namespace that it listens in, if it is another one than ours.
+    within: Option<File>,
 }
 
 /// How an agent is started, beside `--listen 127.0.0.1:0`.
@@ -49,6 +51,8 @@ pub(crate) struct Options<'a> {
     pub(crate) config: Option<&'a str>,
     /// In a PID namespace of its own, where it sees no process but itself.
     pub(crate) own_pids: bool,
+    /// In this network namespace, as if it were the node's; its loopback device must be up.
+    pub(crate) within: Option<&'a Namespace>,
 }
 
 /// What makes a new PID namespace with its own `/proc` for what follows.
@@ -70,7 +74,11 @@ pub(crate) fn binary() -> Result<PathBuf> {
 
 /// A command line of the agent's binary that dies with the lab and inherits none of its configuration.
 pub(crate) fn command(cgroup: Option<&Cgroup>, own_pids: bool) -> Result<Command> {
-    let mut command = tethered(None, cgroup.map(Cgroup::path), &[])?;
+    command_within(None, cgroup, own_pids)
+}
+
+fn command_within(within: Option<&Namespace>, cgroup: Option<&Cgroup>, own_pids: bool) -> Result<Command> {
+    let mut command = tethered(within.map(Namespace::pid), cgroup.map(Cgroup::path), &[])?;
     if own_pids {
         // Tied to `unshare` in its turn, which in there has the number 0.
         command.args(OWN_PIDS).arg(&machine()?.exe).args(["in-pod", "--parent", "0", "--"]);
@@ -86,7 +94,7 @@ impl Agent {
     /// Starts an agent of the scenario's own and waits until it is ready.
     pub(crate) fn start(scenario: &str, name: &str, options: &Options<'_>) -> Result<Self> {
         let cgroup = Cgroup::new(scenario, name)?;
-        let mut command = command(Some(&cgroup), options.own_pids)?;
+        let mut command = command_within(options.within, Some(&cgroup), options.own_pids)?;
         command
             .args(["agent", "--listen", "127.0.0.1:0"])
             .args(options.args)
@@ -100,9 +108,24 @@ impl Agent {
             }
             None => None,
         };
-        let process = Process::spawn("the agent", &mut command)?;
+        let within = options.within.map(Namespace::open).transpose()?;
+        Self::begin_within(cgroup, config, within, &mut command)
+    }
+
+    /// Starts an agent with a command line that was put together elsewhere, and waits until it is ready.
+    pub(crate) fn begin(cgroup: Cgroup, config: Option<PathBuf>, command: &mut Command) -> Result<Self> {
+        Self::begin_within(cgroup, config, None, command)
+    }
+
+    fn begin_within(
+        cgroup: Cgroup,
+        config: Option<PathBuf>,
+        within: Option<File>,
+        command: &mut Command,
+    ) -> Result<Self> {
+        let process = Process::spawn("the agent", command)?;
         let address = process.wait_stderr("the address of /metrics", metrics_address)?;
-        let agent = Self { process, address, cgroup, config };
+        let agent = Self { process, address, cgroup, config, within };
         eventually("the agent is ready", || {
             let status = agent.get("/readyz", "*/*")?.status;
             ensure!(status == 200, "/readyz says {status}:\n{}", agent.log());
@@ -113,6 +136,10 @@ impl Agent {
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    pub(crate) fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -127,7 +154,10 @@ impl Agent {
     /// One plain HTTP request.
     pub(crate) fn get(&self, path: &str, accept: &str) -> Result<Response> {
         let ask = || -> Result<Response> {
-            let mut stream = TcpStream::connect(self.address)?;
+            let mut stream = match &self.within {
+                Some(namespace) => connect_in(namespace, self.address)?,
+                None => TcpStream::connect(self.address)?,
+            };
             stream.set_read_timeout(Some(patience()))?;
             let host = self.address;
             let request = format!(

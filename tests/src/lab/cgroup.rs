@@ -1,7 +1,8 @@
 //! Cgroup v2 directories, one per pod, directly below the mount.
 //!
 //! The directory's name is what the agent calls the workload, so it is unique over scenarios and over labs that run at
-//! the same time: `netcause-lab-<pid of the lab>-<scenario>-<pod>`.
+//! the same time: `netcause-lab-<pid of the lab>-<scenario>-<pod>`. Below it there may be more, laid out as Kubernetes
+//! does it.
 
 use std::{
     fs, io,
@@ -20,15 +21,25 @@ const PREFIX: &str = "netcause-lab-";
 /// A cgroup of the lab; removed, with whatever still runs in it, when dropped.
 pub(crate) struct Cgroup {
     name: String,
+    top: PathBuf,
+    /// Where its processes are: the top, or a directory below it.
     path: PathBuf,
 }
 
 impl Cgroup {
     pub(crate) fn new(scenario: &str, pod: &str) -> Result<Self> {
         let name = format!("{PREFIX}{}-{scenario}-{pod}", std::process::id());
-        let path = machine()?.cgroup_root.join(&name);
-        fs::create_dir(&path).with_context(|| format!("making cgroup {}", path.display()))?;
-        Ok(Self { name, path })
+        let top = machine()?.cgroup_root.join(&name);
+        fs::create_dir(&top).with_context(|| format!("making cgroup {}", top.display()))?;
+        Ok(Self { name, path: top.clone(), top })
+    }
+
+    /// One whose processes are some directories further down: `kubepods.slice/.../cri-containerd-<id>.scope`.
+    pub(crate) fn with_layout(scenario: &str, pod: &str, below: &str) -> Result<Self> {
+        let mut cgroup = Self::new(scenario, pod)?;
+        cgroup.path.push(below);
+        fs::create_dir_all(&cgroup.path).with_context(|| format!("making {}", cgroup.path.display()))?;
+        Ok(cgroup)
     }
 
     /// The directory's name: the workload's name in the agent's metrics.
@@ -43,17 +54,31 @@ impl Cgroup {
     /// Ends whatever still runs in it and removes it.
     pub(crate) fn remove(&self) {
         let start = Instant::now();
-        while let Err(error) = fs::remove_dir(&self.path) {
-            if error.kind() == io::ErrorKind::NotFound || start.elapsed() > Duration::from_secs(5) {
-                break;
+        for cgroup in with_children(&self.top) {
+            while let Err(error) = fs::remove_dir(&cgroup) {
+                if error.kind() == io::ErrorKind::NotFound || start.elapsed() > Duration::from_secs(5) {
+                    break;
+                }
+                // Whatever runs in the lab's own cgroup was started by the lab.
+                for pid in members(&cgroup) {
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+                thread::sleep(Duration::from_millis(2));
             }
-            // Whatever runs in the lab's own cgroup was started by the lab.
-            for pid in members(&self.path) {
-                let _ = kill_process(pid, Signal::KILL);
-            }
-            thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// A cgroup and those below it, the innermost first.
+fn with_children(cgroup: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            all.extend(with_children(&entry.path()));
+        }
+    }
+    all.push(cgroup.to_owned());
+    all
 }
 
 impl Drop for Cgroup {
@@ -95,8 +120,10 @@ pub(crate) fn sweep_stale() -> Result<()> {
             continue;
         };
         if !Path::new(&format!("/proc/{lab}")).exists() {
-            // Not empty means that its processes are still on their way out: the next run gets it.
-            let _ = fs::remove_dir(entry.path());
+            for cgroup in with_children(&entry.path()) {
+                // Not empty means that its processes are still on their way out: the next run gets it.
+                let _ = fs::remove_dir(cgroup);
+            }
         }
     }
     Ok(())

@@ -46,6 +46,26 @@ impl<'a> Fault<'a> {
         Self::make(pod, "inet", "output_faults", "output", rules)
     }
 
+    /// In a pod: connections that it makes to one port go to another one of its own. No fault, but made as they are.
+    pub(crate) fn redirect_output(pod: &'a Pod, from: u16, to: u16) -> Result<Self> {
+        Self::redirect(pod, "output", from, to)
+    }
+
+    /// In a pod: connections that others make to one of its ports go to another one.
+    pub(crate) fn redirect_input(pod: &'a Pod, from: u16, to: u16) -> Result<Self> {
+        Self::redirect(pod, "prerouting", from, to)
+    }
+
+    fn redirect(pod: &'a Pod, hook: &str, from: u16, to: u16) -> Result<Self> {
+        let table = format!("inet redirect_{hook}");
+        let script = format!(
+            "table {table} {{\n chain redirected {{\n  type nat hook {hook} priority -100;\n  \
+             tcp dport {from} redirect to :{to}\n }}\n}}\n"
+        );
+        pod.run("nft", &["-f", "-"], &script)?;
+        Ok(Self { at: pod, table })
+    }
+
     /// Ends the fault.
     pub(crate) fn clear(self) -> Result<()> {
         self.at.run("nft", &["delete table", &self.table], "").map(drop)

@@ -92,6 +92,11 @@ impl Edge {
         Self(vec![("source_workload", client.workload().to_owned())])
     }
 
+    /// Whatever has these labels.
+    pub(crate) fn labelled(labels: &[(&'static str, &str)]) -> Self {
+        Self(labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect())
+    }
+
     /// The edge, narrowed by one more label.
     pub(crate) fn with(&self, label: &'static str, value: &str) -> Self {
         let mut labels = self.0.clone();

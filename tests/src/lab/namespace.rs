@@ -6,15 +6,16 @@
 use std::{
     fs::{self, File},
     io::{ErrorKind, Read as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
     os::{linux::fs::MetadataExt as _, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
+    thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use clap::Args;
 use rustix::{
     fd::AsFd as _,
@@ -27,7 +28,7 @@ use super::{eventually, machine, process::Process};
 
 /// What every child does first: ask to be killed with the lab, and join its cgroup.
 #[derive(Args)]
-struct Tether {
+pub(super) struct Tether {
     /// The lab's pid: this process dies with it
     #[arg(long)]
     parent: i32,
@@ -37,7 +38,7 @@ struct Tether {
 }
 
 impl Tether {
-    fn attach(&self) -> Result<()> {
+    pub(super) fn attach(&self) -> Result<()> {
         set_parent_process_death_signal(Some(Signal::KILL)).context("asking to die with the lab")?;
         // A parent that died before the line above will send no signal.
         ensure!(getppid() == Pid::from_raw(self.parent), "the lab is gone");
@@ -146,6 +147,16 @@ fn reach(address: IpAddr) -> Result<()> {
     })
 }
 
+/// Connects from within another network namespace; the socket stays there. Only a thread that ends with it goes there too.
+pub(crate) fn connect_in(namespace: &File, to: SocketAddr) -> Result<TcpStream> {
+    let connect = || {
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+        TcpStream::connect(to)
+    };
+    let result = thread::scope(|scope| scope.spawn(connect).join());
+    result.map_err(|_| anyhow!("connecting to {to} panicked"))?.with_context(|| format!("connecting to {to}"))
+}
+
 /// A command line that starts `netcause-lab in-pod`; the caller adds the program and its arguments.
 pub(crate) fn tethered(netns_pid: Option<u32>, cgroup: Option<&Path>, sysctls: &[String]) -> Result<Command> {
     let mut command = joining(netns_pid, cgroup)?;
@@ -190,15 +201,20 @@ impl Namespace {
         }
         let pause = Process::spawn(&format!("the namespace {name}"), &mut command)?;
         pause.wait_stdout("its namespace", |line| (line == "ready").then_some(()))?;
-        let path = format!("/proc/{}/ns/net", pause.pid());
-        let open = File::open(&path).with_context(|| format!("opening {path}"))?;
-        HELD.lock().unwrap_or_else(PoisonError::into_inner).push(open);
-        Ok(Self { name: name.to_owned(), pause, cgroup: cgroup.map(Path::to_owned) })
+        let namespace = Self { name: name.to_owned(), pause, cgroup: cgroup.map(Path::to_owned) };
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).push(namespace.open()?);
+        Ok(namespace)
     }
 
     /// The pid that stands for the namespace in `ip link ... netns PID` and under `/proc`.
     pub(crate) fn pid(&self) -> u32 {
         self.pause.pid()
+    }
+
+    /// The namespace itself, for [`connect_in`].
+    pub(crate) fn open(&self) -> Result<File> {
+        let path = format!("/proc/{}/ns/net", self.pid());
+        File::open(&path).with_context(|| format!("opening {path}"))
     }
 
     /// The inode number that names the namespace to the kernel.

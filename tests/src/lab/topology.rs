@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{cgroup::Cgroup, machine, namespace::Namespace, process::Process};
+use super::{
+    cgroup::Cgroup,
+    machine,
+    namespace::{Namespace, tethered},
+    process::Process,
+};
 
 /// A network of one scenario: a bridge, and the pods that were made on it.
 pub(crate) struct Net {
@@ -35,19 +40,44 @@ impl Net {
 
     /// A new pod with an address of each family, one cable away from the bridge.
     pub(crate) fn pod(&self, name: &str) -> Result<Pod> {
+        let cgroup = Cgroup::new(&self.scenario, name)?;
+        let number = self.next();
+        self.plug(name, cgroup, number, number + 1)
+    }
+
+    /// As [`Self::pod`], with the cgroups that the kubelet makes for a pod of this uid; see [`kubepods`].
+    pub(crate) fn pod_of_uid(&self, name: &str, uid: &str) -> Result<Pod> {
+        let cgroup = Cgroup::with_layout(&self.scenario, name, &kubepods(uid))?;
+        let number = self.next();
+        self.plug(name, cgroup, number, number + 1)
+    }
+
+    /// As [`Self::pod_of_uid`], at the addresses of another pod, whose cable is pulled.
+    pub(crate) fn pod_instead_of(&self, old: &Pod, name: &str, uid: &str) -> Result<Pod> {
+        self.switch.run("ip", &["link", "del", &old.port], "")?;
+        let cgroup = Cgroup::with_layout(&self.scenario, name, &kubepods(uid))?;
+        self.plug(name, cgroup, self.next(), old.v4.octets()[3])
+    }
+
+    fn next(&self) -> u8 {
         let number = self.pods.get() + 1;
         self.pods.set(number);
-        let cgroup = Cgroup::new(&self.scenario, name)?;
+        number
+    }
+
+    /// Makes a pod: its cable has a number, and its addresses have one.
+    fn plug(&self, name: &str, cgroup: Cgroup, number: u8, address: u8) -> Result<Pod> {
         let namespace = Namespace::new(&format!("{}-{name}", self.scenario), Some(cgroup.path()))?;
         let port = format!("port{number}");
-        let v4 = Ipv4Addr::new(10, 77, 0, number + 1);
-        let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, u16::from(number) + 1);
+        let v4 = Ipv4Addr::new(10, 77, 0, address);
+        let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, address.into());
+        // The hardware address goes with the others: whoever knew the last pod at them finds the next one.
         self.switch.run(
             "ip",
             &["-batch", "-"],
             &format!(
-                "link add {port} type veth peer name eth0 netns {}\nlink set {port} addrgenmode none\n\
-                 link set {port} master br0\nlink set {port} up\n",
+                "link add {port} type veth peer name eth0 address 02:77:00:00:00:{address:02x} netns {}\n\
+                 link set {port} addrgenmode none\nlink set {port} master br0\nlink set {port} up\n",
                 namespace.pid()
             ),
         )?;
@@ -62,6 +92,74 @@ impl Net {
         // The bridge opens a port when the kernel's link watcher finds the cable plugged in, up to a second later.
         namespace.reach(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)))?;
         Ok(Pod { namespace, cgroup, v4, v6, port })
+    }
+
+    /// A pod on the host network, where another one stands for its node: the namespace and the addresses are the
+    /// node's, and the cgroup is its own.
+    pub(crate) fn pod_on_host(&self, node: &Pod, name: &str, uid: &str) -> Result<HostPod> {
+        let cgroup = Cgroup::with_layout(&self.scenario, name, &kubepods(uid))?;
+        Ok(HostPod { netns: node.pid(), cgroup })
+    }
+}
+
+/// Where the kubelet and containerd put the processes of a pod, with systemd's names: below the slice of its quality of
+/// service the pod's slice, which has its uid with `_` for `-`, and in that its container's scope.
+fn kubepods(uid: &str) -> String {
+    let (slice, container) = (uid.replace('-', "_"), uid.replace('-', ""));
+    format!(
+        "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{slice}.slice/\
+         cri-containerd-{container}{container}.scope"
+    )
+}
+
+/// A proxy in a pod, in a container of its own.
+pub(crate) struct Sidecar {
+    _process: Process,
+    _cgroup: Cgroup,
+}
+
+impl Sidecar {
+    /// Starts one in the pod with this uid; it passes on what connects to `listen`.
+    pub(crate) fn start(
+        scenario: &str,
+        pod: &Pod,
+        uid: &str,
+        listen: SocketAddr,
+        to: SocketAddr,
+    ) -> Result<Self> {
+        // Below another top than the pod's first container: an agent knows them by the uid.
+        let name = format!("{}-sidecar", pod.port);
+        let cgroup = Cgroup::with_layout(scenario, &name, &kubepods(uid))?;
+        let mut command = tethered(Some(pod.pid()), Some(cgroup.path()), &[])?;
+        command.arg(&machine()?.exe).args(["traffic", "relay"]);
+        command.args(["--listen", &listen.to_string(), "--to", &to.to_string()]);
+        let process = Process::spawn(&format!("sidecar at {listen}"), &mut command)?;
+        process.wait_stdout("listening", |line| line.contains("\"listening\"").then_some(()))?;
+        Ok(Self { _process: process, _cgroup: cgroup })
+    }
+}
+
+/// A pod on the host network.
+pub(crate) struct HostPod {
+    netns: u32,
+    cgroup: Cgroup,
+}
+
+impl HostPod {
+    fn traffic(&self, program: &str, args: &[&str]) -> Result<Command> {
+        let mut command = tethered(Some(self.netns), Some(self.cgroup.path()), &[])?;
+        command.arg(&machine()?.exe).arg("traffic").arg(program).args(args);
+        Ok(command)
+    }
+
+    /// As [`Pod::serve`].
+    pub(crate) fn serve(&self, listen: SocketAddr, args: &[&str]) -> Result<Server> {
+        Server::start("server", listen, args, |args| self.traffic("server", args))
+    }
+
+    /// As [`Pod::connect`].
+    pub(crate) fn connect(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
+        Client::start(to, args, |args| self.traffic("client", args))?.finish()
     }
 }
 
@@ -133,12 +231,7 @@ impl Pod {
     }
 
     fn start_server(&self, program: &str, listen: SocketAddr, args: &[&str]) -> Result<Server> {
-        let listen = listen.to_string();
-        let mut all = vec!["--listen", &listen];
-        all.extend(args);
-        let process = Process::spawn(&format!("{program} at {listen}"), &mut self.traffic(program, &all)?)?;
-        process.wait_stdout("listening", |line| line.contains("\"listening\"").then_some(()))?;
-        Ok(Server { process })
+        Server::start(program, listen, args, |args| self.traffic(program, args))
     }
 
     /// Runs a client to its end. `args`: see `netcause-lab traffic client --help`.
@@ -148,11 +241,7 @@ impl Pod {
 
     /// Starts a client and leaves it running.
     pub(crate) fn start_client(&self, to: SocketAddr, args: &[&str]) -> Result<Client> {
-        let to = to.to_string();
-        let mut all = vec!["--connect", &to];
-        all.extend(args);
-        let process = Process::spawn(&format!("client of {to}"), &mut self.traffic("client", &all)?)?;
-        Ok(Client { process, told: 0 })
+        Client::start(to, args, |args| self.traffic("client", args))
     }
 
     /// Starts a client with `--hold` and waits until its connections are open.
@@ -189,6 +278,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    fn start(
+        program: &str,
+        listen: SocketAddr,
+        args: &[&str],
+        command: impl FnOnce(&[&str]) -> Result<Command>,
+    ) -> Result<Self> {
+        let listen = listen.to_string();
+        let mut all = vec!["--listen", &listen];
+        all.extend(args);
+        let process = Process::spawn(&format!("{program} at {listen}"), &mut command(&all)?)?;
+        process.wait_stdout("listening", |line| line.contains("\"listening\"").then_some(()))?;
+        Ok(Self { process })
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -207,6 +310,18 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    fn start(
+        to: SocketAddr,
+        args: &[&str],
+        command: impl FnOnce(&[&str]) -> Result<Command>,
+    ) -> Result<Self> {
+        let to = to.to_string();
+        let mut all = vec!["--connect", &to];
+        all.extend(args);
+        let process = Process::spawn(&format!("client of {to}"), &mut command(&all)?)?;
+        Ok(Self { process, told: 0 })
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
     }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::lab::{cgroup, eventually, faults::Fault, machine, process::Process, topology::Net};
+use crate::lab::{cgroup, eventually, faults::Fault, machine, process::Process, service, topology::Net};
 
 /// Pods reach each other, faults hit exactly what they name, and the programs' counts are the kernel's.
 pub(super) fn traffic_and_faults_are_exact(name: &str) -> Result<()> {
@@ -34,6 +34,30 @@ pub(super) fn traffic_and_faults_are_exact(name: &str) -> Result<()> {
     ensure!((v6.count("accepted"), v6.count("bytes_received")) == (3, 3000), "{v6:?}");
     ensure!(client.counter("Tcp", "ActiveOpens")? == 14, "the kernel's count of the client");
     ensure!(server.counter("Tcp", "PassiveOpens")? == 14, "the kernel's count of the server");
+    Ok(())
+}
+
+/// A service's connections and datagrams arrive at its backends by turns, as seen from its address.
+pub(super) fn a_service_has_backends(name: &str) -> Result<()> {
+    let net = Net::new(name)?;
+    let (client, one, other) = (net.pod("client")?, net.pod("one")?, net.pod("other")?);
+    service::balance(&net, &[&client], &[&one, &other], 8080)?;
+    let servers = [one.serve("[::]:8080".parse()?, &[])?, other.serve("[::]:8080".parse()?, &[])?];
+    let echoes = [one.serve_udp("[::]:8080".parse()?, &[])?, other.serve_udp("[::]:8080".parse()?, &[])?];
+    for address in service::addresses() {
+        let sent = client.connect(address, &["--count", "4", "--send", "1000"])?;
+        ensure!((sent.count("connected"), sent.count("bytes_sent")) == (4, 4000), "{address}: {sent:?}");
+        for _ in 0..2 {
+            let sent = client.send_udp(address, &["--count", "3", "--answer-ms", "5000"])?;
+            ensure!(sent.count("datagrams_received") == 3, "{address}: {sent:?}");
+        }
+    }
+    client.wait_quiet()?;
+    for (server, echo) in servers.into_iter().zip(echoes) {
+        let (server, echo) = (server.finish()?, echo.finish()?);
+        ensure!(server.count("accepted") == 4, "of eight connections: {server:?}");
+        ensure!(echo.count("datagrams_received") == 6, "of twelve datagrams: {echo:?}");
+    }
     Ok(())
 }
 

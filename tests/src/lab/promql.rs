@@ -1,0 +1,84 @@
+//! A real Prometheus that scrapes agents of the lab, and what it is asked.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::{namespace::tethered, patience, process::Process};
+
+/// A directory, removed with what is in it.
+struct Directory(PathBuf);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // In the temporary directory: a leftover harms nobody.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A running Prometheus; killed when dropped.
+pub(crate) struct Prometheus {
+    process: Process,
+    at: SocketAddr,
+    _directory: Directory,
+}
+
+impl Prometheus {
+    /// Scrapes an agent every second, as the job `netcause`.
+    pub(crate) fn start(scenario: &str, agent: SocketAddr) -> Result<Self> {
+        let name = format!("netcause-lab-{}-{scenario}", std::process::id());
+        let directory = Directory(std::env::temp_dir().join(name));
+        fs::create_dir_all(&directory.0).context("making a directory for Prometheus")?;
+        let config = directory.0.join("prometheus.yml");
+        let text = format!(
+            "global:\n  scrape_interval: 1s\nscrape_configs:\n- job_name: netcause\n  static_configs:\n  - targets: ['{agent}']\n"
+        );
+        fs::write(&config, text).context("writing prometheus.yml")?;
+        let at = free_port()?;
+        let mut command = tethered(None, None, &[])?;
+        command.arg("prometheus").arg(format!("--config.file={}", config.display()));
+        command.arg(format!("--storage.tsdb.path={}", directory.0.join("data").display()));
+        command.arg(format!("--web.listen-address={at}"));
+        let process = Process::spawn("prometheus", &mut command)?;
+        Ok(Self { process, at, _directory: directory })
+    }
+
+    /// The samples that answer a query now: their labels and values.
+    pub(crate) fn query(&self, promql: &str) -> Result<Vec<(Value, f64)>> {
+        let answer = self.get("query", &[("query", promql)]).with_context(|| self.process.said())?;
+        ensure!(answer.get("status").is_some_and(|status| status == "success"), "{promql}: {answer}");
+        let results = answer.pointer("/data/result").and_then(Value::as_array).context("no result")?;
+        let sample = |result: &Value| {
+            let value = result.pointer("/value/1")?.as_str()?.parse().ok()?;
+            Some((result.get("metric")?.clone(), value))
+        };
+        results.iter().map(|result| sample(result).with_context(|| format!("reading {result}"))).collect()
+    }
+
+    /// Asks the API, over HTTP/1.0, so that the body comes in one piece.
+    fn get(&self, what: &str, arguments: &[(&str, &str)]) -> Result<Value> {
+        let escaped = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02x}")).collect() };
+        let query: Vec<String> =
+            arguments.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
+        let mut stream = TcpStream::connect(self.at)?;
+        stream.set_read_timeout(Some(patience()))?;
+        write!(stream, "GET /api/v1/{what}?{} HTTP/1.0\r\nHost: {}\r\n\r\n", query.join("&"), self.at)?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let (_, body) = text.split_once("\r\n\r\n").context("no body")?;
+        serde_json::from_str(body).with_context(|| format!("reading {text}"))
+    }
+}
+
+/// A loopback port that was free a moment ago.
+fn free_port() -> Result<SocketAddr> {
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .context("finding a free port")
+}

@@ -1,0 +1,64 @@
+//! Pods on the host network have one address, their node's: at their own end they are told apart by their cgroups.
+
+use anyhow::{Result, ensure};
+
+use super::{Cluster, PORT, ends};
+use crate::{
+    apiserver::objects::{Pod, node},
+    lab::{crossed::Crossed, metrics::OPENED},
+};
+
+/// Two of them as clients and as servers, beside each other on one node.
+pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
+    let cluster = Cluster::new(name, &[])?;
+    let namespace = cluster.namespace.as_str();
+    let server = cluster.stateful("db")?;
+    let machine = cluster.net.pod("node")?;
+    let node_name = format!("{namespace}-node");
+    cluster.api.put(&node(&node_name, machine.v4.into(), "zone-0"))?;
+    let mut agents = Vec::new();
+    for workload in ["proxy", "exporter"] {
+        let object =
+            Pod::of_daemon_set(namespace, workload, 0).on_node(&node_name).on_host_network().at(machine.v4);
+        let pod = cluster.net.pod_on_host(&machine, workload, &object.uid)?;
+        cluster.api.put_pod(&object)?;
+        agents.push((workload, pod));
+    }
+    let agent = cluster.agent_that_knows(name, 3)?;
+    let _echo = server.serve()?;
+    let mut calls = Vec::new();
+    for (count, (workload, pod)) in ["3", "5"].iter().zip(&agents) {
+        let args = ["--count", count, "--send", "1009", "--receive", "1009"];
+        let outcome = pod.connect(server.pod.at(PORT), &args)?;
+        ensure!(outcome.count("broken") == 0 && outcome.count("connected") > 0, "{outcome:?}");
+        calls.push((*workload, Crossed::of(&outcome)));
+    }
+    // Each serves on a port of its own; who asks them is named at their end, and they are at the client's end.
+    let mut served = Vec::new();
+    for (port, (workload, pod)) in [9100_u16, 9101].iter().zip(&agents) {
+        let running = pod.serve(machine.at(*port), &["--mode", "echo"])?;
+        let outcome = server.pod.connect(machine.at(*port), &["--send", "10", "--receive", "10"])?;
+        served.push((*workload, *port, Crossed::of(&outcome), running));
+    }
+    machine.wait_quiet()?;
+    server.pod.wait_quiet()?;
+    agent.until("each is itself at its own end, and its node at the other", |metrics| {
+        let mut all = Crossed::default();
+        for (workload, crossed) in &calls {
+            let own = ends((namespace, workload), server.name(), PORT);
+            metrics.expect(OPENED, &own.client, crossed.connections)?;
+            metrics.expect(OPENED, &own.server, 0)?;
+            all = all.and(*crossed);
+        }
+        metrics.expect(OPENED, &ends(("", &node_name), server.name(), PORT).server, all.connections)?;
+        for (workload, port, crossed, _) in &served {
+            let own = ends(server.name(), (namespace, workload), *port);
+            metrics.expect(OPENED, &own.server, crossed.connections)?;
+            metrics.expect(OPENED, &own.client, 0)?;
+            let of_node = ends(server.name(), ("", &node_name), *port);
+            metrics.expect(OPENED, &of_node.client, crossed.connections)?;
+        }
+        Ok(())
+    })?;
+    cluster.end(&agent)
+}
