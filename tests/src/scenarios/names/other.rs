@@ -89,8 +89,8 @@ pub(in crate::scenarios) fn file(name: &str) -> Result<()> {
     let node = format!("{name}-7");
     let (namespace, workload) = web.name();
     let edge = Edge::labelled(&[
-        ("source_namespace", &namespace.to_string()),
-        ("source_workload", &workload.to_string()),
+        ("source_namespace", namespace),
+        ("source_workload", workload),
         ("destination_workload", &node),
     ]);
     agent.until("the node is named, with its zone", |metrics| {
