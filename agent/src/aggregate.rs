@@ -134,9 +134,8 @@ fn name_again(edge: &Edge, names: &mut Names) -> Option<Named> {
 
 #[cfg(test)]
 mod tests {
-    use netcause_common::flow::{LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
-
     use netcause_common::endpoint::Address;
+    use netcause_common::flow::{LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 
     use super::*;
     use crate::enrich::Options;
