@@ -116,25 +116,37 @@ pub struct Served {
     pub unanswered: u64,
 }
 
+/// How far the messages of a TCP connection were followed, by direction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Streams {
+    /// Those that the socket sends.
+    pub sent: Stream,
+    /// Those that it receives.
+    pub received: Stream,
+}
+
 /// How far the messages in one direction of a TCP connection were followed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Stream {
     /// The sequence number at which the next thing to read begins.
     pub next: u32,
-    /// What that is: [`Stream::LENGTH`], [`Stream::SECOND_OCTET`] or [`Stream::MESSAGE`].
+    /// What that is: [`Stream::UNKNOWN`], [`Stream::LENGTH`], [`Stream::SECOND_OCTET`] or [`Stream::MESSAGE`].
     pub stage: u16,
     /// At [`Stream::SECOND_OCTET`] the first one, at [`Stream::MESSAGE`] the message's length.
     pub length: u16,
 }
 
 impl Stream {
+    /// Nothing was seen of the connection yet: what is kept at a socket begins as zeros.
+    pub const UNKNOWN: u16 = 0;
     /// The two octets of length that every message begins with (RFC 1035 §4.2.2).
-    pub const LENGTH: u16 = 0;
+    pub const LENGTH: u16 = 1;
     /// The second of them.
-    pub const SECOND_OCTET: u16 = 1;
+    pub const SECOND_OCTET: u16 = 2;
     /// The message.
-    pub const MESSAGE: u16 = 2;
+    pub const MESSAGE: u16 = 3;
 }
 
 const _: () = {
@@ -142,5 +154,5 @@ const _: () = {
     assert!(size_of::<QueryKey>() == 32);
     assert!(size_of::<Asked>() == 32);
     assert!(size_of::<Served>() == 16);
-    assert!(size_of::<Stream>() == 8);
+    assert!(size_of::<Streams>() == 16);
 };

@@ -40,9 +40,6 @@ pub const DNS_SERVED: u32 = 8192;
 /// Queries that have timed out and may be answered late.
 pub const DNS_LATE: u32 = 4096;
 
-/// Directions of TCP connections of DNS that are followed.
-pub const DNS_STREAMS: u32 = 2048;
-
 /// Questions that are remembered to recognize repetitions and to name what is not answered; a power of two.
 /// 8192 × 168 ≈ 1.3 MiB.
 pub const DNS_QUESTIONS: u32 = 8192;

@@ -16,6 +16,7 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use netcause_common::dns::{HEADER_OCTETS, MAX_PORTS, QueryKey, Settings};
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::statistics::Statistic;
+use question::Words;
 
 use crate::maps::count;
 use crate::packet::{Datagrams, Direction, Ends, Packet};
@@ -73,6 +74,8 @@ pub struct Carried {
 pub struct Message {
     /// The packet.
     pub packet: Packet,
+    /// The cgroup of the packet's socket.
+    pub local: u64,
     /// Who it is from and for.
     pub ends: Ends,
     /// What is to be counted of UDP.
@@ -86,19 +89,34 @@ pub struct Message {
 }
 
 impl Message {
+    /// True when UDP carries it.
+    #[inline(always)]
+    fn is_in_datagram(self) -> bool {
+        self.datagrams.count != 0
+    }
+
+    /// Its head; `None` when it is shorter.
+    #[inline(always)]
+    pub fn head(self) -> Option<Head> {
+        let mut head = Head::default();
+        let is_there = self.available >= HEADER_OCTETS as u32 && self.packet.read(self.offset, &mut head.0);
+        is_there.then_some(head)
+    }
+
     /// Counts the datagram as any other.
     #[inline(always)]
-    fn count_traffic(self, local: u64, direction: Direction) {
+    fn count_traffic(self, direction: Direction) {
         let Carried { count, bytes } = self.datagrams;
-        if count != 0 {
-            udp::count(self.packet, local, &Datagrams { ends: self.ends, count, bytes }, direction);
+        if self.is_in_datagram() {
+            udp::count(self.packet, self.local, &Datagrams { ends: self.ends, count, bytes }, direction);
         }
     }
 }
 
 /// The head of a message (RFC 1035 §4.1.1), as it stands there: id and flags, questions and answers, the rest. Words are
 /// read at once where octets would be read one by one.
-#[derive(Clone, Copy)]
+#[repr(transparent)]
+#[derive(Clone, Copy, Default)]
 pub struct Head([u32; HEADER_OCTETS / 4]);
 
 impl Head {
@@ -129,15 +147,13 @@ impl Head {
     }
 }
 
-/// Counts a message that a socket sends or receives.
+/// Counts a message that a socket sends or receives, with as much of its question as was copied already.
 #[inline(always)]
-pub fn message(message: Message, direction: Direction) {
-    let local = message.packet.cgroup();
-    let mut head = Head([0; HEADER_OCTETS / 4]);
-    if message.available < HEADER_OCTETS as u32 || !message.packet.read(message.offset, &mut head.0) {
+pub fn message(message: Message, head: Option<Head>, question: Option<&Words>, direction: Direction) {
+    let Some(head) = head else {
         count(Statistic::DnsMalformed);
-        return message.count_traffic(local, direction);
-    }
+        return message.count_traffic(direction);
+    };
     // SAFETY: the helper takes nothing and cannot fail.
     #[expect(unsafe_code, reason = "call of a kernel helper")]
     let now = unsafe { bpf_ktime_get_ns() };
@@ -146,21 +162,25 @@ pub fn message(message: Message, direction: Direction) {
     let server_port = if is_client { message.ends.remote_port } else { message.ends.local_port };
     if !is_port(server_port.to_be()) {
         count(Statistic::DnsMalformed);
-        return message.count_traffic(local, direction);
+        return message.count_traffic(direction);
     }
     let key = QueryKey {
-        local,
+        local: message.local,
         remote: message.ends.remote,
         remote_port: message.ends.remote_port,
         local_port: message.ends.local_port,
         id: head.id(),
-        protocol: if message.datagrams.count == 0 { PROTOCOL_TCP } else { PROTOCOL_UDP },
+        protocol: if message.is_in_datagram() { PROTOCOL_UDP } else { PROTOCOL_TCP },
         role: if is_client { ROLE_CLIENT } else { ROLE_SERVER },
     };
     match (direction, is_client) {
-        (Direction::Sent, true) => client::asked(message, head, &key, now),
+        (Direction::Sent, true) => {
+            client::asked(message, question::read(message, head, question), &key, now);
+        }
         (Direction::Received, true) => client::answered(message, head, &key, now),
-        (Direction::Received, false) => server::asked(message, head, &key, now),
+        (Direction::Received, false) => {
+            server::asked(message, question::read(message, head, question).kind, &key, now);
+        }
         (Direction::Sent, false) => server::answered(message, head, &key, now),
     }
 }

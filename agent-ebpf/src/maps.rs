@@ -1,9 +1,10 @@
 //! All tables. Sizes here are defaults; the daemon sets the configured ones before it loads the object.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::macros::map;
+use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
-use netcause_common::dns::{Asked, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Stream};
+use netcause_common::dns::{Asked, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Streams};
 use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
 use netcause_common::limits;
 use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
@@ -61,9 +62,9 @@ pub static DNS_SERVED: HashMap<QueryKey, Served> = HashMap::with_max_entries(lim
 #[map]
 pub static DNS_LATE: HashMap<QueryKey, Served> = HashMap::with_max_entries(limits::DNS_LATE, 0);
 
-/// How far each direction of a TCP connection was followed. Forgetting the least used loses one message of it.
-#[map]
-pub static DNS_STREAMS: LruHashMap<QueryKey, Stream> = LruHashMap::with_max_entries(limits::DNS_STREAMS, 0);
+/// How far the messages of a TCP connection were followed, at its socket.
+#[btf_map]
+pub static DNS_STREAMS: SkStorage<Streams> = SkStorage::new();
 
 /// Questions by a hash of the workload and the question; a later one takes an earlier one's slot.
 #[map]

@@ -3,9 +3,11 @@
 #![expect(unsafe_code, reason = "reading packets and their context is what this module is for")]
 
 use core::ffi::c_void;
+use core::ptr::null_mut;
 
-use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::generated::{bpf_skb_cgroup_id, bpf_skb_load_bytes};
+use aya_ebpf::bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, BPF_TCP_LISTEN};
+use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::helpers::generated::{bpf_sk_storage_get, bpf_skb_cgroup_id, bpf_skb_load_bytes};
 use aya_ebpf::programs::SkBuffContext;
 use netcause_common::endpoint::Address;
 
@@ -15,9 +17,7 @@ use crate::dns::is_either;
 pub const UDP_HEADER_BYTES: u32 = 8;
 /// RFC 9293 §3.1, without options.
 const TCP_HEADER_WORDS: usize = 5;
-const TCP_FIN: u32 = 1;
 const TCP_SYN: u32 = 2;
-const TCP_RST: u32 = 4;
 /// All bits that the length of an IP header can have.
 const LARGEST_HEADER: u32 = 0x7f;
 /// The verifier follows offsets into packets up to 65 535 (`MAX_PACKET_OFF`, kernel/bpf/verifier.c).
@@ -89,8 +89,6 @@ pub struct Segment {
     pub length: u32,
     /// Opens the connection.
     pub is_syn: bool,
-    /// Ends the connection, in an orderly manner or not.
-    pub is_end: bool,
 }
 
 /// A packet of a cgroup program.
@@ -164,7 +162,6 @@ impl Packet {
             payload,
             length: self.length().saturating_sub(payload),
             is_syn: flags & TCP_SYN != 0,
-            is_end: flags & (TCP_FIN | TCP_RST) != 0,
         })
     }
 
@@ -259,6 +256,23 @@ impl Packet {
         unsafe {
             let socket = (*self.0).__bindgen_anon_2.sk;
             !socket.is_null() && (&raw const (*socket).dst_port).cast::<u32>().read_volatile() != 0
+        }
+    }
+
+    /// What a table keeps at the packet's socket, zeros at first. `None` when there is no memory for it, and for a socket
+    /// that listens: until the kernel has made the connection's own, that is what it says the packet is for.
+    #[inline(always)]
+    pub fn at_socket<T>(self, table: &'static SkStorage<T>) -> Option<*mut T> {
+        // SAFETY: the context is the program's own; the verifier wants the test for NULL. The kernel refuses sockets that are
+        // none yet, or no longer.
+        unsafe {
+            let socket = (*self.0).__bindgen_anon_2.sk;
+            if socket.is_null() || (&raw const (*socket).state).read_volatile() == BPF_TCP_LISTEN {
+                return None;
+            }
+            let table = (&raw const *table).cast_mut().cast();
+            let kept = bpf_sk_storage_get(table, socket.cast(), null_mut(), BPF_SK_STORAGE_GET_F_CREATE.into());
+            (!kept.is_null()).then_some(kept.cast())
         }
     }
 

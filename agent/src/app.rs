@@ -132,6 +132,7 @@ async fn serve(
         began: Instant::now(),
         pace: config.pace(),
         last_sweep: None,
+        queues: Vec::new(),
         sweeps: Durations::default(),
         scrapes: Durations::default(),
         details: Details::new(labels),

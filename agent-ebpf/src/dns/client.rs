@@ -4,16 +4,16 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use netcause_common::dns::{Asked, QueryKey};
 
 use super::counters::Counters;
-use super::{Head, Message, detail, question, repeat, setting};
+use super::question::Question;
+use super::{Head, Message, detail, repeat, setting};
 use crate::maps::{DNS_LATE, DNS_QUERIES, EEXIST, ENOENT};
 use crate::packet::Direction;
 
 /// A query leaves.
 #[inline(always)]
-pub fn asked(message: Message, head: Head, key: &QueryKey, now: u64) {
+pub fn asked(message: Message, question: Question, key: &QueryKey, now: u64) {
     let Some(counters) = Counters::of(&key.flow()) else { return };
     counters.sent(message.datagrams);
-    let question = question::read(message, head);
     counters.query(question.kind);
     let asked = Asked { since_ns: now, last_ns: now, question: question.hash, unanswered: 1 };
     match DNS_QUERIES.insert(key, asked, u64::from(BPF_NOEXIST)) {
@@ -110,7 +110,7 @@ fn answered_late(message: Message, head: Head, key: &QueryKey, now: u64) {
                 counters.received(message.datagrams);
                 counters.unmatched(head);
             }
-            None => message.count_traffic(key.local, Direction::Received),
+            None => message.count_traffic(Direction::Received),
         };
     };
     // SAFETY: the pointer comes from the table's lookup.

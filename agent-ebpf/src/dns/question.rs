@@ -23,26 +23,35 @@ pub struct Question {
     pub kind: QueryType,
 }
 
-/// The question of a message; one that cannot be read has no type.
+/// The question's first octets, and zeros behind it.
+pub type Words = [u64; WORDS + 1];
+
+/// The question of a message; one that cannot be read has no type. `words` are those that were copied already, all of this
+/// message.
 #[inline(always)]
-pub fn read(message: Message, head: Head) -> Question {
+pub fn read(message: Message, head: Head, words: Option<&Words>) -> Question {
     let mut question = Question { hash: 0, kind: QueryType::Other };
     if !head.has_one_question() {
         return question;
     }
-    // A copy costs more than all the rest. (Over TCP this would make the verifier's work twice as long.)
-    if message.datagrams.count != 0
-        && let Some(whole) = walk_packet(message)
-    {
-        return whole;
-    }
     let mut part = 0;
+    if message.is_in_datagram() {
+        // A copy costs more than all the rest.
+        if let Some(whole) = walk_packet(message) {
+            return whole;
+        }
+    } else if let Some(words) = words {
+        if let Some(whole) = walk_part(words, &mut question.hash) {
+            return whole;
+        }
+        part = 1;
+    }
     while part < PARTS {
         let skip = HEADER_OCTETS as u32 + part * (WORDS * 8) as u32;
         if message.available <= skip {
             break;
         }
-        let mut words = [0_u64; WORDS + 1];
+        let mut words = Words::default();
         let (offset, room) = (message.offset + skip, size_of_val(&words) as u32);
         // SAFETY: the room is that of the array.
         #[expect(unsafe_code, reason = "a length that varies")]
@@ -110,7 +119,7 @@ fn whole(message: Message, hash: u64, word: u64, zeros: u64, position: u32) -> O
 /// Adds words to the hash until the name ends. Unrolled by hand, because older verifiers take no variable offset into the
 /// stack.
 #[inline(always)]
-fn walk_part(words: &[u64; WORDS + 1], hash: &mut u64) -> Option<Question> {
+fn walk_part(words: &Words, hash: &mut u64) -> Option<Question> {
     macro_rules! steps {
         ($($index:literal)+) => { $(
             let word = words[$index];

@@ -1,19 +1,19 @@
 //! The server's end: queries that come, and the answers to them.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use netcause_common::dns::{QueryKey, Served};
+use netcause_common::dns::{QueryKey, QueryType, Served};
 
 use super::counters::Counters;
-use super::{Head, Message, question};
+use super::{Head, Message};
 use crate::maps::{DNS_SERVED, EEXIST, ENOENT};
 use crate::packet::Direction;
 
 /// A query comes.
 #[inline(always)]
-pub fn asked(message: Message, head: Head, key: &QueryKey, now: u64) {
+pub fn asked(message: Message, kind: QueryType, key: &QueryKey, now: u64) {
     let Some(counters) = Counters::of(&key.flow()) else { return };
     counters.received(message.datagrams);
-    counters.query(question::read(message, head).kind);
+    counters.query(kind);
     let served = Served { since_ns: now, unanswered: 1 };
     match DNS_SERVED.insert(key, served, u64::from(BPF_NOEXIST)) {
         Ok(()) => {}
@@ -44,7 +44,7 @@ pub fn answered(message: Message, head: Head, key: &QueryKey, now: u64) {
                 counters.sent(message.datagrams);
                 counters.unmatched(head);
             }
-            None => message.count_traffic(key.local, Direction::Sent),
+            None => message.count_traffic(Direction::Sent),
         };
     };
     // SAFETY: the pointer comes from the table's lookup.

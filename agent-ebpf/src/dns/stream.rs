@@ -2,55 +2,60 @@
 //!
 //! Segments are seen on their way, so some are seen twice and some too early. What was read already is known by its
 //! sequence number; where something is missing, the next segment is taken to begin a message, as it does in practice.
+//!
+//! How far each direction was followed is kept at the socket itself and ends with it. A segment that makes the connection
+//! complete is still the listening socket's, which has no place for it: it is read by itself.
 
-use aya_ebpf::bindings::BPF_ANY;
-use netcause_common::dns::{HEADER_OCTETS, QueryKey, Stream};
-use netcause_common::flow::PROTOCOL_TCP;
+use netcause_common::dns::{HEADER_OCTETS, Stream};
 use netcause_common::statistics::Statistic;
 
-use super::{Carried, Message, message};
+use super::question::Words;
+use super::{Carried, Head, Message, is_port, message};
 use crate::maps::{DNS_STREAMS, count};
 use crate::packet::{Direction, Ip, Packet, Segment};
+
+/// A message's beginning, copied at once: what TCP carries lies in pages, where every look costs a call.
+#[repr(C)]
+struct Beginning {
+    /// Puts the rest where it can be read in words.
+    padding: u16,
+    /// Octets of the message, in network order.
+    length: u16,
+    head: Head,
+    question: Words,
+}
+
+/// Octets of a length.
+const LENGTH_OCTETS: u32 = size_of::<u16>() as u32;
+/// Octets of a [`Beginning`]'s question.
+const QUESTION_OCTETS: u32 = size_of::<Words>() as u32;
 
 /// Reads the next message of a segment; true when there may be another.
 #[inline(always)]
 pub fn segment(packet: Packet, ip: Ip, direction: Direction) -> bool {
     let Some(segment) = packet.segment(ip, direction) else { return false };
-    let key = QueryKey {
-        local: packet.cgroup(),
-        remote: segment.ends.remote,
-        remote_port: segment.ends.remote_port,
-        local_port: segment.ends.local_port,
-        id: 0,
-        protocol: PROTOCOL_TCP,
-        role: direction as u8,
-    };
-    if segment.is_syn {
-        let next = segment.sequence.wrapping_add(1);
-        remember(&key, Stream { next, stage: Stream::LENGTH, length: 0 });
+    if segment.length == 0 && !segment.is_syn {
         return false;
     }
-    if segment.length == 0 {
-        if segment.is_end {
-            let _ = DNS_STREAMS.remove(key);
-        }
-        return false;
-    }
-    follow(packet, &segment, &key, direction)
-}
-
-#[inline(always)]
-fn follow(packet: Packet, segment: &Segment, key: &QueryKey, direction: Direction) -> bool {
-    let begin = Stream { next: segment.sequence, stage: Stream::LENGTH, length: 0 };
+    let kept = kept(packet, direction);
     // A connection that is older than the agent: its next segment begins a message, most likely.
-    let Some(entry) = find_or_make(key, begin) else { return false };
-    // SAFETY: the pointer comes from the table's lookup. Should another CPU follow the same direction of the same
-    // connection meanwhile, a message is missed.
-    #[expect(unsafe_code, reason = "map value")]
-    let entry = unsafe { &mut *entry };
-    let mut stream = *entry;
+    let begin = Stream { next: segment.sequence, stage: Stream::LENGTH, length: 0 };
+    if segment.is_syn {
+        keep(kept, Stream { next: begin.next.wrapping_add(1), ..begin });
+        return false;
+    }
+    let mut stream = match kept {
+        // SAFETY: the pointer comes from the socket's lookup. Should another CPU follow the same direction of the same
+        // connection meanwhile, a message is missed.
+        #[expect(unsafe_code, reason = "map value")]
+        Some(kept) => unsafe { *kept },
+        None => begin,
+    };
     let mut skip = stream.next.wrapping_sub(segment.sequence);
-    if skip > u32::MAX / 2 {
+    if stream.stage == Stream::UNKNOWN {
+        stream = begin;
+        skip = 0;
+    } else if skip > u32::MAX / 2 {
         count(Statistic::DnsUnfollowed);
         stream = begin;
         skip = 0;
@@ -58,81 +63,118 @@ fn follow(packet: Packet, segment: &Segment, key: &QueryKey, direction: Directio
     if skip >= segment.length {
         return false;
     }
+    read(packet, &segment, skip, stream, kept, direction)
+}
+
+/// Reads the message that begins behind the octets to skip, or goes on there.
+#[inline(always)]
+fn read(
+    packet: Packet,
+    segment: &Segment,
+    skip: u32,
+    stream: Stream,
+    kept: Option<*mut Stream>,
+    direction: Direction,
+) -> bool {
+    let mut beginning = Beginning { padding: 0, length: 0, head: Head::default(), question: Words::default() };
+    // An answer's question is not looked at.
+    let server_port =
+        if direction == Direction::Sent { segment.ends.remote_port } else { segment.ends.local_port };
+    let has_question = is_port(server_port.to_be());
+    let room = HEADER_OCTETS as u32 + if has_question { QUESTION_OCTETS } else { 0 };
     let mut offset = segment.payload + skip;
     let mut available = segment.length - skip;
-    if stream.stage != Stream::MESSAGE {
-        let Some(prefix) = length(packet, &mut stream, &mut offset, &mut available) else {
-            *entry = stream;
+    let mut next = stream.next;
+    let length = if stream.stage == Stream::LENGTH {
+        if available == 1 {
+            let mut first = [0_u8; 1];
+            packet.load(offset, &mut first);
+            keep(
+                kept,
+                Stream { next: next.wrapping_add(1), stage: Stream::SECOND_OCTET, length: first[0].into() },
+            );
             return false;
-        };
-        stream = prefix;
-    }
+        }
+        copy(packet, offset, &raw mut beginning.length, available, LENGTH_OCTETS + room);
+        offset += LENGTH_OCTETS;
+        available -= LENGTH_OCTETS;
+        next = next.wrapping_add(LENGTH_OCTETS);
+        u16::from_be(beginning.length)
+    } else {
+        let mut length = stream.length;
+        if stream.stage == Stream::SECOND_OCTET {
+            let mut second = [0_u8; 1];
+            packet.load(offset, &mut second);
+            length = u16::from_be_bytes([length as u8, second[0]]);
+            offset += 1;
+            available -= 1;
+            next = next.wrapping_add(1);
+        }
+        copy(packet, offset, (&raw mut beginning.head).cast(), available, room);
+        length
+    };
     if available == 0 {
-        *entry = stream;
+        keep(kept, Stream { next, stage: Stream::MESSAGE, length });
         return false;
     }
-    let length = u32::from(stream.length);
-    *entry = Stream { next: stream.next.wrapping_add(length), stage: Stream::LENGTH, length: 0 };
+    let length = u32::from(length);
+    keep(kept, Stream { next: next.wrapping_add(length), stage: Stream::LENGTH, length: 0 });
     if available < HEADER_OCTETS as u32 && length > available {
         count(Statistic::DnsUnfollowed);
         return false;
     }
-    message(
-        Message {
-            packet,
-            ends: segment.ends,
-            datagrams: Carried { count: 0, bytes: 0 },
-            offset,
-            length,
-            available: if available < length { available } else { length },
-        },
-        direction,
-    );
-    available > length
-}
-
-/// Reads the length of the next message; `None` when only its first octet is there.
-#[inline(always)]
-fn length(packet: Packet, stream: &mut Stream, offset: &mut u32, available: &mut u32) -> Option<Stream> {
-    let mut octets = [0_u8; 2];
-    let mut read = 2;
-    if stream.stage == Stream::SECOND_OCTET {
-        let mut second = [0_u8; 1];
-        packet.load(*offset, &mut second);
-        octets = [stream.length as u8, second[0]];
-        read = 1;
-    } else if *available == 1 {
-        let mut first = [0_u8; 1];
-        packet.load(*offset, &mut first);
-        *stream = Stream {
-            next: stream.next.wrapping_add(1),
-            stage: Stream::SECOND_OCTET,
-            length: first[0].into(),
-        };
-        return None;
-    } else {
-        packet.load(*offset, &mut octets);
+    // What was copied must be of this message alone.
+    let question = (has_question && (length >= available || length >= room)).then_some(&beginning.question);
+    let is_more = available > length;
+    let message = Message {
+        packet,
+        local: packet.cgroup(),
+        ends: segment.ends,
+        datagrams: Carried { count: 0, bytes: 0 },
+        offset,
+        length,
+        available: if is_more { length } else { available },
+    };
+    let head = (message.available >= HEADER_OCTETS as u32).then_some(beginning.head);
+    self::message(message, head, question, direction);
+    if kept.is_none() && is_more {
+        count(Statistic::DnsUnfollowed);
+        return false;
     }
-    *offset += read;
-    *available -= read;
-    Some(Stream {
-        next: stream.next.wrapping_add(read),
-        stage: Stream::MESSAGE,
-        length: u16::from_be_bytes(octets),
-    })
+    is_more
 }
 
+/// Copies as many octets as are available and there is room for.
 #[inline(always)]
-fn find_or_make(key: &QueryKey, begin: Stream) -> Option<*mut Stream> {
-    if let Some(entry) = DNS_STREAMS.get_ptr_mut(key) {
-        return Some(entry);
+fn copy(packet: Packet, offset: u32, to: *mut u16, available: u32, room: u32) {
+    // SAFETY: the room is that of the beginning, from its length or its head on.
+    #[expect(unsafe_code, reason = "a length that varies")]
+    unsafe {
+        packet.load_up_to(offset, to.cast(), available, room);
     }
-    remember(key, begin);
-    DNS_STREAMS.get_ptr_mut(key)
+}
+
+/// How far this direction of the packet's connection was followed, at its socket.
+#[inline(always)]
+fn kept(packet: Packet, direction: Direction) -> Option<*mut Stream> {
+    let streams = packet.at_socket(&DNS_STREAMS)?;
+    // SAFETY: the pointer comes from the socket's lookup; only an address is taken.
+    #[expect(unsafe_code, reason = "map value")]
+    unsafe {
+        Some(match direction {
+            Direction::Sent => &raw mut (*streams).sent,
+            Direction::Received => &raw mut (*streams).received,
+        })
+    }
 }
 
 #[inline(always)]
-fn remember(key: &QueryKey, stream: Stream) {
-    // When there is no memory for it, the next segment is taken to begin a message.
-    let _ = DNS_STREAMS.insert(key, stream, u64::from(BPF_ANY));
+fn keep(kept: Option<*mut Stream>, stream: Stream) {
+    if let Some(kept) = kept {
+        // SAFETY: as in `segment`.
+        #[expect(unsafe_code, reason = "map value")]
+        unsafe {
+            *kept = stream;
+        }
+    }
 }

@@ -11,7 +11,7 @@ use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
 use netcause_common::statistics::Statistic;
 
 use super::udp::PASS;
-use crate::dns::{Carried, Message, message, stream};
+use crate::dns::{Carried, Message, stream};
 use crate::maps::{DNS_RECEIVED, DNS_SENT, count};
 use crate::packet::{Direction, Packet, UDP_HEADER_BYTES};
 
@@ -56,17 +56,16 @@ fn datagram(packet: Packet, direction: Direction) {
         count(Statistic::DnsUnfollowed);
     }
     let length = datagrams.bytes as u32;
-    message(
-        Message {
-            packet,
-            ends: datagrams.ends,
-            datagrams: Carried { count: datagrams.count, bytes: datagrams.bytes },
-            offset: ip.length + UDP_HEADER_BYTES,
-            length,
-            available: length,
-        },
-        direction,
-    );
+    let message = Message {
+        packet,
+        local: packet.cgroup(),
+        ends: datagrams.ends,
+        datagrams: Carried { count: datagrams.count, bytes: datagrams.bytes },
+        offset: ip.length + UDP_HEADER_BYTES,
+        length,
+        available: length,
+    };
+    crate::dns::message(message, message.head(), None, direction);
 }
 
 #[inline(always)]

@@ -28,16 +28,16 @@ impl Agent {
     fn snapshot(&self) -> Result<Snapshot> {
         let mut state = self.state();
         let mut fullness = state.observe()?;
-        let State { kernel, names, ledger, sweeps, scrapes, details, details_received, .. } = &mut *state;
-        let queues = kernel.accept_queues()?;
+        let State { kernel, names, ledger, queues, sweeps, scrapes, details, details_received, .. } =
+            &mut *state;
         let statistics = kernel.statistics()?;
         fullness.extend(kernel.fullness(statistics.sockets, queues.len() as u64));
-        let listener = |(key, queue): (QueueKey, AcceptQueue)| ListenerRow {
+        let listener = |(key, queue): &(QueueKey, AcceptQueue)| ListenerRow {
             workload: names.local(key.local),
             port: key.port,
-            queue,
+            queue: *queue,
         };
-        let mut listeners: Vec<_> = queues.into_iter().map(listener).collect();
+        let mut listeners: Vec<_> = queues.iter().map(listener).collect();
         listeners.sort_unstable_by(|a, b| (&a.workload, a.port).cmp(&(&b.workload, b.port)));
         let budget = ledger.statistics();
         Ok(Snapshot {

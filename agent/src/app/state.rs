@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use netcause_common::dns::{PROTOCOL_DNS, ResponseCode};
 use netcause_common::flow::{FlowKey, PROTOCOL_UDP};
+use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use tracing::warn;
 
 use crate::aggregate;
@@ -39,6 +40,8 @@ pub(super) struct State {
     pub pace: Pace,
     /// When the last sweep began, and how long it took.
     pub last_sweep: Option<(Instant, Duration)>,
+    /// The accept queues as the last look found them.
+    pub queues: Vec<(QueueKey, AcceptQueue)>,
     pub sweeps: Durations,
     pub scrapes: Durations,
     pub details: Details,
@@ -132,7 +135,8 @@ impl State {
         }
         self.expire_dns()?;
         self.names.expire();
-        for (key, _) in self.kernel.accept_queues()? {
+        self.queues = self.kernel.accept_queues()?;
+        for (key, _) in &self.queues {
             self.names.listens(key.local, key.port);
         }
         let mut reading = self.ledger.read(self.began.elapsed(), &mut self.names);

@@ -1,4 +1,4 @@
-//! The report: scenarios by places, what failed and why, the sums.
+//! The report: scenarios by places, then what failed and why, then the sums.
 
 use std::fmt::Write as _;
 
@@ -27,9 +27,10 @@ impl Report {
     /// The report as text, without the last line.
     pub(super) fn text(&self) -> String {
         let mut text = String::from("\n");
-        self.failures(&mut text);
+        // Whoever sees only the end of a long output must see what failed, and why.
         self.table(&mut text);
         text.push('\n');
+        self.failures(&mut text);
         let unit = self.unit;
         line(
             &mut text,
