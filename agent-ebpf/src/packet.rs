@@ -221,16 +221,13 @@ impl Packet {
     ///
     /// # Safety
     ///
-    /// `room` octets may be written there.
+    /// `ROOM` octets may be written there.
     #[inline(always)]
-    pub unsafe fn load_up_to(self, offset: u32, to: *mut c_void, wanted: u32, room: u32) -> Option<u32> {
-        let mut length = opaque(wanted);
-        if length < 2 {
+    pub unsafe fn load_up_to<const ROOM: usize>(self, offset: u32, to: *mut c_void, wanted: u32) -> Option<u32> {
+        if wanted < 2 {
             return None;
         }
-        if length > room {
-            length = room;
-        }
+        let length = between_two_and::<ROOM>(wanted);
         // SAFETY: the context is the program's own, and the caller answers for the room.
         unsafe { self.load_to(offset, to, length).then_some(length) }
     }
@@ -288,6 +285,32 @@ impl Packet {
             if at + size_of::<T>() > end { None } else { Some(&*(at as *const T)) }
         }
     }
+}
+
+/// Keeps a length between two and `MOST`, in the register that it is handed over in: the compiler may compare a value that it
+/// has also on the stack, and take that one, of which older verifiers (6.1) have learned nothing.
+#[inline(always)]
+fn between_two_and<const MOST: usize>(length: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut length = u64::from(length);
+        // SAFETY: only the register changes.
+        unsafe {
+            core::arch::asm!(
+                "if r4 < {more} goto +1",
+                "r4 = {most}",
+                "if r4 > 1 goto +1",
+                "r4 = 2",
+                more = const MOST + 1,
+                most = const MOST,
+                inout("r4") length,
+                options(pure, nomem, nostack)
+            );
+        }
+        length as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    length.clamp(2, MOST as u32)
 }
 
 /// Hides where a value comes from, so that the compiler compares this very value, which is what the verifier looks at.

@@ -88,7 +88,8 @@ pub(crate) fn outcome(line: &str) -> Option<(String, Outcome)> {
     // not running.
     let name = name.trim_start();
     let name = name.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(name, |(_, name)| name);
-    Some((name.trim_end().to_owned(), outcome))
+    // Kinds are padded to the longest, and so are names.
+    Some((name.trim().to_owned(), outcome))
 }
 
 /// The names in what a test binary prints for `--list`.
@@ -129,7 +130,7 @@ pub(crate) struct Counts {
 mod tests {
     use super::*;
 
-    const OUTPUT: &str = "\nrunning 3 tests\ntest                 a::one ... ok\ntest two   ... FAILED\ntest [no prometheus] three ... ignored\n\
+    const OUTPUT: &str = "\nrunning 3 tests\ntest                 a::one ... ok\ntest two   ... FAILED\ntest [no prometheus]    three ... ignored\n\
                           \nfailures:\n\n---- two ----\nit was 3\n\n\nfailures:\n    two\n\n\
                           test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out\n";
 

@@ -80,7 +80,7 @@ fn output<const OCTETS: usize>(message: Message, head: AnswerDetail, flags: u64)
     #[expect(unsafe_code, reason = "writing into the ring")]
     let captured = unsafe {
         let room = (&raw mut (*to).message).cast();
-        let captured = message.packet.load_up_to(message.offset, room, message.available, OCTETS as u32);
+        let captured = message.packet.load_up_to::<OCTETS>(message.offset, room, message.available);
         (&raw mut (*to).head).write(AnswerDetail { captured: captured.unwrap_or(0) as u16, ..head });
         captured
     };

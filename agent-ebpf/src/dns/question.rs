@@ -52,11 +52,11 @@ pub fn read(message: Message, head: Head, words: Option<&Words>) -> Question {
             break;
         }
         let mut words = Words::default();
-        let (offset, room) = (message.offset + skip, size_of_val(&words) as u32);
+        let (offset, available) = (message.offset + skip, message.available - skip);
         // SAFETY: the room is that of the array.
         #[expect(unsafe_code, reason = "a length that varies")]
         let loaded = unsafe {
-            message.packet.load_up_to(offset, (&raw mut words).cast(), message.available - skip, room)
+            message.packet.load_up_to::<{ size_of::<Words>() }>(offset, (&raw mut words).cast(), available)
         };
         if loaded.is_none() {
             break;

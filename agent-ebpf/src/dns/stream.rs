@@ -25,10 +25,10 @@ struct Beginning {
     question: Words,
 }
 
-/// Octets of a length.
-const LENGTH_OCTETS: u32 = size_of::<u16>() as u32;
-/// Octets of a [`Beginning`]'s question.
-const QUESTION_OCTETS: u32 = size_of::<Words>() as u32;
+/// Octets of a message's length.
+const PREFIX: u32 = size_of::<u16>() as u32;
+const HEAD: u32 = HEADER_OCTETS as u32;
+const QUESTION: u32 = size_of::<Words>() as u32;
 
 /// Reads the next message of a segment; true when there may be another.
 #[inline(always)]
@@ -81,7 +81,7 @@ fn read(
     let server_port =
         if direction == Direction::Sent { segment.ends.remote_port } else { segment.ends.local_port };
     let has_question = is_port(server_port.to_be());
-    let room = HEADER_OCTETS as u32 + if has_question { QUESTION_OCTETS } else { 0 };
+    let wanted = if has_question { HEAD + QUESTION } else { HEAD };
     let mut offset = segment.payload + skip;
     let mut available = segment.length - skip;
     let mut next = stream.next;
@@ -95,10 +95,16 @@ fn read(
             );
             return false;
         }
-        copy(packet, offset, &raw mut beginning.length, available, LENGTH_OCTETS + room);
-        offset += LENGTH_OCTETS;
-        available -= LENGTH_OCTETS;
-        next = next.wrapping_add(LENGTH_OCTETS);
+        let to = (&raw mut beginning.length).cast();
+        // SAFETY: the room is that from the length on.
+        #[expect(unsafe_code, reason = "a length that varies")]
+        unsafe {
+            let wanted = available.min(PREFIX + wanted);
+            packet.load_up_to::<{ (PREFIX + HEAD + QUESTION) as usize }>(offset, to, wanted);
+        }
+        offset += PREFIX;
+        available -= PREFIX;
+        next = next.wrapping_add(PREFIX);
         u16::from_be(beginning.length)
     } else {
         let mut length = stream.length;
@@ -110,7 +116,12 @@ fn read(
             available -= 1;
             next = next.wrapping_add(1);
         }
-        copy(packet, offset, (&raw mut beginning.head).cast(), available, room);
+        let to = (&raw mut beginning.head).cast();
+        // SAFETY: the room is that from the head on.
+        #[expect(unsafe_code, reason = "a length that varies")]
+        unsafe {
+            packet.load_up_to::<{ (HEAD + QUESTION) as usize }>(offset, to, available.min(wanted));
+        }
         length
     };
     if available == 0 {
@@ -119,12 +130,12 @@ fn read(
     }
     let length = u32::from(length);
     keep(kept, Stream { next: next.wrapping_add(length), stage: Stream::LENGTH, length: 0 });
-    if available < HEADER_OCTETS as u32 && length > available {
+    if available < HEAD && length > available {
         count(Statistic::DnsUnfollowed);
         return false;
     }
     // What was copied must be of this message alone.
-    let question = (has_question && (length >= available || length >= room)).then_some(&beginning.question);
+    let question = (has_question && (length >= available || length >= wanted)).then_some(&beginning.question);
     let is_more = available > length;
     let message = Message {
         packet,
@@ -135,23 +146,13 @@ fn read(
         length,
         available: if is_more { length } else { available },
     };
-    let head = (message.available >= HEADER_OCTETS as u32).then_some(beginning.head);
+    let head = (message.available >= HEAD).then_some(beginning.head);
     self::message(message, head, question, direction);
     if kept.is_none() && is_more {
         count(Statistic::DnsUnfollowed);
         return false;
     }
     is_more
-}
-
-/// Copies as many octets as are available and there is room for.
-#[inline(always)]
-fn copy(packet: Packet, offset: u32, to: *mut u16, available: u32, room: u32) {
-    // SAFETY: the room is that of the beginning, from its length or its head on.
-    #[expect(unsafe_code, reason = "a length that varies")]
-    unsafe {
-        packet.load_up_to(offset, to.cast(), available, room);
-    }
 }
 
 /// How far this direction of the packet's connection was followed, at its socket.

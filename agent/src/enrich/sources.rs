@@ -4,6 +4,8 @@
 pub mod file;
 pub mod kubelet;
 pub mod kubernetes;
+#[cfg(test)]
+mod tls;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

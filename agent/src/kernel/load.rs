@@ -373,10 +373,12 @@ fn refusal(error: &ProgramError) -> String {
         return error.to_string();
     };
     let log = verifier_log.to_string();
+    // What it says of its own work comes last.
+    let statistics = ["processed ", "verification time ", "stack depth ", "insns processed "];
     let mut lines: Vec<&str> = log
         .lines()
         .rev()
-        .filter(|line| !line.is_empty() && !line.starts_with("processed "))
+        .filter(|line| !line.is_empty() && !statistics.iter().any(|begin| line.starts_with(begin)))
         .take(3)
         .collect();
     lines.reverse();

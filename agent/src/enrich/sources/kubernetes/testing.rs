@@ -18,12 +18,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::super::super::objects::{Change, Kind, Source, Update};
-use super::super::{CAPACITY, Health, State};
+use super::super::{CAPACITY, Health, State, tls};
 use super::{Options, Timing, run};
 
 /// A test that waits longer than this has failed.
@@ -118,6 +119,29 @@ impl TestServer {
         listener: TcpListener,
         behaviour: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static,
     ) -> Self {
+        Self::behind(|stream| std::future::ready(Some(stream)), listener, behaviour)
+    }
+
+    /// Behind TLS, with [`tls::CERTIFICATE`].
+    pub async fn start_tls(behaviour: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static) -> Self {
+        let acceptor = tls::acceptor();
+        let accept = move |stream| {
+            let accepted = acceptor.accept(stream);
+            // A client that does not trust the certificate goes.
+            async { accepted.await.ok() }
+        };
+        Self::behind(accept, TcpListener::bind("127.0.0.1:0").await.unwrap(), behaviour)
+    }
+
+    fn behind<S, F>(
+        accept: impl Fn(TcpStream) -> F + Send + 'static,
+        listener: TcpListener,
+        behaviour: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static,
+    ) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        F: Future<Output = Option<S>> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let behaviour: Arc<Behaviour> = Arc::new(behaviour);
@@ -130,7 +154,13 @@ impl TestServer {
                     let answer = answer(&request, behaviour.as_ref(), &log);
                     async move { Ok::<_, Infallible>(answer) }
                 });
-                connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                let accepted = accept(stream);
+                connections.spawn(async move {
+                    if let Some(stream) = accepted.await {
+                        // A client goes when it likes.
+                        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    }
+                });
             }
         });
         Self { address, asked, task }

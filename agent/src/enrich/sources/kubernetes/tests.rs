@@ -2,6 +2,7 @@
 
 mod lists;
 mod lookups;
+mod tls;
 mod trouble;
 
 pub const PODS: &str = "/api/v1/pods";

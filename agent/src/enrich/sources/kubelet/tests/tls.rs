@@ -1,40 +1,9 @@
 //! The kubelet behind TLS.
-//!
-//! Its certificate is signed by itself, as most kubelets' are, for 127.0.0.1, from 2020 to 2120 (`openssl ca -selfsign`
-//! with `basicConstraints=critical,CA:FALSE` and `subjectAltName=IP:127.0.0.1`). The key is that of this test and of
-//! nothing else.
 
 use std::path::PathBuf;
 
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-
+use super::super::super::tls::{self, CERTIFICATE};
 use super::*;
-
-const KEY: &str = "\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg4HQvyQYGcL4F0RrO
-Y5hLj9IaUkF4lXOyH2DuimFPqLShRANCAASEJh25CzfrcmWc0E6Hj849EKRNyp/N
-l5QNLTi0U6Ln7YSTEyIqOZeDU1jlKZ6RwG/RRgLYzimDzBdmwP3hWxP6
------END PRIVATE KEY-----
-";
-
-const CERTIFICATE: &str = "\
------BEGIN CERTIFICATE-----
-MIIBfjCCASSgAwIBAgIUft4hkzqsmuxaG85Sscmq+TJURYIwCgYIKoZIzj0EAwIw
-HTEbMBkGA1UEAwwSYSBrdWJlbGV0IG9mIHRlc3RzMCAXDTIwMDEwMTAwMDAwMFoY
-DzIxMjAwMTAxMDAwMDAwWjAdMRswGQYDVQQDDBJhIGt1YmVsZXQgb2YgdGVzdHMw
-WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASEJh25CzfrcmWc0E6Hj849EKRNyp/N
-l5QNLTi0U6Ln7YSTEyIqOZeDU1jlKZ6RwG/RRgLYzimDzBdmwP3hWxP6o0AwPjAM
-BgNVHRMBAf8EAjAAMA8GA1UdEQQIMAaHBH8AAAEwHQYDVR0OBBYEFDiVVt5/zWhH
-tuFoxFwhQtb1luPvMAoGCCqGSM49BAMCA0gAMEUCIQCpxPXBvsBivPsORt7w1NyL
-nmozL1viou1uDdNlFW5/CQIgAzstygol79QpQCXY67nORn6w3YG06kYldV1fA1hS
-hhk=
------END CERTIFICATE-----
-";
 
 /// A file of a test; it goes when the test has passed.
 struct Written(PathBuf);
@@ -55,17 +24,7 @@ impl Drop for Written {
 
 impl Kubelet {
     async fn start_tls(&self) -> String {
-        let provider = Arc::new(ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap()],
-                PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap(),
-            )
-            .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let acceptor = tls::acceptor();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}/pods?a=b", listener.local_addr().unwrap());
         let kubelet = self.clone();
