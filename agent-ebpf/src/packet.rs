@@ -223,7 +223,12 @@ impl Packet {
     ///
     /// `ROOM` octets may be written there.
     #[inline(always)]
-    pub unsafe fn load_up_to<const ROOM: usize>(self, offset: u32, to: *mut c_void, wanted: u32) -> Option<u32> {
+    pub unsafe fn load_up_to<const ROOM: usize>(
+        self,
+        offset: u32,
+        to: *mut c_void,
+        wanted: u32,
+    ) -> Option<u32> {
         if wanted < 2 {
             return None;
         }
@@ -268,7 +273,8 @@ impl Packet {
                 return None;
             }
             let table = (&raw const *table).cast_mut().cast();
-            let kept = bpf_sk_storage_get(table, socket.cast(), null_mut(), BPF_SK_STORAGE_GET_F_CREATE.into());
+            let kept =
+                bpf_sk_storage_get(table, socket.cast(), null_mut(), BPF_SK_STORAGE_GET_F_CREATE.into());
             (!kept.is_null()).then_some(kept.cast())
         }
     }

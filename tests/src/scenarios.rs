@@ -152,6 +152,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Dns, "dns::many_messages", dns::tcp::many_messages),
     needing(Needs::Dns, "dns::pipelined", dns::tcp::pipelined),
     needing(Needs::Dns, "dns::lost_segments", dns::tcp::lost_segments),
+    needing(Needs::Dns, "dns::completes_handshake", dns::tcp::completes_handshake),
     needing(Needs::Dns, "dns::ndots", dns::search::ndots),
     needing(Needs::Dns, "dns::no_search", dns::search::no_search),
     needing(Needs::Dns, "dns::several_clients", dns::server::several_clients),

@@ -61,8 +61,7 @@ fn keep(message: Message, last: &mut LastQuestion) -> u16 {
     let to = (&raw mut last.message).cast();
     // SAFETY: the room is that of the slot's array.
     #[expect(unsafe_code, reason = "map value")]
-    let kept =
-        unsafe { message.packet.load_up_to::<QUERY_OCTETS>(message.offset, to, message.available) };
+    let kept = unsafe { message.packet.load_up_to::<QUERY_OCTETS>(message.offset, to, message.available) };
     kept.unwrap_or(0) as u16
 }
 

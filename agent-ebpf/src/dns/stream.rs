@@ -76,7 +76,8 @@ fn read(
     kept: Option<*mut Stream>,
     direction: Direction,
 ) -> bool {
-    let mut beginning = Beginning { padding: 0, length: 0, head: Head::default(), question: Words::default() };
+    let mut beginning =
+        Beginning { padding: 0, length: 0, head: Head::default(), question: Words::default() };
     // An answer's question is not looked at.
     let server_port =
         if direction == Direction::Sent { segment.ends.remote_port } else { segment.ends.local_port };

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::{
     namespace::Namespace,
@@ -64,6 +64,18 @@ impl<'a> Fault<'a> {
         );
         pod.run("nft", &["-f", "-"], &script)?;
         Ok(Self { at: pod, table })
+    }
+
+    /// How many packets each rule with a `counter` has met, in their order.
+    pub(crate) fn counted(&self) -> Result<Vec<u64>> {
+        let rules = self.at.run("nft", &["list table", &self.table], "")?;
+        let counters = rules.split("counter packets ").skip(1);
+        counters
+            .map(|rest| {
+                let number = rest.split_whitespace().next().unwrap_or_default();
+                number.parse().with_context(|| format!("a counter of nft: {rest}"))
+            })
+            .collect()
     }
 
     /// Ends the fault.

@@ -32,8 +32,7 @@ pub(super) fn traffic_and_faults_are_exact(name: &str) -> Result<()> {
     let (v4, v6) = (sink.finish()?, sink_v6.finish()?);
     ensure!((v4.count("accepted"), v4.count("bytes_received")) == (11, 10_000), "{v4:?}");
     ensure!((v6.count("accepted"), v6.count("bytes_received")) == (3, 3000), "{v6:?}");
-    let (active, passive) =
-        (client.counter("Tcp", "ActiveOpens")?, server.counter("Tcp", "PassiveOpens")?);
+    let (active, passive) = (client.counter("Tcp", "ActiveOpens")?, server.counter("Tcp", "PassiveOpens")?);
     ensure!(active == 14, "the kernel's count of the client is {active}");
     // More when two processors complete one handshake at once: the kernel counts both sockets, and throws one away
     // (`tcp_create_openreq_child` before `inet_ehash_nolisten`).
