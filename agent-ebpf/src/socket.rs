@@ -10,10 +10,10 @@ use netcause_common::statistics::Statistic;
 use crate::kernel::{Memory, TcpSock, Typed};
 use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, SOCKETS, SOCKETS_SPARE, count};
 
-/// Remembers a socket, in place of what an earlier one may have left at the same address; false when there is no room.
+/// Remembers a socket, in place of what an earlier one has left at the same address; false when there is no room.
 #[inline(always)]
-pub fn remember(id: u64, state: &SocketState) -> bool {
-    match state_of(id) {
+pub fn remember(id: u64, earlier: Option<Remembered>, state: &SocketState) -> bool {
+    match earlier {
         Some(earlier) => {
             earlier.replace(state);
             true

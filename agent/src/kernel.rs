@@ -4,6 +4,7 @@
 
 pub mod btf;
 mod dns;
+mod heap;
 pub mod layout;
 mod load;
 mod networks;

@@ -92,7 +92,7 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
         listens(socket);
         // Its drops are counted from now on.
         let listening = SocketState { phase: PHASE_LISTENING, ..SocketState::default() };
-        remember(socket.id, &listening);
+        remember(socket.id, state_of(socket.id), &listening);
         return;
     }
     if new == CLOSE && (old == LISTEN || old == CLOSE) {
@@ -116,7 +116,7 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
 #[inline(always)]
 fn connecting(socket: Socket, state: Option<Remembered>) {
     if state.is_none_or(|state| state.phase() != PHASE_CONNECTING) {
-        begin(socket, of_socket(socket, ROLE_CLIENT), now(), PHASE_CONNECTING);
+        begin(socket, state, of_socket(socket, ROLE_CLIENT), now(), PHASE_CONNECTING);
     }
 }
 
@@ -154,7 +154,7 @@ fn opened(socket: Socket, state: Option<Remembered>, role: u8, turn: Turn) {
         count(Statistic::ConnectionsMissed);
     }
     let flow = of_socket(socket, role);
-    let is_remembered = begin(socket, flow, 0, PHASE_OPEN);
+    let is_remembered = begin(socket, state, flow, 0, PHASE_OPEN);
     let Some(counters) = counters(&flow) else {
         return;
     };
@@ -164,13 +164,13 @@ fn opened(socket: Socket, state: Option<Remembered>, role: u8, turn: Turn) {
     }
 }
 
-/// Remembers a socket from now on; false when there is no room.
+/// Remembers a socket from now on, in place of an earlier one; false when there is no room.
 #[inline(always)]
-fn begin(socket: Socket, flow: FlowKey, started_ns: u64, phase: u8) -> bool {
+fn begin(socket: Socket, earlier: Option<Remembered>, flow: FlowKey, started_ns: u64, phase: u8) -> bool {
     // `total_retrans` of an accepted socket starts with the number of repeated SYN-ACKs, which `tcp_retransmit_synack`
     // has counted.
     let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
-    remember(socket.id, &SocketState { started_ns, counted, flow, phase, ..SocketState::default() })
+    remember(socket.id, earlier, &SocketState { started_ns, counted, flow, phase, ..SocketState::default() })
 }
 
 #[inline(always)]

@@ -23,7 +23,7 @@ use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
 use super::layout::{self, Resolved};
-use super::networks;
+use super::{heap, networks};
 use crate::config::OlderConnections;
 use crate::probe::{self, Direction, Hook, Probe, Support};
 
@@ -139,7 +139,7 @@ pub fn attach(options: &Options) -> Result<Loaded, LoadError> {
         has_packets |= state.unavailable.is_none() && state.probe.has(|hook| matches!(hook, Hook::Cgroup(_)));
     }
     drop(kernel_btf);
-    give_back_memory();
+    heap::return_free_pages();
     Ok(loaded)
 }
 
@@ -170,6 +170,7 @@ fn lacks_packets(probe: &Probe, has_packets: bool) -> Option<String> {
 }
 
 fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
+    heap::return_large_pieces();
     lift_memory_lock_limit();
     let path = Path::new("/sys/kernel/btf/vmlinux");
     let btf = Btf::from_file(path)?;
@@ -406,17 +407,6 @@ fn lift_memory_lock_limit() {
     let unlimited = Rlimit { current: None, maximum: None };
     if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
         tracing::debug!(%error, "cannot lift the limit of locked memory; it matters before Linux 5.11 only");
-    }
-}
-
-/// The kernel's types took 20 MiB for a moment, in 100 000 pieces that glibc keeps for later: of 18 MiB of resident
-/// heap 1 is in use (measured on 6.18).
-fn give_back_memory() {
-    // SAFETY: the function only hands free pages of the heap back to the kernel; it may be called at any time.
-    #[cfg(target_env = "gnu")]
-    #[expect(unsafe_code, reason = "a function of the C library")]
-    unsafe {
-        libc::malloc_trim(0);
     }
 }
 
