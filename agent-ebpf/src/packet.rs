@@ -265,8 +265,8 @@ impl Packet {
     /// that listens: until the kernel has made the connection's own, that is what it says the packet is for.
     #[inline(always)]
     pub fn at_socket<T>(self, table: &'static SkStorage<T>) -> Option<*mut T> {
-        // SAFETY: the context is the program's own; the verifier wants the test for NULL. The kernel refuses sockets that are
-        // none yet, or no longer.
+        // SAFETY: the context is the program's own; the verifier wants the test for NULL. The helper refuses sockets that are
+        // none yet, or no longer (`sk_fullsock`).
         unsafe {
             let socket = (*self.0).__bindgen_anon_2.sk;
             if socket.is_null() || (&raw const (*socket).state).read_volatile() == BPF_TCP_LISTEN {

@@ -18,6 +18,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use name::Name;
+#[cfg(test)]
+pub use names::testing;
 pub use names::{Names, Options, Remote};
 use uid::PodUid;
 

@@ -16,8 +16,8 @@ pub fn return_large_pieces() {
     }
 }
 
-/// Returns what is free. The kernel's types took 20 MiB in 100 000 pieces, none of them large: of 18 MiB of resident heap 1
-/// is in use then (measured on 6.18).
+/// Returns what is free. The kernel's types took 20 MiB for a moment, most of it in 100 000 small pieces that glibc keeps for
+/// later: of 18 MiB of resident heap 1 is in use (measured on 6.18).
 pub fn return_free_pages() {
     #[cfg(target_env = "gnu")]
     // SAFETY: free pages alone are handed back; it may be called at any time.

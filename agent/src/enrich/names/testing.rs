@@ -19,7 +19,7 @@ use crate::enrich::objects::{
 use crate::ingest::dns::Resolved;
 
 /// The time at which tests begin.
-pub(super) const BEGIN: Seconds = 1_800_000_000;
+pub const BEGIN: Seconds = 1_800_000_000;
 /// A client that is in no cgroup.
 pub(super) const CLIENT: u64 = LOCAL_IS_NAMESPACE | 1;
 
@@ -118,12 +118,13 @@ pub(super) fn server(local: u64, address: &str, port: u16) -> FlowKey {
     FlowKey { role: ROLE_SERVER, ..client(local, address, port) }
 }
 
-pub(super) fn uid(number: u8) -> Box<str> {
+/// The uid of a pod with a number.
+pub fn uid(number: u8) -> Box<str> {
     format!("{number:02}000000-0000-4000-8000-000000000000").into()
 }
 
 /// A pod of a Deployment in `shop`.
-pub(super) fn pod(number: u8, workload: &str, address: &str) -> Pod {
+pub fn pod(number: u8, workload: &str, address: &str) -> Pod {
     Pod {
         uid: uid(number),
         namespace: "shop".into(),

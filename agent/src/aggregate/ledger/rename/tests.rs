@@ -5,13 +5,11 @@ use super::super::testing::{IDLE, MAIN, Node, SPARE, tcp, udp};
 use super::super::*;
 use crate::enrich::Options;
 use crate::enrich::cgroup::Cgroups;
-use crate::enrich::objects::{Change, Kind, Owner, Pod, Source, Update};
+use crate::enrich::objects::{Change, Kind, Pod, Source, Update};
 use crate::enrich::policy::{DnsNames, Labels};
 use crate::enrich::sidecar::Direction;
+use crate::enrich::testing::{self as told, BEGIN, uid};
 use crate::ingest::dns::Resolved;
-
-/// A time of the API.
-const BEGIN: Seconds = 1_800_000_000;
 
 /// A node that has been told that a list of pods is complete.
 fn node() -> Node {
@@ -26,26 +24,10 @@ fn tell(node: &mut Node, change: Change) {
     node.names.apply(&Update { source: Source::Api, change });
 }
 
-fn uid(number: u8) -> Box<str> {
-    format!("{number:02}000000-0000-4000-8000-000000000000").into()
-}
-
 /// A pod of a Deployment at 10.0.0.1, made at a time since the beginning.
 fn pod(number: u8, workload: &str, since: u64) -> Change {
-    Change::Pod(Box::new(Pod {
-        uid: uid(number),
-        namespace: "shop".into(),
-        name: format!("{workload}-abc-{number}").into(),
-        owner: Some(Owner {
-            kind: "ReplicaSet".into(),
-            name: format!("{workload}-abc").into(),
-            api_version: "apps/v1".into(),
-        }),
-        template_hash: Some("abc".into()),
-        addresses: vec![[10, 0, 0, 1].into()],
-        since: Some(BEGIN + since),
-        ..Pod::default()
-    }))
+    let pod = told::pod(number, workload, "10.0.0.1");
+    Change::Pod(Box::new(Pod { since: Some(BEGIN + since), ..pod }))
 }
 
 fn gone(number: u8) -> Change {
