@@ -1,5 +1,6 @@
 //! The running agent: the stages put together, from the kernel to the socket.
 
+pub mod conntrack;
 mod exposition;
 mod sources;
 mod state;
@@ -14,17 +15,17 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::aggregate::dns::Details;
-use crate::aggregate::ledger::{self, Ledger};
 use crate::config::Config;
-use crate::enrich::Names;
-use crate::enrich::cgroup::{self, Cgroups};
-use crate::enrich::policy::Labels;
-use crate::enrich::sources::Health;
-use crate::enrich::sources::file::FileError;
 use crate::expose::http::{self, Limits, Source};
 use crate::expose::prometheus::Durations;
 use crate::kernel::{self, Events, Kernel, ProbeState, Wakeups};
+use crate::sources::Health;
+use crate::sources::file::FileError;
+use netcause_core::aggregate::dns::Details;
+use netcause_core::aggregate::ledger::{self, Ledger};
+use netcause_core::enrich::Names;
+use netcause_core::enrich::cgroup::{self, Cgroups};
+use netcause_core::enrich::policy::Labels;
 use sources::Sources;
 use state::State;
 

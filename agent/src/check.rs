@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::cli::Output;
-use crate::enrich::cgroup;
 use crate::kernel::{self, LoadError, Options, ProbeState};
+use netcause_core::enrich::cgroup;
 
 #[derive(Serialize)]
 struct Report {

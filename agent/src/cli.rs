@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use crate::config::{Kubernetes, KubernetesPods, LogFormat, OlderConnections};
-use crate::enrich::policy::DnsNames;
+use netcause_core::enrich::policy::DnsNames;
 
 /// A node agent that says why the network hurts.
 #[derive(Debug, Parser)]

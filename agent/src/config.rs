@@ -14,11 +14,11 @@ use netcause_common::{dns, limits};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::AgentArguments;
-use crate::enrich;
-use crate::enrich::policy::{DnsNames, Labels};
-use crate::enrich::sources::kubelet::{self, Trust};
 use crate::kernel::{self, Pace};
+use crate::sources::kubelet::{self, Trust};
 pub use error::ConfigError;
+use netcause_core::enrich;
+use netcause_core::enrich::policy::{DnsNames, Labels};
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]

@@ -1,8 +1,9 @@
 //! The kernel side: what it can do here, loading it, and reading what it counts.
 //!
-//! Nothing outside this module and [`crate::ingest`] knows that there is eBPF.
+//! Nothing outside this module and [`netcause_core::ingest`] knows that there is eBPF.
 
 pub mod btf;
+pub mod conntrack;
 mod dns;
 mod heap;
 pub mod layout;

@@ -2,16 +2,14 @@
 //!
 //! The modules stand in the order in which data flows: kernel → ingest → enrich → aggregate → expose.
 
-mod aggregate;
 mod app;
 mod check;
 mod cli;
 mod config;
-mod enrich;
 mod expose;
-mod ingest;
 mod kernel;
 mod probe;
+mod sources;
 mod telemetry;
 
 use std::io::{self, Write as _};

@@ -49,7 +49,7 @@ enum Part {
     Dns(dns::Throughput),
     /// DNS as fast as the machine can: no query and no answer may be missing from the counts
     DnsCount(dns::Counting),
-    /// Memory for the names of a cluster of pods; what is kept of each pod, `cargo bench -p netcause --bench directory` says
+    /// Memory for the names of a cluster of pods; what is kept of each pod, `cargo bench -p netcause-core --bench directory` says
     Names(names::Names),
     /// The programs inside the pods
     #[command(subcommand, hide = true)]

@@ -9,10 +9,6 @@ use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 
 use super::Agent;
 use super::state::State;
-use crate::aggregate::Reporter;
-use crate::aggregate::dns::search::Waste;
-use crate::enrich::objects::{Kind, Source as NameSource};
-use crate::enrich::{Names, sources};
 use crate::expose;
 use crate::expose::dns::ServerRow;
 use crate::expose::http::Source;
@@ -20,6 +16,11 @@ use crate::expose::prometheus::{
     self, DnsOwn, EdgeRow, Format, ListenerRow, NamesOwn, Own, SearchRow, Series, Snapshot, SourceRow,
 };
 use crate::kernel::{self, KernelStatistics, ProbeState};
+use crate::sources;
+use netcause_core::aggregate::Reporter;
+use netcause_core::aggregate::dns::search::Waste;
+use netcause_core::enrich::Names;
+use netcause_core::enrich::objects::{Kind, Source as NameSource};
 
 /// Names in each list of `/api/v1/dns`.
 const LISTED_NAMES: usize = 10;

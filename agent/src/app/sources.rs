@@ -12,11 +12,11 @@ use tracing::info;
 
 use super::Agent;
 use crate::config::{Config, Kubernetes, KubernetesPods};
-use crate::enrich::conntrack;
-use crate::enrich::objects::Update;
-use crate::enrich::sources::file::{self, Extra, File, FileError};
-use crate::enrich::sources::kubernetes::{self, Scope};
-use crate::enrich::sources::{CAPACITY, Health, kubelet};
+use crate::sources::file::{self, File, FileError};
+use crate::sources::kubernetes::{self, Scope};
+use crate::sources::{CAPACITY, Health, kubelet};
+use netcause_core::enrich::extra::Extra;
+use netcause_core::enrich::objects::Update;
 
 /// Addresses that wait to be looked up; of more, the next look tells them again.
 const MAX_WANTED: usize = 1024;
@@ -108,7 +108,7 @@ impl Sources {
             () = take(told, agent) => {}
             () = take_extra(extra, agent) => {}
             () = want(wanted, agent), if looks_up => {}
-            () = conntrack::task::serve(began, |use_it| agent.state().names.with_conntrack(use_it)) => {}
+            () = super::conntrack::serve(began, |use_it| agent.state().names.with_conntrack(use_it)) => {}
         }
     }
 }

@@ -11,17 +11,17 @@ use netcause_common::flow::{FlowKey, PROTOCOL_UDP};
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use tracing::warn;
 
-use crate::aggregate;
-use crate::aggregate::dns::{Answer, Details, TimedOut};
-use crate::aggregate::ledger::Ledger;
-use crate::enrich::Names;
-use crate::enrich::objects::Update;
-use crate::enrich::policy::DnsNames;
-use crate::enrich::sources::file::Extra;
 use crate::expose::prometheus::{Durations, series};
 use crate::expose::trouble;
-use crate::ingest::{self, Event, dns};
 use crate::kernel::{Events, Fullness, Kernel, Pace};
+use netcause_core::aggregate;
+use netcause_core::aggregate::dns::{Answer, Details, TimedOut};
+use netcause_core::aggregate::ledger::Ledger;
+use netcause_core::enrich::Names;
+use netcause_core::enrich::extra::Extra;
+use netcause_core::enrich::objects::Update;
+use netcause_core::enrich::policy::DnsNames;
+use netcause_core::ingest::{self, Event, dns};
 
 /// Events taken at once before other work has its turn.
 const DRAIN_LIMIT: usize = 4096;

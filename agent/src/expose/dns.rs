@@ -7,10 +7,10 @@ use std::time::Duration;
 use netcause_common::dns::{DnsCounters, ResponseCode};
 use serde::Serialize;
 
-use crate::aggregate::dns::top::{Lists, Stats};
-use crate::aggregate::dns::{ResolvedRow, Searched, WorkloadRow};
-use crate::enrich::Workload;
-use crate::enrich::policy::{DnsNames, Label};
+use netcause_core::aggregate::dns::top::{Lists, Stats};
+use netcause_core::aggregate::dns::{ResolvedRow, Searched, WorkloadRow};
+use netcause_core::enrich::Workload;
+use netcause_core::enrich::policy::{DnsNames, Label};
 
 /// The whole answer.
 #[derive(Debug, Serialize)]

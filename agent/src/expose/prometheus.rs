@@ -18,10 +18,10 @@ use prometheus_client::registry::Registry;
 
 use super::catalogue::{self, Kind, Metric};
 use super::text;
-use crate::aggregate::Edge;
-use crate::aggregate::totals::Totals;
-use crate::enrich::Workload;
 use crate::kernel::ProgramCost;
+use netcause_core::aggregate::Edge;
+use netcause_core::aggregate::totals::Totals;
+use netcause_core::enrich::Workload;
 
 /// A text format of the exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use tracing::debug;
 use tracing::field::display;
 
 use super::prometheus::{direction, kind, reason};
-use crate::aggregate::Edge;
-use crate::enrich::policy::Label;
-use crate::ingest::{Trouble, What};
+use netcause_core::aggregate::Edge;
+use netcause_core::enrich::policy::Label;
+use netcause_core::ingest::{Trouble, What};
 
 /// Whether anybody reads them: names need not be looked up when not.
 #[must_use]
@@ -24,7 +24,7 @@ pub fn log(trouble: &Trouble, edge: &Edge, remote: IpAddr, peer_name: Option<&La
     let (client_port, port) = (trouble.client_port, trouble.flow.service_port);
     let peer = SocketAddr::new(
         remote,
-        if edge.reporter == crate::aggregate::Reporter::Source { port } else { client_port },
+        if edge.reporter == netcause_core::aggregate::Reporter::Source { port } else { client_port },
     );
     match &trouble.what {
         What::ConnectFailed { reason: why, error, syn_retransmits, after } => debug!(

@@ -59,7 +59,7 @@ pub struct Options {
     /// Networks whose clients are told apart, at most [`limits::NETWORKS`].
     pub known_networks: Vec<IpNet>,
     /// Likewise, those that have a name: at most
-    /// [`MAX_NETWORKS`](crate::enrich::networks::MAX_NETWORKS).
+    /// [`MAX_NETWORKS`](netcause_core::enrich::networks::MAX_NETWORKS).
     pub named_networks: Vec<IpNet>,
     /// Where the root of cgroup v2 is mounted; `None` when it is not.
     pub cgroup_root: Option<PathBuf>,

@@ -12,7 +12,7 @@ use netcause_common::limits;
 
 use super::load::table;
 use super::tables::Kernel;
-use crate::enrich::networks::{MAX_NETWORKS, canonical};
+use netcause_core::enrich::networks::{MAX_NETWORKS, canonical};
 
 /// Room for the configured and the named ones. The kernel takes memory for those that are there alone
 /// (`BPF_F_NO_PREALLOC`).

@@ -7,14 +7,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-use ingest::dns::{MAX_ADDRESSES, Malformed, Message, Name, Question, message, question};
-
-/// The agent is a program and no library, so its parser is compiled once more as a part of this program; which also leaves
-/// nothing else to be instrumented.
-#[path = "../../../agent/src/ingest"]
-mod ingest {
-    pub mod dns;
-}
+use netcause_core::ingest::dns::{MAX_ADDRESSES, Malformed, Message, Name, Question, message, question};
 
 fuzz_target!(|octets: &[u8]| {
     let read = message(octets);

@@ -1,6 +1,6 @@
 use super::*;
-use crate::aggregate::dns::search::Waste;
-use crate::ingest::dns::Name;
+use netcause_core::aggregate::dns::search::Waste;
+use netcause_core::ingest::dns::Name;
 
 fn label(text: &str) -> Label {
     Label::Plain(text.parse::<Name>().unwrap())

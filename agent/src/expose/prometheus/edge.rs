@@ -13,10 +13,10 @@ use prometheus_client::encoding::{
 use super::{
     EdgeRow, Snapshot, direction, family, kind, label, limited_by, query_type, reason, response_code,
 };
-use crate::aggregate::totals::Totals;
-use crate::aggregate::{Edge, Reporter, Via};
-use crate::enrich::sidecar::Direction;
 use crate::expose::catalogue::{self, Metric};
+use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::{Edge, Reporter, Via};
+use netcause_core::enrich::sidecar::Direction;
 
 /// One family of an edge.
 pub(super) struct Family {

@@ -2,9 +2,9 @@ use netcause_common::dns::DnsCounters;
 use netcause_common::flow::{TcpCounters, UdpCounters};
 
 use super::*;
-use crate::aggregate::{Reporter, Via};
-use crate::enrich::name::Name;
-use crate::enrich::sidecar::Direction;
+use netcause_core::aggregate::{Reporter, Via};
+use netcause_core::enrich::name::Name;
+use netcause_core::enrich::sidecar::Direction;
 
 fn full() -> Snapshot {
     let row = |reporter, source, destination, port, totals| EdgeRow {

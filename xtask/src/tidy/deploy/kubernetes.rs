@@ -14,7 +14,7 @@ const DAEMONSET: &str = "deploy/kubernetes/daemonset.yaml";
 const CONFIG: &str = "deploy/kubernetes/config.yaml";
 const PODMONITOR: &str = "deploy/overlays/podmonitor/podmonitor.yaml";
 /// Has a table of API groups, resources and verbs.
-const NEEDS: &str = "agent/src/enrich/sources/kubernetes.rs";
+const NEEDS: &str = "agent/src/sources/kubernetes.rs";
 const SETTINGS: &str = "docs/config.md";
 
 /// Group, resource, verb.

@@ -1,0 +1,161 @@
+//! Asking the kernel over netlink. These calls keep the thread busy for as long as the kernel looks: they belong on a
+//! thread of their own.
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::netlink::{self, SocketAddrNetlink};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto, socket_with,
+};
+
+use netcause_core::enrich::conntrack::{Failure, Tracked};
+
+use super::message::{Message, Messages, ask_for_all, ask_for_one};
+
+/// Entries of the table that are read at most: two seconds or so.
+const MAX_ENTRIES: u64 = 1 << 20;
+/// Reading the table ends after this.
+const MAX_DURATION: Duration = Duration::from_secs(5);
+/// The kernel answers at once or never.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The kernel fills what it is given, and handles no packet on that processor meanwhile: small, then. It must hold any one
+/// message, and what the kernel makes of a dump before it knows our size: 8 KiB at most (NLMSG_GOODSIZE).
+const BUFFER: usize = 16 * 1024;
+
+/// The kind of failure that an error number of the kernel stands for.
+fn failure(errno: Errno) -> Failure {
+    let code = errno.raw_os_error();
+    match errno {
+        Errno::PERM | Errno::ACCESS => Failure::Forbidden,
+        // Of nfnetlink without this part EINVAL, without nfnetlink EPROTONOSUPPORT, without netlink EAFNOSUPPORT.
+        Errno::INVAL | Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => {
+            Failure::Unsupported(code)
+        }
+        Errno::AGAIN => Failure::Timeout,
+        _ => Failure::Other(code),
+    }
+}
+
+/// How reading the table went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Read {
+    /// Entries that were read.
+    pub(super) entries: u64,
+    /// Those of them that made no sense.
+    pub(super) malformed: u64,
+    /// It was not read to its end.
+    pub(super) is_cut: bool,
+}
+
+/// A socket to the kernel, in the network namespace of the thread that opens it.
+pub(super) struct Socket {
+    fd: OwnedFd,
+    sequence: u32,
+    buffer: Box<[u8]>,
+}
+
+impl Socket {
+    pub(super) fn open() -> Result<Self, Failure> {
+        let flags = SocketFlags::CLOEXEC;
+        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::NETFILTER))
+            .map_err(failure)?;
+        bind(&fd, &SocketAddrNetlink::new(0, 0)).map_err(failure)?;
+        set_socket_timeout(&fd, Timeout::Recv, Some(PATIENCE)).map_err(failure)?;
+        Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER].into_boxed_slice() })
+    }
+
+    /// Looks up one connection; `None` when the table does not have it.
+    pub(super) fn one(
+        &mut self,
+        protocol: u8,
+        client: SocketAddr,
+        destination: SocketAddr,
+    ) -> Result<Option<Tracked>, Failure> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&ask_for_one(self.sequence, protocol, client, destination))?;
+        loop {
+            let length = self.receive()?;
+            for message in Messages::new(self.buffer.get(..length).unwrap_or_default(), self.sequence) {
+                match message.map_err(|_| Failure::Malformed)? {
+                    Message::Connection(tracked) => return Ok(tracked),
+                    Message::Malformed => return Err(Failure::Malformed),
+                    Message::End(errno) if errno == Errno::NOENT.raw_os_error() => return Ok(None),
+                    Message::End(errno) => return Err(failure(Errno::from_raw_os_error(errno))),
+                    Message::Other => {}
+                }
+            }
+        }
+    }
+
+    /// Reads the whole table, and shows every connection that has ports. What was read before a failure was shown.
+    /// The socket is of no more use then, nor when the table was not read to its end.
+    pub(super) fn all(mut self, mut show: impl FnMut(&Tracked)) -> (Read, Option<Failure>) {
+        let mut read = Read::default();
+        let result = self.read_all(&mut read, MAX_ENTRIES, &mut show);
+        (read, result.err())
+    }
+
+    fn read_all(
+        &mut self,
+        read: &mut Read,
+        limit: u64,
+        show: &mut impl FnMut(&Tracked),
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&ask_for_all(self.sequence))?;
+        loop {
+            let length = self.receive()?;
+            for message in Messages::new(self.buffer.get(..length).unwrap_or_default(), self.sequence) {
+                match message.map_err(|_| Failure::Malformed)? {
+                    Message::End(0) => return Ok(()),
+                    Message::End(errno) => return Err(failure(Errno::from_raw_os_error(errno))),
+                    Message::Connection(tracked) => {
+                        read.entries += 1;
+                        tracked.iter().for_each(&mut *show);
+                    }
+                    Message::Malformed => {
+                        read.entries += 1;
+                        read.malformed += 1;
+                    }
+                    Message::Other => {}
+                }
+            }
+            if read.entries >= limit || began.elapsed() >= MAX_DURATION {
+                read.is_cut = true;
+                return Ok(());
+            }
+        }
+    }
+
+    fn send(&self, request: &[u8]) -> Result<(), Failure> {
+        sendto(&self.fd, request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).map_err(failure)?;
+        Ok(())
+    }
+
+    /// Waits for what the kernel sends; what others send is thrown away.
+    fn receive(&mut self) -> Result<usize, Failure> {
+        loop {
+            // With the flag the length is that of what was sent, not of what there was room for.
+            let received = recvfrom(&self.fd, &mut *self.buffer, RecvFlags::TRUNC);
+            let (_, length, sender) = match received {
+                Err(Errno::INTR) => continue,
+                other => other.map_err(failure)?,
+            };
+            if length > self.buffer.len() {
+                return Err(Failure::Malformed);
+            }
+            let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
+            if sender.is_some_and(|sender| sender.pid() == 0) {
+                return Ok(length);
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Owners of owners: one object is asked for, by name, once; they are never listed or watched. What the agent may not
+//! read is not asked for again.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info};
+
+use super::super::{Health, Updates};
+use super::body::whole;
+use super::chance::{Backoff, Bucket};
+use super::server::{Failure, Reason, Server, encoded};
+use super::slim::OnlyMetadata;
+use netcause_core::enrich::objects::{Change, Kind, Owner, Pod, Source, Update};
+
+/// Owners whose answer is remembered; some 300 octets each. Of more, the first are forgotten.
+const MAX_KNOWN: usize = 4096;
+/// Owners that wait to be asked for. More are dropped, counted as `owner_dropped`, and wait for the next that is told of
+/// their pods.
+const MAX_QUEUE: usize = 2048;
+/// Kinds that are remembered as forbidden.
+const MAX_FORBIDDEN: usize = 256;
+/// An object that the server failed at so often is not asked for again.
+const MAX_FAILURES: u32 = 5;
+/// Owners of owners of owners.
+const MAX_LEVELS: usize = 3;
+/// The metadata alone: <https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches>
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
+
+/// What an engineer calls a workload: whoever owns it does not matter.
+const WORKLOADS: [&str; 7] =
+    ["CronJob", "DaemonSet", "Deployment", "Node", "ReplicationController", "Rollout", "StatefulSet"];
+
+/// Asks for owners.
+pub struct Owners {
+    server: Arc<Server>,
+    updates: Updates,
+    health: Health,
+    state: Mutex<State>,
+    is_asked: Notify,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Key {
+    namespace: Box<str>,
+    owner: Owner,
+}
+
+#[derive(Default)]
+struct State {
+    known: HashMap<Arc<Key>, Answer>,
+    /// What is known, by when it was asked for.
+    order: VecDeque<Arc<Key>>,
+    /// With how often the server failed at it.
+    queue: VecDeque<(Arc<Key>, u32)>,
+    /// By API group and version, and kind.
+    forbidden: HashSet<(Box<str>, Box<str>)>,
+}
+
+#[derive(Clone)]
+enum Answer {
+    /// Not yet.
+    Asked,
+    /// It has no owner, or that is not to be known.
+    Nothing,
+    /// What owns it.
+    Is(Owner),
+}
+
+impl Owners {
+    /// Nothing is asked yet.
+    #[must_use]
+    pub fn new(server: Arc<Server>, updates: Updates, health: Health) -> Self {
+        Self { server, updates, health, state: Mutex::default(), is_asked: Notify::new() }
+    }
+
+    /// What is known of the owner of a pod's owner, to be told after the pod. What is not known is asked for, if it is
+    /// needed for the name.
+    pub fn of_pod(&self, pod: &Pod) -> Option<Change> {
+        let owner = pod.owner.as_ref().filter(|owner| is_asked_for(owner, pod.template_hash.as_deref()))?;
+        let mut state = self.state();
+        if state.is_forbidden(owner) {
+            return None;
+        }
+        let key = Key { namespace: pod.namespace.clone(), owner: owner.clone() };
+        match state.known.get(&key) {
+            Some(Answer::Is(is)) => {
+                let Key { namespace, owner: of } = key;
+                return Some(Change::Owner { namespace, of, is: is.clone() });
+            }
+            Some(Answer::Asked | Answer::Nothing) => return None,
+            None => {}
+        }
+        if state.queue.len() >= MAX_QUEUE {
+            drop(state);
+            self.count("owner_dropped");
+            return None;
+        }
+        state.insert(Arc::new(key));
+        drop(state);
+        self.is_asked.notify_one();
+        None
+    }
+
+    /// Asks, until nobody takes updates any more.
+    pub async fn run(&self) {
+        let timing = self.server.timing();
+        let mut bucket = Bucket::new(timing.burst, timing.lookup);
+        let mut backoff = Backoff::new(timing.first_wait, timing.max_wait);
+        let begun = Instant::now();
+        loop {
+            let Some((key, failures)) = self.next() else {
+                self.is_asked.notified().await;
+                continue;
+            };
+            match self.climb(&key, &mut bucket, begun).await {
+                Ok(found) => {
+                    backoff.reset();
+                    if self.found(key, found).await.is_err() {
+                        return;
+                    }
+                }
+                Err(failure) => {
+                    self.count(failure.reason.name());
+                    debug!(reason = failure.reason.name(), why = failure.why, "an owner is not to be had");
+                    self.again(key, failures, failure.reason);
+                    let asked = failure.retry_after.unwrap_or_default().min(timing.max_retry_after);
+                    sleep(backoff.at_least(asked)).await;
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Option<(Arc<Key>, u32)> {
+        self.state().queue.pop_front()
+    }
+
+    /// It is asked for again later; but not for ever, where it is this object that the server fails at.
+    fn again(&self, key: Arc<Key>, failures: u32, reason: Reason) {
+        let is_of_object =
+            matches!(reason, Reason::Failing | Reason::Broken | Reason::Malformed | Reason::Silent);
+        let failures = failures + u32::from(is_of_object);
+        let mut state = self.state();
+        if failures < MAX_FAILURES {
+            state.queue.push_back((key, failures));
+        } else if let Some(answer) = state.known.get_mut(&key) {
+            *answer = Answer::Nothing;
+        }
+    }
+
+    /// The owner at the top.
+    async fn climb(&self, key: &Key, bucket: &mut Bucket, begun: Instant) -> Result<Option<Owner>, Failure> {
+        let mut top: Option<Owner> = None;
+        for _ in 0..MAX_LEVELS {
+            let owner = top.as_ref().unwrap_or(&key.owner);
+            if WORKLOADS.contains(&&*owner.kind) || self.state().is_forbidden(owner) {
+                break;
+            }
+            let Some(path) = path(&key.namespace, owner) else { break };
+            sleep(bucket.take(begun.elapsed())).await;
+            let body = match self.server.get(&path, METADATA).await {
+                Ok(body) => body,
+                Err(failure) if failure.reason == Reason::Forbidden => {
+                    self.forbid(owner);
+                    break;
+                }
+                // It is gone; or refused in a way that does not change by asking again.
+                Err(failure) if matches!(failure.reason, Reason::Absent | Reason::Unknown) => break,
+                Err(failure) => return Err(failure),
+            };
+            let text = whole(body, self.server.timing().list_silence).await?;
+            let Ok(OnlyMetadata { mut metadata }) = serde_json::from_slice(&text) else {
+                self.count("malformed");
+                break;
+            };
+            match metadata.owner() {
+                Some(owner) => top = Some(owner),
+                None => break,
+            }
+        }
+        Ok(top)
+    }
+
+    async fn found(&self, key: Arc<Key>, found: Option<Owner>) -> Result<(), ()> {
+        if let Some(answer) = self.state().known.get_mut(&key) {
+            *answer = found.clone().map_or(Answer::Nothing, Answer::Is);
+        }
+        let Some(is) = found else { return Ok(()) };
+        let change = Change::Owner { namespace: key.namespace.clone(), of: key.owner.clone(), is };
+        self.updates.send(Update { source: Source::Api, change }).await.map_err(|_| ())
+    }
+
+    fn forbid(&self, owner: &Owner) {
+        let mut state = self.state();
+        if state.forbidden.len() >= MAX_FORBIDDEN {
+            state.forbidden.clear();
+        }
+        state.forbidden.insert((owner.api_version.clone(), owner.kind.clone()));
+        drop(state);
+        self.count("forbidden");
+        info!(
+            api_version = &*owner.api_version,
+            kind = &*owner.kind,
+            "owners of this kind may not be read: pods that they own are named after them"
+        );
+    }
+
+    fn count(&self, reason: &'static str) {
+        self.health
+            .set(Source::Api, Some(Kind::Pod), |state| *state.failures.entry(reason).or_default() += 1);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_forbidden(&self, owner: &Owner) -> bool {
+        self.forbidden.iter().any(|(version, kind)| *version == owner.api_version && *kind == owner.kind)
+    }
+
+    fn insert(&mut self, key: Arc<Key>) {
+        while self.order.len() >= MAX_KNOWN {
+            let Some(first) = self.order.pop_front() else { break };
+            self.known.remove(&first);
+        }
+        self.known.insert(Arc::clone(&key), Answer::Asked);
+        self.order.push_back(Arc::clone(&key));
+        self.queue.push_back((key, 0));
+    }
+}
+
+/// Whether a pod's owner is not what its workload is called after, as far as its name tells.
+fn is_asked_for(owner: &Owner, template_hash: Option<&str>) -> bool {
+    let is_of_hash = || {
+        let of = template_hash.and_then(|hash| owner.name.strip_suffix(hash));
+        of.is_some_and(|name| name.len() > 1 && name.ends_with('-'))
+    };
+    let is_told = WORKLOADS.contains(&&*owner.kind) || (&*owner.kind == "ReplicaSet" && is_of_hash());
+    !is_told
+}
+
+/// Where the server has an object, if its kind and group are such as there can be.
+fn path(namespace: &str, owner: &Owner) -> Option<String> {
+    let is_kind = owner.kind.bytes().all(|octet| octet.is_ascii_alphanumeric());
+    let mut parts = owner.api_version.split('/');
+    let (first, second, third) = (parts.next()?, parts.next(), parts.next());
+    // As all names of Kubernetes are; `..` is none.
+    let is_name = |text: &str| text.bytes().next().is_some_and(|octet| octet.is_ascii_alphanumeric());
+    let all = [namespace, &owner.kind, &owner.name, first, second.unwrap_or("v1")];
+    if !is_kind || third.is_some() || !all.into_iter().all(is_name) {
+        return None;
+    }
+    let root = match second {
+        Some(version) => format!("/apis/{}/{}", encoded(first), encoded(version)),
+        None => format!("/api/{}", encoded(first)),
+    };
+    let (kinds, name) = (plural(&owner.kind), encoded(&owner.name));
+    Some(format!("{root}/namespaces/{}/{kinds}/{name}", encoded(namespace)))
+}
+
+/// Kinds in paths. Those of Kubernetes are regular; a custom kind may be called otherwise, and is not found then.
+fn plural(kind: &str) -> String {
+    let kind = kind.to_ascii_lowercase();
+    match kind.as_bytes() {
+        [.., b's' | b'x' | b'z'] | [.., b'c' | b's', b'h'] => format!("{kind}es"),
+        [.., before, b'y'] if !b"aeiou".contains(before) => format!("{}ies", &kind[..kind.len() - 1]),
+        _ => format!("{kind}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(api_version: &str, kind: &str, name: &str) -> Owner {
+        Owner { kind: kind.into(), name: name.into(), api_version: api_version.into() }
+    }
+
+    #[test]
+    fn paths_of_owners() {
+        let path = |version, kind| path("shop", &owner(version, kind, "a"));
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(path("batch/v1", "Job"), is("/apis/batch/v1/namespaces/shop/jobs/a"));
+        assert_eq!(path("apps/v1", "ReplicaSet"), is("/apis/apps/v1/namespaces/shop/replicasets/a"));
+        assert_eq!(
+            path("argoproj.io/v1alpha1", "Rollout"),
+            is("/apis/argoproj.io/v1alpha1/namespaces/shop/rollouts/a")
+        );
+        assert_eq!(path("x.io/v1", "Proxy"), is("/apis/x.io/v1/namespaces/shop/proxies/a"));
+        assert_eq!(path("x.io/v1", "Switch"), is("/apis/x.io/v1/namespaces/shop/switches/a"));
+        assert_eq!(path("v1", "Gateway"), is("/api/v1/namespaces/shop/gateways/a"));
+        for version in ["", "a/b/c", "../v1", "batch/..", "/v1", "batch/"] {
+            assert_eq!(path(version, "Job"), None);
+        }
+        for kind in ["../secrets", "", "a/b"] {
+            assert_eq!(path("batch/v1", kind), None);
+        }
+    }
+
+    #[test]
+    fn only_what_the_name_needs_is_asked_for() {
+        let is = |kind, name, hash| is_asked_for(&owner("apps/v1", kind, name), hash);
+        assert!(!is("ReplicaSet", "web-5d9c7b", Some("5d9c7b")));
+        assert!(is("ReplicaSet", "web-5d9c7b", None));
+        assert!(is("ReplicaSet", "web5d9c7b", Some("5d9c7b")));
+        assert!(is("ReplicaSet", "5d9c7b", Some("5d9c7b")));
+        assert!(is("Job", "nightly-28", None));
+        assert!(is("SparkApplication", "sums", None));
+        for kind in WORKLOADS {
+            assert!(!is(kind, "a", None));
+        }
+    }
+}
