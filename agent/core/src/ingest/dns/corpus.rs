@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 
 fn corpus() -> Vec<(String, Vec<u8>)> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus/dns");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fuzz/corpus/dns");
     let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
     files.map(|path| (path.display().to_string(), fs::read(&path).unwrap())).collect()
 }
