@@ -1,38 +1,37 @@
 //! The running agent: the stages put together, from the kernel to the socket.
 
-pub mod conntrack;
+mod agent;
+mod conntrack;
 mod exposition;
+mod inputs;
+mod server;
 mod sources;
-mod state;
 
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use netcause_core::engine::{self, Engine};
+use netcause_core::enrich::policy::Labels;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::expose::http::{self, Limits, Source};
-use crate::expose::prometheus::Durations;
-use crate::kernel::{self, Events, Kernel, ProbeState, Wakeups};
-use crate::sources::Health;
+use crate::expose::http::Limits;
+use crate::kernel::cgroups::find_root;
+use crate::kernel::{self, Events, Kernel, ProbeState};
 use crate::sources::file::FileError;
-use netcause_core::aggregate::dns::Details;
-use netcause_core::aggregate::ledger::{self, Ledger};
-use netcause_core::enrich::Names;
-use netcause_core::enrich::cgroup::{self, Cgroups};
-use netcause_core::enrich::policy::Labels;
+use crate::sources::{CAPACITY, Health};
+use agent::{Agent, Parts};
+use inputs::Inputs;
 use sources::Sources;
-use state::State;
 
-/// Detail events are collected this often, and whenever a quarter of the ring is used.
-const DRAIN_INTERVAL: Duration = Duration::from_millis(250);
-/// Waiting DNS queries are looked at this often, and when metrics are asked for.
-const DNS_INTERVAL: Duration = Duration::from_secs(1);
+/// Requests for a view that wait; of more, each waits for room.
+const MAX_REQUESTS: usize = 64;
+/// Addresses that wait to be looked up; of more, the next round names them again.
+const MAX_LOOKUPS: usize = 1024;
 
 /// Why the agent ended, beside being told to.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +63,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     // Before the programs are attached: a file that cannot be read, or a port that is taken, should cost nothing.
     let sources = Sources::new(config)?;
     let listener = runtime.block_on(bind(config))?;
-    let cgroup_root = cgroup::find_root().context("cannot read this process's mounts")?;
+    let cgroup_root = find_root().context("cannot read this process's mounts")?;
     let mut options = config.kernel_options(cgroup_root);
     options.named_networks = sources.networks();
     let loaded = kernel::attach(&options)?;
@@ -95,7 +94,7 @@ async fn bind(config: &Config) -> Result<TcpListener> {
 fn report(probes: &[ProbeState]) -> Result<(), AppError> {
     for state in probes {
         match &state.unavailable {
-            None => info!(probe = state.probe.name, "probe runs"),
+            None => info!(probe = state.probe.name, "probe attached"),
             Some(reason) => {
                 warn!(probe = state.probe.name, reason, without = state.probe.without, "probe unavailable");
             }
@@ -114,105 +113,58 @@ async fn serve(
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     match kernel.cgroup_root() {
-        Some(mount) => info!(mount = %mount.display(), "workloads are named by cgroup"),
+        Some(mount) => info!(mount = %mount.display(), "resolving workloads from cgroup v2"),
         None => {
-            warn!("no root of cgroup2 is mounted here: workloads are told apart by network namespace only");
+            warn!("cgroup v2 is not mounted here: workloads are told apart by network namespace only");
         }
     }
-    let labels = Arc::new(Labels::new(config.dns_names));
-    let cgroups = Cgroups::below(kernel.cgroup_root().map(Path::to_owned));
-    let mut names = Names::new(cgroups, config.names_options(Arc::clone(&labels)));
-    names.set_extra(sources.extra());
-    let wakeups = [rings[0].wakeups()?, rings[1].wakeups()?];
-    let limits = ledger::Limits { max_series: config.max_series as usize, idle: config.flow_idle() };
-    let mut state = State {
-        kernel,
-        rings: Some(rings),
-        names,
-        ledger: Ledger::new(limits),
-        began: Instant::now(),
-        pace: config.pace(),
-        last_sweep: None,
-        queues: Vec::new(),
-        sweeps: Durations::default(),
-        scrapes: Durations::default(),
-        details: Details::new(labels),
-        details_received: 0,
-    };
-    // What is open already belongs to the first answer.
-    state.observe()?;
+    let names = config.names_options(Arc::new(Labels::new(config.dns_names)));
+    let engine = Engine::new(engine::Options { names, flow_idle: config.flow_idle() });
     let health = Health::default();
-    let agent =
-        Arc::new(Agent { state: Mutex::new(state), health: health.clone(), kernel_release: release() });
+    let wakeups = [rings[0].wakeups()?, rings[1].wakeups()?];
+    let (conntrack, passes) = mpsc::unbounded_channel();
+    let mut agent = Agent::new(Parts {
+        kernel,
+        rings,
+        engine,
+        health: health.clone(),
+        conntrack,
+        max_series: config.max_series as usize,
+        pace: config.pace(),
+    });
+    agent.set_extra(sources.extra());
+    // What is open already belongs to the first answer.
+    agent.observe()?;
     let address = listener.local_addr().context("the listening socket has no address")?;
-    info!("metrics at http://{address}/metrics");
     let limits = Limits { max_connections: config.http_max_connections, timeout: config.http_timeout() };
-    let [woken, woken_by_dns] = wakeups;
-    tokio::select! {
-        () = http::serve(listener, Arc::clone(&agent) as Arc<dyn Source>, limits) => {}
-        result = drain(woken, &agent) => result?,
-        result = drain(woken_by_dns, &agent) => result?,
-        () = sources.run(&agent, health) => {}
-        () = every(DRAIN_INTERVAL, || agent.state().names.catch_up()) => {}
-        () = every(DNS_INTERVAL, || agent.expire_dns()) => {}
-        () = every(config.pace().interval, || agent.observe()) => {}
-        _ = terminate.recv() => info!("SIGTERM: ending"),
-        _ = interrupt.recv() => info!("SIGINT: ending"),
-    }
-    Ok(())
-}
-
-/// Collects detail events, so that the ring never stays full.
-async fn drain(wakeups: Wakeups, agent: &Agent) -> Result<()> {
-    let mut interval = tokio::time::interval(DRAIN_INTERVAL);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = interval.tick() => {}
-            result = wakeups.wait() => result?,
+    let (views, requests) = mpsc::channel(MAX_REQUESTS);
+    let server = server::start(listener, views, limits)?;
+    info!("metrics at http://{address}/metrics");
+    let (outcomes, answers) = mpsc::unbounded_channel();
+    let (updates, named) = mpsc::channel(CAPACITY);
+    let (lookups, to_look_up) = mpsc::channel(MAX_LOOKUPS);
+    let inputs = Inputs {
+        wakeups,
+        named,
+        extra: sources.changes(),
+        answers,
+        requests,
+        lookups: sources.looks_up().then_some(lookups),
+        interval: config.pace().interval,
+    };
+    let result = tokio::select! {
+        result = inputs.serve(&mut agent) => result,
+        () = sources.run(updates, to_look_up, health) => Ok(()),
+        () = conntrack::serve(passes, outcomes) => Ok(()),
+        result = server => result.unwrap_or_else(|_| Ok(())),
+        _ = terminate.recv() => {
+            info!("SIGTERM: ending");
+            Ok(())
         }
-        while agent.state().drain() {
-            tokio::task::yield_now().await;
+        _ = interrupt.recv() => {
+            info!("SIGINT: ending");
+            Ok(())
         }
-    }
-}
-
-/// Does something again and again.
-async fn every(interval: Duration, mut act: impl FnMut()) {
-    let mut interval = tokio::time::interval(interval);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        interval.tick().await;
-        act();
-    }
-}
-
-struct Agent {
-    state: Mutex<State>,
-    health: Health,
-    kernel_release: String,
-}
-
-impl Agent {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // A panic aborts the process, so the lock is never poisoned; going on would be right all the same.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Looks at the tables now and then although nobody asks: flows that are idle go, and names are found in time.
-    fn observe(&self) {
-        if let Err(error) = self.state().observe() {
-            warn!(error = format!("{error:#}"), "cannot look at the kernel's tables");
-        }
-    }
-
-    fn expire_dns(&self) {
-        if let Err(error) = self.state().expire_dns() {
-            warn!(error = format!("{error:#}"), "cannot look at the waiting DNS queries");
-        }
-    }
-}
-
-fn release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    };
+    result
 }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::cli::Output;
+use crate::kernel::cgroups::find_root;
 use crate::kernel::{self, LoadError, Options, ProbeState};
-use netcause_core::enrich::cgroup;
 
 #[derive(Serialize)]
 struct Report {
@@ -32,7 +32,7 @@ struct Row {
 ///
 /// When nothing can be loaded at all, whatever the probe.
 pub fn run(output: Output) -> Result<bool, LoadError> {
-    let root = cgroup::find_root().ok().flatten();
+    let root = find_root().ok().flatten();
     let probes = kernel::rehearse(&Options::minimal(root.clone()))?;
     let report = Report {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),

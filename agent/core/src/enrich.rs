@@ -5,7 +5,7 @@ pub mod conntrack;
 pub mod directory;
 pub mod extra;
 pub mod name;
-mod names;
+pub mod names;
 pub mod networks;
 pub mod objects;
 mod outside;

@@ -1,55 +1,47 @@
 //! What the agent answers when it is asked.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use netcause_common::dns::DnsCounters;
 use netcause_common::probe::ProbeId;
-use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 
-use super::Agent;
-use super::state::State;
+use super::agent::Agent;
 use crate::expose;
 use crate::expose::dns::ServerRow;
-use crate::expose::http::Source;
 use crate::expose::prometheus::{
-    self, DnsOwn, EdgeRow, Format, ListenerRow, NamesOwn, Own, SearchRow, Series, Snapshot, SourceRow,
+    DnsOwn, Durations, EdgeRow, ListenerRow, NamesOwn, Own, SearchRow, Series, Snapshot, SourceRow,
 };
 use crate::kernel::{self, KernelStatistics, ProbeState};
 use crate::sources;
+use netcause_core::aggregate::Edge;
 use netcause_core::aggregate::Reporter;
-use netcause_core::aggregate::dns::search::Waste;
-use netcause_core::enrich::Names;
+use netcause_core::engine::Listener;
+use netcause_core::enrich::names::Statistics;
 use netcause_core::enrich::objects::{Kind, Source as NameSource};
 
 /// Names in each list of `/api/v1/dns`.
 const LISTED_NAMES: usize = 10;
 
 impl Agent {
-    fn snapshot(&self) -> Result<Snapshot> {
-        let mut state = self.state();
-        let mut fullness = state.observe()?;
-        let State { kernel, names, ledger, queues, sweeps, scrapes, details, details_received, .. } =
-            &mut *state;
-        let statistics = kernel.statistics()?;
-        fullness.extend(kernel.fullness(statistics.sockets, queues.len() as u64));
-        let listener = |(key, queue): &(QueueKey, AcceptQueue)| ListenerRow {
-            workload: names.local(key.local),
-            port: key.port,
-            queue: *queue,
-        };
-        let mut listeners: Vec<_> = queues.iter().map(listener).collect();
-        listeners.sort_unstable_by(|a, b| (&a.workload, a.port).cmp(&(&b.workload, b.port)));
-        let budget = ledger.statistics();
+    /// Everything that is shown now.
+    pub(super) fn snapshot(&mut self) -> Result<Snapshot> {
+        let statistics = self.kernel.statistics()?;
+        let listeners = self.engine.listeners();
+        let mut fullness = self.fullness.clone();
+        fullness.extend(self.kernel.fullness(statistics.sockets, listeners.len() as u64));
+        let budget = self.budget().statistics();
         Ok(Snapshot {
-            edges: ledger
-                .shown()
-                .map(|shown| EdgeRow { edge: shown.edge.clone(), totals: shown.totals })
+            edges: self
+                .shown
+                .iter()
+                .map(|shown| EdgeRow { edge: Edge::clone(&shown.edge), totals: shown.totals })
                 .collect(),
-            listeners,
-            searches: details
-                .expansions()
-                .filter(|(_, waste)| *waste != Waste::default())
+            listeners: listeners
+                .into_iter()
+                .map(|Listener { workload, port, queue }| ListenerRow { workload, port, queue })
+                .collect(),
+            searches: self
+                .engine
+                .wasted()
                 .map(|(workload, waste)| SearchRow {
                     workload: workload.clone(),
                     expansions: waste.expansions,
@@ -57,16 +49,17 @@ impl Agent {
                 })
                 .collect(),
             own: Own {
-                probes: kernel
+                probes: self
+                    .kernel
                     .probes()
                     .iter()
                     .map(|state| (state.probe.name, state.unavailable.clone()))
                     .collect(),
-                events_lost: events_lost(kernel.probes(), &statistics),
+                events_lost: events_lost(self.kernel.probes(), &statistics),
                 dns: DnsOwn {
                     malformed: statistics.dns_malformed,
                     unfollowed: statistics.dns_unfollowed,
-                    details_received: *details_received,
+                    details_received: self.engine.dns_details_received(),
                     details_left_out: statistics.dns_details_left_out,
                 },
                 flows_folded: statistics.flows_folded,
@@ -76,17 +69,17 @@ impl Agent {
                     folded: budget.folded,
                 },
                 maps: fullness.iter().map(|map| (map.map, map.entries, map.limit)).collect(),
-                programs: kernel.costs(),
-                sweeps: sweeps.clone(),
-                scrapes: scrapes.clone(),
+                programs: self.kernel.costs(),
+                sweeps: self.sweeps.clone(),
+                scrapes: Durations::default(),
                 kernel_release: self.kernel_release.clone(),
             },
-            names: self.names(names),
+            names: self.names(&self.engine.names()),
             tick: kernel::tick(),
         })
     }
 
-    fn names(&self, names: &Names) -> NamesOwn {
+    fn names(&self, statistics: &Statistics) -> NamesOwn {
         let row = |(source, kind, state): (NameSource, Option<Kind>, sources::State)| SourceRow {
             source: source_name(source),
             kind: kind.map_or("", kind_name),
@@ -94,22 +87,22 @@ impl Agent {
             trouble: state.trouble,
             failures: state.failures.into_iter().collect(),
         };
-        let statistics = names.statistics();
-        let conntrack = statistics.tracking.map(|tracking| SourceRow {
+        let conntrack = statistics.tracking.as_ref().map(|tracking| SourceRow {
             source: "conntrack",
             kind: "",
             age: None,
-            trouble: tracking.trouble,
-            failures: tracking.failures,
+            trouble: tracking.trouble.clone(),
+            failures: tracking.failures.clone(),
         });
+        let walks = self.walks();
         NamesOwn {
             sources: self.health.all().into_iter().map(row).chain(conntrack).collect(),
-            objects: statistics.objects,
-            dropped: statistics.dropped,
-            cgroup_walks: statistics.cgroup_walks,
-            conntrack: statistics.conntrack,
+            objects: [&statistics.objects[..], &[("cgroup_directory", walks.directories as u64)]].concat(),
+            dropped: statistics.dropped.clone(),
+            cgroup_walks: vec![("whole", walks.walks.saturating_sub(walks.cut)), ("cut", walks.cut)],
+            conntrack: statistics.conntrack.clone(),
             outside: statistics.outside,
-            zones: statistics.zones,
+            zones: statistics.zones.clone(),
         }
     }
 }
@@ -146,40 +139,27 @@ fn events_lost(
     all
 }
 
-impl Source for Agent {
-    fn metrics(&self, format: Format) -> Result<String, String> {
-        let begin = Instant::now();
-        let snapshot = self.snapshot().map_err(|error| format!("{error:#}"))?;
-        let text = prometheus::render(snapshot, format).map_err(|error| error.to_string())?;
-        self.state().scrapes.observe(begin.elapsed());
-        Ok(text)
-    }
-
-    fn dns(&self) -> Result<String, String> {
-        let mut state = self.state();
-        state.observe().map_err(|error| format!("{error:#}"))?;
-        let State { kernel, names, ledger, details, details_received, began, .. } = &mut *state;
-        let statistics = kernel.statistics().map_err(|error| format!("{error:#}"))?;
+impl Agent {
+    /// The body of `/api/v1/dns`.
+    pub(super) fn dns(&mut self) -> Result<String> {
+        self.observe()?;
+        let statistics = self.kernel.statistics()?;
         let counts = expose::dns::Details {
-            received: *details_received,
+            received: self.engine.dns_details_received(),
             left_out: statistics.dns_details_left_out,
             lost: statistics.events_lost.get(ProbeId::Dns as usize).copied().unwrap_or_default(),
         };
-        let servers = ledger
-            .shown()
-            .filter(|shown| shown.edge.reporter == Reporter::Source && shown.totals.dns != DnsCounters::ZERO)
-            .map(|shown| {
-                let server = ServerRow::new(&shown.edge.destination, shown.edge.port, &shown.totals.dns);
-                (shown.edge.source.clone(), server)
+        let servers = self
+            .model()
+            .edges()
+            .map(|(_, entry)| (entry.edge(), entry.totals().unpack()))
+            .filter(|(edge, totals)| edge.reporter == Reporter::Source && totals.dns != DnsCounters::ZERO)
+            .map(|(edge, totals)| {
+                (edge.source.clone(), ServerRow::new(&edge.destination, edge.port, &totals.dns))
             })
             .collect();
-        let rows = details.rows(LISTED_NAMES, names.resolved(), began.elapsed());
-        let body = expose::dns::Body::new(details.policy(), counts, servers, rows);
-        serde_json::to_string(&body).map_err(|error| error.to_string())
-    }
-
-    fn ready(&self) -> Result<(), String> {
-        // The programs are attached before the server answers, and stay so while the process lives.
-        Ok(())
+        let rows = self.engine.dns_rows(LISTED_NAMES);
+        let body = expose::dns::Body::new(self.engine.dns_policy(), counts, servers, rows);
+        Ok(serde_json::to_string(&body)?)
     }
 }

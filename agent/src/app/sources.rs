@@ -1,6 +1,5 @@
 //! The sources of names, and who takes what they tell.
 
-use std::collections::HashSet;
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,20 +9,12 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use super::Agent;
 use crate::config::{Config, Kubernetes, KubernetesPods};
 use crate::sources::file::{self, File, FileError};
 use crate::sources::kubernetes::{self, Scope};
-use crate::sources::{CAPACITY, Health, kubelet};
+use crate::sources::{Health, kubelet};
 use netcause_core::enrich::extra::Extra;
 use netcause_core::enrich::objects::Update;
-
-/// Addresses that wait to be looked up; of more, the next look tells them again.
-const MAX_WANTED: usize = 1024;
-/// How soon an address that nobody knows is asked for.
-const WANTED_INTERVAL: Duration = Duration::from_millis(250);
-/// How often those are told again that are known and in use.
-const IN_USE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The sources that are configured.
 pub(super) struct Sources {
@@ -76,15 +67,13 @@ impl Sources {
         self.extra.as_ref().map(|extra| Arc::clone(&extra.borrow())).unwrap_or_default()
     }
 
-    /// Takes what the sources tell, for ever.
-    pub async fn run(self, agent: &Agent, health: Health) {
-        let (updates, told) = mpsc::channel(CAPACITY);
-        let (wanted, to_look_up) = mpsc::channel(MAX_WANTED);
-        let Self { api, kubelet, file, extra } = self;
-        let looks_up = api.as_ref().is_some_and(|options| options.scope == Scope::Node);
+    /// Runs the sources for ever. They put their updates into `updates`, and `lookups` has the addresses that they are to
+    /// look up.
+    pub async fn run(self, updates: mpsc::Sender<Update>, lookups: mpsc::Receiver<IpAddr>, health: Health) {
+        let Self { api, kubelet, file, .. } = self;
         let api = async {
             match api {
-                Some(options) => kubernetes::run(options, updates.clone(), to_look_up, health.clone()).await,
+                Some(options) => kubernetes::run(options, updates.clone(), lookups, health.clone()).await,
                 None => pending().await,
             }
         };
@@ -100,51 +89,20 @@ impl Sources {
                 None => pending().await,
             }
         };
-        let began = agent.state().began;
         tokio::select! {
             () = api => {}
             () = kubelet => {}
             () = file => {}
-            () = take(told, agent) => {}
-            () = take_extra(extra, agent) => {}
-            () = want(wanted, agent), if looks_up => {}
-            () = super::conntrack::serve(began, |use_it| agent.state().names.with_conntrack(use_it)) => {}
         }
     }
-}
 
-/// Takes updates as they come; those that wait together are taken together.
-async fn take(mut told: mpsc::Receiver<Update>, agent: &Agent) {
-    let mut updates = Vec::new();
-    while told.recv_many(&mut updates, CAPACITY).await > 0 {
-        agent.state().learn(&mut updates);
-        tokio::task::yield_now().await;
+    /// Whether addresses are looked up one by one.
+    pub fn looks_up(&self) -> bool {
+        self.api.as_ref().is_some_and(|options| options.scope == Scope::Node)
     }
-}
 
-/// Takes networks and rules when they have changed.
-async fn take_extra(extra: Option<watch::Receiver<Arc<Extra>>>, agent: &Agent) {
-    let Some(mut extra) = extra else { return pending().await };
-    while extra.changed().await.is_ok() {
-        let new = Arc::clone(&extra.borrow_and_update());
-        agent.state().set_extra(new);
-    }
-}
-
-/// Asks for the addresses that nobody knows, and again for those that are in use: they may have another holder.
-async fn want(wanted: mpsc::Sender<IpAddr>, agent: &Agent) {
-    let mut unknown = tokio::time::interval(WANTED_INTERVAL);
-    let mut in_use = tokio::time::interval(IN_USE_INTERVAL);
-    loop {
-        let addresses: HashSet<IpAddr> = tokio::select! {
-            _ = unknown.tick() => agent.state().names.take_unknown(),
-            _ = in_use.tick() => agent.state().remotes(),
-        };
-        for address in addresses {
-            // What does not fit now is told again.
-            if wanted.try_send(address).is_err() {
-                break;
-            }
-        }
+    /// Networks and rules of the file, now and later; `None` without a file.
+    pub fn changes(&self) -> Option<watch::Receiver<Arc<Extra>>> {
+        self.extra.clone()
     }
 }

@@ -173,9 +173,9 @@ impl Durations {
 /// # Errors
 ///
 /// None that a `String` could cause; the encoder's type has one.
-pub fn render(snapshot: Snapshot, format: Format) -> Result<String, fmt::Error> {
+pub fn render(snapshot: std::sync::Arc<Snapshot>, format: Format) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(snapshot));
+    registry.register_collector(Box::new(Shared(snapshot)));
     let mut open_metrics = String::new();
     prometheus_client::encoding::text::encode(&mut open_metrics, &registry)?;
     Ok(match format {
@@ -184,8 +184,17 @@ pub fn render(snapshot: Snapshot, format: Format) -> Result<String, fmt::Error> 
     })
 }
 
-impl Collector for Snapshot {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+#[derive(Debug)]
+struct Shared(std::sync::Arc<Snapshot>);
+
+impl Collector for Shared {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.0.encode_all(encoder)
+    }
+}
+
+impl Snapshot {
+    fn encode_all(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let to = &mut encoder;
         for family in &edge::FAMILIES {
             family.encode(to, self)?;

@@ -6,19 +6,20 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
-use aya::{Ebpf, Pod};
 use aya_log::EbpfLogger;
-use netcause_common::dns::{DnsCounters, QueryKey};
-use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
-use netcause_common::limits;
+use netcause_common::flow::FlowKey;
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey, Sweep};
 use netcause_common::statistics::Statistic;
 use tokio::io::unix::AsyncFd;
 
-use super::dns::Dns;
+use netcause_core::aggregate::totals::Totals;
+
+use super::dns::{Dns, TimedOut};
+use super::flows::Flows;
 use super::load::{Loaded, Options, walk};
 use crate::probe::Hook;
 
@@ -26,63 +27,12 @@ use crate::probe::Hook;
 pub struct Kernel {
     loaded: Loaded,
     options: Options,
-    tcp: Flows<TcpCounters>,
-    udp: Flows<UdpCounters>,
+    flows: Flows,
     dns: Dns,
     queues: HashMap<MapData, QueueKey, AcceptQueue>,
     sweep: Array<MapData, Sweep>,
     sweeps: u64,
     statistics: PerCpuArray<MapData, u64>,
-}
-
-/// One table of flows and its spare.
-pub(super) struct Flows<V> {
-    main: HashMap<MapData, FlowKey, V>,
-    spare: HashMap<MapData, FlowKey, V>,
-}
-
-impl<V: Pod> Flows<V> {
-    pub(super) fn take(loaded: &mut Loaded, name: &str) -> Result<Self> {
-        Ok(Self {
-            main: take(loaded, name)?.try_into()?,
-            spare: take(loaded, &format!("{name}_SPARE"))?.try_into()?,
-        })
-    }
-
-    /// Passes every entry on; a flow may come twice, with a part each. Returns how many entries the main table has and
-    /// how many the spare one.
-    pub(super) fn read(&self, mut to: impl FnMut(&FlowKey, &V)) -> Result<(u64, u64)> {
-        let mut read = |map: &HashMap<MapData, FlowKey, V>| {
-            let mut entries = 0;
-            for entry in map.iter() {
-                match entry {
-                    Ok((key, counters)) => to(&key, &counters),
-                    // It vanished while it was read.
-                    Err(MapError::KeyNotFound) => continue,
-                    Err(error) => return Err(error).context("cannot read a flow table"),
-                }
-                entries += 1;
-            }
-            Ok(entries)
-        };
-        Ok((read(&self.main)?, read(&self.spare)?))
-    }
-
-    /// Removes a flow if `agrees` to what it has counted by now; returns that. (Between the look and the removal lies a
-    /// system call, in which a flow that was idle for minutes would have to awake.)
-    pub(super) fn remove(&mut self, key: &FlowKey, agrees: impl FnOnce(&V) -> bool) -> Option<V> {
-        // What is in both tables stays: such flows are few.
-        if self.spare.get(key, 0).is_ok() {
-            return None;
-        }
-        let counters = self.main.get(key, 0).ok().filter(|counters| agrees(counters))?;
-        self.main.remove(key).ok().map(|()| counters)
-    }
-
-    /// True when the flow has an entry.
-    pub(super) fn has(&self, key: &FlowKey) -> bool {
-        self.main.get(key, 0).is_ok() || self.spare.get(key, 0).is_ok()
-    }
 }
 
 /// How full a table is.
@@ -139,15 +89,14 @@ impl Kernel {
     ///
     /// When it lacks a map: the object and this daemon are not of one build.
     pub fn new(mut loaded: Loaded, options: Options) -> Result<(Self, [Events; 2])> {
-        let tcp = Flows::take(&mut loaded, "TCP_FLOWS")?;
-        let udp = Flows::take(&mut loaded, "UDP_FLOWS")?;
+        let flows = Flows::take(&mut loaded, &options)?;
         let dns = Dns::take(&mut loaded, &options)?;
         let queues = take(&mut loaded, "QUEUES")?.try_into()?;
         let sweep = take(&mut loaded, "SWEEP")?.try_into()?;
         let statistics = take(&mut loaded, "STATISTIC")?.try_into()?;
         let mut ring = |name| anyhow::Ok(Events { ring: RingBuf::try_from(take(&mut loaded, name)?)? });
         let rings = [ring("EVENTS")?, ring("DNS_EVENTS")?];
-        Ok((Self { loaded, options, tcp, udp, dns, queues, sweep, sweeps: 0, statistics }, rings))
+        Ok((Self { loaded, options, flows, dns, queues, sweep, sweeps: 0, statistics }, rings))
     }
 
     /// Looks at every open socket, so that the tables have what it carried until now; how long that took. `None` when
@@ -205,49 +154,29 @@ impl Kernel {
         &self.loaded.probes
     }
 
-    /// Passes on all TCP flows and their totals; a flow may come twice, with a part each. Returns how full the tables are.
+    /// Passes on what each flow has counted since it was read last; returns how full the tables are.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read the tables. What was passed on until then is not passed on again.
+    pub fn read_flows(&mut self, to: impl FnMut(&FlowKey, &Totals)) -> Result<Vec<Fullness>> {
+        let mut fullness = self.flows.read(to)?;
+        fullness.extend(self.dns.fullness());
+        Ok(fullness)
+    }
+
+    /// Removes a flow from its table unless it has counted since it was read last; true when it is gone.
+    pub fn remove_flow(&mut self, key: &FlowKey) -> bool {
+        self.flows.remove(key)
+    }
+
+    /// Ends the wait of DNS queries that have timed out, and passes on each.
     ///
     /// # Errors
     ///
     /// When the kernel refuses to read the tables.
-    pub fn tcp_flows(&self, to: impl FnMut(&FlowKey, &TcpCounters)) -> Result<[Fullness; 2]> {
-        let (entries, spare) = self.tcp.read(to)?;
-        Ok([
-            Fullness { map: "flows", entries, limit: self.options.max_flows.into() },
-            Fullness { map: "flows_spare", entries: spare, limit: limits::SPARE_FLOWS.into() },
-        ])
-    }
-
-    /// As [`Self::tcp_flows`], of UDP.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn udp_flows(&self, to: impl FnMut(&FlowKey, &UdpCounters)) -> Result<[Fullness; 2]> {
-        let (entries, spare) = self.udp.read(to)?;
-        Ok([
-            Fullness { map: "udp_flows", entries, limit: self.options.max_udp_flows.into() },
-            Fullness { map: "udp_flows_spare", entries: spare, limit: limits::SPARE_UDP_FLOWS.into() },
-        ])
-    }
-
-    /// As [`Self::tcp_flows`], of DNS; and how full the tables of queries were when they were last looked at.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn dns_flows(&self, to: impl FnMut(&FlowKey, &DnsCounters)) -> Result<[Fullness; 5]> {
-        self.dns.flows(to)
-    }
-
-    /// Counts DNS queries whose time is over as timed out, and passes on each client's, with the beginning of its message
-    /// if that is known.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel refuses to read the tables.
-    pub fn expire_dns(&mut self, timed_out: impl FnMut(&QueryKey, &[u8])) -> Result<()> {
-        self.dns.expire(timed_out)
+    pub fn expire_dns(&mut self, timed_out: impl FnMut(TimedOut<'_>)) -> Result<()> {
+        self.dns.expire(&self.flows, timed_out)
     }
 
     /// What was folded and lost.
@@ -275,33 +204,6 @@ impl Kernel {
             dns_details_left_out: read(Statistic::DnsDetailsLeftOut as u32)?,
             events_lost: events_lost?,
         })
-    }
-
-    /// Removes a TCP flow if `agrees` to what it has counted by now; returns that.
-    pub fn remove_tcp(
-        &mut self,
-        key: &FlowKey,
-        agrees: impl FnOnce(&TcpCounters) -> bool,
-    ) -> Option<TcpCounters> {
-        self.tcp.remove(key, agrees)
-    }
-
-    /// As [`Self::remove_tcp`], of UDP.
-    pub fn remove_udp(
-        &mut self,
-        key: &FlowKey,
-        agrees: impl FnOnce(&UdpCounters) -> bool,
-    ) -> Option<UdpCounters> {
-        self.udp.remove(key, agrees)
-    }
-
-    /// As [`Self::remove_tcp`], of DNS.
-    pub fn remove_dns(
-        &mut self,
-        key: &FlowKey,
-        agrees: impl FnOnce(&DnsCounters) -> bool,
-    ) -> Option<DnsCounters> {
-        self.dns.remove(key, agrees)
     }
 
     /// How full the other tables are, given how many sockets and accept queues there are.

@@ -3,6 +3,7 @@
 //! come from its tables.
 
 pub mod search;
+pub mod timeout;
 pub mod top;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,6 +1,6 @@
-//! Arithmetic on what is counted.
+//! Arithmetic on counters.
 //!
-//! It wraps: the ledger adds and takes away in any order, and intermediate results may lie below zero. The end results
+//! It wraps: counts are added and subtracted in any order, and intermediate results may lie below zero. The end results
 //! never do, and 2^64 of anything is out of reach.
 
 use std::slice;
@@ -9,8 +9,8 @@ use bytemuck::{Pod, Zeroable};
 use netcause_common::dns::{Datagrams, DnsCounters, ResponseCode};
 use netcause_common::flow::{TcpCounters, UdpCounters};
 
-/// A trouble weighs as much as this many segments: an edge that fails stays in sight beside large ones that do not.
-const TROUBLE: u64 = 1000;
+/// A failure weighs as much as this many segments: an edge that fails keeps its series beside larger ones that do not.
+const FAILURE: u64 = 1000;
 
 /// All that is counted of an edge.
 #[repr(C)]
@@ -28,13 +28,27 @@ impl Totals {
     /// Nothing counted.
     pub const ZERO: Self = Self { tcp: TcpCounters::ZERO, udp: UdpCounters::ZERO, dns: DnsCounters::ZERO };
 
+    /// How much an edge with these totals matters when not all can have series. Linear: the weight of a sum is the sum of the
+    /// weights.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        // Datagrams of DNS are part of `udp`; they weigh as queries.
+        let udp = UdpCounters {
+            sent_datagrams: self.udp.sent_datagrams.saturating_sub(self.dns.udp.sent),
+            received_datagrams: self.udp.received_datagrams.saturating_sub(self.dns.udp.received),
+            ..self.udp
+        };
+        [self.tcp.weight(), udp.weight(), self.dns.weight()].into_iter().fold(0, u64::saturating_add)
+    }
+
     /// Adds each counter.
     pub fn add(&mut self, other: &Self) {
         add(self, other);
     }
 
     /// The histograms alone. They make most of an edge's series, and are what it can do without first.
-    pub(super) fn histograms(&self) -> Self {
+    #[must_use]
+    pub fn histograms(&self) -> Self {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = self.tcp;
         let tcp = TcpCounters { connect_duration, rtt, min_rtt, ..TcpCounters::ZERO };
         let dns = DnsCounters { duration: self.dns.duration, ..DnsCounters::ZERO };
@@ -42,16 +56,18 @@ impl Totals {
     }
 
     /// All but the histograms.
-    pub(super) fn plain(&self) -> Self {
+    #[must_use]
+    pub fn plain(&self) -> Self {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = TcpCounters::ZERO;
         let dns = DnsCounters { duration: DnsCounters::ZERO.duration, ..self.dns };
         Self { tcp: TcpCounters { connect_duration, rtt, min_rtt, ..self.tcp }, udp: self.udp, dns }
     }
 
     /// What brings these totals back to zero when it is added.
-    pub(super) fn negative(&self) -> Self {
+    #[must_use]
+    pub fn negative(&self) -> Self {
         let mut negative = *self;
-        for word in bytemuck::cast_slice_mut::<_, u64>(slice::from_mut(&mut negative)) {
+        for word in words_mut(&mut negative) {
             *word = word.wrapping_neg();
         }
         negative
@@ -65,31 +81,6 @@ pub trait Counters: Pod {
 
     /// How much they matter when not everything can be shown; linear, so that the weight of a sum is the sum of weights.
     fn weight(&self) -> u64;
-
-    /// What tells whether they have changed.
-    fn glance(&self) -> Glance;
-}
-
-/// What tells whether a flow has changed. Counters only grow, so that their sum tells; connections come and go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Glance {
-    sum: u64,
-    /// Open connections; less than none is possible in one of a flow's two parts.
-    pub(super) open: i64,
-}
-
-impl Glance {
-    /// Adds another part of the flow.
-    pub(super) fn add(&mut self, part: Self) {
-        self.sum = self.sum.wrapping_add(part.sum);
-        self.open = self.open.wrapping_add(part.open);
-    }
-
-    /// Takes a part of the flow away.
-    pub(super) fn subtract(&mut self, part: Self) {
-        self.sum = self.sum.wrapping_sub(part.sum);
-        self.open = self.open.wrapping_sub(part.open);
-    }
 }
 
 impl Counters for TcpCounters {
@@ -99,12 +90,8 @@ impl Counters for TcpCounters {
 
     fn weight(&self) -> u64 {
         let traffic = [self.opened, self.sent_segments, self.received_segments];
-        let troubles = self.connect_failures.iter().chain(&self.retransmitted_segments).chain(&self.resets);
-        weight(&traffic, troubles)
-    }
-
-    fn glance(&self) -> Glance {
-        Glance { sum: sum(self).wrapping_sub(self.open.cast_unsigned()), open: self.open }
+        let failures = self.connect_failures.iter().chain(&self.retransmitted_segments).chain(&self.resets);
+        weight(&traffic, failures)
     }
 }
 
@@ -115,10 +102,6 @@ impl Counters for UdpCounters {
 
     fn weight(&self) -> u64 {
         weight(&[self.sent_datagrams, self.received_datagrams], [&self.receive_drops])
-    }
-
-    fn glance(&self) -> Glance {
-        Glance { sum: sum(self), open: 0 }
     }
 }
 
@@ -141,30 +124,29 @@ impl Counters for DnsCounters {
         // What does not exist, and is said not to, is no trouble.
         let harmless = [ResponseCode::NoError as usize, ResponseCode::NxDomain as usize];
         let failed = self.responses.iter().enumerate().filter(|(code, _)| !harmless.contains(code));
-        let troubles = failed.map(|(_, count)| count).chain([&self.timeouts, &self.retries]);
-        weight(&self.queries, troubles)
-    }
-
-    fn glance(&self) -> Glance {
-        Glance { sum: sum(self), open: 0 }
+        let failures = failed.map(|(_, count)| count).chain([&self.timeouts, &self.retries]);
+        weight(&self.queries, failures)
     }
 }
 
-fn weight<'a>(traffic: &[u64], troubles: impl IntoIterator<Item = &'a u64>) -> u64 {
+fn weight<'a>(traffic: &[u64], failures: impl IntoIterator<Item = &'a u64>) -> u64 {
     let sum = |sum: u64, count: &u64| sum.saturating_add(*count);
-    traffic.iter().fold(troubles.into_iter().fold(0, sum).saturating_mul(TROUBLE), sum)
+    traffic.iter().fold(failures.into_iter().fold(0, sum).saturating_mul(FAILURE), sum)
 }
 
-fn sum<T: Pod>(counters: &T) -> u64 {
-    words(counters).iter().fold(0, |sum, word| sum.wrapping_add(*word))
-}
-
-fn words<T: Pod>(counters: &T) -> &[u64] {
+/// The counters as 64-bit words.
+pub(super) fn words<T: Pod>(counters: &T) -> &[u64] {
     bytemuck::cast_slice(slice::from_ref(counters))
 }
 
-fn add<T: Pod>(to: &mut T, from: &T) {
-    for (to, from) in bytemuck::cast_slice_mut::<_, u64>(slice::from_mut(to)).iter_mut().zip(words(from)) {
+/// The counters as 64-bit words, to change them.
+pub(super) fn words_mut<T: Pod>(counters: &mut T) -> &mut [u64] {
+    bytemuck::cast_slice_mut(slice::from_mut(counters))
+}
+
+/// Adds each counter, wrapping.
+pub(super) fn add<T: Pod>(to: &mut T, from: &T) {
+    for (to, from) in words_mut(to).iter_mut().zip(words(from)) {
         *to = to.wrapping_add(*from);
     }
 }
@@ -197,19 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_glance_sees_a_close_that_counts_nothing_else() {
-        let open = TcpCounters { opened: 2, open: 2, ..TcpCounters::ZERO };
-        let closed = TcpCounters { closed: 1, open: 1, ..open };
-        assert_ne!(open.glance(), closed.glance());
-        // In two parts as in one.
-        let [mut main, spare] =
-            [open, TcpCounters { closed: 1, open: -1, ..TcpCounters::ZERO }].map(|part| part.glance());
-        main.add(spare);
-        assert_eq!(main, closed.glance());
-    }
-
-    #[test]
-    fn a_trouble_outweighs_much_traffic() {
+    fn a_failure_outweighs_much_traffic() {
         let traffic =
             TcpCounters { sent_segments: 500, received_segments: 400, opened: 9, ..TcpCounters::ZERO };
         let mut trouble = TcpCounters::ZERO;

@@ -17,7 +17,7 @@ use netcause_common::flow::LOCAL_IS_NAMESPACE;
 use super::Workload;
 use super::cgroup::Cgroups;
 use super::cgroup::path::Place;
-use super::conntrack::{Conntrack, Question, Service};
+use super::conntrack::{self, Conntrack, Question, Service};
 use super::directory::{self, Directory};
 use super::extra::Extra;
 use super::name::Name;
@@ -30,6 +30,7 @@ use super::uid::PodUid;
 use crate::ingest::dns;
 pub use changes::Changes;
 pub use remote::Remote;
+pub use statistics::{Statistics, Tracking};
 use zones::Zones;
 
 /// Unknown addresses that are remembered until somebody asks for them.
@@ -86,11 +87,11 @@ pub struct Names {
 }
 
 impl Names {
-    /// From this node's cgroups, and nothing else as yet.
+    /// Without any knowledge as yet.
     #[must_use]
-    pub fn new(cgroups: Cgroups, options: Options) -> Self {
+    pub fn new(options: Options) -> Self {
         Self {
-            cgroups,
+            cgroups: Cgroups::default(),
             directory: Directory::new(directory::Limits::default()),
             conntrack: Conntrack::default(),
             extra: Arc::default(),
@@ -122,7 +123,8 @@ impl Names {
     }
 
     /// The local end, from [`netcause_common::flow::FlowKey::local`].
-    pub fn local(&mut self, local: u64) -> Workload {
+    #[must_use]
+    pub fn local(&self, local: u64) -> Workload {
         match local {
             0 => Workload::Other,
             local if local & LOCAL_IS_NAMESPACE != 0 => Workload::Namespace(local & !LOCAL_IS_NAMESPACE),
@@ -130,43 +132,69 @@ impl Names {
         }
     }
 
-    fn cgroup(&mut self, id: u64) -> Workload {
+    fn cgroup(&self, id: u64) -> Workload {
         if let Some(workload) = self.outside_kubernetes.get(&id) {
             return workload.clone();
         }
-        let Some(place) = self.cgroups.place(id) else { return Workload::Cgroup(id) };
-        match &*place {
-            Place::Pod(pod) => {
-                for uid in [Some(pod.uid), pod.outer].into_iter().flatten() {
-                    self.local_pods.entry(uid).or_default().insert(id);
-                }
-                // A cluster in a pod of another: that other one is this node's.
-                let outer = || self.directory.pod(&pod.outer?);
-                match self.directory.pod(&pod.uid).or_else(outer) {
-                    Some(pod) => Workload::named(pod.name.clone()),
-                    None => Workload::Pod(pod.uid),
-                }
-            }
-            place => {
-                let workload = match place {
-                    Place::Configured(name) => {
-                        let namespace = name.namespace.as_deref().unwrap_or_default();
-                        Workload::named(Name::new(namespace, &name.workload))
-                    }
-                    place => Workload::plain(&place.name()),
-                };
-                self.outside_kubernetes.insert(id, workload.clone());
-                workload
-            }
+        let Some(Place::Pod(pod)) = self.cgroups.place(id) else { return Workload::Cgroup(id) };
+        // A cluster in a pod of another: that other one is this node's.
+        let outer = || self.directory.pod(&pod.outer?);
+        match self.directory.pod(&pod.uid).or_else(outer) {
+            Some(pod) => Workload::named(pod.name.clone()),
+            None => Workload::Pod(pod.uid),
         }
     }
 
     /// The pod that a local end is in.
-    fn pod(&mut self, local: u64) -> Option<PodUid> {
-        match &*self.cgroups.place(local)? {
+    fn pod(&self, local: u64) -> Option<PodUid> {
+        match self.cgroups.place(local)? {
             Place::Pod(pod) => Some(pod.uid),
             _ => None,
         }
+    }
+
+    /// A local end is in use: asks for its cgroup unless its place is known ([`Self::ask_cgroups`]).
+    pub fn observe_local(&mut self, local: u64) {
+        if local == 0 || local & LOCAL_IS_NAMESPACE != 0 {
+            return;
+        }
+        self.cgroups.request(local, self.at);
+        self.index_pod(local);
+    }
+
+    fn index_pod(&mut self, local: u64) {
+        if let Some(Place::Pod(pod)) = self.cgroups.place(local) {
+            for uid in [Some(pod.uid), pod.outer].into_iter().flatten() {
+                self.local_pods.entry(uid).or_default().insert(local);
+            }
+        }
+    }
+
+    /// The cgroups whose paths are wanted now; each is to be answered with [`Self::answer_cgroup`].
+    pub fn ask_cgroups(&mut self) -> Vec<u64> {
+        self.cgroups.due(self.at)
+    }
+
+    /// The path of a cgroup below the mount of cgroup v2, empty for the root; `None` when there is no such cgroup.
+    pub fn answer_cgroup(&mut self, id: u64, path: Option<&[u8]>) {
+        if self.cgroups.answer(id, path, self.at) {
+            self.name_place(id);
+            self.index_pod(id);
+            self.changes.local(id);
+        }
+    }
+
+    /// Keeps the name of a cgroup that is in no pod.
+    fn name_place(&mut self, id: u64) {
+        let workload = match self.cgroups.place(id) {
+            None | Some(Place::Pod(_)) => return,
+            Some(Place::Configured(name)) => {
+                let namespace = name.namespace.as_deref().unwrap_or_default();
+                Workload::named(Name::new(namespace, &name.workload))
+            }
+            Some(place) => Workload::plain(&place.name()),
+        };
+        self.outside_kubernetes.insert(id, workload);
     }
 
     /// Takes what a source of names tells.
@@ -191,7 +219,9 @@ impl Names {
     /// Takes what the file says beside objects.
     pub fn set_extra(&mut self, extra: Arc<Extra>) {
         self.cgroups.set_rules(extra.cgroups.clone());
-        self.outside_kubernetes.clear();
+        for id in self.cgroups.known() {
+            self.name_place(id);
+        }
         self.extra = extra;
         self.changes.everything();
     }
@@ -235,33 +265,32 @@ impl Names {
         std::mem::take(&mut self.unknown)
     }
 
-    /// Has the questions to the connection tracking asked; its answers may be news.
-    pub fn with_conntrack(&mut self, use_it: &mut dyn FnMut(&mut Conntrack)) {
+    /// What is to be asked of the connection tracking now, if anything; its outcome goes to [`Self::answer_conntrack`].
+    pub fn ask_conntrack(&mut self) -> Option<conntrack::Pass> {
+        self.conntrack.plan(self.at)
+    }
+
+    /// Takes what the connection tracking answered. True when [`Self::tracking`] has changed by it.
+    pub fn answer_conntrack(&mut self, outcome: conntrack::Outcome) -> bool {
         let before = self.conntrack.statistics().answered;
-        use_it(&mut self.conntrack);
+        let is_news = self.conntrack.take(outcome, self.at);
         if self.conntrack.statistics().answered != before {
             for service in self.asked.values().flatten() {
                 self.changes.remote(service.address);
             }
         }
+        is_news
     }
 
-    /// Finds the names that were asked for too early; to be called a few times in a second.
-    pub fn catch_up(&mut self) {
-        self.cgroups.catch_up();
-    }
-
-    /// Says which local ends may be called otherwise because their cgroups were found late.
-    fn notice(&mut self) {
-        for id in self.cgroups.take_found() {
-            self.changes.local(id);
-        }
+    /// Whether the connection tracking can be asked.
+    #[must_use]
+    pub fn tracking(&self) -> &conntrack::Support {
+        self.conntrack.support()
     }
 
     /// Forgets what is over by now, and wants to know still what was asked for.
     pub fn expire(&mut self) {
         self.directory.expire(self.now);
-        self.notice();
         for service in self.asked.values().flatten() {
             self.conntrack.wanted(Question { service: *service, client: None }, self.at);
         }

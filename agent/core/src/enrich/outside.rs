@@ -19,17 +19,17 @@ impl Outside {
         Self { limit, names: HashMap::new() }
     }
 
-    /// What addresses that were resolved from this are called; `None` when there are as many names as may be.
-    pub fn name(&mut self, label: &Label) -> Option<Name> {
-        if let Some(name) = self.names.get(label) {
-            return Some(name.clone());
+    /// What addresses that were resolved from this are called; `None` when it has no place among the names.
+    #[must_use]
+    pub fn name(&self, label: &Label) -> Option<&Name> {
+        self.names.get(label)
+    }
+
+    /// Gives it a place, if there is one.
+    pub fn reserve(&mut self, label: &Label) {
+        if self.names.len() < self.limit && !self.names.contains_key(label) {
+            self.names.insert(label.clone(), Name::new("", &label.to_string()));
         }
-        if self.names.len() >= self.limit {
-            return None;
-        }
-        let name = Name::new("", &label.to_string());
-        self.names.insert(label.clone(), name.clone());
-        Some(name)
     }
 
     /// Forgets the names that nobody holds.
@@ -52,13 +52,16 @@ mod tests {
     fn a_name_that_nobody_holds_makes_room() {
         let mut outside = Outside::new(2);
         let label = |name: &str| Label::Plain(name.parse().unwrap());
-        let first = outside.name(&label("a.test")).unwrap();
+        for name in ["a.test", "b.test", "c.test"] {
+            outside.reserve(&label(name));
+        }
+        let first = outside.name(&label("a.test")).cloned().unwrap();
         assert_eq!((first.namespace(), first.workload()), ("", "a.test"));
-        drop(outside.name(&label("b.test")));
         assert_eq!(outside.name(&label("c.test")), None);
-        assert_eq!(outside.name(&label("a.test")).as_ref(), Some(&first));
+        assert_eq!(outside.name(&label("a.test")), Some(&first));
         outside.forget();
         assert_eq!(outside.fullness(), (1, 2));
+        outside.reserve(&label("c.test"));
         assert!(outside.name(&label("c.test")).is_some());
     }
 }

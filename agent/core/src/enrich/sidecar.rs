@@ -124,6 +124,11 @@ impl Sidecars {
     /// Takes what a flow of a sidecar tells of the legs beside it. Returns the cgroups whose flows may go otherwise than
     /// they seemed to.
     pub fn observe(&mut self, leg: &Leg<'_>) -> Vec<u64> {
+        if !self.is_one(leg.local)
+            && let Some(sidecar) = leg.pod.and_then(|pod| self.by_pod.get_mut(&pod))
+        {
+            sidecar.beside.insert(leg.local);
+        }
         let (true, Role::Client, Some(pod)) = (self.is_one(leg.local), leg.role, leg.pod) else {
             return Vec::new();
         };
@@ -146,7 +151,8 @@ impl Sidecars {
     }
 
     /// How a flow goes.
-    pub fn via(&mut self, leg: &Leg<'_>) -> Via {
+    #[must_use]
+    pub fn via(&self, leg: &Leg<'_>) -> Via {
         let is_port = self.is_port(leg.port);
         if self.pods.contains_key(&leg.local) {
             return match (leg.role, leg.is_own) {
@@ -160,8 +166,7 @@ impl Sidecars {
             return Via::OwnSidecar(Direction::Outbound);
         }
         let takes_outbound = self.is_port(OUTBOUND);
-        let Some(sidecar) = leg.pod.and_then(|pod| self.by_pod.get_mut(&pod)) else { return Via::Direct };
-        sidecar.beside.insert(leg.local);
+        let Some(sidecar) = leg.pod.and_then(|pod| self.by_pod.get(&pod)) else { return Via::Direct };
         match leg.role {
             // Redirected: the workload sees the address it asked for, and its sidecar has a connection to the same end.
             // What is excluded from the redirection has no such connection, and is direct.

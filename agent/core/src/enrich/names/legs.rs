@@ -9,13 +9,12 @@ use crate::ingest::{self, Role, role};
 
 impl Names {
     /// How a flow goes whose remote end is called so.
-    pub fn via(&mut self, flow: &FlowKey, remote: &Remote) -> Via {
+    #[must_use]
+    pub fn via(&self, flow: &FlowKey, remote: &Remote) -> Via {
         if self.sidecars.is_empty() {
             return Via::Direct;
         }
-        let Some(leg) = self.leg(flow, remote) else { return Via::Direct };
-        self.tell(&leg);
-        self.sidecars.via(&leg)
+        self.leg(flow, remote).map_or(Via::Direct, |leg| self.sidecars.via(&leg))
     }
 
     /// A port is listened on here: a sidecar may be.
@@ -28,27 +27,23 @@ impl Names {
         }
     }
 
-    /// Takes what a new flow tells of sidecars.
-    pub fn observe(&mut self, flow: &FlowKey) {
+    /// Learns from a flow where sidecars are, and which legs they have.
+    pub(super) fn observe_legs(&mut self, flow: &FlowKey) {
         if role(flow) == Some(Role::Server) {
             self.listens(flow.local, flow.service_port);
         }
-        if !self.sidecars.is_one(flow.local) {
+        if self.sidecars.is_empty() {
             return;
         }
         let remote = self.remote(flow);
         if let Some(leg) = self.leg(flow, &remote) {
-            self.tell(&leg);
+            for local in self.sidecars.observe(&leg) {
+                self.changes.local(local);
+            }
         }
     }
 
-    fn tell(&mut self, leg: &Leg<'_>) {
-        for local in self.sidecars.observe(leg) {
-            self.changes.local(local);
-        }
-    }
-
-    fn leg<'a>(&mut self, flow: &FlowKey, remote: &'a Remote) -> Option<Leg<'a>> {
+    fn leg<'a>(&self, flow: &FlowKey, remote: &'a Remote) -> Option<Leg<'a>> {
         let pod = self.pod(flow.local);
         let address = ingest::ip(flow.remote);
         let is_own = address.is_loopback()

@@ -42,7 +42,8 @@ impl Remote {
 
 impl Names {
     /// The remote end.
-    pub fn remote(&mut self, flow: &FlowKey) -> Remote {
+    #[must_use]
+    pub fn remote(&self, flow: &FlowKey) -> Remote {
         match flow.remote {
             Address::EXTERNAL => return Remote::plain(Workload::External),
             Address::ANY => return Remote::plain(Workload::Any),
@@ -53,45 +54,90 @@ impl Names {
         if address.is_loopback() {
             return Remote::plain(self.same_pod(flow.local, address));
         }
-        let port = (flow.role == ROLE_CLIENT).then_some(flow.service_port);
+        let port = server_port(flow);
         if let Some(known) = self.at(address, port) {
             return known;
         }
-        let is_known = self.known_networks.iter().any(|network| network.contains(&address));
-        // Servers of DNS are few, and each is of interest.
-        if is_known || flow.protocol == PROTOCOL_DNS {
+        if self.is_shown_by_address(flow, address) {
+            return Remote::plain(Workload::Address(address));
+        }
+        let resolved = port.and_then(|_| self.resolved_from(flow.local, address));
+        match resolved.and_then(|label| self.outside.name(&label).cloned()) {
+            Some(name) => Remote::plain(Workload::named(name)),
+            None => Remote::plain(Workload::External),
+        }
+    }
+
+    /// An address that no source knows is shown as it is in the known networks. Servers of DNS are few, and each is of
+    /// interest.
+    fn is_shown_by_address(&self, flow: &FlowKey, address: IpAddr) -> bool {
+        flow.protocol == PROTOCOL_DNS || self.known_networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// A flow is in use: registers interest in whatever its names still lack, so that sources are asked for it, and
+    /// learns from it. Naming it ([`Self::local`], [`Self::remote`], [`Self::via`]) changes nothing.
+    pub fn observe(&mut self, flow: &FlowKey) {
+        self.observe_local(flow.local);
+        self.observe_remote(flow);
+        self.observe_legs(flow);
+    }
+
+    fn observe_remote(&mut self, flow: &FlowKey) {
+        let address = ingest::ip(flow.remote);
+        if [Address::EXTERNAL, Address::ANY, Address::UNKNOWN].contains(&flow.remote) || address.is_loopback()
+        {
+            return;
+        }
+        let port = server_port(flow);
+        if let Some(port) = port
+            && let Some((service, ways)) = self.service(address, port)
+        {
+            let service = service.clone();
+            if self.is_tracked(&service) {
+                self.track(service, port, &ways);
+            }
+            return;
+        }
+        if let Some(Holder { who: Who::Node(node), .. }) = self.directory.holder(address, self.now) {
+            self.zones.meet(&node, address);
+        }
+        if self.at(address, port).is_some() {
+            return;
+        }
+        if self.is_shown_by_address(flow, address) {
             if self.unknown.len() < MAX_UNKNOWN {
                 self.unknown.insert(address);
             }
-            return Remote::plain(Workload::Address(address));
-        }
-        if port.is_some()
+        } else if port.is_some()
             && let Some(label) = self.resolved_from(flow.local, address)
-            && let Some(name) = self.outside.name(&label)
         {
-            return Remote::plain(Workload::named(name));
+            self.outside.reserve(&label);
         }
-        Remote::plain(Workload::External)
     }
 
     /// What is at a loopback address: the pod itself, where it is one.
-    fn same_pod(&mut self, local: u64, address: IpAddr) -> Workload {
+    fn same_pod(&self, local: u64, address: IpAddr) -> Workload {
         match self.pod(local) {
             Some(_) => self.local(local),
             None => Workload::Address(address),
         }
     }
 
+    /// The service at an address and port, and the ways to reach it there: over TCP, over UDP, or both.
+    fn service(&self, address: IpAddr, port: u16) -> Option<(&Name, Vec<Service>)> {
+        let service = |protocol| self.directory.service(address, port, protocol);
+        let found = service(PROTOCOL_TCP).or_else(|| service(PROTOCOL_UDP))?;
+        let is_one = |protocol: &u8| service(*protocol) == Some(found);
+        let way = |protocol| Service { address, port, protocol };
+        Some((found, [PROTOCOL_TCP, PROTOCOL_UDP].into_iter().filter(is_one).map(way).collect()))
+    }
+
     /// What sources of names know to be at an address; `port` where a server is asked there.
-    fn at(&mut self, address: IpAddr, port: Option<u16>) -> Option<Remote> {
-        if let Some(port) = port {
-            let service = |protocol| self.directory.service(address, port, protocol);
-            let way = |protocol| Service { address, port, protocol };
-            if let Some(found) = service(PROTOCOL_TCP).or_else(|| service(PROTOCOL_UDP)).cloned() {
-                let is_one = |protocol: &u8| service(*protocol) == Some(&found);
-                let ways: Vec<_> = [PROTOCOL_TCP, PROTOCOL_UDP].into_iter().filter(is_one).map(way).collect();
-                return Some(self.behind(found, port, &ways));
-            }
+    fn at(&self, address: IpAddr, port: Option<u16>) -> Option<Remote> {
+        if let Some(port) = port
+            && let Some((service, ways)) = self.service(address, port)
+        {
+            return Some(self.behind(service.clone(), port, &ways));
         }
         let mut service = None;
         if let Some(port) = port {
@@ -107,9 +153,6 @@ impl Names {
             }
         }
         if let Some(Holder { who, since }) = self.directory.holder(address, self.now) {
-            if let Who::Node(node) = &who {
-                self.zones.meet(node, address);
-            }
             let since = matches!(who, Who::Pod(_)).then_some(since);
             return Some(Remote { workload: workload(&who), service, since });
         }
@@ -127,7 +170,7 @@ impl Names {
     }
 
     /// What stands behind a service: by its endpoints, or by where the kernel sends its connections.
-    fn behind(&mut self, service: Name, port: u16, ways: &[Service]) -> Remote {
+    fn behind(&self, service: Name, port: u16, ways: &[Service]) -> Remote {
         let workload = if let Some(only) = self.directory.only_backend(&service) {
             Workload::named(only.clone())
         } else if self.directory.backends(&service).len() > 1 {
@@ -138,21 +181,31 @@ impl Names {
         Remote { workload, service: Some(service), since: None }
     }
 
-    /// The workload that the kernel's connection tracking has behind a service; it is asked when it is not known.
-    fn tracked(&mut self, service: &Name, port: u16, ways: &[Service]) -> Workload {
-        let key = (service.clone(), port);
-        if self.asked.len() < MAX_ASKED || self.asked.contains_key(&key) {
-            let asked = self.asked.entry(key.clone()).or_default();
-            for way in ways {
-                if asked.len() < MAX_WAYS && !asked.contains(way) {
-                    asked.push(*way);
-                    self.conntrack.wanted(Question { service: *way, client: None }, self.at);
-                }
-            }
-        }
-        let asked = self.asked.get(&key).map_or(ways, Vec::as_slice);
+    /// Whether the connection tracking is to tell what is behind a service: sources of names do not.
+    fn is_tracked(&self, service: &Name) -> bool {
+        self.directory.only_backend(service).is_none() && self.directory.backends(service).len() < 2
+    }
+
+    /// The workload that the kernel's connection tracking has behind a service, as far as it has answered.
+    fn tracked(&self, service: &Name, port: u16, ways: &[Service]) -> Workload {
+        let asked = self.asked.get(&(service.clone(), port)).map_or(ways, Vec::as_slice);
         let mut answers = asked.iter().map(|way| self.answered(*way));
         answers.find(|workload| *workload != Workload::Backend).unwrap_or(Workload::Backend)
+    }
+
+    /// Has the connection tracking asked for what is behind a service.
+    fn track(&mut self, service: Name, port: u16, ways: &[Service]) {
+        let key = (service, port);
+        if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&key) {
+            return;
+        }
+        let asked = self.asked.entry(key).or_default();
+        for way in ways {
+            if asked.len() < MAX_WAYS && !asked.contains(way) {
+                asked.push(*way);
+                self.conntrack.wanted(Question { service: *way, client: None }, self.at);
+            }
+        }
     }
 
     /// Where the kernel sends what comes this way.
@@ -185,11 +238,8 @@ impl Names {
         }
         let asked =
             Service { address: ingest::ip(flow.remote), port: flow.service_port, protocol: flow.protocol };
-        let is_asked =
-            self.directory.service(asked.address, asked.port, asked.protocol).is_some_and(|service| {
-                self.directory.only_backend(service).is_none() && self.directory.backends(service).len() < 2
-            });
-        if !is_asked {
+        let service = self.directory.service(asked.address, asked.port, asked.protocol);
+        if !service.is_some_and(|service| self.is_tracked(service)) {
             return;
         }
         let Some(pod) = self.pod(flow.local) else { return };
@@ -201,7 +251,8 @@ impl Names {
     }
 
     /// Asks again for the name of an end that had none; `None` when it has none still.
-    pub fn again(&mut self, end: &Workload, service: Option<&Name>, port: Option<u16>) -> Option<Remote> {
+    #[must_use]
+    pub fn again(&self, end: &Workload, service: Option<&Name>, port: Option<u16>) -> Option<Remote> {
         match end {
             Workload::Cgroup(id) => Some(Remote::plain(self.local(*id))),
             Workload::Pod(uid) => {
@@ -216,6 +267,11 @@ impl Names {
             _ => None,
         }
     }
+}
+
+/// The port that is asked for, at a client's end.
+fn server_port(flow: &FlowKey) -> Option<u16> {
+    (flow.role == ROLE_CLIENT).then_some(flow.service_port)
 }
 
 /// What a holder of an address is called.

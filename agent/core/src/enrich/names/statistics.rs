@@ -10,8 +10,6 @@ pub struct Statistics {
     pub objects: Vec<(&'static str, u64)>,
     /// What found no room.
     pub dropped: Vec<(&'static str, u64)>,
-    /// Walks of the tree of cgroups, by outcome.
-    pub cgroup_walks: Vec<(&'static str, u64)>,
     /// Questions to the connection tracking, by outcome.
     pub conntrack: Vec<(&'static str, u64)>,
     /// How the connection tracking answers; `None` while it was not asked.
@@ -48,7 +46,6 @@ impl Names {
             ("address", known.addresses),
             ("workload", known.workloads),
             ("cgroup", cgroups.known),
-            ("cgroup_directory", cgroups.directories),
             ("missed_cgroup", cgroups.missed),
             ("conntrack_question", self.conntrack.questions()),
         ];
@@ -67,20 +64,19 @@ impl Names {
                 ("conntrack_question", asked.refused),
                 ("conntrack_backend", asked.left_out),
             ],
-            cgroup_walks: vec![("whole", cgroups.walks.saturating_sub(cgroups.cut)), ("cut", cgroups.cut)],
             conntrack: vec![
                 ("found", asked.answered),
                 ("none", asked.none),
                 ("limited", asked.limited),
                 ("failed", asked.failed.values().sum()),
             ],
-            tracking: self.tracking(),
+            tracking: self.tracking_state(),
             outside: self.outside.fullness(),
             zones: self.zones.all().map(|(node, zone)| (node.to_owned(), zone.to_owned())).collect(),
         }
     }
 
-    fn tracking(&self) -> Option<Tracking> {
+    fn tracking_state(&self) -> Option<Tracking> {
         let trouble = match self.conntrack.support() {
             Support::Unknown => return None,
             Support::Yes => None,

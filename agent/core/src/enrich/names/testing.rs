@@ -1,9 +1,6 @@
 //! Names to test with: objects as sources tell them, flows as the kernel counts them, and cgroups.
 
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
-use std::{env, fs, process};
 
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
@@ -34,7 +31,7 @@ pub(super) fn with_dns(policy: DnsNames, max_outside_names: usize) -> Names {
 }
 
 fn with_options(options: Options) -> Names {
-    started(Names::new(Cgroups::below(None), known(options)))
+    started(Names::new(known(options)))
 }
 
 /// As they are after the first list of pods.
@@ -72,18 +69,20 @@ impl Names {
 
     /// What the remote end of a client's flow is, and the service.
     pub(super) fn to(&mut self, address: &str, port: u16) -> String {
-        let remote = self.remote(&client(CLIENT, address, port));
-        text(&remote)
+        self.flow(&client(CLIENT, address, port))
+    }
+
+    /// What the remote end of a flow is that is in use.
+    pub(super) fn flow(&mut self, flow: &FlowKey) -> String {
+        self.observe(flow);
+        text(&self.remote(flow))
     }
 
     /// What is behind every service that the connection tracking is asked for.
-    pub(super) fn track(&mut self, backends: &[&str]) {
-        let at = self.at;
+    pub(super) fn found(&mut self, backends: &[&str]) {
         let found: Vec<_> = backends.iter().map(|backend| (ip(backend), 8080).into()).collect();
-        self.with_conntrack(&mut |conntrack| {
-            let pass = conntrack.plan(at).unwrap();
-            conntrack.take(pass.answered(|_| found.clone()), at);
-        });
+        let pass = self.ask_conntrack().unwrap();
+        self.answer_conntrack(pass.answered(|_| found.clone()));
     }
 }
 
@@ -184,30 +183,26 @@ pub(super) fn extra(networks: &[(&str, Name)], rules: Vec<Rule>) -> Arc<Extra> {
     })
 }
 
-/// Cgroups: directories that stand for them.
-pub(super) struct Tree(PathBuf);
+/// Cgroups by their paths.
+pub(super) struct Tree(Vec<String>);
 
 impl Tree {
-    pub(super) fn new(name: &str, paths: &[&str]) -> Self {
-        let root = env::temp_dir().join(format!("netcause-names-{name}-{}", process::id()));
-        for path in paths {
-            fs::create_dir_all(root.join(path)).unwrap();
-        }
-        Self(root)
+    pub(super) fn new(paths: &[&str]) -> Self {
+        Self(paths.iter().map(|path| (*path).to_owned()).collect())
     }
 
     pub(super) fn local(&self, path: &str) -> u64 {
-        fs::metadata(self.0.join(path)).unwrap().ino()
+        100 + self.0.iter().position(|known| known == path).unwrap() as u64
     }
 
+    /// Names that have the paths of all of them.
     pub(super) fn names(&self, options: Options) -> Names {
-        started(Names::new(Cgroups::below(Some(self.0.clone())), known(options)))
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
+        let mut names = started(Names::new(known(options)));
+        for path in &self.0 {
+            names.answer_cgroup(self.local(path), Some(path.as_bytes()));
+        }
+        names.take_changes();
+        names
     }
 }
 

@@ -8,8 +8,7 @@ use crate::enrich::objects::Change;
 #[test]
 fn a_local_end_is_a_pod_a_place_or_a_number() {
     let (known, unknown) = (kubepods(1, 'a'), kubepods(9, 'b'));
-    let tree =
-        Tree::new("local", &[&known, &unknown, "system.slice/ssh.service", "system.slice/ora.service"]);
+    let tree = Tree::new(&[&known, &unknown, "system.slice/ssh.service", "system.slice/ora.service"]);
     let mut names = tree.names(Options::default());
     let rule = Rule::new("system.slice/ora*.service", Some("bank"), "oracle").unwrap();
     names.set_extra(extra(&[], vec![rule]));
@@ -34,7 +33,7 @@ fn a_local_end_is_a_pod_a_place_or_a_number() {
 #[test]
 fn a_pod_that_is_told_late_names_its_flows_and_no_others() {
     let (one, two, other) = (kubepods(1, 'a'), kubepods(1, 'b'), kubepods(2, 'c'));
-    let tree = Tree::new("late", &[&one, &two, &other]);
+    let tree = Tree::new(&[&one, &two, &other]);
     let mut names = tree.names(Options::default());
     let locals = [&one, &two, &other].map(|path| tree.local(path));
     let nameless = locals.map(|local| names.local(local));
@@ -57,7 +56,7 @@ fn a_pod_that_is_told_late_names_its_flows_and_no_others() {
 #[test]
 fn a_pod_in_a_pod_is_the_outer_one() {
     let inner = format!("{}/kubelet/{}", kubepods(1, 'a'), kubepods(2, 'b'));
-    let tree = Tree::new("nested", &[&inner]);
+    let tree = Tree::new(&[&inner]);
     let mut names = tree.names(Options::default());
     let local = tree.local(&inner);
     let nameless = names.local(local);
@@ -73,7 +72,7 @@ fn a_pod_in_a_pod_is_the_outer_one() {
 fn a_static_pods_name_comes_by_either_uid() {
     let hash = "0123456789abcdef0123456789abcdef";
     let path = format!("kubepods/burstable/pod{hash}/{}", "a".repeat(64));
-    let tree = Tree::new("static", &[&path]);
+    let tree = Tree::new(&[&path]);
     let mut names = tree.names(Options::default());
     let local = tree.local(&path);
     assert_eq!(names.local(local).to_string(), format!("pod:{hash}"));
@@ -87,10 +86,11 @@ fn a_static_pods_name_comes_by_either_uid() {
 #[test]
 fn what_is_not_in_use_is_forgotten() {
     let (one, two) = (kubepods(1, 'a'), kubepods(2, 'b'));
-    let tree = Tree::new("forgotten", &[&one, &two]);
+    let tree = Tree::new(&[&one, &two]);
     let mut names = tree.names(Options::default());
     let (one, two) = (tree.local(&one), tree.local(&two));
-    let _ = (names.local(one), names.local(two));
+    names.observe_local(one);
+    names.observe_local(two);
     names.retain(&[one].into(), &HashSet::new());
     names.hear(told(pod(1, "web", "10.0.0.1")));
     names.hear(told(pod(2, "db", "10.0.0.2")));

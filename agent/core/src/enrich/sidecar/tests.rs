@@ -55,6 +55,7 @@ fn what_is_redirected_is_known_by_the_sidecars_own_connection() {
     let service = Name::new("shop", "web");
     let to = |remote, service| Leg { service, ..leg(APP, Role::Client, 80, false, remote) };
     assert_eq!(sidecars.via(&to(&web, None)), Via::Direct);
+    assert!(sidecars.observe(&to(&web, None)).is_empty(), "no sidecar's");
     assert_eq!(sidecars.observe(&leg(ENVOY, Role::Client, 8080, false, &web)), [APP]);
     assert!(sidecars.observe(&leg(ENVOY, Role::Client, 8081, false, &web)).is_empty(), "that is no news");
     assert!(sidecars.observe(&leg(APP, Role::Client, 80, false, &db)).is_empty(), "no sidecar says so");
@@ -77,6 +78,7 @@ fn a_workload_is_a_server_to_its_sidecar_where_that_connects_to() {
     let own = Workload::plain("app");
     let served = leg(APP, Role::Server, 8080, true, &own);
     assert_eq!(sidecars.via(&served), Via::Direct, "another container of the pod may be its client");
+    assert!(sidecars.observe(&served).is_empty());
     assert_eq!(sidecars.observe(&leg(ENVOY, Role::Client, 8080, true, &own)), [APP]);
     assert_eq!(sidecars.via(&served), Via::OwnSidecar(Direction::Inbound));
     let other = leg(APP, Role::Server, 9090, true, &own);

@@ -9,22 +9,23 @@ struct Mesh {
     app: u64,
     proxy: u64,
     other: u64,
-    _tree: Tree,
 }
 
-fn mesh(test: &str) -> Mesh {
+fn mesh() -> Mesh {
     let [app, proxy, other] = [kubepods(1, 'a'), kubepods(1, 'b'), kubepods(2, 'c')];
-    let tree = Tree::new(test, &[&app, &proxy, &other]);
+    let tree = Tree::new(&[&app, &proxy, &other]);
     let mut names = tree.names(Options { sidecar_ports: vec![15001, 15006], ..Options::default() });
     names.hear(told(pod(1, "web", "10.0.0.1")));
     names.hear(told(pod(2, "db", "10.0.0.2")));
     names.take_changes();
     let [app, proxy, other] = [app, proxy, other].map(|path| tree.local(&path));
-    Mesh { names, app, proxy, other, _tree: tree }
+    Mesh { names, app, proxy, other }
 }
 
 impl Mesh {
+    /// How a flow goes that is in use.
     fn via(&mut self, flow: &FlowKey) -> Via {
+        self.names.observe(flow);
         let remote = self.names.remote(flow);
         self.names.via(flow, &remote)
     }
@@ -32,7 +33,7 @@ impl Mesh {
 
 #[test]
 fn without_a_sidecar_every_flow_is_direct() {
-    let mut mesh = mesh("direct");
+    let mut mesh = mesh();
     for flow in [client(mesh.app, "127.0.0.1", 15001), client(mesh.app, "10.0.0.2", 80)] {
         assert_eq!(mesh.via(&flow), Via::Direct);
     }
@@ -40,7 +41,7 @@ fn without_a_sidecar_every_flow_is_direct() {
 
 #[test]
 fn who_listens_at_a_sidecars_port_is_one() {
-    let mut mesh = mesh("listens");
+    let mut mesh = mesh();
     mesh.names.listens(mesh.proxy, 8080);
     assert!(mesh.names.changes().is_empty());
     mesh.names.listens(mesh.proxy, 15001);
@@ -63,7 +64,7 @@ fn who_listens_at_a_sidecars_port_is_one() {
 
 #[test]
 fn what_is_redirected_is_known_by_the_sidecars_flows() {
-    let mut mesh = mesh("redirected");
+    let mut mesh = mesh();
     // The first connection that it accepts tells that it is one.
     mesh.names.observe(&server(mesh.proxy, "127.0.0.1", 15001));
     mesh.names.take_changes();
@@ -86,7 +87,7 @@ fn what_is_redirected_is_known_by_the_sidecars_flows() {
 
 #[test]
 fn a_sidecar_without_flows_is_forgotten() {
-    let mut mesh = mesh("forgotten-sidecar");
+    let mut mesh = mesh();
     mesh.names.listens(mesh.proxy, 15001);
     let flow = client(mesh.app, "127.0.0.1", 15001);
     assert_eq!(mesh.via(&flow), Via::OwnSidecar(Direction::Outbound));

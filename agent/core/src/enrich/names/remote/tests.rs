@@ -98,7 +98,7 @@ fn what_is_no_address_has_a_word() {
 #[test]
 fn loopback_in_a_pod_is_the_pod_itself() {
     let path = kubepods(1, 'a');
-    let tree = Tree::new("loopback", &[&path, "system.slice/ssh.service"]);
+    let tree = Tree::new(&[&path, "system.slice/ssh.service"]);
     let mut names = tree.names(Options::default());
     let flow = client(tree.local(&path), "127.0.0.1", 80);
     assert_eq!(text(&names.remote(&flow)), format!("pod:{}", uid(1)));
@@ -122,6 +122,7 @@ fn an_outside_address_is_what_its_client_resolved() {
     // As many as may be.
     names.resolve(CLIENT, "b.test", "192.0.2.2");
     names.resolve(CLIENT, "c.test", "192.0.2.3");
+    names.to("192.0.2.2", 443);
     let held = names.remote(&client(CLIENT, "192.0.2.2", 443));
     assert_eq!((text(&held), names.to("192.0.2.3", 443)), ("/b.test".to_owned(), "external".to_owned()));
     // An edge of the first is gone.
@@ -185,11 +186,13 @@ fn the_connection_tracking_says_what_no_endpoint_does() {
     names.hear(told(pod(1, "web", "10.0.0.1")));
     names.hear(told(pod(2, "web", "10.0.0.2")));
     names.hear(told(pod(3, "batch", "10.0.0.3")));
-    let nameless = names.remote(&client(CLIENT, "10.96.0.1", 80));
-    assert_eq!(text(&nameless), "shop/api -> unknown");
+    let flow = client(CLIENT, "10.96.0.1", 80);
+    let nameless = names.remote(&flow);
+    assert_eq!((text(&nameless), names.conntrack.questions()), ("shop/api -> unknown".to_owned(), 0));
+    names.observe(&flow);
     assert_eq!(names.conntrack.questions(), 2, "over TCP and over UDP");
     names.take_changes();
-    names.track(&["10.0.0.1", "10.0.0.2"]);
+    names.found(&["10.0.0.1", "10.0.0.2"]);
     assert!(names.take_changes().concern(&client(CLIENT, "10.96.0.1", 80)));
     let again = names.again(&nameless.workload, nameless.service.as_ref(), Some(80)).unwrap();
     assert_eq!(text(&again), "shop/api -> shop/web");
@@ -198,10 +201,10 @@ fn the_connection_tracking_says_what_no_endpoint_does() {
         names.wait(60);
         names.expire();
     }
-    names.track(&["10.0.0.1", "10.0.0.3"]);
+    names.found(&["10.0.0.1", "10.0.0.3"]);
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> several");
     names.wait(60);
-    names.track(&["10.9.9.9"]);
+    names.found(&["10.9.9.9"]);
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> unknown", "nobody knows that one");
     // Endpoints know better.
     names.hear(endpoints("api", &[("10.0.0.3", 3)]));
@@ -215,7 +218,7 @@ fn whose_a_backend_was_when_the_kernel_was_asked_counts() {
     names.hear(told(pod(1, "web", "10.0.0.1")));
     names.to("10.96.0.1", 80);
     names.wait(10);
-    names.track(&["10.0.0.1"]);
+    names.found(&["10.0.0.1"]);
     names.wait(30);
     names.hear(Change::Gone(Kind::Pod, uid(1)));
     let since = Some(names.now);
@@ -224,7 +227,7 @@ fn whose_a_backend_was_when_the_kernel_was_asked_counts() {
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> shop/web");
     names.wait(60);
     names.expire();
-    names.track(&["10.0.0.1"]);
+    names.found(&["10.0.0.1"]);
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> shop/batch");
 }
 
@@ -233,15 +236,14 @@ fn either_way_to_a_service_tells_what_is_behind_it() {
     let mut names = names();
     names.hear(service("api", "10.96.0.1"));
     names.hear(told(pod(1, "web", "10.0.0.1")));
-    let nameless = names.remote(&FlowKey { protocol: PROTOCOL_UDP, ..client(CLIENT, "10.96.0.1", 80) });
-    let at = names.at;
-    names.with_conntrack(&mut |conntrack| {
-        let pass = conntrack.plan(at).unwrap();
-        let backend = (ip("10.0.0.1"), 8080).into();
-        let over_udp =
-            |asked: Question| if asked.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
-        conntrack.take(pass.answered(over_udp), at);
-    });
+    let over_udp = FlowKey { protocol: PROTOCOL_UDP, ..client(CLIENT, "10.96.0.1", 80) };
+    names.observe(&over_udp);
+    let nameless = names.remote(&over_udp);
+    let backend = (ip("10.0.0.1"), 8080).into();
+    let over_udp =
+        |asked: Question| if asked.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
+    let pass = names.ask_conntrack().unwrap();
+    names.answer_conntrack(pass.answered(over_udp));
     let again = names.again(&nameless.workload, nameless.service.as_ref(), Some(80)).unwrap();
     assert_eq!(text(&again), "shop/api -> shop/web");
 }
@@ -249,7 +251,7 @@ fn either_way_to_a_service_tells_what_is_behind_it() {
 #[test]
 fn ends_without_a_name_are_asked_for_again() {
     let path = kubepods(1, 'a');
-    let tree = Tree::new("again", &[&path]);
+    let tree = Tree::new(&[&path]);
     let mut names = tree.names(Options::default());
     let local = tree.local(&path);
     let mut ends = vec![

@@ -1,14 +1,9 @@
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::{env, fs, process, thread};
+use std::time::Duration;
 
-use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 
-use super::super::totals::Totals;
-use super::testing::{IDLE, MAIN, Node, SPARE, edge_of, local, tcp, udp};
 use super::*;
-use crate::enrich::Workload;
-use crate::enrich::cgroup::Cgroups;
+use crate::testing::{IDLE, MAIN, Node, OVERFLOW, edge_of, of_cgroup, tcp, udp};
 
 /// The room of this many edges that only send.
 const EDGES: usize = 1;
@@ -18,13 +13,13 @@ fn flows_of_one_name_add_up() {
     let mut node = Node::new(100);
     node.send(tcp(1), 5);
     node.send(udp(1), 6);
-    node.count(SPARE, tcp(1)).tcp.sent_segments = 7;
+    node.count(OVERFLOW, tcp(1)).tcp.sent_segments = 7;
     node.send(tcp(2), 8);
     node.read();
     node.read();
     assert_eq!(node.words(), ["netns:1 10.0.0.1: 18 packets, 0 open", "netns:2 10.0.0.1: 8 packets, 0 open"]);
     let statistics = Statistics { series: 3, max_series: 100, folded: 0 };
-    assert_eq!(node.ledger.statistics(), statistics);
+    assert_eq!(node.budget.statistics(), statistics);
 }
 
 #[test]
@@ -60,12 +55,6 @@ fn a_flow_may_go_when_it_is_quiet_and_has_no_connection() {
     let mut idle = node.read();
     idle.sort_unstable();
     assert_eq!(idle, [tcp(1), udp(1)]);
-    let quiet = node.tables[MAIN][&udp(1)].udp;
-    assert!(node.ledger.is_as_read(&udp(1), &quiet));
-    node.send(udp(1), 1);
-    let busy = node.tables[MAIN][&udp(1)].udp;
-    assert!(!node.ledger.is_as_read(&udp(1), &busy));
-    assert!(!node.ledger.is_as_read(&udp(2), &quiet));
 }
 
 #[test]
@@ -78,7 +67,6 @@ fn what_removed_flows_had_counted_stays_with_their_edge() {
     node.send(udp(1), 1);
     node.read();
     assert_eq!(node.words(), ["netns:1 10.0.0.1: 12 packets, 0 open"]);
-    assert_eq!(node.ledger.flows.len(), 1);
     node.send(tcp(1), 2);
     node.read();
     assert_eq!(node.words(), ["netns:1 10.0.0.1: 14 packets, 0 open"]);
@@ -94,7 +82,7 @@ fn an_edge_ends_with_its_last_flow() {
     assert_eq!(node.words().len(), 2, "nothing moves between readings");
     node.read();
     assert_eq!(node.words(), ["netns:2 10.0.0.1: 6 packets, 0 open"]);
-    assert_eq!((node.ledger.by_edge.len(), node.ledger.accounts.iter_mut().count()), (1, 1));
+    assert_eq!((node.model.edges().count(), node.budget.edges.len()), (1, 1));
     node.send(tcp(1), 1);
     node.read();
     assert_eq!(node.words(), ["netns:1 10.0.0.1: 1 packets, 0 open", "netns:2 10.0.0.1: 6 packets, 0 open"]);
@@ -110,9 +98,9 @@ fn the_smallest_are_folded_and_trouble_makes_large() {
     node.read();
     // Two counters of the fourth, and one of all others.
     assert_eq!(node.words(), ["netns:4 10.0.0.1: 1 packets, 0 open", "other other: 60 packets, 0 open"]);
-    assert_eq!(node.ledger.statistics(), Statistics { series: 3, max_series: 3, folded: 3 });
+    assert_eq!(node.budget.statistics(), Statistics { series: 3, max_series: 3, folded: 3 });
     node.read();
-    assert_eq!(node.ledger.folded, 3, "they were folded once");
+    assert_eq!(node.budget.folded, 3, "they were folded once");
 }
 
 #[test]
@@ -140,7 +128,7 @@ fn an_edge_counts_from_zero_when_it_has_room_and_its_past_stays_in_other() {
     node.remove(MAIN, tcp(1));
     node.read();
     assert_eq!(node.words(), [of(2, 0), other(66)]);
-    assert_eq!(node.ledger.folded, 3);
+    assert_eq!(node.budget.folded, 3);
 }
 
 #[test]
@@ -199,56 +187,41 @@ fn a_connection_opened_while_the_table_was_full_is_closed_where_it_was_opened() 
 }
 
 #[test]
-fn a_reading_that_was_not_finished_is_as_none() {
+fn a_reading_that_was_not_ended_loses_nothing() {
     let mut node = Node::new(100);
     node.send(tcp(1), 5);
     node.send(tcp(2), 6);
     node.read();
     let words = node.words();
+    node.send(tcp(1), 1);
     assert_eq!(node.read_some(1), None);
-    assert_eq!(node.words(), [""; 0]);
-    node.read();
     assert_eq!(node.words(), words);
+    node.send(tcp(1), 1);
+    node.read();
+    assert_eq!(node.words(), ["netns:1 10.0.0.1: 7 packets, 0 open", "netns:2 10.0.0.1: 6 packets, 0 open"]);
 }
 
-/// Directories as of three cgroups, two of them of one service.
-pub(super) struct Tree(PathBuf);
-
-impl Tree {
-    pub fn new(name: &str) -> Self {
-        let root = env::temp_dir().join(format!("netcause-ledger-{name}-{}", process::id()));
-        for path in ["a.service/x", "a.service/y", "b"] {
-            fs::create_dir_all(root.join(path)).unwrap();
-        }
-        Self(root)
-    }
-
-    pub fn flow(&self, path: impl AsRef<Path>) -> FlowKey {
-        FlowKey { local: fs::metadata(self.0.join(path)).unwrap().ino(), ..tcp(0) }
-    }
-
-    pub fn names(&self) -> Names {
-        Names::new(Cgroups::below(Some(self.0.clone())), local())
+/// Gives three cgroups their names; two are of one service.
+fn name_cgroups(node: &mut Node) {
+    for (id, path) in [(X, "a.service/x"), (Y, "a.service/y"), (B, "b")] {
+        node.names.answer_cgroup(id, Some(path.as_bytes()));
     }
 }
 
-impl Drop for Tree {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
+const X: u64 = 101;
+const Y: u64 = 102;
+const B: u64 = 103;
 
 #[test]
 fn a_name_that_comes_late_takes_over_the_series() {
-    let tree = Tree::new("late");
-    let (x, y, b) = (tree.flow("a.service/x"), tree.flow("a.service/y"), tree.flow("b"));
+    let [x, y, b] = [X, Y, B].map(of_cgroup);
     let mut node = Node::new(100);
     for (flow, packets) in [(x, 1), (y, 2), (b, 4)] {
         node.send(flow, packets);
     }
     node.read();
     assert!(node.words().iter().all(|words| words.starts_with("cgroup:")), "{:?}", node.words());
-    node.names = tree.names();
+    name_cgroups(&mut node);
     node.read();
     assert_eq!(node.words(), ["a.service 10.0.0.1: 3 packets, 0 open", "b 10.0.0.1: 4 packets, 0 open"]);
     for flow in [x, y, b] {
@@ -260,22 +233,12 @@ fn a_name_that_comes_late_takes_over_the_series() {
     node.remove(MAIN, x);
     node.read();
     assert_eq!(node.words(), words);
-    assert_eq!(node.ledger.accounts.iter_mut().count(), 2);
-
-    // A name stays while a flow has it, and no longer.
-    fs::remove_dir(tree.0.join("b")).unwrap();
-    thread::sleep(Duration::from_millis(250));
-    node.names.local(1);
-    assert_eq!(node.names.local(b.local), Workload::plain("b"));
-    node.remove(MAIN, b);
-    node.read();
-    assert_eq!(node.names.local(b.local), Workload::Cgroup(b.local));
+    assert_eq!(node.model.edges().count(), 2);
 }
 
 #[test]
 fn late_names_and_folding_go_together() {
-    let tree = Tree::new("folded");
-    let (x, y) = (tree.flow("a.service/x"), tree.flow("a.service/y"));
+    let [x, y] = [X, Y].map(of_cgroup);
     for shown in [x, y] {
         // The other one is folded, and both become one edge, which is as large as both and shown as one was.
         let mut node = Node::new(3);
@@ -286,7 +249,7 @@ fn late_names_and_folding_go_together() {
         node.read();
         assert_eq!(node.words()[1], "other other: 11 packets, 0 open");
         node.remove(MAIN, datagrams);
-        node.names = tree.names();
+        name_cgroups(&mut node);
         for (flow, packets) in [(x, 1), (y, 1), (tcp(9), 120)] {
             node.send(flow, packets);
         }
@@ -297,19 +260,6 @@ fn late_names_and_folding_go_together() {
         node.read();
         assert_eq!(node.words(), ["a.service 10.0.0.1: 101 packets, 0 open", other]);
     }
-}
-
-#[test]
-fn a_flow_and_an_edge_are_small() {
-    // 16 384 flows of 10 000 edges, all of which have a base: 25 MiB. The map of flows has at most twice the room.
-    let flows = 2 * 16_384 * (size_of::<(FlowKey, Flow)>() + 1);
-    let edges = 10_000
-        * (size_of::<Account>()
-            + size_of::<Totals>()
-            + size_of::<(Arc<Edge>, usize)>()
-            + size_of::<Edge>()
-            + 16);
-    assert!(flows + edges <= 25 << 20, "{flows} + {edges}");
 }
 
 #[test]
@@ -329,6 +279,6 @@ fn histograms_go_before_edges_do() {
     // One more series is one too many. The histogram of `other` takes as much room as that of the smaller edge left.
     node.count(0, tcp(2)).tcp.opened = 1;
     node.read();
-    assert_eq!(node.ledger.statistics(), Statistics { series: 5, max_series: 6, folded: 0 });
+    assert_eq!(node.budget.statistics(), Statistics { series: 5, max_series: 6, folded: 0 });
     assert_eq!(rtts(&node), [(1, 0), (2, 0), (0, 30)]);
 }

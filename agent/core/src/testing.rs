@@ -1,42 +1,72 @@
-//! A node to test with: tables as the kernel has them, a ledger that reads them, and what it shows.
+//! A node to test with: tables as the kernel has them, what reads them, and what is shown.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use netcause_common::dns::PROTOCOL_DNS;
+use netcause_common::dns::{DnsCounters, PROTOCOL_DNS};
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
-    FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, TcpCounters,
+    FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, TcpCounters, UdpCounters,
 };
 
-use super::super::totals::Totals;
-use super::super::{Edge, Reporter, Via};
-use super::{Ledger, Limits};
-use crate::enrich::cgroup::Cgroups;
+use crate::aggregate::delta::Deltas;
+use crate::aggregate::model::Model;
+use crate::aggregate::totals::Totals;
+use crate::aggregate::{Edge, Reporter, Via};
 use crate::enrich::{Names, Options, Workload};
+use crate::expose::budget::{Budget, Shown};
 
 /// When flows may go, in these tests.
-pub(super) const IDLE: Duration = Duration::from_secs(600);
+pub(crate) const IDLE: Duration = Duration::from_secs(600);
 /// A table of the kernel.
-pub(super) const MAIN: usize = 0;
-/// The one for what the main one refuses.
-pub(super) const SPARE: usize = 1;
+pub(crate) const MAIN: usize = 0;
+/// Its overflow table.
+pub(crate) const OVERFLOW: usize = 1;
 
-/// See above.
-pub(super) struct Node {
-    pub ledger: Ledger,
+/// The kernel's tables and all that reads them.
+pub(crate) struct Node {
+    pub model: Model,
+    pub budget: Budget,
     pub names: Names,
     pub now: Duration,
     pub tables: [BTreeMap<FlowKey, Totals>; 2],
+    deltas: [Readers; 2],
+    shown: Vec<Shown>,
+}
+
+#[derive(Default)]
+struct Readers {
+    tcp: Deltas<TcpCounters>,
+    udp: Deltas<UdpCounters>,
+    dns: Deltas<DnsCounters>,
+}
+
+impl Readers {
+    fn update(&mut self, key: &FlowKey, totals: &Totals) -> Option<Totals> {
+        match key.protocol {
+            PROTOCOL_TCP => self.tcp.update(key, &totals.tcp),
+            PROTOCOL_DNS => self.dns.update(key, &totals.dns),
+            _ => self.udp.update(key, &totals.udp),
+        }
+    }
+
+    fn forget(&mut self, key: &FlowKey) {
+        self.tcp.forget(key);
+        self.udp.forget(key);
+        self.dns.forget(key);
+    }
 }
 
 impl Node {
     pub fn new(max_series: usize) -> Self {
         Self {
-            ledger: Ledger::new(Limits { max_series, idle: IDLE }),
-            names: Names::new(Cgroups::below(None), local()),
+            model: Model::new(IDLE),
+            budget: Budget::new(max_series),
+            names: Names::new(local()),
             now: Duration::ZERO,
             tables: [BTreeMap::new(), BTreeMap::new()],
+            deltas: <[Readers; 2]>::default(),
+            shown: Vec::new(),
         }
     }
 
@@ -68,37 +98,41 @@ impl Node {
         self.read_some(usize::MAX).unwrap()
     }
 
-    /// Reads so many entries and drops the reading when there are more.
+    /// Reads so many entries, and does not end the reading when there are more.
     pub fn read_some(&mut self, limit: usize) -> Option<Vec<FlowKey>> {
-        let mut reading = self.ledger.read(self.now, &mut self.names);
-        for (count, (key, totals)) in self.tables.iter().flatten().enumerate() {
-            if count == limit {
-                return None;
-            }
-            match key.protocol {
-                PROTOCOL_TCP => reading.flow(key, &totals.tcp),
-                PROTOCOL_DNS => reading.flow(key, &totals.dns),
-                _ => reading.flow(key, &totals.udp),
+        let mut entries = 0;
+        for (table, deltas) in self.tables.iter().zip(&mut self.deltas) {
+            for (key, totals) in table {
+                if entries == limit {
+                    return None;
+                }
+                entries += 1;
+                if let Some(delta) = deltas.update(key, totals) {
+                    self.model.count(key, &delta, self.now);
+                }
             }
         }
-        Some(reading.finish(series))
+        let idle = self.model.end_reading(self.now, &mut self.names);
+        self.budget.follow(self.model.take_changes());
+        self.shown = self.budget.share_out(&self.model, series);
+        Some(idle)
     }
 
-    /// Removes a flow from a table, and tells the ledger.
+    /// Removes a flow from a table.
     pub fn remove(&mut self, table: usize, key: FlowKey) {
-        let Some(totals) = self.tables[table].remove(&key) else { return };
-        match key.protocol {
-            PROTOCOL_TCP => self.ledger.retire(&key, &totals.tcp),
-            PROTOCOL_DNS => self.ledger.retire(&key, &totals.dns),
-            _ => self.ledger.retire(&key, &totals.udp),
+        if self.tables[table].remove(&key).is_some() {
+            self.deltas[table].forget(&key);
+            if !self.tables.iter().any(|table| table.contains_key(&key)) {
+                self.model.remove(&key);
+            }
         }
     }
 
     /// What is shown.
     pub fn shown(&self) -> BTreeMap<Edge, Totals> {
-        let shown: Vec<_> = self.ledger.shown().map(|shown| (shown.edge.clone(), shown.totals)).collect();
-        let map: BTreeMap<_, _> = shown.iter().cloned().collect();
-        assert_eq!(map.len(), shown.len(), "an edge is shown twice");
+        let map: BTreeMap<_, _> =
+            self.shown.iter().map(|shown| (Edge::clone(&shown.edge), shown.totals)).collect();
+        assert_eq!(map.len(), self.shown.len(), "an edge is shown twice");
         map
     }
 
@@ -113,7 +147,7 @@ impl Node {
 }
 
 /// A client's flow from a namespace to 10.0.0.1.
-pub(super) fn tcp(namespace: u64) -> FlowKey {
+pub(crate) fn tcp(namespace: u64) -> FlowKey {
     FlowKey {
         local: LOCAL_IS_NAMESPACE | namespace,
         remote: Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, 1])),
@@ -125,12 +159,17 @@ pub(super) fn tcp(namespace: u64) -> FlowKey {
 }
 
 /// The same over UDP.
-pub(super) fn udp(namespace: u64) -> FlowKey {
+pub(crate) fn udp(namespace: u64) -> FlowKey {
     FlowKey { protocol: PROTOCOL_UDP, ..tcp(namespace) }
 }
 
-/// The edge of those.
-pub(super) fn edge_of(namespace: u64) -> Edge {
+/// The same from a cgroup.
+pub(crate) fn of_cgroup(id: u64) -> FlowKey {
+    FlowKey { local: id, ..tcp(0) }
+}
+
+/// The edge of those from a namespace.
+pub(crate) fn edge_of(namespace: u64) -> Edge {
     Edge {
         reporter: Reporter::Source,
         source: Workload::Namespace(namespace),
@@ -142,17 +181,17 @@ pub(super) fn edge_of(namespace: u64) -> Edge {
 }
 
 /// Names of a node whose addresses are all told apart.
-pub(super) fn local() -> Options {
+pub(crate) fn local() -> Options {
     Options { known_networks: vec!["0.0.0.0/0".parse().unwrap()], ..Options::default() }
 }
 
 /// As many series as there are counters above zero.
-pub(super) fn series(_: &Edge, totals: &Totals) -> usize {
+pub(crate) fn series(_: &Edge, totals: &Totals) -> usize {
     counters(totals).iter().filter(|count| **count != 0).count() + usize::from(totals.tcp.open != 0)
 }
 
 /// All counters, without the open connections.
-pub(super) fn counters(totals: &Totals) -> Vec<u64> {
+pub(crate) fn counters(totals: &Totals) -> Vec<u64> {
     let totals = Totals { tcp: TcpCounters { open: 0, ..totals.tcp }, ..*totals };
     bytemuck::cast_slice(std::slice::from_ref(&totals)).to_vec()
 }

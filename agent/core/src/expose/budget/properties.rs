@@ -9,12 +9,11 @@ use netcause_common::dns::{DnsCounters, PROTOCOL_DNS};
 use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 use proptest::prelude::*;
 
-use super::super::totals::Totals;
-use super::super::{Edge, edge};
-use super::account::Standing;
-use super::testing::{IDLE, Node, counters, series, tcp};
-use super::tests::Tree;
+use super::Fold;
+use crate::aggregate::totals::Totals;
+use crate::aggregate::{Edge, edge};
 use crate::enrich::{Names, Workload};
+use crate::testing::{IDLE, Node, counters, local, of_cgroup, series, tcp};
 
 /// Local ends: namespaces and cgroups.
 const LOCALS: usize = 5;
@@ -62,21 +61,31 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..30)
 }
 
-fn key(tree: &Tree, flow: usize) -> FlowKey {
+/// Three cgroups, two of them of one service.
+const CGROUPS: [(u64, &str); 3] = [(101, "a.service/x"), (102, "a.service/y"), (103, "b")];
+
+/// Gives every cgroup its name.
+fn name_cgroups(names: &mut Names) {
+    for (id, path) in CGROUPS {
+        names.answer_cgroup(id, Some(path.as_bytes()));
+    }
+}
+
+fn key(flow: usize) -> FlowKey {
     let protocol = [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_DNS][flow % 3];
     let role = [ROLE_CLIENT, ROLE_SERVER][flow / 3 % 2];
     let flow = match flow / 6 {
         0 => return FlowKey::other(protocol, role),
         1 => tcp(1),
         2 => tcp(2),
-        3 => tree.flow("a.service/x"),
-        4 => tree.flow("a.service/y"),
-        _ => tree.flow("b"),
+        3 => of_cgroup(101),
+        4 => of_cgroup(102),
+        _ => of_cgroup(103),
     };
     FlowKey { protocol, role, ..flow }
 }
 
-/// What the ledger must agree with.
+/// What must hold.
 #[derive(Default)]
 struct Model {
     /// All that was ever counted.
@@ -113,8 +122,14 @@ impl Model {
         let totals = node.count(table, key);
         let before = counters(totals);
         match what {
-            What::Open if is_tcp => totals.tcp.open += 1,
-            What::Close if is_tcp && open > 0 => totals.tcp.open -= 1,
+            What::Open if is_tcp => {
+                totals.tcp.opened += 1;
+                totals.tcp.open += 1;
+            }
+            What::Close if is_tcp && open > 0 => {
+                totals.tcp.closed += 1;
+                totals.tcp.open -= 1;
+            }
             What::Open | What::Close => {}
             What::Count { counter, by } => {
                 let open = mem::take(&mut totals.tcp.open);
@@ -137,18 +152,18 @@ impl Model {
         }
     }
 
-    /// The ledger has read; `names` are those of the reading before.
-    fn check(&mut self, node: &mut Node, mut names: Names, idle: &[FlowKey]) {
+    /// The tables were read; `names` are those of the reading before.
+    fn check(&mut self, node: &Node, names: &Names, idle: &[FlowKey]) {
         let (tables, shown) = (tables(node), node.shown());
         let mut edges: BTreeMap<Edge, Vec<FlowKey>> = BTreeMap::new();
         for key in tables.keys().filter(|key| !key.is_other()) {
-            edges.entry(edge(key, &mut node.names).unwrap().edge).or_default().push(*key);
+            edges.entry(edge(key, &node.names).unwrap().edge).or_default().push(*key);
         }
 
         // Sums are conserved.
         for (gone, totals) in self.shown.iter().filter(|(gone, _)| gone.source != Workload::Other) {
             let lives = |key: &FlowKey| {
-                edge(key, &mut names).is_some_and(|named| named.edge == *gone)
+                edge(key, names).is_some_and(|named| named.edge == *gone)
                     && (edges.contains_key(gone) || self.flows.contains_key(key))
             };
             if !tables.keys().any(lives) {
@@ -175,22 +190,23 @@ impl Model {
         }
         self.shown = shown;
         self.check_budget(node);
-        self.check_memory(node, &edges, &tables);
+        Self::check_memory(node, &edges);
         self.check_idle(node, &tables, idle);
     }
 
-    fn check_budget(&self, node: &mut Node) {
+    fn check_budget(&self, node: &Node) {
         let cost = |(edge, totals): (&Edge, &Totals)| series(edge, totals);
         let others: usize =
             self.shown.iter().filter(|(edge, _)| edge.source == Workload::Other).map(cost).sum();
-        let statistics = node.ledger.statistics();
+        let statistics = node.budget.statistics();
         assert_eq!(statistics.series, self.shown.iter().map(cost).sum::<usize>());
         assert!(statistics.series <= statistics.max_series.max(others), "{statistics:?}");
-        let mut of = |standing: Standing| -> Vec<_> {
-            let all = node.ledger.accounts.iter_mut().filter(|(_, account)| account.standing == standing);
-            all.map(|(_, account)| (account.weight, account.room)).collect()
+        let of = |is_folded: bool| -> Vec<_> {
+            let all = node.model.edges().map(|(id, entry)| (&node.budget.edges[&id], entry));
+            let all = all.filter(|(share, _)| (share.fold == Some(Fold::All)) == is_folded);
+            all.map(|(share, entry)| (entry.totals().unpack().weight(), share.room)).collect()
         };
-        let (shown, folded) = (of(Standing::Shown), of(Standing::Folded));
+        let (shown, folded) = (of(false), of(true));
         for (large, _) in &folded {
             for (small, _) in &shown {
                 assert!(*large <= small * 2, "{large} is folded, {small} is not");
@@ -201,20 +217,17 @@ impl Model {
         }
     }
 
-    fn check_memory(
-        &self,
-        node: &mut Node,
-        edges: &BTreeMap<Edge, Vec<FlowKey>>,
-        tables: &BTreeMap<FlowKey, Totals>,
-    ) {
-        let flows: BTreeSet<_> = node.ledger.flows.keys().collect();
-        assert_eq!(flows, tables.keys().filter(|key| !key.is_other()).collect());
-        assert!(node.ledger.by_edge.keys().map(AsRef::as_ref).eq(edges.keys()));
-        assert_eq!(node.ledger.accounts.iter_mut().count(), edges.len());
+    fn check_memory(node: &Node, edges: &BTreeMap<Edge, Vec<FlowKey>>) {
+        assert!(node.model.edges().map(|(_, entry)| &**entry.edge()).eq(edges.keys()));
+        assert_eq!(node.budget.edges.len(), edges.len());
     }
 
     /// A flow was removed, from one table at least.
     fn removed(&mut self, node: &Node, key: FlowKey) {
+        if !node.tables.iter().any(|table| table.contains_key(&key)) {
+            // A flow that comes back is another one, and its edge may have ended.
+            self.flows.remove(&key);
+        }
         let left = sum(node.tables.iter().filter_map(|table| table.get(&key)));
         if let Some((count, open, _)) = self.flows.get_mut(&key) {
             (*count, *open) = (counters(&left).iter().sum(), left.tcp.open);
@@ -240,24 +253,26 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
-    fn the_ledger_agrees_with_all_that_was_counted(
+    fn what_is_shown_is_what_was_counted(
         steps in steps(),
         max_series in 0..80_usize,
         named_at in 0..30_usize,
     ) {
-        let tree = Tree::new("properties");
         let mut node = Node::new(max_series);
         let zero = counters(&Totals::ZERO);
         let mut model = Model { counted: zero.clone(), ended: zero, ..Model::default() };
         for (number, step) in steps.iter().enumerate() {
             for (flow, table, what) in &step.events {
-                model.happens(&mut node, key(&tree, *flow), *table, what);
+                model.happens(&mut node, key(*flow), *table, what);
             }
             node.now += Duration::from_secs(step.seconds);
-            let names = |named| if named { tree.names() } else { Node::new(0).names };
+            let mut names = Names::new(local());
+            if number > named_at {
+                name_cgroups(&mut names);
+            }
             if number == named_at {
                 // Every cgroup has a name from now on, and every flow is in use.
-                node.names = names(true);
+                name_cgroups(&mut node.names);
                 for key in tables(&node).into_keys() {
                     model.happens(&mut node, key, 0, &What::Count { counter: 0, by: 1 });
                 }
@@ -265,7 +280,7 @@ proptest! {
                 node.read_some(limit);
             }
             let idle = node.read_some(usize::MAX).unwrap();
-            model.check(&mut node, names(number > named_at), &idle);
+            model.check(&node, &names, &idle);
             for (key, removed_from) in idle.into_iter().zip(&step.removals) {
                 // Opened in one table and closed in the other: all or nothing.
                 let is_split = node.tables.iter().filter_map(|table| table.get(&key)).any(|part| part.tcp.open != 0);

@@ -1,37 +1,40 @@
-use netcause_common::endpoint::Address;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::super::super::Via;
-use super::super::testing::{IDLE, MAIN, Node, SPARE, tcp, udp};
-use super::super::*;
-use crate::enrich::Options;
-use crate::enrich::cgroup::Cgroups;
-use crate::enrich::objects::{Change, Kind, Pod, Source, Update};
+use netcause_common::endpoint::Address;
+use netcause_common::flow::FlowKey;
+
+use super::*;
+use crate::aggregate::Via;
+use crate::enrich::objects::{Change as ObjectChange, Kind, Pod, Source, Update};
 use crate::enrich::policy::{DnsNames, Labels};
 use crate::enrich::sidecar::Direction;
-use crate::enrich::testing::{self as told, BEGIN, uid};
+use crate::enrich::testing::{self as objects, BEGIN, uid};
+use crate::enrich::{Names, Options};
 use crate::ingest::dns::Resolved;
+use crate::testing::{IDLE, MAIN, Node, OVERFLOW, tcp, udp};
 
 /// A node that has been told that a list of pods is complete.
 fn node() -> Node {
     let mut node = Node::new(1000);
-    tell(&mut node, Change::ListBegins(Kind::Pod));
-    tell(&mut node, Change::ListEnds(Kind::Pod));
+    tell(&mut node, ObjectChange::ListBegins(Kind::Pod));
+    tell(&mut node, ObjectChange::ListEnds(Kind::Pod));
     node
 }
 
-fn tell(node: &mut Node, change: Change) {
+fn tell(node: &mut Node, change: ObjectChange) {
     node.names.set_time(BEGIN + node.now.as_secs(), node.now);
     node.names.apply(&Update { source: Source::Api, change });
 }
 
 /// A pod of a Deployment at 10.0.0.1, made at a time since the beginning.
-fn pod(number: u8, workload: &str, since: u64) -> Change {
-    let pod = told::pod(number, workload, "10.0.0.1");
-    Change::Pod(Box::new(Pod { since: Some(BEGIN + since), ..pod }))
+fn pod(number: u8, workload: &str, since: u64) -> ObjectChange {
+    let pod = objects::pod(number, workload, "10.0.0.1");
+    ObjectChange::Pod(Box::new(Pod { since: Some(BEGIN + since), ..pod }))
 }
 
-fn gone(number: u8) -> Change {
-    Change::Gone(Kind::Pod, uid(number))
+fn gone(number: u8) -> ObjectChange {
+    ObjectChange::Gone(Kind::Pod, uid(number))
 }
 
 fn read(node: &mut Node) {
@@ -50,7 +53,7 @@ fn a_name_that_comes_late_is_that_of_all_that_was_counted() {
     node.send(tcp(1), 2);
     read(&mut node);
     assert_eq!(node.words(), ["netns:1 web: 8 packets, 0 open"]);
-    assert_eq!(node.ledger.accounts.iter_mut().count(), 1);
+    assert_eq!(node.model.edges().count(), 1);
 }
 
 #[test]
@@ -58,7 +61,7 @@ fn an_address_with_another_holder_begins_anew_and_the_past_keeps_its_name() {
     let mut node = node();
     tell(&mut node, pod(1, "web", 0));
     node.send(tcp(1), 5);
-    node.count(SPARE, tcp(1)).tcp.sent_segments = 2;
+    node.count(OVERFLOW, tcp(1)).tcp.sent_segments = 2;
     node.send(udp(1), 1);
     read(&mut node);
     assert_eq!(node.words(), ["netns:1 web: 8 packets, 0 open"]);
@@ -66,14 +69,14 @@ fn an_address_with_another_holder_begins_anew_and_the_past_keeps_its_name() {
     node.send(tcp(1), 10);
     tell(&mut node, gone(1));
     tell(&mut node, pod(2, "batch", 60));
-    assert!(node.ledger.is_renamed(&node.names));
+    assert!(node.model.is_renamed(&node.names));
     read(&mut node);
     // What it had up to then is the old one's.
     assert_eq!(node.words(), ["netns:1 batch: 0 packets, 0 open", "netns:1 web: 18 packets, 0 open"]);
-    assert!(!node.ledger.is_renamed(&node.names));
+    assert!(!node.model.is_renamed(&node.names));
     node.send(tcp(1), 100);
     node.send(udp(1), 1000);
-    node.count(SPARE, tcp(1)).tcp.sent_segments += 10_000;
+    node.count(OVERFLOW, tcp(1)).tcp.sent_segments += 10_000;
     read(&mut node);
     let words = ["netns:1 batch: 11100 packets, 0 open", "netns:1 web: 18 packets, 0 open"];
     assert_eq!(node.words(), words);
@@ -182,7 +185,7 @@ fn a_reading_that_is_broken_off_moves_nothing() {
     let mut node = node();
     tell(&mut node, pod(1, "web", 0));
     node.send(tcp(1), 5);
-    node.count(SPARE, tcp(1)).tcp.sent_segments = 2;
+    node.count(OVERFLOW, tcp(1)).tcp.sent_segments = 2;
     read(&mut node);
     node.now += Duration::from_secs(60);
     tell(&mut node, gone(1));
@@ -203,7 +206,7 @@ fn open_connections_keep_the_name_that_they_were_resolved_from() {
         max_outside_names: 9,
         ..Options::default()
     };
-    node.names = Names::new(Cgroups::below(None), options);
+    node.names = Names::new(options);
     let resolved = Resolved { address: [10, 0, 0, 1].into(), ttl: 1 };
     let learn = |node: &mut Node, namespace: u64| {
         node.names.set_time(BEGIN, node.now);
@@ -232,14 +235,11 @@ fn open_connections_keep_the_name_that_they_were_resolved_from() {
 fn a_leg_that_is_known_late_was_one_all_the_time() {
     for max_series in [1, 2, 3, 1000] {
         let mut node = Node::new(max_series);
-        node.names = Names::new(
-            Cgroups::below(None),
-            Options {
-                sidecar_ports: vec![15001],
-                known_networks: vec!["10.0.0.0/8".parse().unwrap()],
-                ..Options::default()
-            },
-        );
+        node.names = Names::new(Options {
+            sidecar_ports: vec![15001],
+            known_networks: vec!["10.0.0.0/8".parse().unwrap()],
+            ..Options::default()
+        });
         let own = FlowKey {
             remote: Address::from_v4_network_order(u32::from_ne_bytes([127, 0, 0, 1])),
             service_port: 15001,
@@ -267,4 +267,36 @@ fn a_leg_that_is_known_late_was_one_all_the_time() {
             assert_eq!(shown.len(), 2, "nothing is left of what it seemed to be");
         }
     }
+}
+
+#[test]
+fn a_flow_and_an_edge_are_small() {
+    // 10 000 edges with a flow each: 2 MiB beside their names and the counters that are not zero. A hash map has at most
+    // twice the room.
+    let flow = 2 * (size_of::<(FlowKey, Flow)>() + 1);
+    let edge = size_of::<Entry>() + size_of::<Packed<Totals>>() + size_of::<(Arc<Edge>, EdgeId)>();
+    assert!(flow <= 260 && edge <= 140, "{flow} {edge}");
+}
+
+#[test]
+fn names_merge_into_names_that_merge_themselves() {
+    let mut node = node();
+    let of_pod = |cgroup| crate::testing::of_cgroup(cgroup);
+    for cgroup in [5, 6, 7] {
+        node.send(of_pod(cgroup), cgroup);
+    }
+    read(&mut node);
+    assert_eq!(node.model.edges().count(), 3);
+    // All are one pod's, and the pod has a name in the same reading.
+    for cgroup in [5, 6, 7] {
+        let path = format!("kubepods/burstable/pod{}/{}", uid(1), "a".repeat(64));
+        node.names.answer_cgroup(cgroup, Some(path.as_bytes()));
+    }
+    let web = objects::pod(1, "web", "10.0.0.77");
+    tell(&mut node, ObjectChange::Pod(Box::new(web)));
+    read(&mut node);
+    assert_eq!(node.words(), ["web 10.0.0.1: 18 packets, 0 open"]);
+    node.send(of_pod(6), 1);
+    read(&mut node);
+    assert_eq!(node.words(), ["web 10.0.0.1: 19 packets, 0 open"]);
 }

@@ -1,0 +1,104 @@
+//! When DNS queries have timed out, and how long a late answer is still recognised.
+//!
+//! A query waits in the kernel's table until its answer comes, or until it has timed out. Then it moves to a table of late
+//! queries, so that an answer that comes after the timeout is told from one that nothing was asked for.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use netcause_common::dns::{Asked, QueryKey, Served};
+use netcause_common::limits;
+
+/// A late answer is recognised for so long after the timeout.
+const LATEST: Duration = Duration::from_secs(60);
+/// Late queries that are to be removed, answered ones included.
+const MAX_LATE: usize = 4 * limits::DNS_LATE as usize;
+/// A server on this node that has not answered by then will not.
+const SERVICE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Decides which queries have timed out. Times are `CLOCK_MONOTONIC`, as the programs stamp them.
+#[derive(Debug)]
+pub struct Timeouts {
+    timeout: Duration,
+    /// Late queries in the kernel's table, by when they are to be removed; in that order.
+    late: VecDeque<(Duration, QueryKey)>,
+}
+
+impl Timeouts {
+    /// Clients wait for an answer for so long.
+    #[must_use]
+    pub fn after(timeout: Duration) -> Self {
+        Self { timeout, late: VecDeque::new() }
+    }
+
+    /// Whether a client's query has timed out, or was answered altogether.
+    #[must_use]
+    pub fn is_over(&self, asked: &Asked, now: Duration) -> bool {
+        asked.unanswered == 0 || is_older(asked.last_ns, now, self.timeout)
+    }
+
+    /// The same for a query to a server on this node.
+    #[must_use]
+    pub fn is_service_over(served: &Served, now: Duration) -> bool {
+        served.unanswered == 0 || is_older(served.since_ns, now, SERVICE_TIMEOUT)
+    }
+
+    /// A query was moved to the table of late ones.
+    pub fn moved(&mut self, key: QueryKey, now: Duration) {
+        self.late.push_back((now + LATEST, key));
+    }
+
+    /// The next query to remove from the table of late ones; it may have been answered already.
+    pub fn next_to_remove(&mut self, now: Duration) -> Option<QueryKey> {
+        let is_full = self.late.len() > MAX_LATE;
+        self.late.pop_front_if(|(until, _)| is_full || *until <= now).map(|(_, key)| key)
+    }
+}
+
+fn is_older(since_ns: u64, now: Duration, than: Duration) -> bool {
+    now.saturating_sub(Duration::from_nanos(since_ns)) > than
+}
+
+#[cfg(test)]
+mod tests {
+    use bytemuck::Zeroable as _;
+
+    use super::*;
+
+    fn key(id: u16) -> QueryKey {
+        QueryKey { id, ..QueryKey::zeroed() }
+    }
+
+    #[test]
+    fn a_query_times_out_when_its_last_repetition_does() {
+        let timeouts = Timeouts::after(Duration::from_secs(5));
+        let asked = Asked { since_ns: 0, last_ns: 2_000_000_000, unanswered: 2, ..Asked::zeroed() };
+        assert!(!timeouts.is_over(&asked, Duration::from_secs(7)));
+        assert!(timeouts.is_over(&asked, Duration::from_millis(7001)));
+        assert!(
+            timeouts.is_over(&Asked { unanswered: 0, ..asked }, Duration::from_secs(3)),
+            "it was answered"
+        );
+        // A clock that a program read later than we did.
+        assert!(!timeouts.is_over(&asked, Duration::ZERO));
+        let served = Served { since_ns: 1_000_000_000, unanswered: 1 };
+        assert!(!Timeouts::is_service_over(&served, Duration::from_secs(31)));
+        assert!(Timeouts::is_service_over(&served, Duration::from_secs(32)));
+    }
+
+    #[test]
+    fn late_queries_are_kept_for_a_minute_and_bounded() {
+        let mut timeouts = Timeouts::after(Duration::from_secs(5));
+        let second = Duration::from_secs(1);
+        timeouts.moved(key(1), second);
+        timeouts.moved(key(2), second * 2);
+        assert_eq!(timeouts.next_to_remove(second * 60), None);
+        assert_eq!(timeouts.next_to_remove(second * 61), Some(key(1)));
+        assert_eq!(timeouts.next_to_remove(second * 61), None);
+        for _ in 0..MAX_LATE {
+            timeouts.moved(key(3), second * 3);
+        }
+        assert_eq!(timeouts.next_to_remove(second * 3), Some(key(2)), "too many");
+        assert_eq!(timeouts.next_to_remove(second * 3), None);
+    }
+}

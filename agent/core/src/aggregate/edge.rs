@@ -1,0 +1,168 @@
+//! Edges: pairs of workloads, and which one a flow belongs to.
+
+use netcause_common::flow::FlowKey;
+
+use crate::enrich::name::Name;
+use crate::enrich::objects::Seconds;
+pub use crate::enrich::sidecar::Via;
+use crate::enrich::{Names, Remote, Workload};
+use crate::ingest::{Role, role};
+
+/// Which end of an edge this agent saw: Istio's `reporter`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reporter {
+    /// The client's.
+    Source,
+    /// The server's.
+    Destination,
+}
+
+impl From<Role> for Reporter {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Client => Self::Source,
+            Role::Server => Self::Destination,
+        }
+    }
+}
+
+/// A pair of workloads and the server's port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Edge {
+    /// Which end was seen.
+    pub reporter: Reporter,
+    /// The client.
+    pub source: Workload,
+    /// The server.
+    pub destination: Workload,
+    /// The service that the client asked, where that is known.
+    pub service: Option<Name>,
+    /// The server's port; `None` where several are folded into one.
+    pub port: Option<u16>,
+    /// How it goes.
+    pub via: Via,
+}
+
+impl Edge {
+    /// What takes all that has no series of its own.
+    #[must_use]
+    pub fn other(reporter: Reporter) -> Self {
+        Self {
+            reporter,
+            source: Workload::Other,
+            destination: Workload::Other,
+            service: None,
+            port: None,
+            via: Via::Direct,
+        }
+    }
+
+    /// The namespace of the server: of what stands behind a service that of the service, while it is not known.
+    #[must_use]
+    pub fn destination_namespace(&self) -> &str {
+        match (&self.destination, &self.service) {
+            (Workload::Backend | Workload::Several, Some(service)) => service.namespace(),
+            (destination, _) => destination.namespace(),
+        }
+    }
+}
+
+/// A flow's edge, and since when its remote end is called so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The edge.
+    pub edge: Edge,
+    /// Since when the remote end holds its address, where that is known.
+    pub since: Option<Seconds>,
+}
+
+/// The edge a flow belongs to; `None` when its role is none, which no program writes.
+#[must_use]
+pub fn edge(flow: &FlowKey, names: &Names) -> Option<Named> {
+    let reporter = Reporter::from(role(flow)?);
+    if flow.is_other() {
+        return Some(Named { edge: Edge::other(reporter), since: None });
+    }
+    let local = names.local(flow.local);
+    let remote = names.remote(flow);
+    let via = names.via(flow, &remote);
+    let port = Some(flow.service_port);
+    if matches!(via, Via::OwnSidecar(_)) {
+        let edge = Edge { reporter, source: local.clone(), destination: local, service: None, port, via };
+        return Some(Named { edge, since: None });
+    }
+    let Remote { workload: remote, service, since } = remote;
+    let (source, destination) = match reporter {
+        Reporter::Source => (local, remote),
+        Reporter::Destination => (remote, local),
+    };
+    Some(Named { edge: Edge { reporter, source, destination, service, port, via }, since })
+}
+
+/// The same edge by the names that are known by now; `None` when it has the same name. Nothing is copied then: edges whose
+/// ends nobody knows are asked for again and again, ten thousand of them at every reading.
+pub(super) fn name_again(edge: &Edge, names: &Names) -> Option<Named> {
+    let service = edge.service.as_ref();
+    let source = names.again(&edge.source, service, None);
+    let destination = names.again(&edge.destination, service, edge.port);
+    let is_old_source = source.as_ref().is_none_or(|source| source.workload == edge.source);
+    let is_old_destination = destination.as_ref().is_none_or(|destination| {
+        destination.workload == edge.destination && destination.service == edge.service
+    });
+    if is_old_source && is_old_destination {
+        return None;
+    }
+    let mut named = Named { edge: edge.clone(), since: None };
+    if let Some(Remote { workload, since, .. }) = source {
+        named.edge.source = workload;
+        named.since = since;
+    }
+    if let Some(Remote { workload, service, since }) = destination {
+        named.edge.destination = workload;
+        named.edge.service = service;
+        named.since = named.since.max(since);
+    }
+    Some(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use netcause_common::endpoint::Address;
+    use netcause_common::flow::{LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
+
+    use super::*;
+    use crate::enrich::Options;
+
+    fn text(flow: &FlowKey) -> Option<String> {
+        let options = Options { known_networks: vec!["10.0.0.0/8".parse().unwrap()], ..Options::default() };
+        let Named { edge, .. } = edge(flow, &Names::new(options))?;
+        Some(format!("{:?}: {} {} {:?}", edge.reporter, edge.source, edge.destination, edge.port))
+    }
+
+    #[test]
+    fn a_flow_says_who_talks_to_whom() {
+        let remote = Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, 9]));
+        let flow = FlowKey {
+            local: LOCAL_IS_NAMESPACE | 5,
+            remote,
+            service_port: 80,
+            protocol: PROTOCOL_TCP,
+            role: ROLE_CLIENT,
+            reserved: 0,
+        };
+        let server = FlowKey { role: ROLE_SERVER, ..flow };
+        for (flow, expected) in [
+            (flow, "Source: netns:5 10.0.0.9 Some(80)"),
+            (FlowKey { protocol: PROTOCOL_UDP, ..flow }, "Source: netns:5 10.0.0.9 Some(80)"),
+            (FlowKey { local: 5, ..flow }, "Source: cgroup:5 10.0.0.9 Some(80)"),
+            (server, "Destination: 10.0.0.9 netns:5 Some(80)"),
+            (FlowKey { remote: Address::EXTERNAL, ..server }, "Destination: external netns:5 Some(80)"),
+            (FlowKey { remote: Address::ANY, ..server }, "Destination: any netns:5 Some(80)"),
+            (FlowKey { remote: Address::UNKNOWN, ..flow }, "Source: netns:5 unknown Some(80)"),
+            (FlowKey::other(PROTOCOL_UDP, ROLE_SERVER), "Destination: other other None"),
+        ] {
+            assert_eq!(text(&flow).as_deref(), Some(expected), "{flow:?}");
+        }
+        assert_eq!(text(&FlowKey { role: 0, ..flow }), None);
+    }
+}

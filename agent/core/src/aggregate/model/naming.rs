@@ -1,0 +1,164 @@
+//! Names that come later than the flow, and names that change.
+//!
+//! - A name that comes **late** was right all the time: all that the nameless edge has counted goes to the named one.
+//! - A name that **changes**, because an address has another holder now, was right up to then: the past stays, and what is
+//!   counted from now on goes to the edge of the new name.
+//! - A **leg** of a sidecar's connection that is known late was one all the time: the flow takes its own past along.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use netcause_common::flow::FlowKey;
+
+use super::super::edge::name_again;
+use super::super::{Edge, Named, Reporter, Via, edge};
+use super::{Change, EdgeId, Model, Totals, with_open, without_open};
+use crate::enrich::objects::Seconds;
+use crate::enrich::{Names, Workload};
+
+/// The clocks of two nodes differ by no more than this, most of the time.
+const SKEW: Seconds = 5;
+
+impl Model {
+    /// True when flows whose ends have names may have other names by now. The kernel's tables should be read soon: what is
+    /// counted up to the end of that reading belongs to the old names.
+    #[must_use]
+    pub fn is_renamed(&self, names: &Names) -> bool {
+        let changes = names.changes();
+        let is_named = |id: EdgeId| self.edges.get(id).is_some_and(|entry| !is_nameless(&entry.edge));
+        !changes.is_empty()
+            && self.flows.iter().any(|(key, flow)| changes.concern(key) && flow.edge.is_some_and(is_named))
+    }
+
+    /// Moves the flows whose ends have other names by now.
+    pub(super) fn move_flows(&mut self, now: Duration, names: &mut Names) {
+        let changes = names.take_changes();
+        if !changes.is_empty() {
+            self.unsure.extend(self.flows.keys().filter(|flow| changes.concern(flow)));
+        }
+        for key in std::mem::take(&mut self.unsure) {
+            let Some(from) = self.flows.get(&key).and_then(|flow| flow.edge) else { continue };
+            names.observe(&key);
+            let (Some(named), Some(entry)) = (edge(&key, names), self.edges.get(from)) else { continue };
+            let old = Arc::clone(&entry.edge);
+            if named.edge == *old || is_late(&old, entry.began, &named) {
+                continue;
+            }
+            let takes_past_along = named.edge.via != old.via && has_late_ends(&old, &named);
+            let is_open = self.flows.get(&key).is_some_and(|flow| flow.open > 0);
+            // The open connections were the old holder's; what comes after them belongs to no one as yet.
+            if !takes_past_along && is_open && loses_a_name(&old, &named.edge) {
+                self.unsure.insert(key);
+                continue;
+            }
+            let to = self.edge_id(named.edge, names.now());
+            self.move_flow(&key, from, to, takes_past_along, now);
+        }
+    }
+
+    fn move_flow(&mut self, key: &FlowKey, from: EdgeId, to: EdgeId, with_past: bool, now: Duration) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        flow.edge = Some(to);
+        let open = flow.open.max(0);
+        let past = if with_past {
+            flow.counted.unpack()
+        } else {
+            flow.counted = super::Packed::default();
+            Totals::ZERO
+        };
+        if let Some(entry) = self.edges.get_mut(from) {
+            entry.flows -= 1;
+            entry.add(&with_open(&past, open).negative());
+            if !with_past {
+                entry.left = Some(now);
+            }
+        }
+        if let Some(entry) = self.edges.get_mut(to) {
+            entry.flows += 1;
+            entry.add(&with_open(&past, open));
+        }
+        if past != Totals::ZERO {
+            self.changes.push(Change::Moved { from, to, past: Box::new(past) });
+        }
+    }
+
+    /// Asks again for the names of ends that had none. Such an edge becomes the named one, or a part of it.
+    pub(super) fn name_edges(&mut self, names: &Names) {
+        let mut renamed = Vec::new();
+        for (old, id) in self.by_edge.iter().filter(|(edge, _)| is_nameless(edge)) {
+            let Some(named) = name_again(old, names) else { continue };
+            if self.edges.get(*id).is_some_and(|entry| is_late(old, entry.began, &named)) {
+                renamed.push((Arc::clone(old), named.edge));
+            }
+        }
+        let mut merged = HashMap::new();
+        for (old, new) in renamed {
+            let Some(from) = self.by_edge.remove(&old) else { continue };
+            let new = Arc::new(new);
+            let to = *self.by_edge.entry(Arc::clone(&new)).or_insert(from);
+            if to != from {
+                self.merge(from, to);
+                merged.insert(from, to);
+            } else if let Some(entry) = self.edges.get_mut(to) {
+                entry.edge = new;
+            }
+        }
+        if merged.is_empty() {
+            return;
+        }
+        for flow in self.flows.values_mut() {
+            // An edge may have been merged into one that was merged itself.
+            while let Some(to) = flow.edge.and_then(|edge| merged.get(&edge)) {
+                flow.edge = Some(*to);
+            }
+        }
+    }
+
+    fn merge(&mut self, from: EdgeId, to: EdgeId) {
+        let (Some(old), Some(entry)) = (self.edges.try_remove(from), self.edges.get_mut(to)) else { return };
+        let totals = old.totals.unpack();
+        let own = Arc::clone(&entry.totals);
+        entry.add(&totals);
+        entry.flows += old.flows;
+        entry.began = entry.began.min(old.began);
+        entry.left = entry.left.max(old.left);
+        self.changes.push(Change::Merged { from, into: to, past: Box::new(without_open(&totals)), own });
+    }
+}
+
+fn is_nameless(edge: &Edge) -> bool {
+    edge.source.is_nameless() || edge.destination.is_nameless()
+}
+
+/// True when the names differ only where there was none, and were right already when the edge began.
+fn is_late(edge: &Edge, began: Seconds, named: &Named) -> bool {
+    has_late_ends(edge, named)
+        && edge.via == named.edge.via
+        && (edge.service.is_none() || edge.service == named.edge.service)
+        && is_nameless(edge)
+        && named.since.is_none_or(|since| since <= began.saturating_add(SKEW))
+}
+
+/// True when both ends are called as before, or had no name. A leg to an own sidecar has no end but its own.
+fn has_late_ends(edge: &Edge, named: &Named) -> bool {
+    let is_same_or_late = |old: &Workload, new: &Workload| old == new || old.is_nameless();
+    let new = &named.edge;
+    let local = |edge: &Edge| match edge.reporter {
+        Reporter::Source => edge.source.clone(),
+        Reporter::Destination => edge.destination.clone(),
+    };
+    let is_leg = |edge: &Edge| matches!(edge.via, Via::OwnSidecar(_));
+    if is_leg(edge) || is_leg(new) {
+        return is_same_or_late(&local(edge), &local(new));
+    }
+    is_same_or_late(&edge.source, &new.source) && is_same_or_late(&edge.destination, &new.destination)
+}
+
+/// True when an end had a name and has none now. What a client resolved counts for a while only, and its connections last
+/// longer.
+fn loses_a_name(old: &Edge, new: &Edge) -> bool {
+    let has_none = |new: &Workload| new.is_nameless() || *new == Workload::External;
+    let loses = |old: &Workload, new: &Workload| !old.is_nameless() && has_none(new);
+    loses(&old.source, &new.source) || loses(&old.destination, &new.destination)
+}

@@ -1,0 +1,370 @@
+//! The engine: everything the agent knows. Inputs in, questions out, one view.
+//!
+//! It never asks the outside itself. What happens in the kernel, what sources of names say, and the time are [`Input`]s;
+//! what it needs to know comes out of [`Engine::poll`] as [`Output`]s, whose answers are inputs again. So the same inputs
+//! always give the same view: on another machine, in a test, or from a recording.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use netcause_common::dns::{DnsCounters, PROTOCOL_DNS, QueryKey, ResponseCode};
+use netcause_common::flow::FlowKey;
+use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
+
+use crate::aggregate::dns::search::Waste;
+use crate::aggregate::dns::{Answer, Details, TimedOut, WorkloadRow};
+use crate::aggregate::edge;
+use crate::aggregate::events::{EdgeEvent, RecentEvents};
+use crate::aggregate::model::Model;
+use crate::aggregate::totals::Totals;
+use crate::enrich::conntrack::{Outcome, Pass, Support};
+use crate::enrich::extra::Extra;
+use crate::enrich::names::Statistics;
+use crate::enrich::objects::{Seconds, Update};
+use crate::enrich::policy::DnsNames;
+use crate::enrich::{self, Names, Workload};
+use crate::ingest::{self, DnsAnswer, Event, TcpEvent, dns};
+
+/// Events that wait for their consumers; of more, the oldest are dropped.
+const MAX_EVENTS: usize = 4096;
+
+/// What time it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Time {
+    /// Seconds since 1970, the clock of the Kubernetes API.
+    pub wall: Seconds,
+    /// The kernel's `CLOCK_MONOTONIC`, which events are stamped with.
+    pub monotonic: Duration,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Time has passed.
+    Tick,
+    /// A flow of the kernel's tables has counted so much since it was read last; a flow that is new comes once, though it
+    /// have counted nothing.
+    Flow {
+        /// The flow.
+        key: FlowKey,
+        /// The difference ([`crate::aggregate::delta::Deltas`]).
+        delta: &'a Totals,
+    },
+    /// A flow was removed from the kernel's table.
+    FlowRemoved(FlowKey),
+    /// The accept queues that the last sweep found.
+    Queues(Vec<(QueueKey, AcceptQueue)>),
+    /// All flows were read. Names are settled now, so questions on new flows should be answered before.
+    ReadingEnded,
+    /// An event of the kernel's ring.
+    Event(Event),
+    /// An answer that reached a DNS client.
+    DnsAnswer(DnsAnswer<'a>),
+    /// DNS queries that nobody answered in time.
+    DnsTimeout {
+        /// The query.
+        key: QueryKey,
+        /// Where it is counted: its flow, or the entry for what the full table had no room for.
+        flow: FlowKey,
+        /// How many queries.
+        queries: u64,
+        /// The beginning of the message; empty when it is not known any more.
+        message: &'a [u8],
+    },
+    /// What a source of names says.
+    Names(Update),
+    /// Names of networks and cgroups from the names file.
+    Extra(Arc<Extra>),
+    /// The answer to [`Engine::take_cgroup_questions`], for one of them.
+    Cgroup {
+        /// Its id.
+        id: u64,
+        /// Its path below the mount of cgroup v2; `None` when there is no such directory.
+        path: Option<&'a [u8]>,
+    },
+    /// The answer to [`Output::Conntrack`].
+    Conntrack(Outcome),
+}
+
+/// What the outside should do.
+#[derive(Debug)]
+pub enum Output {
+    /// Ask the connection tracking: [`Input::Conntrack`].
+    Conntrack(Pass),
+    /// The state of the connection tracking has changed.
+    ConntrackSupport(Support),
+    /// Read the kernel's tables soon: flows have other names by now.
+    Read,
+    /// Remove these flows from the kernel's tables unless they have counted again: [`Input::FlowRemoved`].
+    Remove(Vec<FlowKey>),
+    /// Tell clients in these networks apart, beside the configured ones.
+    Networks(Vec<IpNet>),
+    /// Something failed, and these are the names of both ends.
+    Event(EdgeEvent),
+}
+
+/// What the engine is made by.
+#[derive(Debug)]
+pub struct Options {
+    /// How names are made.
+    pub names: enrich::Options,
+    /// A flow without traffic and without an open connection may be removed after this.
+    pub flow_idle: Duration,
+}
+
+/// A listening socket.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// The workload that listens.
+    pub workload: Workload,
+    /// Its port.
+    pub port: u16,
+    /// Its queue.
+    pub queue: AcceptQueue,
+}
+
+/// Everything the agent knows.
+pub struct Engine {
+    time: Time,
+    names: Names,
+    model: Model,
+    details: Details,
+    details_received: u64,
+    queues: Vec<(QueueKey, AcceptQueue)>,
+    events: RecentEvents,
+    outputs: VecDeque<Output>,
+    /// Names have changed, and it is not known yet whether flows have other names by that.
+    is_renaming: bool,
+    /// Flows were removed since the last reading: names that no flow has are to be forgotten.
+    has_removed: bool,
+}
+
+impl Engine {
+    /// Knows nothing as yet.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let details = Details::new(Arc::clone(&options.names.labels));
+        Self {
+            time: Time::default(),
+            names: Names::new(options.names),
+            model: Model::new(options.flow_idle),
+            details,
+            details_received: 0,
+            queues: Vec::new(),
+            events: RecentEvents::default(),
+            outputs: VecDeque::new(),
+            is_renaming: false,
+            has_removed: false,
+        }
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, time: Time, input: Input<'_>) {
+        self.time = time;
+        self.names.set_time(time.wall, time.monotonic);
+        match input {
+            Input::Tick => self.names.expire(),
+            Input::Flow { key, delta } => {
+                if !key.is_other() && self.model.edge_of(&key).is_none() {
+                    self.names.observe_local(key.local);
+                }
+                self.model.count(&key, delta, time.monotonic);
+            }
+            Input::FlowRemoved(key) => self.remove(&key),
+            Input::Queues(queues) => self.listen(queues),
+            Input::ReadingEnded => self.end_reading(),
+            Input::Event(Event::NewFlow { flow, client_port, .. }) => {
+                self.names.observe(&flow);
+                self.names.connected(&flow, client_port);
+            }
+            Input::Event(Event::Tcp(event)) => self.place(event),
+            Input::DnsAnswer(answer) => self.answered(&answer),
+            Input::DnsTimeout { key, flow, queries, message } => self.timed_out(&key, flow, queries, message),
+            Input::Names(update) => {
+                self.names.apply(&update);
+                self.is_renaming = true;
+            }
+            Input::Extra(extra) => {
+                self.outputs.push_back(Output::Networks(extra.cidrs.clone()));
+                self.names.set_extra(extra);
+                self.is_renaming = true;
+            }
+            Input::Cgroup { id, path } => self.names.answer_cgroup(id, path),
+            Input::Conntrack(outcome) => {
+                if self.names.answer_conntrack(outcome) {
+                    self.outputs.push_back(Output::ConntrackSupport(self.names.tracking().clone()));
+                }
+            }
+        }
+    }
+
+    /// What the outside should do now, one by one; `None` when there is nothing more.
+    pub fn poll(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if let Some(pass) = self.names.ask_conntrack() {
+            return Some(Output::Conntrack(pass));
+        }
+        let is_renaming = std::mem::take(&mut self.is_renaming);
+        (is_renaming && self.model.is_renamed(&self.names)).then_some(Output::Read)
+    }
+
+    /// The cgroups whose paths are wanted now: each is to be answered with [`Input::Cgroup`], best before
+    /// [`Input::ReadingEnded`], so that new flows have names from the beginning.
+    pub fn take_cgroup_questions(&mut self) -> Vec<u64> {
+        self.names.ask_cgroups()
+    }
+
+    /// The addresses that no source knows since the last call, at most 1024.
+    pub fn take_unknown(&mut self) -> HashSet<IpAddr> {
+        self.names.take_unknown()
+    }
+
+    /// Edges and what was counted of them.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// As [`Self::model`]; for [`Model::take_changes`].
+    pub fn model_mut(&mut self) -> &mut Model {
+        &mut self.model
+    }
+
+    /// The last failure events, latest first.
+    #[must_use]
+    pub fn events(&self) -> &RecentEvents {
+        &self.events
+    }
+
+    /// Listening sockets, in the order of their workloads and ports.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<Listener> {
+        let listener = |(key, queue): &(QueueKey, AcceptQueue)| Listener {
+            workload: self.names.local(key.local),
+            port: key.port,
+            queue: *queue,
+        };
+        let mut listeners: Vec<_> = self.queues.iter().map(listener).collect();
+        listeners.sort_unstable_by(|a, b| (&a.workload, a.port).cmp(&(&b.workload, b.port)));
+        listeners
+    }
+
+    /// What search domains cost each workload that they cost anything.
+    pub fn wasted(&self) -> impl Iterator<Item = (&Workload, Waste)> {
+        self.details.expansions().filter(|(_, waste)| *waste != Waste::default())
+    }
+
+    /// Names out of DNS by workload, with lists of so many names each.
+    #[must_use]
+    pub fn dns_rows(&mut self, limit: usize) -> Vec<WorkloadRow> {
+        self.details.rows(limit, self.names.resolved(), self.time.monotonic)
+    }
+
+    /// What may be shown of names out of DNS.
+    #[must_use]
+    pub fn dns_policy(&self) -> DnsNames {
+        self.details.policy()
+    }
+
+    /// Details of DNS answers received so far.
+    #[must_use]
+    pub fn dns_details_received(&self) -> u64 {
+        self.details_received
+    }
+
+    /// How much is known by name, and what was asked.
+    #[must_use]
+    pub fn names(&self) -> Statistics {
+        self.names.statistics()
+    }
+
+    fn remove(&mut self, key: &FlowKey) {
+        self.model.remove(key);
+        if key.protocol == PROTOCOL_DNS {
+            let clients = self.model.locals_of(PROTOCOL_DNS);
+            self.details.retain(|local| clients.contains(&local));
+        }
+        self.has_removed = true;
+    }
+
+    fn listen(&mut self, queues: Vec<(QueueKey, AcceptQueue)>) {
+        for (key, _) in &queues {
+            self.names.observe_local(key.local);
+            self.names.listens(key.local, key.port);
+        }
+        self.queues = queues;
+    }
+
+    fn end_reading(&mut self) {
+        self.names.expire();
+        if std::mem::take(&mut self.has_removed) {
+            self.names.retain(&self.model.locals(), &self.model.remotes());
+        }
+        let idle = self.model.end_reading(self.time.monotonic, &mut self.names);
+        if !idle.is_empty() {
+            self.outputs.push_back(Output::Remove(idle));
+        }
+        self.details.name_clients(|local| self.names.local(local));
+    }
+
+    /// Gives an event the names of its flow.
+    fn place(&mut self, event: TcpEvent) {
+        let flow = event.flow;
+        let edge = match self.model.edge_of(&flow) {
+            Some(edge) => Arc::clone(edge),
+            None => {
+                self.names.observe(&flow);
+                let Some(named) = edge(&flow, &self.names) else { return };
+                Arc::new(named.edge)
+            }
+        };
+        let peer = ingest::ip(flow.remote);
+        let peer_name = self.names.resolved_from(flow.local, peer);
+        let event = EdgeEvent { edge, peer, peer_name, event };
+        self.events.push(event.clone());
+        if self.outputs.len() < MAX_EVENTS {
+            self.outputs.push_back(Output::Event(event));
+        }
+    }
+
+    fn answered(&mut self, answer: &DnsAnswer<'_>) {
+        self.details_received += 1;
+        // What is no message of DNS is counted by its header, and has no name.
+        let Ok(message) = dns::message(answer.message) else { return };
+        // Notifications and updates (RFC 1996, 2136) ask for no name.
+        let Some(question) = message.question.as_ref().filter(|_| message.opcode == 0) else { return };
+        let local = answer.flow.local;
+        self.names.observe_local(local);
+        self.details.answered(&Answer {
+            local,
+            workload: &self.names.local(local),
+            question,
+            rcode: message.rcode,
+            duration: answer.duration,
+            at: self.time.monotonic,
+        });
+        if message.rcode == ResponseCode::NoError as u8 && self.details.policy() != DnsNames::Off {
+            self.names.learn(local, &question.name, &message.addresses);
+        }
+    }
+
+    fn timed_out(&mut self, key: &QueryKey, flow: FlowKey, queries: u64, message: &[u8]) {
+        let mut delta = Totals::ZERO;
+        delta.dns = DnsCounters { timeouts: queries, ..DnsCounters::ZERO };
+        self.model.count(&flow, &delta, self.time.monotonic);
+        if let Ok(question) = dns::question(message) {
+            self.names.observe_local(key.local);
+            let workload = &self.names.local(key.local);
+            let at = self.time.monotonic;
+            self.details.timed_out(&TimedOut { local: key.local, workload, question: &question, at });
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What of the model is shown, independent of any format.
+
+pub mod budget;

@@ -1,0 +1,284 @@
+//! The agent: the engine, and the kernel side that gives it its inputs and carries out what it asks for.
+//!
+//! One task owns it, so nothing here is locked. Everything that takes long happens elsewhere: rendering in the HTTP thread,
+//! questions to the connection tracking on a thread of their own, sources of names in tasks.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Result;
+use netcause_core::aggregate::model::Model;
+use netcause_core::engine::{Engine, Input, Output, Time};
+use netcause_core::enrich::conntrack::{Outcome, Pass, Support};
+use netcause_core::enrich::extra::Extra;
+use netcause_core::enrich::objects::Update;
+use netcause_core::expose::budget::{Budget, Shown};
+use netcause_core::ingest;
+use tracing::{info, warn};
+
+use crate::expose::prometheus::{Durations, Snapshot, series};
+use crate::expose::trouble;
+use crate::kernel::cgroups::CgroupTree;
+use crate::kernel::{self, Events, Fullness, Kernel, Pace, TimedOut};
+use crate::sources::Health;
+
+/// Events taken at once before other work has its turn.
+const DRAIN_LIMIT: usize = 4096;
+/// As many times before the tables are read.
+const MAX_DRAIN_ROUNDS: usize = 16;
+/// Open sockets are not swept more often than this because of names.
+const LEAST_GAP: Duration = Duration::from_secs(1);
+/// A view is shown again for so long.
+const VIEW_AGE: Duration = Duration::from_secs(1);
+
+/// The running agent.
+pub(super) struct Agent {
+    pub kernel: Kernel,
+    pub engine: Engine,
+    pub health: Health,
+    pub kernel_release: String,
+    /// Where questions to the connection tracking go.
+    pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
+    rings: [Events; 2],
+    cgroups: CgroupTree,
+    budget: Budget,
+    pace: Pace,
+    /// When the last sweep began, and how long it took.
+    last_sweep: Option<(Instant, Duration)>,
+    pub sweeps: Durations,
+    /// What is shown of edges, as the last reading found them.
+    pub shown: Vec<Shown>,
+    /// How full the tables were then.
+    pub fullness: Vec<Fullness>,
+    view: Option<(Instant, Arc<Snapshot>)>,
+}
+
+/// What an agent is put together from.
+pub(super) struct Parts {
+    pub kernel: Kernel,
+    pub rings: [Events; 2],
+    pub engine: Engine,
+    pub health: Health,
+    pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
+    pub max_series: usize,
+    pub pace: Pace,
+}
+
+impl Agent {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { kernel, rings, engine, health, conntrack, max_series, pace } = parts;
+        let cgroups = CgroupTree::below(kernel.cgroup_root().map(std::path::Path::to_owned));
+        Self {
+            kernel,
+            engine,
+            health,
+            kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
+            conntrack,
+            rings,
+            cgroups,
+            budget: Budget::new(max_series),
+            pace,
+            last_sweep: None,
+            sweeps: Durations::default(),
+            shown: Vec::new(),
+            fullness: Vec::new(),
+            view: None,
+        }
+    }
+
+    /// Takes the events that wait, up to a limit; returns true when there may be more.
+    pub fn drain(&mut self) -> bool {
+        let mut events = Vec::new();
+        let taken = self.rings[0].drain(DRAIN_LIMIT, |bytes| match ingest::event(bytes) {
+            Some(event) => events.push(event),
+            None => warn!(length = bytes.len(), "cannot decode an event of the kernel side"),
+        });
+        // Flows first, so that the workloads of their events have names.
+        let (flows, others): (Vec<_>, Vec<_>) =
+            events.into_iter().partition(|event| matches!(event, ingest::Event::NewFlow { .. }));
+        for events in [flows, others] {
+            for event in events {
+                self.engine.handle(now(), Input::Event(event));
+            }
+            self.carry_out();
+        }
+        let Self { rings, engine, .. } = self;
+        let taken_dns = rings[1].drain(DRAIN_LIMIT, |bytes| match ingest::dns_answer(bytes) {
+            Some(answer) => engine.handle(now(), Input::DnsAnswer(answer)),
+            None => warn!(length = bytes.len(), "cannot decode a DNS answer of the kernel side"),
+        });
+        self.carry_out();
+        taken == DRAIN_LIMIT || taken_dns == DRAIN_LIMIT
+    }
+
+    /// Ends the wait of DNS queries that have timed out.
+    pub fn expire_dns(&mut self) -> Result<()> {
+        let Self { kernel, engine, .. } = self;
+        kernel.expire_dns(|timed_out| {
+            let TimedOut { key, flow, queries, message } = timed_out;
+            engine.handle(now(), Input::DnsTimeout { key, flow, queries, message });
+        })
+    }
+
+    /// Takes what sources of names say.
+    pub fn learn(&mut self, updates: &mut Vec<Update>) {
+        for update in updates.drain(..) {
+            self.engine.handle(now(), Input::Names(update));
+        }
+        self.carry_out();
+    }
+
+    /// Takes names of networks and cgroups.
+    pub fn set_extra(&mut self, extra: Arc<Extra>) {
+        self.engine.handle(now(), Input::Extra(extra));
+        self.carry_out();
+    }
+
+    /// Takes what the connection tracking answered.
+    pub fn answer_conntrack(&mut self, outcome: Outcome) {
+        self.engine.handle(now(), Input::Conntrack(outcome));
+        self.carry_out();
+    }
+
+    /// Lets time pass: looks for what was not found before, and asks what is to be asked now.
+    pub fn tick(&mut self) {
+        self.engine.handle(now(), Input::Tick);
+        self.carry_out();
+    }
+
+    /// The addresses that no source knows, since the last call.
+    pub fn take_unknown(&mut self) -> HashSet<IpAddr> {
+        self.engine.take_unknown()
+    }
+
+    /// The addresses that flows go to.
+    pub fn remotes(&self) -> HashSet<IpAddr> {
+        self.engine.model().remotes()
+    }
+
+    /// The edges.
+    pub fn model(&self) -> &Model {
+        self.engine.model()
+    }
+
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    pub fn walks(&self) -> kernel::cgroups::Walks {
+        self.cgroups.walks()
+    }
+
+    /// Everything that is shown, at most a second old.
+    pub fn view(&mut self) -> Result<Arc<Snapshot>> {
+        if let Some((built, view)) = &self.view
+            && built.elapsed() < VIEW_AGE
+        {
+            return Ok(Arc::clone(view));
+        }
+        // Not both at a time, unless the old one is still read.
+        self.view = None;
+        self.observe()?;
+        let view = Arc::new(self.snapshot()?);
+        self.view = Some((Instant::now(), Arc::clone(&view)));
+        Ok(view)
+    }
+
+    /// Sweeps the open sockets if it is time, and reads the tables.
+    pub fn observe(&mut self) -> Result<()> {
+        let is_due = self.last_sweep.is_none_or(|(begin, took)| begin.elapsed() >= self.pace.gap(took));
+        self.read(is_due)
+    }
+
+    /// Reads the tables, after a sweep or without one.
+    fn read(&mut self, sweeps: bool) -> Result<()> {
+        let began = Instant::now();
+        // Names that were resolved before a flow began are known before the flow is.
+        for _ in 0..MAX_DRAIN_ROUNDS {
+            if !self.drain() {
+                break;
+            }
+        }
+        if sweeps && let Some(took) = self.kernel.sweep()? {
+            self.sweeps.observe(took);
+            self.last_sweep = Some((began, took));
+        }
+        self.expire_dns()?;
+        let queues = self.kernel.accept_queues()?;
+        self.engine.handle(now(), Input::Queues(queues));
+        let Self { kernel, engine, .. } = self;
+        let time = now();
+        self.fullness =
+            kernel.read_flows(|key, delta| engine.handle(time, Input::Flow { key: *key, delta }))?;
+        // New flows have names from the beginning.
+        self.look_up_cgroups();
+        self.engine.handle(now(), Input::ReadingEnded);
+        self.budget.follow(self.engine.model_mut().take_changes());
+        self.shown = self.budget.share_out(self.engine.model(), series);
+        self.carry_out();
+        Ok(())
+    }
+
+    /// Answers the engine's questions on cgroups, as far as they can be answered now.
+    fn look_up_cgroups(&mut self) {
+        self.cgroups.ask(self.engine.take_cgroup_questions());
+        for (id, path) in self.cgroups.answers(Instant::now()) {
+            self.engine.handle(now(), Input::Cgroup { id, path: path.as_deref() });
+        }
+    }
+
+    /// Does what the engine asks for.
+    fn carry_out(&mut self) {
+        self.look_up_cgroups();
+        while let Some(output) = self.engine.poll() {
+            match output {
+                Output::Conntrack(pass) => {
+                    // Closed only when the agent ends.
+                    let _ = self.conntrack.send(pass);
+                }
+                Output::ConntrackSupport(Support::Yes) => {
+                    info!("conntrack available; resolving Service backends")
+                }
+                Output::ConntrackSupport(Support::No(failure)) => {
+                    warn!(%failure, "conntrack unavailable; Service backends come from endpoints alone");
+                }
+                Output::ConntrackSupport(Support::Unknown) => {}
+                Output::Read => self.read_renamed(),
+                Output::Remove(flows) => self.remove(&flows),
+                Output::Networks(networks) => {
+                    if let Err(error) = self.kernel.set_named_networks(&networks) {
+                        warn!(
+                            error = format!("{error:#}"),
+                            "clients of some named networks are not told apart"
+                        );
+                    }
+                }
+                Output::Event(event) => trouble::log(&event),
+            }
+        }
+    }
+
+    /// Reads the tables because flows have other names: what they count from here on belongs to another edge.
+    fn read_renamed(&mut self) {
+        let is_old = self.last_sweep.is_none_or(|(begin, _)| begin.elapsed() >= LEAST_GAP);
+        if let Err(error) = self.read(is_old) {
+            warn!(error = format!("{error:#}"), "cannot read the kernel's tables");
+        }
+    }
+
+    fn remove(&mut self, flows: &[netcause_common::flow::FlowKey]) {
+        for key in flows {
+            if self.kernel.remove_flow(key) {
+                self.engine.handle(now(), Input::FlowRemoved(*key));
+            }
+        }
+    }
+}
+
+/// What time it is.
+fn now() -> Time {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time { wall: wall.as_secs(), monotonic: kernel::monotonic() }
+}

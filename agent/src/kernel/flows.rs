@@ -1,0 +1,178 @@
+//! The tables of flows: one per protocol, each with an overflow table.
+//!
+//! Between Linux 5.11 and 6.5 an update of a hash map fails with EBUSY when the program interrupted another update of the
+//! same bucket on that CPU. Such updates go to the overflow map, so a flow may have a part in each.
+
+use anyhow::{Context as _, Result};
+use aya::Pod;
+use aya::maps::{HashMap, MapData, MapError};
+use netcause_common::dns::{DnsCounters, PROTOCOL_DNS};
+use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, TcpCounters, UdpCounters};
+use netcause_common::limits;
+use netcause_core::aggregate::delta::Deltas;
+use netcause_core::aggregate::totals::{Counters, Totals};
+
+use super::load::{Loaded, Options};
+use super::tables::{Fullness, take};
+
+/// What flows are counted of, and where.
+pub(super) trait Protocol {
+    /// What is counted of a flow.
+    type Counters: Counters + Pod;
+    /// [`FlowKey::protocol`].
+    const NUMBER: u8;
+    /// The names of the map and of its overflow map in the object.
+    const MAPS: [&str; 2];
+    /// The names of both in metrics and settings.
+    const NAMES: [&str; 2];
+    /// Entries of the overflow map.
+    const OVERFLOW: u32;
+
+    /// Entries of the map.
+    fn limit(options: &Options) -> u32;
+}
+
+/// TCP.
+pub(super) enum Tcp {}
+/// UDP.
+pub(super) enum Udp {}
+/// DNS, as the client and its server.
+pub(super) enum Dns {}
+
+impl Protocol for Tcp {
+    type Counters = TcpCounters;
+    const NUMBER: u8 = PROTOCOL_TCP;
+    const MAPS: [&str; 2] = ["TCP_FLOWS", "TCP_FLOWS_SPARE"];
+    const NAMES: [&str; 2] = ["flows", "flows_spare"];
+    const OVERFLOW: u32 = limits::SPARE_FLOWS;
+
+    fn limit(options: &Options) -> u32 {
+        options.max_flows
+    }
+}
+
+impl Protocol for Udp {
+    type Counters = UdpCounters;
+    const NUMBER: u8 = PROTOCOL_UDP;
+    const MAPS: [&str; 2] = ["UDP_FLOWS", "UDP_FLOWS_SPARE"];
+    const NAMES: [&str; 2] = ["udp_flows", "udp_flows_spare"];
+    const OVERFLOW: u32 = limits::SPARE_UDP_FLOWS;
+
+    fn limit(options: &Options) -> u32 {
+        options.max_udp_flows
+    }
+}
+
+impl Protocol for Dns {
+    type Counters = DnsCounters;
+    const NUMBER: u8 = PROTOCOL_DNS;
+    const MAPS: [&str; 2] = ["DNS_FLOWS", "DNS_FLOWS_SPARE"];
+    const NAMES: [&str; 2] = ["dns_flows", "dns_flows_spare"];
+    const OVERFLOW: u32 = limits::SPARE_DNS_FLOWS;
+
+    fn limit(options: &Options) -> u32 {
+        options.max_dns_flows
+    }
+}
+
+/// All of them.
+pub(super) struct Flows {
+    tcp: Table<Tcp>,
+    udp: Table<Udp>,
+    dns: Table<Dns>,
+}
+
+impl Flows {
+    pub(super) fn take(loaded: &mut Loaded, options: &Options) -> Result<Self> {
+        Ok(Self {
+            tcp: Table::take(loaded, options)?,
+            udp: Table::take(loaded, options)?,
+            dns: Table::take(loaded, options)?,
+        })
+    }
+
+    /// Passes on what each flow has counted since it was read last; returns how full the tables are.
+    pub(super) fn read(&mut self, mut to: impl FnMut(&FlowKey, &Totals)) -> Result<Vec<Fullness>> {
+        Ok([self.tcp.read(&mut to)?, self.udp.read(&mut to)?, self.dns.read(&mut to)?].concat())
+    }
+
+    /// Removes a flow unless it has counted since it was read last; true when it is gone.
+    pub(super) fn remove(&mut self, key: &FlowKey) -> bool {
+        match key.protocol {
+            Udp::NUMBER => self.udp.remove(key),
+            Dns::NUMBER => self.dns.remove(key),
+            _ => self.tcp.remove(key),
+        }
+    }
+
+    /// Whether a flow of DNS has an entry.
+    pub(super) fn has_dns(&self, key: &FlowKey) -> bool {
+        self.dns.parts.iter().any(|part| part.map.get(key, 0).is_ok())
+    }
+}
+
+/// One protocol's map and its overflow map.
+struct Table<P: Protocol> {
+    parts: [Part<P::Counters>; 2],
+    limits: [u64; 2],
+}
+
+struct Part<C> {
+    map: HashMap<MapData, FlowKey, C>,
+    deltas: Deltas<C>,
+}
+
+impl<P: Protocol> Table<P> {
+    fn take(loaded: &mut Loaded, options: &Options) -> Result<Self> {
+        let mut part =
+            |name: &str| anyhow::Ok(Part { map: take(loaded, name)?.try_into()?, deltas: Deltas::default() });
+        let [main, overflow] = P::MAPS;
+        Ok(Self {
+            parts: [part(main)?, part(overflow)?],
+            limits: [P::limit(options).into(), P::OVERFLOW.into()],
+        })
+    }
+
+    fn read(&mut self, to: &mut impl FnMut(&FlowKey, &Totals)) -> Result<[Fullness; 2]> {
+        let mut entries = [0; 2];
+        for (part, entries) in self.parts.iter_mut().zip(&mut entries) {
+            let Part { map, deltas } = part;
+            for entry in map.iter() {
+                match entry {
+                    Ok((key, counters)) => {
+                        *entries += 1;
+                        if let Some(delta) = deltas.update(&key, &counters) {
+                            to(&key, &delta);
+                        }
+                    }
+                    // It was removed meanwhile.
+                    Err(MapError::KeyNotFound) => {}
+                    Err(error) => {
+                        return Err(error).with_context(|| format!("cannot read the map {}", P::MAPS[0]));
+                    }
+                }
+            }
+        }
+        let fullness =
+            |part: usize| Fullness { map: P::NAMES[part], entries: entries[part], limit: self.limits[part] };
+        Ok([fullness(0), fullness(1)])
+    }
+
+    /// Between the comparison and the removal lies a system call, in which a flow that was idle for minutes would have to
+    /// count again.
+    fn remove(&mut self, key: &FlowKey) -> bool {
+        let [main, overflow] = &mut self.parts;
+        // A flow with a part in each stays: they are few.
+        if overflow.map.get(key, 0).is_ok() {
+            return false;
+        }
+        match main.map.get(key, 0) {
+            Ok(counters) if !main.deltas.is_current(key, &counters) => return false,
+            Ok(_) if main.map.remove(key).is_err() => return false,
+            Ok(_) | Err(MapError::KeyNotFound) => {}
+            Err(_) => return false,
+        }
+        main.deltas.forget(key);
+        true
+    }
+}
