@@ -1,4 +1,7 @@
-//! Octets from the kernel's ring buffer → typed, checked events.
+//! Decodes ring-buffer records into validated events.
+//!
+//! A record is written by the eBPF programs of the same build. Its length and its numbers are checked all the same, so that
+//! a record of another build is refused and not misread. No function here panics or reads a clock.
 
 pub mod dns;
 
@@ -18,132 +21,143 @@ use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 use netcause_common::probe::tcp_state::ConnectFailed;
 use netcause_common::wire::{EventHeader, NEW_FLOW};
 
-/// Which end of a connection is ours.
+/// The end of a connection that is on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
-    /// We connected.
+    /// The local end opened the connection.
     Client,
-    /// We accepted.
+    /// The local end accepted the connection.
     Server,
 }
 
-/// A DNS answer as the programs tell it; the message is yet to be read.
+/// The record of a DNS answer. Its message is not parsed yet: see [`dns::message`].
 #[derive(Clone, Copy, Debug)]
 pub struct DnsAnswer<'a> {
-    /// The flow it counts in: the client's.
+    /// When the kernel saw the answer, by its monotonic clock (`CLOCK_MONOTONIC`: time since boot without suspend).
+    pub at: Duration,
+    /// The client's flow, in which the query is counted.
     pub flow: FlowKey,
-    /// First query to answer.
+    /// From the first transmission of the query to the answer.
     pub duration: Duration,
-    /// As much of the message as there was room for.
+    /// The first bytes of the DNS message, as many as the record holds.
     pub message: &'a [u8],
 }
 
-/// Reads the detail of a DNS answer; `None` when it is cut short or is none.
+/// Decodes the record of a DNS answer; `None` when it is too short, is of another probe, or is not about a client's flow.
 #[must_use]
-pub fn dns_answer(octets: &[u8]) -> Option<DnsAnswer<'_>> {
-    let head: AnswerDetail = read(octets)?;
-    let is_one = head.header.probe == ProbeId::Dns as u8 && role(&head.header.flow) == Some(Role::Client);
-    let message = octets.get(size_of::<AnswerDetail>()..)?.get(..head.captured.into())?;
-    let duration = Duration::from_nanos(head.duration_ns);
-    is_one.then_some(DnsAnswer { flow: head.header.flow, duration, message })
+pub fn dns_answer(bytes: &[u8]) -> Option<DnsAnswer<'_>> {
+    let head: AnswerDetail = read(bytes)?;
+    let is_answer = head.header.probe == ProbeId::Dns as u8 && role(&head.header.flow) == Some(Role::Client);
+    let message = bytes.get(size_of::<AnswerDetail>()..)?.get(..head.captured.into())?;
+    is_answer.then_some(DnsAnswer {
+        at: Duration::from_nanos(head.header.timestamp_ns),
+        flow: head.header.flow,
+        duration: Duration::from_nanos(head.duration_ns),
+        message,
+    })
 }
 
-/// Something that went wrong once.
+/// A TCP failure event of one flow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct TcpEvent {
+    /// When it happened, by the kernel's monotonic clock (`CLOCK_MONOTONIC`: time since boot without suspend).
+    pub at: Duration,
     /// The flow it happened to.
     pub flow: FlowKey,
     /// The client's port; 0 when unknown.
     pub client_port: u16,
-    /// What.
-    pub what: What,
+    /// What happened, with its details.
+    pub kind: TcpEventKind,
 }
 
-/// What went wrong.
+/// The kinds of [`TcpEvent`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum TcpEventKind {
     /// A connection attempt failed.
     ConnectFailed {
-        /// Why.
+        /// Why it failed.
         reason: ConnectFailure,
-        /// The error number; 0 when the application closed the socket.
+        /// The errno that the application gets; 0 when the application closed the socket itself.
         error: i32,
-        /// SYNs sent again.
+        /// SYN segments that were retransmitted.
         syn_retransmits: u32,
-        /// SYN to the end.
+        /// From the first SYN to the failure.
         after: Duration,
     },
-    /// Segments were sent again.
+    /// Segments were retransmitted.
     Retransmitted {
-        /// Why.
+        /// What made the kernel retransmit.
         kind: RetransmitKind,
-        /// How many.
+        /// Segments retransmitted at once.
         segments: u32,
-        /// Time-outs in a row.
+        /// Retransmission timeouts in a row, this one included (`icsk_retransmits`).
         consecutive_timeouts: u8,
     },
-    /// A reset.
+    /// A reset (RST) was sent or received.
     Reset {
-        /// Which way.
+        /// Whether it was sent or received.
         direction: ResetDirection,
     },
 }
 
-/// What the kernel side tells.
+/// A decoded record of the event ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A flow is new: its workload's name can still be looked up.
+    /// A flow was added to the kernel's table. Its workload still exists, so this is the time to look its name up.
     NewFlow {
-        /// The flow.
+        /// When it was added, by the kernel's monotonic clock (`CLOCK_MONOTONIC`).
+        at: Duration,
+        /// The new flow.
         flow: FlowKey,
-        /// The port of the client that began it; 0 when unknown.
+        /// The client's port; 0 when unknown.
         client_port: u16,
     },
-    /// Something went wrong once.
-    Trouble(Trouble),
+    /// A TCP failure event.
+    Tcp(TcpEvent),
 }
 
-/// Reads one event; `None` when it is cut short or its numbers mean nothing: the kernel side is not of this build.
+/// Decodes a record of the event ring; `None` when it is too short or one of its numbers has no meaning, because the eBPF
+/// programs are of another build.
 #[must_use]
-pub fn event(octets: &[u8]) -> Option<Event> {
-    let header: EventHeader = read(octets)?;
-    role(&header.flow)?;
-    if header.probe == NEW_FLOW {
-        return Some(Event::NewFlow { flow: header.flow, client_port: header.client_port });
+pub fn event(bytes: &[u8]) -> Option<Event> {
+    let EventHeader { timestamp_ns, flow, client_port, probe, .. } = read(bytes)?;
+    let at = Duration::from_nanos(timestamp_ns);
+    role(&flow)?;
+    if probe == NEW_FLOW {
+        return Some(Event::NewFlow { at, flow, client_port });
     }
-    let what = what(header.probe, octets)?;
-    Some(Event::Trouble(Trouble { flow: header.flow, client_port: header.client_port, what }))
+    Some(Event::Tcp(TcpEvent { at, flow, client_port, kind: tcp_event_kind(probe, bytes)? }))
 }
 
-fn what(probe: u8, octets: &[u8]) -> Option<What> {
+fn tcp_event_kind(probe: u8, bytes: &[u8]) -> Option<TcpEventKind> {
     let is = |id: ProbeId| probe == id as u8;
     Some(if is(ProbeId::TcpState) {
-        let event: ConnectFailed = read(octets)?;
-        What::ConnectFailed {
+        let event: ConnectFailed = read(bytes)?;
+        TcpEventKind::ConnectFailed {
             reason: *ConnectFailure::ALL.get(usize::from(event.reason))?,
             error: event.error,
             syn_retransmits: event.syn_retransmits,
             after: Duration::from_nanos(event.duration_ns),
         }
     } else if is(ProbeId::TcpRetransmit) {
-        let event: Retransmitted = read(octets)?;
-        What::Retransmitted {
+        let event: Retransmitted = read(bytes)?;
+        TcpEventKind::Retransmitted {
             kind: *RetransmitKind::ALL.get(usize::from(event.kind))?,
             segments: event.segments,
             consecutive_timeouts: event.consecutive_timeouts,
         }
     } else if is(ProbeId::TcpRetransmitSynack) {
-        let _: SynAckRetransmitted = read(octets)?;
-        What::Retransmitted { kind: RetransmitKind::SynAck, segments: 1, consecutive_timeouts: 0 }
+        let _: SynAckRetransmitted = read(bytes)?;
+        TcpEventKind::Retransmitted { kind: RetransmitKind::SynAck, segments: 1, consecutive_timeouts: 0 }
     } else if is(ProbeId::TcpReset) {
-        let event: Reset = read(octets)?;
-        What::Reset { direction: *ResetDirection::ALL.get(usize::from(event.direction))? }
+        let event: Reset = read(bytes)?;
+        TcpEventKind::Reset { direction: *ResetDirection::ALL.get(usize::from(event.direction))? }
     } else {
         return None;
     })
 }
 
-/// The role in a flow's key; `None` in the entry that takes what found no room.
+/// The role in a flow's key; `None` for the overflow entry, which counts flows that did not fit into the map.
 #[must_use]
 pub fn role(flow: &FlowKey) -> Option<Role> {
     match flow.role {
@@ -153,25 +167,33 @@ pub fn role(flow: &FlowKey) -> Option<Role> {
     }
 }
 
-/// The address as the standard library has it; v4-mapped becomes IPv4.
+/// An address of the kernel side as the standard library's type; an IPv4-mapped IPv6 address becomes IPv4.
 #[must_use]
 pub fn ip(address: Address) -> IpAddr {
     Ipv6Addr::from(address.to_octets()).to_canonical()
 }
 
-fn read<E: Pod>(octets: &[u8]) -> Option<E> {
-    octets.get(..size_of::<E>()).map(bytemuck::pod_read_unaligned)
+fn read<E: Pod>(bytes: &[u8]) -> Option<E> {
+    bytes.get(..size_of::<E>()).map(bytemuck::pod_read_unaligned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const AT: Duration = Duration::from_nanos(1_000_000_007);
+
     fn header(probe: ProbeId) -> EventHeader {
         let remote = Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, 1]));
         let flow =
             FlowKey { local: 7, remote, service_port: 443, protocol: 6, role: ROLE_CLIENT, reserved: 0 };
-        EventHeader { timestamp_ns: 1, flow, client_port: 5555, probe: probe as u8, reserved: [0; 5] }
+        EventHeader {
+            timestamp_ns: 1_000_000_007,
+            flow,
+            client_port: 5555,
+            probe: probe as u8,
+            reserved: [0; 5],
+        }
     }
 
     #[test]
@@ -184,12 +206,13 @@ mod tests {
             reason: ConnectFailure::TimedOut as u8,
             reserved: [0; 7],
         };
-        let Some(Event::Trouble(trouble)) = event(bytemuck::bytes_of(&wire)) else { panic!("no trouble") };
-        assert_eq!(ip(trouble.flow.remote).to_string(), "10.0.0.1");
+        let Some(Event::Tcp(event)) = event(bytemuck::bytes_of(&wire)) else { panic!("no TCP event") };
+        assert_eq!(ip(event.flow.remote).to_string(), "10.0.0.1");
+        assert_eq!((event.at, event.client_port), (AT, 5555));
         let after = Duration::from_secs(3);
-        let what =
-            What::ConnectFailed { reason: ConnectFailure::TimedOut, error: 110, syn_retransmits: 2, after };
-        assert_eq!(trouble.what, what);
+        let reason = ConnectFailure::TimedOut;
+        let kind = TcpEventKind::ConnectFailed { reason, error: 110, syn_retransmits: 2, after };
+        assert_eq!(event.kind, kind);
     }
 
     #[test]
@@ -201,11 +224,12 @@ mod tests {
             captured: 3,
             reserved: 0,
         };
-        let mut octets = bytemuck::bytes_of(&head).to_vec();
-        octets.extend([1, 2, 3, 0, 0]);
-        let answer = dns_answer(&octets).unwrap();
+        let mut bytes = bytemuck::bytes_of(&head).to_vec();
+        bytes.extend([1, 2, 3, 0, 0]);
+        let answer = dns_answer(&bytes).unwrap();
         assert_eq!((answer.message, answer.duration), (&[1, 2, 3][..], Duration::from_nanos(1500)));
-        assert!(dns_answer(&octets[..octets.len() - 3]).is_none(), "an octet is missing");
+        assert_eq!(answer.at, AT);
+        assert!(dns_answer(&bytes[..bytes.len() - 3]).is_none(), "a byte is missing");
         let empty = AnswerDetail { captured: 0, ..head };
         assert!(dns_answer(bytemuck::bytes_of(&empty)).is_some());
         let other = AnswerDetail { header: header(ProbeId::TcpState), ..empty };
@@ -215,10 +239,10 @@ mod tests {
     #[test]
     fn what_is_cut_short_or_means_nothing_is_refused() {
         let wire = Reset { header: header(ProbeId::TcpReset), direction: 1, tcp_state: 1, reserved: [0; 6] };
-        let octets = bytemuck::bytes_of(&wire);
-        assert!(event(octets).is_some());
-        for length in 0..octets.len() {
-            assert_eq!(event(&octets[..length]), None, "{length}");
+        let bytes = bytemuck::bytes_of(&wire);
+        assert!(event(bytes).is_some());
+        for length in 0..bytes.len() {
+            assert_eq!(event(&bytes[..length]), None, "{length}");
         }
         assert_eq!(event(bytemuck::bytes_of(&Reset { direction: 2, ..wire })), None);
         let mut unknown = wire;
@@ -228,10 +252,10 @@ mod tests {
         new.probe = NEW_FLOW;
         assert_eq!(
             event(bytemuck::bytes_of(&new)),
-            Some(Event::NewFlow { flow: new.flow, client_port: 5555 })
+            Some(Event::NewFlow { at: AT, flow: new.flow, client_port: 5555 })
         );
-        let mut nobody = wire;
-        nobody.header.flow.role = 0;
-        assert_eq!(event(bytemuck::bytes_of(&nobody)), None);
+        let mut overflow = wire;
+        overflow.header.flow.role = 0;
+        assert_eq!(event(bytemuck::bytes_of(&overflow)), None);
     }
 }

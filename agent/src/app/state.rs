@@ -177,20 +177,20 @@ impl State {
 
     fn take(&mut self, octets: &[u8]) {
         match ingest::event(octets) {
-            Some(Event::NewFlow { flow, client_port }) => {
+            Some(Event::NewFlow { flow, client_port, .. }) => {
                 // For its memory: the cgroup may be gone when somebody asks for metrics.
                 self.names.local(flow.local);
                 self.names.observe(&flow);
                 self.names.connected(&flow, client_port);
             }
-            Some(Event::Trouble(event)) if trouble::is_logged() => {
+            Some(Event::Tcp(event)) if trouble::is_logged() => {
                 if let Some(named) = aggregate::edge(&event.flow, &mut self.names) {
                     let peer = ingest::ip(event.flow.remote);
                     let name = self.names.resolved_from(event.flow.local, peer);
                     trouble::log(&event, &named.edge, peer, name.as_ref());
                 }
             }
-            Some(Event::Trouble(_)) => {}
+            Some(Event::Tcp(_)) => {}
             None => warn!(length = octets.len(), "an event that this agent does not understand"),
         }
     }
