@@ -13,7 +13,7 @@ use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT};
 use super::{MAX_UNKNOWN, Names};
 use crate::enrich::Workload;
 use crate::enrich::conntrack::{Answer, Question, Service};
-use crate::enrich::directory::{Holder, Who};
+use crate::enrich::directory::{Holder, HolderRef};
 use crate::enrich::name::Name;
 use crate::enrich::objects::Seconds;
 use crate::ingest;
@@ -106,12 +106,12 @@ impl Names {
                 }
             }
         }
-        if let Some(Holder { who, since }) = self.directory.holder(address, self.now) {
-            if let Who::Node(node) = &who {
+        if let Some(Holder { entity, since }) = self.directory.holder(address, self.now) {
+            if let HolderRef::Node(node) = &entity {
                 self.zones.meet(node, address);
             }
-            let since = matches!(who, Who::Pod(_)).then_some(since);
-            return Some(Remote { workload: workload(&who), service, since });
+            let since = matches!(entity, HolderRef::Pod(_)).then_some(since);
+            return Some(Remote { workload: workload(&entity), service, since });
         }
         if port.is_some()
             && let Some(service) = self.directory.service_any_port(address)
@@ -123,7 +123,7 @@ impl Names {
     }
 
     fn is_a_pods(&self, address: IpAddr) -> bool {
-        matches!(self.directory.holder(address, self.now), Some(Holder { who: Who::Pod(_), .. }))
+        matches!(self.directory.holder(address, self.now), Some(Holder { entity: HolderRef::Pod(_), .. }))
     }
 
     /// What stands behind a service: by its endpoints, or by where the kernel sends its connections.
@@ -165,10 +165,10 @@ impl Names {
         for backend in backends {
             // Whose the address was then is whom the service stood for.
             let then = self.now.saturating_sub(self.at.saturating_sub(backend.seen).as_secs());
-            let Some(Holder { who, .. }) = self.directory.holder(backend.address.ip(), then) else {
+            let Some(Holder { entity, .. }) = self.directory.holder(backend.address.ip(), then) else {
                 return Workload::Backend;
             };
-            let workload = workload(&who);
+            let workload = workload(&entity);
             if only.as_ref().is_some_and(|only| *only != workload) {
                 return Workload::Several;
             }
@@ -219,10 +219,10 @@ impl Names {
 }
 
 /// What a holder of an address is called.
-fn workload(who: &Who<'_>) -> Workload {
-    match who {
-        Who::Pod(pod) => Workload::named(pod.name.clone()),
-        Who::Node(node) => Workload::plain(node.name),
+fn workload(entity: &HolderRef<'_>) -> Workload {
+    match entity {
+        HolderRef::Pod(pod) => Workload::named(pod.name.clone()),
+        HolderRef::Node(node) => Workload::plain(node.name),
     }
 }
 

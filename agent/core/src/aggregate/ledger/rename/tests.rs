@@ -14,8 +14,8 @@ use crate::ingest::dns::Resolved;
 /// A node that has been told that a list of pods is complete.
 fn node() -> Node {
     let mut node = Node::new(1000);
-    tell(&mut node, Change::ListBegins(Kind::Pod));
-    tell(&mut node, Change::ListEnds(Kind::Pod));
+    tell(&mut node, Change::Init(Kind::Pod));
+    tell(&mut node, Change::InitDone(Kind::Pod));
     node
 }
 
@@ -27,11 +27,11 @@ fn tell(node: &mut Node, change: Change) {
 /// A pod of a Deployment at 10.0.0.1, made at a time since the beginning.
 fn pod(number: u8, workload: &str, since: u64) -> Change {
     let pod = told::pod(number, workload, "10.0.0.1");
-    Change::Pod(Box::new(Pod { since: Some(BEGIN + since), ..pod }))
+    Change::ApplyPod(Box::new(Pod { since: Some(BEGIN + since), ..pod }))
 }
 
 fn gone(number: u8) -> Change {
-    Change::Gone(Kind::Pod, uid(number))
+    Change::Delete(Kind::Pod, uid(number))
 }
 
 fn read(node: &mut Node) {

@@ -217,7 +217,7 @@ fn whose_a_backend_was_when_the_kernel_was_asked_counts() {
     names.wait(10);
     names.track(&["10.0.0.1"]);
     names.wait(30);
-    names.hear(Change::Gone(Kind::Pod, uid(1)));
+    names.hear(Change::Delete(Kind::Pod, uid(1)));
     let since = Some(names.now);
     names.hear(told(Pod { since, ..pod(2, "batch", "10.0.0.1") }));
     assert_eq!(names.to("10.0.0.1", 8080), "shop/batch");
@@ -303,9 +303,9 @@ fn services_that_are_asked_for_are_bounded() {
     assert_eq!(names.asked.len(), MAX_ASKED);
     // One service at many addresses.
     let mut many = super::super::testing::names();
-    let Change::Service(mut api) = service("api", "10.96.0.1") else { unreachable!() };
+    let Change::ApplyService(mut api) = service("api", "10.96.0.1") else { unreachable!() };
     api.addresses = (1..=100).map(|last| [10, 96, 0, last].into()).collect();
-    many.hear(Change::Service(api));
+    many.hear(Change::ApplyService(api));
     for last in 1..=100 {
         assert_eq!(many.to(&format!("10.96.0.{last}"), 80), "shop/api -> unknown");
     }
