@@ -21,7 +21,7 @@ use crate::expose::prometheus::Durations;
 use crate::kernel::{self, Events, Kernel, ProbeState, Wakeups};
 use crate::sources::Health;
 use crate::sources::file::FileError;
-use netcause_core::aggregate::dns::Details;
+use netcause_core::aggregate::dns::DnsDetails;
 use netcause_core::aggregate::ledger::{self, Ledger};
 use netcause_core::enrich::Names;
 use netcause_core::enrich::cgroup::{self, Cgroups};
@@ -136,7 +136,7 @@ async fn serve(
         queues: Vec::new(),
         sweeps: Durations::default(),
         scrapes: Durations::default(),
-        details: Details::new(labels),
+        details: DnsDetails::new(labels),
         details_received: 0,
     };
     // What is open already belongs to the first answer.

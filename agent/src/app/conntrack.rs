@@ -27,7 +27,7 @@ pub async fn serve(began: Instant, with: impl Fn(&mut dyn FnMut(&mut Conntrack))
         let mut outcome = Some(outcome.unwrap_or_else(|_| Outcome::lost(copy)));
         with(&mut |conntrack| {
             if let Some(outcome) = outcome.take()
-                && conntrack.take(outcome, began.elapsed())
+                && conntrack.handle(outcome, began.elapsed())
             {
                 tell(conntrack.support());
             }

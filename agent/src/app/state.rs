@@ -15,7 +15,7 @@ use crate::expose::prometheus::{Durations, series};
 use crate::expose::trouble;
 use crate::kernel::{Events, Fullness, Kernel, Pace};
 use netcause_core::aggregate;
-use netcause_core::aggregate::dns::{Answer, Details, TimedOut};
+use netcause_core::aggregate::dns::{AnsweredQuery, DnsDetails, TimedOutQuery};
 use netcause_core::aggregate::ledger::Ledger;
 use netcause_core::enrich::Names;
 use netcause_core::enrich::extra::Extra;
@@ -44,7 +44,7 @@ pub(super) struct State {
     pub queues: Vec<(QueueKey, AcceptQueue)>,
     pub sweeps: Durations,
     pub scrapes: Durations,
-    pub details: Details,
+    pub details: DnsDetails,
     /// Details of DNS answers that came.
     pub details_received: u64,
 }
@@ -57,7 +57,7 @@ impl State {
         kernel.expire_dns(|key, message| {
             if let Ok(question) = dns::question(message) {
                 let workload = &names.local(key.local);
-                details.timed_out(&TimedOut { local: key.local, workload, question: &question, at });
+                details.timed_out(&TimedOutQuery { local: key.local, workload, question: &question, at });
             }
         })
     }
@@ -206,7 +206,7 @@ impl State {
         // Notifications and updates (RFC 1996, 2136) ask for no name.
         let Some(question) = message.question.as_ref().filter(|_| message.opcode == 0) else { return };
         let local = answer.flow.local;
-        details.answered(&Answer {
+        details.answered(&AnsweredQuery {
             local,
             workload: &names.local(local),
             question,

@@ -306,7 +306,7 @@ impl Directory {
             service_addresses,
             slices,
             endpoints,
-            names: self.names.len(),
+            names: self.names.count(),
             dropped: self.dropped,
         }
     }

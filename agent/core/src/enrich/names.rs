@@ -17,7 +17,7 @@ use netcause_common::flow::LOCAL_IS_NAMESPACE;
 use super::Workload;
 use super::cgroup::Cgroups;
 use super::cgroup::path::Place;
-use super::conntrack::{Conntrack, Question, Service};
+use super::conntrack::{Conntrack, ServiceAddress, ServiceQuery};
 use super::directory::{self, Directory};
 use super::extra::Extra;
 use super::name::Name;
@@ -75,7 +75,7 @@ pub struct Names {
     /// The cgroups of this node's pods that have flows.
     local_pods: HashMap<PodUid, BTreeSet<u64>>,
     /// The ways to each service and port whose backends the connection tracking is asked for.
-    asked: HashMap<(Name, u16), Vec<Service>>,
+    asked: HashMap<(Name, u16), Vec<ServiceAddress>>,
     zones: Zones,
     changes: Changes,
     /// Addresses that were asked for and that nobody knows.
@@ -98,7 +98,7 @@ impl Names {
             labels: options.labels,
             outside: Outside::new(options.max_outside_names),
             resolved: ResolvedNames::default(),
-            sidecars: Sidecars::on(options.sidecar_ports),
+            sidecars: Sidecars::new(options.sidecar_ports),
             outside_kubernetes: HashMap::new(),
             local_pods: HashMap::new(),
             asked: HashMap::new(),
@@ -263,7 +263,7 @@ impl Names {
         self.directory.expire(self.now);
         self.notice();
         for service in self.asked.values().flatten() {
-            self.conntrack.wanted(Question { service: *service, client: None }, self.at);
+            self.conntrack.register_interest(ServiceQuery { service: *service, client: None }, self.at);
         }
     }
 

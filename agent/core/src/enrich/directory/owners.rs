@@ -40,7 +40,7 @@ fn is_of_group(owner: &Owner, name: &str) -> bool {
     owner.api_version.is_empty() || group(owner) == name
 }
 
-/// The kubelet names the pod that stands for a static pod `<name>-<node>`, on each node
+/// The kubelet names the mirror pod of a static pod `<name>-<node>`
 /// (kubernetes/pkg/kubelet/config/common.go, `generatePodName`).
 fn static_pod(pod: &Pod) -> &str {
     let node = pod.owner.as_ref().map(|owner| &*owner.name).into_iter().chain(pod.node.as_deref());

@@ -28,7 +28,7 @@ fn uid(number: u32) -> PodUid {
     uid_text(number).parse().unwrap()
 }
 
-/// A pod of nobody, `pod-<number>` in `shop`.
+/// A pod without an owner, `pod-<number>` in `shop`.
 fn pod(number: u32, since: Seconds, addresses: &[&str]) -> Pod {
     Pod {
         uid: uid_text(number).into(),

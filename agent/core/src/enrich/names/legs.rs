@@ -33,7 +33,7 @@ impl Names {
         if role(flow) == Some(Role::Server) {
             self.listens(flow.local, flow.service_port);
         }
-        if !self.sidecars.is_one(flow.local) {
+        if !self.sidecars.contains(flow.local) {
             return;
         }
         let remote = self.remote(flow);

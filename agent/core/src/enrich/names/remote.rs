@@ -12,7 +12,7 @@ use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT};
 
 use super::{MAX_UNKNOWN, Names};
 use crate::enrich::Workload;
-use crate::enrich::conntrack::{Answer, Question, Service};
+use crate::enrich::conntrack::{ServiceAddress, ServiceBackends, ServiceQuery};
 use crate::enrich::directory::{Holder, HolderRef};
 use crate::enrich::name::Name;
 use crate::enrich::objects::Seconds;
@@ -86,7 +86,7 @@ impl Names {
     fn at(&mut self, address: IpAddr, port: Option<u16>) -> Option<Remote> {
         if let Some(port) = port {
             let service = |protocol| self.directory.service(address, port, protocol);
-            let way = |protocol| Service { address, port, protocol };
+            let way = |protocol| ServiceAddress { address, port, protocol };
             if let Some(found) = service(PROTOCOL_TCP).or_else(|| service(PROTOCOL_UDP)).cloned() {
                 let is_one = |protocol: &u8| service(*protocol) == Some(&found);
                 let ways: Vec<_> = [PROTOCOL_TCP, PROTOCOL_UDP].into_iter().filter(is_one).map(way).collect();
@@ -127,7 +127,7 @@ impl Names {
     }
 
     /// What stands behind a service: by its endpoints, or by where the kernel sends its connections.
-    fn behind(&mut self, service: Name, port: u16, ways: &[Service]) -> Remote {
+    fn behind(&mut self, service: Name, port: u16, ways: &[ServiceAddress]) -> Remote {
         let workload = if let Some(only) = self.directory.only_backend(&service) {
             Workload::named(only.clone())
         } else if self.directory.backends(&service).len() > 1 {
@@ -139,14 +139,14 @@ impl Names {
     }
 
     /// The workload that the kernel's connection tracking has behind a service; it is asked when it is not known.
-    fn tracked(&mut self, service: &Name, port: u16, ways: &[Service]) -> Workload {
+    fn tracked(&mut self, service: &Name, port: u16, ways: &[ServiceAddress]) -> Workload {
         let key = (service.clone(), port);
         if self.asked.len() < MAX_ASKED || self.asked.contains_key(&key) {
             let asked = self.asked.entry(key.clone()).or_default();
             for way in ways {
                 if asked.len() < MAX_WAYS && !asked.contains(way) {
                     asked.push(*way);
-                    self.conntrack.wanted(Question { service: *way, client: None }, self.at);
+                    self.conntrack.register_interest(ServiceQuery { service: *way, client: None }, self.at);
                 }
             }
         }
@@ -156,9 +156,9 @@ impl Names {
     }
 
     /// Where the kernel sends what comes this way.
-    fn answered(&self, way: Service) -> Workload {
-        let question = Question { service: way, client: None };
-        let Answer::Backends(backends) = self.conntrack.answer(question) else {
+    fn answered(&self, way: ServiceAddress) -> Workload {
+        let question = ServiceQuery { service: way, client: None };
+        let ServiceBackends::Known(backends) = self.conntrack.backends(question) else {
             return Workload::Backend;
         };
         let mut only = None;
@@ -183,8 +183,11 @@ impl Names {
         if flow.role != ROLE_CLIENT || flow.protocol != PROTOCOL_TCP || client_port == 0 {
             return;
         }
-        let asked =
-            Service { address: ingest::ip(flow.remote), port: flow.service_port, protocol: flow.protocol };
+        let asked = ServiceAddress {
+            address: ingest::ip(flow.remote),
+            port: flow.service_port,
+            protocol: flow.protocol,
+        };
         let is_asked =
             self.directory.service(asked.address, asked.port, asked.protocol).is_some_and(|service| {
                 self.directory.only_backend(service).is_none() && self.directory.backends(service).len() < 2
@@ -195,8 +198,8 @@ impl Names {
         let Some(pod) = self.pod(flow.local) else { return };
         let is_v4 = asked.address.is_ipv4();
         if let Some(client) = self.directory.addresses(&pod).find(|address| address.is_ipv4() == is_v4) {
-            let question = Question { service: asked, client: None };
-            self.conntrack.connection(question, SocketAddr::new(client, client_port), self.at);
+            let question = ServiceQuery { service: asked, client: None };
+            self.conntrack.register_connection(question, SocketAddr::new(client, client_port), self.at);
         }
     }
 

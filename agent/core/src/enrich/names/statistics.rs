@@ -50,7 +50,7 @@ impl Names {
             ("cgroup", cgroups.known),
             ("cgroup_directory", cgroups.directories),
             ("missed_cgroup", cgroups.missed),
-            ("conntrack_question", self.conntrack.questions()),
+            ("conntrack_question", self.conntrack.query_count()),
         ];
         let dropped = known.dropped;
         Statistics {

@@ -82,7 +82,7 @@ impl Names {
         let found: Vec<_> = backends.iter().map(|backend| (ip(backend), 8080).into()).collect();
         self.with_conntrack(&mut |conntrack| {
             let pass = conntrack.plan(at).unwrap();
-            conntrack.take(pass.answered(|_| found.clone()), at);
+            conntrack.handle(pass.answered(|_| found.clone()), at);
         });
     }
 }

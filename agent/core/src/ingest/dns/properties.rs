@@ -55,7 +55,7 @@ struct Answer {
     is_compressed: bool,
     asked: Labels,
     kind: u16,
-    /// Each the alias of the one before, the first of what was asked.
+    /// Each is the alias of the one before; the first is that of the queried name.
     aliases: Vec<Labels>,
     addresses: Vec<(IpAddr, u32)>,
     /// Records of other names, and where they are inserted.
@@ -114,7 +114,7 @@ impl Answer {
         for (place, end, address) in &self.strangers {
             let mut owner = end.clone();
             owner.truncate(2);
-            owner.insert(0, b"nobody asked for this".to_vec());
+            owner.insert(0, b"a name that was not queried".to_vec());
             let place = place.index(packet.answers.len() + 1);
             packet.answers.insert(place, record(&owner, 5, data(*address)));
         }

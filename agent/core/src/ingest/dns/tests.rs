@@ -152,7 +152,7 @@ fn records_and_addresses_are_bounded() {
     records.push(address(1));
     assert_eq!(is_cut(&records), (1, false));
     records.insert(0, address(2));
-    assert_eq!(is_cut(&records), (1, true), "the last one is not looked at");
+    assert_eq!(is_cut(&records), (1, true), "the last one is not parsed");
 }
 
 #[test]

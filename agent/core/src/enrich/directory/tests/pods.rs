@@ -74,7 +74,7 @@ fn what_is_told_only_when_it_has_ended_held_its_address_too() {
     assert_eq!(directory.holder_name(ADDRESS, START + 25), Some("pod-1"));
     assert_eq!(directory.holder_name(ADDRESS, START + 40), None);
     directory.apply_pod(Pod { has_ended: true, ..pod(2, START, &["10.0.0.2"]) }, START + 45);
-    assert_eq!(directory.holder_name("10.0.0.2", START + 25), None, "nobody knows until when");
+    assert_eq!(directory.holder_name("10.0.0.2", START + 25), None, "the end is unknown");
 }
 
 #[test]

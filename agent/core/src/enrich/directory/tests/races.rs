@@ -134,7 +134,7 @@ fn check(tenants: &[Tenant], is_last_there: bool, horizon: Seconds) -> Result<()
             prop_assert!(who.is_none_or(|who| who == name), "{at} at {now}: {who:?}, not {truth:?}");
             prop_assert!(found.is_none_or(|found| found.since <= truth.start));
             if deliveries.peek().is_none() && is_to_be_found(&truths, number, at, now) {
-                prop_assert!(who.is_some(), "{at} at {now}: nobody, not {number} {truth:?}");
+                prop_assert!(who.is_some(), "{at} at {now}: no holder instead of {number} {truth:?}");
             }
         }
     }

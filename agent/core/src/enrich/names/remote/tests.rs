@@ -43,7 +43,7 @@ fn the_first_that_knows_an_address_names_it() {
     ] {
         assert_eq!(names.to(address, port), expected, "{address}:{port}");
     }
-    assert_eq!(names.conntrack.questions(), 0, "nothing had to be asked");
+    assert_eq!(names.conntrack.query_count(), 0, "nothing had to be asked");
     names.set_extra(Arc::default());
     assert_eq!(names.to("10.9.9.9", 443), "10.9.9.9");
     assert_eq!(names.to("203.0.113.9", 443), "external");
@@ -173,7 +173,7 @@ fn several_workloads_behind_a_service_are_no_one() {
     names.hear(endpoints("api", &[("10.0.0.1", 1), ("10.0.0.3", 3)]));
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> several");
     assert_eq!(names.to("10.0.0.3", 8080), "shop/api -> shop/batch");
-    assert_eq!(names.conntrack.questions(), 0);
+    assert_eq!(names.conntrack.query_count(), 0);
     names.hear(endpoints("api", &[("10.0.0.3", 3)]));
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> shop/batch");
 }
@@ -187,7 +187,7 @@ fn the_connection_tracking_says_what_no_endpoint_does() {
     names.hear(told(pod(3, "batch", "10.0.0.3")));
     let nameless = names.remote(&client(CLIENT, "10.96.0.1", 80));
     assert_eq!(text(&nameless), "shop/api -> unknown");
-    assert_eq!(names.conntrack.questions(), 2, "over TCP and over UDP");
+    assert_eq!(names.conntrack.query_count(), 2, "over TCP and over UDP");
     names.take_changes();
     names.track(&["10.0.0.1", "10.0.0.2"]);
     assert!(names.take_changes().concern(&client(CLIENT, "10.96.0.1", 80)));
@@ -239,8 +239,8 @@ fn either_way_to_a_service_tells_what_is_behind_it() {
         let pass = conntrack.plan(at).unwrap();
         let backend = (ip("10.0.0.1"), 8080).into();
         let over_udp =
-            |asked: Question| if asked.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
-        conntrack.take(pass.answered(over_udp), at);
+            |asked: ServiceQuery| if asked.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
+        conntrack.handle(pass.answered(over_udp), at);
     });
     let again = names.again(&nameless.workload, nameless.service.as_ref(), Some(80)).unwrap();
     assert_eq!(text(&again), "shop/api -> shop/web");
