@@ -89,7 +89,7 @@ pub struct ResolvedRow {
     pub expires_in: Duration,
 }
 
-/// DNS details of all workloads on this node. At most [`MAX_CLIENTS`] clients and [`MAX_WORKLOADS`] workloads are kept apart.
+/// DNS details of all workloads on this node. At most `MAX_CLIENTS` clients and `MAX_WORKLOADS` workloads are kept apart.
 #[derive(Debug)]
 pub struct DnsDetails {
     labels: Arc<Labels>,

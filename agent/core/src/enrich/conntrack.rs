@@ -41,7 +41,7 @@ pub use pass::{Outcome, Pass, QueryIndex, Tally, Tracked};
 pub use query_state::Backend;
 use query_state::QueryState;
 
-/// The most queries that are kept. Further ones are refused until others have expired after [`IDLE`].
+/// The most queries that are kept. Further ones are refused until others have expired after `IDLE`.
 pub const MAX_QUERIES: usize = 4096;
 /// The most backends that are kept of one query: those that were seen last.
 pub const MAX_BACKENDS: usize = 16;

@@ -3,7 +3,7 @@
 //! An address may have many names (a CDN's, a proxy's). The name for a client is the one that this client queried last, as it
 //! was queried and not the last CNAME.
 //!
-//! Memory: at most [`MAX_ADDRESSES`] addresses, some 250 bytes each with all indexes: 2 MiB, and the names.
+//! Memory: at most `MAX_ADDRESSES` addresses, some 250 bytes each with all indexes: 2 MiB, and the names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -100,7 +100,7 @@ impl ResolvedNames {
         self.order.retain(|_, local| is_there(*local));
     }
 
-    /// Removes entries older than [`MAX_TTL`].
+    /// Removes entries older than `MAX_TTL`.
     fn expire(&mut self, at: Duration) {
         let is_old = |entry: &Entry| at.saturating_sub(entry.learned) >= MAX_TTL;
         while self.first().is_some_and(is_old) {

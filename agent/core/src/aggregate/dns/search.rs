@@ -11,11 +11,11 @@
 //! - N and R are the same name with two domains that another lookup on this node showed to be in one search list.
 //!
 //! A search list without any of these signs is not detected. False positives: an application that falls back from
-//! `api.eu.example.com` to `api.example.com` within [`SOON`], and a mail server that looks up a domain and queries a block
-//! list for `<domain>.<list>` within [`WINDOW`].
+//! `api.eu.example.com` to `api.example.com` within `SOON`, and a mail server that looks up a domain and queries a block
+//! list for `<domain>.<list>` within `WINDOW`.
 //!
-//! Memory: at most [`MAX_CLIENTS`] × [`MAX_PENDING`] names; some 6 KiB and the names themselves for a client with the most
-//! names, and nothing for one without a failed name in the last [`WINDOW`].
+//! Memory: at most `MAX_CLIENTS` × `MAX_PENDING` names; some 6 KiB and the names themselves for a client with the most
+//! names, and nothing for one without a failed name in the last `WINDOW`.
 
 mod evidence;
 mod failed;
@@ -38,7 +38,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(2);
 /// The most failed names of a client. Beyond that the oldest are dropped, those that were counted first.
 const MAX_PENDING: usize = 64;
-/// The most clients with failed names. Further ones are ignored until one has had none for [`WINDOW`].
+/// The most clients with failed names. Further ones are ignored until one has had none for `WINDOW`.
 const MAX_CLIENTS: usize = 1024;
 /// The shortest time between two searches for idle clients.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -60,8 +60,8 @@ impl Waste {
     }
 }
 
-/// Finds lookups that search domains wasted in the answers of all clients on this node. At most [`MAX_CLIENTS`] clients with
-/// [`MAX_PENDING`] names each are remembered.
+/// Finds lookups that search domains wasted in the answers of all clients on this node. At most `MAX_CLIENTS` clients with
+/// `MAX_PENDING` names each are remembered.
 #[derive(Debug, Default)]
 pub struct Search {
     /// By [`netcause_common::flow::FlowKey::local`]; only those with failed names.
@@ -100,7 +100,7 @@ impl Search {
         self.clients.retain(|local, _| is_there(*local));
     }
 
-    /// Adds the client if there are fewer than [`MAX_CLIENTS`]. Removes idle clients from time to time.
+    /// Adds the client if there are fewer than `MAX_CLIENTS`. Removes idle clients from time to time.
     fn make_room(&mut self, local: u64, at: Duration) {
         let since_swept = at.saturating_sub(self.swept);
         let is_full = self.clients.len() >= MAX_CLIENTS && !self.clients.contains_key(&local);

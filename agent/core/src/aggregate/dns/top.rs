@@ -3,10 +3,10 @@
 //! The number of names is unbounded, so only those of most weight are kept: the space-saving algorithm (Metwally, Agrawal and
 //! El Abbadi, 2005). A new name takes the place of the one that weighs least, and its weight as well, because it may have
 //! been that name's equal before. What is shown of a name was counted since it took its place; how many of its queries
-//! may be missing is shown with it. A failure weighs as much as [`FAILURE_WEIGHT`] queries, so that a name that fails is kept
+//! may be missing is shown with it. A failure weighs as much as `FAILURE_WEIGHT` queries, so that a name that fails is kept
 //! although others are queried more.
 //!
-//! Memory: at most two windows of [`MAX_WORKLOADS`] × [`MAX_NAMES`] names, each some 150 bytes and the name's text: 5 MiB
+//! Memory: at most two windows of `MAX_WORKLOADS` × `MAX_NAMES` names, each some 150 bytes and the name's text: 5 MiB
 //! and the texts when all is full.
 
 mod names;
@@ -50,7 +50,7 @@ pub struct Lists {
     pub by_volume: Vec<(Label, NameStats)>,
     /// Most failures and timeouts first; only names with any.
     pub by_failures: Vec<(Label, NameStats)>,
-    /// Longest mean first; only names with [`MIN_ANSWERS`].
+    /// Longest mean latency first; only names with at least two answers.
     pub by_latency: Vec<(Label, NameStats)>,
 }
 
