@@ -1,8 +1,8 @@
-//! What the directory costs: octets a pod in a cluster of 5 000 nodes with 110 pods each, and time for what is asked of it.
+//! Measures what the directory costs: bytes a pod in a cluster of 5 000 nodes with 110 pods each, and the time of its lookups.
 //!
 //!     cargo bench -p netcause-core --bench directory
 //!
-//! Octets are counted at the allocator, and may be compared between machines. Times are this machine's: compare them with
+//! Bytes are counted at the allocator, and may be compared between machines. Times are of one machine: compare them only with
 //! one another.
 
 use std::alloc::System;
@@ -25,8 +25,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const NODES: u32 = 5000;
 const PODS_OF_NODE: u32 = 110;
 const PODS: u32 = NODES * PODS_OF_NODE;
-/// The most that a pod may take.
-const MAX_OCTETS: usize = 200;
+/// The most bytes that a pod may take.
+const MAX_BYTES: usize = 200;
 /// 2026-06-01.
 const NOW: u64 = 1_780_272_000;
 const PODS_OF_WORKLOAD: u32 = 18;
@@ -45,62 +45,62 @@ fn main() {
         ),
     ];
     for (what, cluster) in clusters {
-        let octets = measure(what, &cluster);
-        assert!(octets <= MAX_OCTETS, "more than {MAX_OCTETS} octets a pod");
+        let bytes = measure(what, &cluster);
+        assert!(bytes <= MAX_BYTES, "more than {MAX_BYTES} bytes a pod");
     }
 }
 
-/// What is generated.
+/// The cluster that is generated.
 struct Cluster {
     is_dual: bool,
     has_jobs: bool,
 }
 
-/// Fills a directory, asks it, empties it. Returns octets a pod.
+/// Fills a directory, looks things up, empties it. Returns bytes a pod.
 fn measure(what: &str, cluster: &Cluster) -> usize {
     let uids: Vec<PodUid> = (0..PODS).filter_map(|number| uid(number).parse().ok()).collect();
     let all = Region::new(ALLOCATOR);
     let (pods, nodes, endpoints) = (PODS as usize, NODES as usize, 2 * PODS as usize);
     let mut directory = Directory::new(Limits { pods, nodes, endpoints, ..Limits::default() });
     for number in 0..NODES {
-        tell(&mut directory, Change::Node(Box::new(node(number))));
+        apply(&mut directory, Change::ApplyNode(Box::new(node(number))));
     }
     let (before, begin) = (held(&all), Instant::now());
     for number in 0..PODS {
-        tell(&mut directory, Change::Pod(Box::new(cluster.pod(number))));
+        apply(&mut directory, Change::ApplyPod(Box::new(cluster.pod(number))));
     }
-    let (octets, seconds) = ((held(&all) - before) / pods, begin.elapsed().as_secs_f64());
+    let (bytes, seconds) = ((held(&all) - before) / pods, begin.elapsed().as_secs_f64());
     let statistics = directory.statistics();
     assert_eq!((statistics.pods, statistics.dropped), (pods, Dropped::default()));
-    println!("\n{what}: {octets} octets a pod, {} workloads", statistics.workloads);
-    println!("  a pod is made and told: {:.0} ns", seconds * 1e9 / f64::from(PODS));
+    println!("\n{what}: {bytes} bytes a pod, {} workloads", statistics.workloads);
+    println!("  a pod is built and applied: {:.0} ns", seconds * 1e9 / f64::from(PODS));
 
     let before = held(&all);
     for workload in 0..WORKLOADS {
-        tell(&mut directory, Change::Service(Box::new(service(workload))));
-        tell(&mut directory, Change::EndpointSlice(Box::new(slice(workload))));
+        apply(&mut directory, Change::ApplyService(Box::new(service(workload))));
+        apply(&mut directory, Change::ApplyEndpointSlice(Box::new(slice(workload))));
     }
     println!(
-        "  a service and a slice of its {PODS_OF_WORKLOAD} pods: {} octets",
+        "  a service and a slice of its {PODS_OF_WORKLOAD} pods: {} bytes",
         (held(&all) - before) / WORKLOADS as usize
     );
     assert_eq!(directory.statistics().dropped, Dropped::default());
-    ask(&directory, &uids);
+    look_up(&directory, &uids);
 
     for kind in [Kind::Pod, Kind::Node, Kind::Service, Kind::EndpointSlice] {
-        tell(&mut directory, Change::ListBegins(kind));
-        tell(&mut directory, Change::ListEnds(kind));
+        apply(&mut directory, Change::Init(kind));
+        apply(&mut directory, Change::InitDone(kind));
     }
     directory.expire(NOW + 1000);
-    println!("  all is gone: {} KiB are left", held(&all) / 1024);
-    octets
+    println!("  all is deleted: {} KiB are left", held(&all) / 1024);
+    bytes
 }
 
-/// Asks for what flows ask for; for comparison, for nothing but the hash of an address.
-fn ask(directory: &Directory, uids: &[PodUid]) {
+/// Times the lookups that flows need and, for comparison, the hash of an address alone.
+fn look_up(directory: &Directory, uids: &[PodUid]) {
     let hasher = RandomState::new();
     time("the hash of an address", |number| hasher.hash_one(address(number)) != 0);
-    time("who holds an address", |number| directory.holder(address(number), NOW).is_some());
+    time("the holder of an address", |number| directory.holder(address(number), NOW).is_some());
     time("a pod by its uid", |number| directory.pod(&uids[number as usize]).is_some());
     time("a service by address and port", |number| {
         directory.service(service_address(number / PODS_OF_WORKLOAD), 80, TCP).is_some()
@@ -108,11 +108,13 @@ fn ask(directory: &Directory, uids: &[PodUid]) {
     time("the service of an endpoint", |number| {
         directory.endpoint(address(number), 8080, TCP).is_some_and(|found| found.pod.is_some())
     });
-    time("an address that nobody has", |number| directory.holder(service_address(number), NOW).is_none());
-    time("who holds one of 1000 addresses", |number| directory.holder(address(number % 1000), NOW).is_some());
+    time("an address without a holder", |number| directory.holder(service_address(number), NOW).is_none());
+    time("the holder of one of 1000 addresses", |number| {
+        directory.holder(address(number % 1000), NOW).is_some()
+    });
 }
 
-/// Prints how long it takes; it must always be true, and allocate nothing.
+/// Prints the time of a lookup, which must always return true and allocate nothing.
 fn time(what: &str, lookup: impl Fn(u32) -> bool) {
     let (region, begin) = (Region::new(ALLOCATOR), Instant::now());
     // Knuth's multiplier: a pod here, a pod there.
@@ -126,11 +128,11 @@ fn time(what: &str, lookup: impl Fn(u32) -> bool) {
 
 fn held(region: &Region<'_, System>) -> usize {
     let change = region.change();
-    // Reallocations are counted in both, by what they add or give back.
+    // A reallocation counts in one of the two, by how much it grows or shrinks.
     change.bytes_allocated.saturating_sub(change.bytes_deallocated)
 }
 
-fn tell(directory: &mut Directory, change: Change) {
+fn apply(directory: &mut Directory, change: Change) {
     black_box(directory.apply(&Update { source: Source::Api, change }, NOW));
 }
 

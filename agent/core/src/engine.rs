@@ -18,7 +18,7 @@ use netcause_common::flow::FlowKey;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 
 use crate::aggregate::dns::search::Waste;
-use crate::aggregate::dns::{Answer, Details, TimedOut, WorkloadRow};
+use crate::aggregate::dns::{AnsweredQuery, DnsDetails, TimedOutQuery, WorkloadRow};
 use crate::aggregate::edge;
 use crate::aggregate::events::{EdgeEvent, RecentEvents};
 use crate::aggregate::model::Model;
@@ -134,7 +134,7 @@ pub struct Engine {
     time: Time,
     names: Names,
     model: Model,
-    details: Details,
+    details: DnsDetails,
     details_received: u64,
     queues: Vec<(QueueKey, AcceptQueue)>,
     events: RecentEvents,
@@ -149,7 +149,7 @@ impl Engine {
     /// Knows nothing as yet.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let details = Details::new(Arc::clone(&options.names.labels));
+        let details = DnsDetails::new(Arc::clone(&options.names.labels));
         Self {
             time: Time::default(),
             names: Names::new(options.names),
@@ -343,7 +343,7 @@ impl Engine {
         let Some(question) = message.question.as_ref().filter(|_| message.opcode == 0) else { return };
         let local = answer.flow.local;
         self.names.observe_local(local);
-        self.details.answered(&Answer {
+        self.details.answered(&AnsweredQuery {
             local,
             workload: &self.names.local(local),
             question,
@@ -364,7 +364,7 @@ impl Engine {
             self.names.observe_local(key.local);
             let workload = &self.names.local(key.local);
             let at = self.time.monotonic;
-            self.details.timed_out(&TimedOut { local: key.local, workload, question: &question, at });
+            self.details.timed_out(&TimedOutQuery { local: key.local, workload, question: &question, at });
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use netcause_common::dns::{DnsCounters, ResponseCode};
 use serde::Serialize;
 
-use netcause_core::aggregate::dns::top::{Lists, Stats};
+use netcause_core::aggregate::dns::top::{Lists, NameStats};
 use netcause_core::aggregate::dns::{ResolvedRow, Searched, WorkloadRow};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::{DnsNames, Label};
@@ -192,13 +192,13 @@ impl From<Searched> for OfSearch {
 
 impl From<Lists> for OfNames {
     fn from(Lists { by_volume, by_failures, by_latency }: Lists) -> Self {
-        let list = |list: Vec<(Label, Stats)>| list.into_iter().map(OfName::from).collect();
+        let list = |list: Vec<(Label, NameStats)>| list.into_iter().map(OfName::from).collect();
         Self { by_volume: list(by_volume), by_failures: list(by_failures), by_latency: list(by_latency) }
     }
 }
 
-impl From<(Label, Stats)> for OfName {
-    fn from((label, stats): (Label, Stats)) -> Self {
+impl From<(Label, NameStats)> for OfName {
+    fn from((label, stats): (Label, NameStats)) -> Self {
         Self {
             name: label.to_string(),
             queries: stats.queries,

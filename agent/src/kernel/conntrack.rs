@@ -7,7 +7,7 @@ mod netlink;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use netcause_core::enrich::conntrack::{Index, Outcome, Pass, Service};
+use netcause_core::enrich::conntrack::{Outcome, Pass, QueryIndex, ServiceAddress};
 
 use netlink::Socket;
 
@@ -28,9 +28,9 @@ fn ask(outcome: &mut Outcome, mut socket: Socket) {
     match &outcome.pass {
         Pass::Connections(connections) => {
             for (place, (question, client)) in connections.clone().into_iter().enumerate() {
-                let Service { address, port, protocol } = question.service;
+                let ServiceAddress { address, port, protocol } = question.service;
                 match socket.one(protocol, client, SocketAddr::new(address, port)) {
-                    Ok(tracked) => tracked.iter().for_each(|tracked| outcome.see(place, tracked)),
+                    Ok(tracked) => tracked.iter().for_each(|tracked| outcome.add(place, tracked)),
                     Err(failure) => {
                         outcome.failure = Some(failure);
                         return;
@@ -39,7 +39,7 @@ fn ask(outcome: &mut Outcome, mut socket: Socket) {
             }
         }
         Pass::Table(questions) => {
-            let index = Index::of(questions);
+            let index = QueryIndex::new(questions);
             let found = &mut outcome.found;
             let (read, failure) = socket.all(|tracked| index.add(tracked, found));
             (outcome.entries, outcome.malformed, outcome.is_cut) =

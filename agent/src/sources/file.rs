@@ -155,20 +155,20 @@ fn failed(error: &FileError, health: &Health) {
 /// Everything, kind by kind: nodes first, since pods may have their addresses. `None` when nobody takes it.
 async fn tell(content: Content, updates: &Updates) -> Option<()> {
     let Content { nodes, services, slices, pods, extra: _ } = content;
-    list(Kind::Node, nodes.into_iter().map(|node| Change::Node(Box::new(node))), updates).await?;
-    list(Kind::Service, services.into_iter().map(|service| Change::Service(Box::new(service))), updates)
+    list(Kind::Node, nodes.into_iter().map(|node| Change::ApplyNode(Box::new(node))), updates).await?;
+    list(Kind::Service, services.into_iter().map(|service| Change::ApplyService(Box::new(service))), updates)
         .await?;
     list(
         Kind::EndpointSlice,
-        slices.into_iter().map(|slice| Change::EndpointSlice(Box::new(slice))),
+        slices.into_iter().map(|slice| Change::ApplyEndpointSlice(Box::new(slice))),
         updates,
     )
     .await?;
-    list(Kind::Pod, pods.into_iter().map(|pod| Change::Pod(Box::new(pod))), updates).await
+    list(Kind::Pod, pods.into_iter().map(|pod| Change::ApplyPod(Box::new(pod))), updates).await
 }
 
 async fn list(kind: Kind, objects: impl Iterator<Item = Change>, updates: &Updates) -> Option<()> {
-    let all = std::iter::once(Change::ListBegins(kind)).chain(objects).chain([Change::ListEnds(kind)]);
+    let all = std::iter::once(Change::Init(kind)).chain(objects).chain([Change::InitDone(kind)]);
     for change in all {
         updates.send(Update { source: Source::File, change }).await.ok()?;
     }

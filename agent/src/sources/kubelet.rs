@@ -134,8 +134,8 @@ pub async fn run(options: Options, updates: Updates, health: Health) {
 }
 
 async fn tell(pods: Vec<Pod>, updates: &Updates) -> Option<()> {
-    let pods = pods.into_iter().map(|pod| Change::Pod(Box::new(pod)));
-    let all = std::iter::once(Change::ListBegins(Kind::Pod)).chain(pods).chain([Change::ListEnds(Kind::Pod)]);
+    let pods = pods.into_iter().map(|pod| Change::ApplyPod(Box::new(pod)));
+    let all = std::iter::once(Change::Init(Kind::Pod)).chain(pods).chain([Change::InitDone(Kind::Pod)]);
     for change in all {
         updates.send(Update { source: Source::Kubelet, change }).await.ok()?;
     }

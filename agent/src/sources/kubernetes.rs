@@ -18,12 +18,12 @@
 //!
 //! # Order of what is told
 //!
-//! [`Change::ListBegins`], the objects, [`Change::ListEnds`]; a list that breaks off begins again, and only the last
+//! [`Change::Init`], the objects, [`Change::InitDone`]; a list that breaks off begins again, and only the last
 //! beginning counts. In [`Scope::Node`] pods are told without either, and each that is gone is told to be: what was looked
 //! up is in no list.
 //!
-//! [`Change::ListBegins`]: netcause_core::enrich::objects::Change::ListBegins
-//! [`Change::ListEnds`]: netcause_core::enrich::objects::Change::ListEnds
+//! [`Change::Init`]: netcause_core::enrich::objects::Change::Init
+//! [`Change::InitDone`]: netcause_core::enrich::objects::Change::InitDone
 
 mod body;
 pub(super) mod chance;

@@ -1,6 +1,8 @@
-//! What DNS answers tell of names: which are wasted on search domains, which are asked for most, and which addresses
-//! they stand for. All of it is of the answers looked at: the kernel side passes on only some under load. Exact counts
-//! come from its tables.
+//! Derives details of names from DNS answers: the cost of search domains, the names that are queried most, that fail and that
+//! are slow, and the addresses that names resolve to.
+//!
+//! All of it is of the answers that reach the daemon: under load the kernel side passes on only some of them. Exact counts come
+//! from the kernel's maps.
 
 pub mod search;
 pub mod timeout;
@@ -15,65 +17,65 @@ use netcause_common::dns::ResponseCode;
 
 use crate::enrich::Workload;
 use crate::enrich::policy::{DnsNames, Label, Labels};
-use crate::enrich::resolved::{Known, ResolvedNames};
+use crate::enrich::resolved::{ResolvedAddress, ResolvedNames};
 use crate::ingest::dns::Question;
 use search::{Search, Waste};
-use top::{Lists, Looked, Top};
+use top::{Lists, LookupOutcome, Top};
 
-/// Workloads whose search domains are counted apart; further ones count for [`Workload::Other`].
+/// Workloads with counts of their own; further ones are counted in [`Workload::Other`].
 const MAX_WORKLOADS: usize = 1024;
-/// Clients that are known by their workload; what further ones do counts for [`Workload::Other`].
+/// Clients whose workload is remembered; further ones are counted in [`Workload::Other`].
 const MAX_CLIENTS: usize = 4096;
 
-/// An answer that reached a client here.
+/// An answer that reached a client on this node.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
-    /// As [`netcause_common::flow::FlowKey::local`].
+pub struct AnsweredQuery<'a> {
+    /// The client: [`netcause_common::flow::FlowKey::local`].
     pub local: u64,
-    /// Whose it is.
+    /// The client's workload.
     pub workload: &'a Workload,
-    /// What was asked.
+    /// The question that was answered.
     pub question: &'a Question,
-    /// The four bits in the head of the message.
+    /// The response code in the header, 0 to 15.
     pub rcode: u8,
-    /// First query to answer.
+    /// From the first transmission of the query to the answer.
     pub duration: Duration,
-    /// Time since a fixed moment, the same one for all answers.
+    /// When the answer came: time since a fixed moment, the same one for all answers.
     pub at: Duration,
 }
 
 /// A query that was not answered in time.
 #[derive(Clone, Copy, Debug)]
-pub struct TimedOut<'a> {
-    /// As in [`Answer`].
+pub struct TimedOutQuery<'a> {
+    /// The client, as in [`AnsweredQuery::local`].
     pub local: u64,
-    /// Whose it is.
+    /// The client's workload.
     pub workload: &'a Workload,
-    /// What was asked.
+    /// The question that was not answered.
     pub question: &'a Question,
-    /// As in [`Answer`].
+    /// When the timeout passed, as in [`AnsweredQuery::at`].
     pub at: Duration,
 }
 
-/// What a workload's search domains cost.
+/// The cost of a workload's search domains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Searched {
-    /// What was wasted.
+    /// Lookups and queries that search domains wasted.
     pub waste: Waste,
-    /// Queries that were looked at.
+    /// All queries of the workload that were examined.
     pub queries: u64,
 }
 
-/// What is known of a workload.
+/// The DNS details of one workload.
 #[derive(Debug, PartialEq)]
 pub struct WorkloadRow {
-    /// Which.
+    /// The workload.
     pub workload: Workload,
-    /// Its search domains.
+    /// The cost of its search domains.
     pub searched: Searched,
-    /// Its names.
+    /// The names that it queries most, that fail, and that are slow.
     pub lists: Lists,
-    /// The addresses it knows, in order.
+    /// The addresses that it resolved names to, sorted.
     pub resolved: Vec<ResolvedRow>,
 }
 
@@ -82,25 +84,25 @@ pub struct WorkloadRow {
 pub struct ResolvedRow {
     /// The address.
     pub address: IpAddr,
-    /// What is shown of its name.
+    /// The name as the policy shows it.
     pub label: Label,
-    /// For how long this counts.
+    /// The time until this entry expires.
     pub expires_in: Duration,
 }
 
-/// See the top of this file.
+/// DNS details of all workloads on this node. At most `MAX_CLIENTS` clients and `MAX_WORKLOADS` workloads are kept apart.
 #[derive(Debug)]
-pub struct Details {
+pub struct DnsDetails {
     labels: Arc<Labels>,
     search: Search,
     top: Top,
-    /// Whose the clients are.
+    /// The workload of each client.
     clients: HashMap<u64, Workload>,
     searched: BTreeMap<Workload, Searched>,
 }
 
-impl Details {
-    /// Of no answer yet.
+impl DnsDetails {
+    /// Without any answer yet; names are shown as these labels allow.
     #[must_use]
     pub fn new(labels: Arc<Labels>) -> Self {
         Self {
@@ -112,37 +114,37 @@ impl Details {
         }
     }
 
-    /// The policy for names.
+    /// Whether names are shown, hashed or off.
     #[must_use]
     pub fn policy(&self) -> DnsNames {
         self.labels.policy()
     }
 
-    /// Takes an answer.
-    pub fn answered(&mut self, answer: &Answer<'_>) {
-        let Answer { local, workload, question, rcode, duration, at } = *answer;
+    /// Counts an answer. No effect when names are off.
+    pub fn answered(&mut self, answer: &AnsweredQuery<'_>) {
+        let AnsweredQuery { local, workload, question, rcode, duration, at } = *answer;
         let Some(label) = self.labels.label(&question.name) else { return };
         let code = ResponseCode::of(rcode);
-        self.top.looked(workload, label, Looked::Answered(code, duration), at);
+        self.top.record(workload, label, LookupOutcome::Answered(code, duration), at);
         let waste = self.search.answered(local, question, rcode, at);
         self.searched(local, workload, waste);
     }
 
-    /// Takes a query that was not answered in time.
-    pub fn timed_out(&mut self, query: &TimedOut<'_>) {
-        let TimedOut { local, workload, question, at } = *query;
+    /// Counts a query that timed out. No effect when names are off.
+    pub fn timed_out(&mut self, query: &TimedOutQuery<'_>) {
+        let TimedOutQuery { local, workload, question, at } = *query;
         let Some(label) = self.labels.label(&question.name) else { return };
-        self.top.looked(workload, label, Looked::TimedOut, at);
+        self.top.record(workload, label, LookupOutcome::TimedOut, at);
         self.searched(local, workload, Waste::default());
     }
 
-    /// What search domains have cost each workload, in order. A workload's sums never shrink; they end with its last
-    /// client ([`Details::retain`]), or go to another name when that is the client's only from then on.
+    /// What search domains have cost each workload, sorted by workload. A workload's sums never decrease. They are removed with
+    /// its last client ([`DnsDetails::retain`]), or move to another name when its only client is renamed.
     pub fn expansions(&self) -> impl Iterator<Item = (&Workload, Waste)> {
         self.searched.iter().map(|(workload, searched)| (workload, searched.waste))
     }
 
-    /// All that is known at this time, by workload in order, with lists of so many names each.
+    /// The details of all workloads, sorted by workload, with at most `limit` names in each list.
     #[must_use]
     pub fn rows(&mut self, limit: usize, resolved: &ResolvedNames, at: Duration) -> Vec<WorkloadRow> {
         self.top.turn(at);
@@ -158,7 +160,7 @@ impl Details {
         workloads.into_iter().map(row).collect()
     }
 
-    /// Asks again for the names of clients that had none: a cgroup that is new may be found a moment later.
+    /// Looks up the workloads of clients that had none yet: a new cgroup may be found a moment late.
     pub fn name_clients(&mut self, mut name: impl FnMut(u64) -> Workload) {
         let nameless = self.clients.iter().filter(|(_, workload)| workload.is_nameless());
         let nameless: Vec<_> = nameless.map(|(local, _)| *local).collect();
@@ -170,7 +172,7 @@ impl Details {
         }
     }
 
-    /// Forgets all clients but these, and workloads without a client.
+    /// Removes all clients but these, and workloads without a client.
     pub fn retain(&mut self, is_there: impl Fn(u64) -> bool) {
         self.search.retain(&is_there);
         self.clients.retain(|local, _| is_there(*local));
@@ -178,7 +180,7 @@ impl Details {
         self.searched.retain(|workload, _| workloads.contains(workload));
     }
 
-    /// One more query of a client, and what it showed to be waste.
+    /// Counts one query of a client, and the waste that it revealed.
     fn searched(&mut self, local: u64, workload: &Workload, waste: Waste) {
         self.know(local, workload);
         let workload = if self.searched.contains_key(workload) { workload } else { &Workload::Other };
@@ -188,7 +190,7 @@ impl Details {
         }
     }
 
-    /// Sees to it that the workload, or `other`, has a sum.
+    /// Remembers the client's workload, and makes sure that it, or else `other`, has a sum.
     fn know(&mut self, local: u64, workload: &Workload) {
         match self.clients.get(&local) {
             Some(known) if known == workload => return,
@@ -220,20 +222,21 @@ impl Details {
         searched.queries = searched.queries.saturating_add(sums.queries);
     }
 
-    /// The addresses that workloads know. Where clients of one workload differ, what was learned to last longest stands.
+    /// The addresses that each workload resolved. Where its clients have different names for one, the name that expires last is
+    /// shown.
     fn resolved_rows(&self, resolved: &ResolvedNames, at: Duration) -> BTreeMap<Workload, Vec<ResolvedRow>> {
-        let mut all: BTreeMap<&Workload, BTreeMap<IpAddr, Known<'_>>> = BTreeMap::new();
+        let mut all: BTreeMap<&Workload, BTreeMap<IpAddr, ResolvedAddress<'_>>> = BTreeMap::new();
         for (local, workload) in &self.clients {
             for known in resolved.known(*local, at) {
-                let rank = |known: &Known<'_>| (known.expires_in, known.name.clone());
+                let rank = |known: &ResolvedAddress<'_>| (known.expires_in, known.name.clone());
                 let of_workload = all.entry(workload).or_default();
                 if of_workload.get(&known.address).is_none_or(|other| rank(other) < rank(&known)) {
                     of_workload.insert(known.address, known);
                 }
             }
         }
-        let row = |known: Known<'_>| {
-            let Known { address, name, expires_in } = known;
+        let row = |known: ResolvedAddress<'_>| {
+            let ResolvedAddress { address, name, expires_in } = known;
             Some(ResolvedRow { address, label: self.labels.label(name)?, expires_in })
         };
         let rows = all.into_iter().map(|(workload, known)| {

@@ -1,31 +1,32 @@
-//! Where connections to a service's address really go: the kernel's table of connections knows, where it rewrites their
-//! destination (kube-proxy's iptables, nftables and IPVS modes and whatever else does DNAT). It is the table of the
-//! network namespace that the agent runs in: the node's, for a DaemonSet with `hostNetwork`. Where sockets are rewritten
-//! instead (Cilium's socket load balancing), a flow's remote end is the backend already, and there is nothing to ask.
+//! Finds the backends of Services in the kernel's connection tracking (conntrack) table.
 //!
-//! Questions and answers are kept here, without a clock and without a socket; the daemon carries the questions to the
-//! kernel. There are two ways to ask, and the cost decides (`ctnetlink_get_conntrack` and `ctnetlink_dump_table`,
-//! net/netfilter/nf_conntrack_netlink.c; measured on 6.18 with 262 144 buckets and 50 000 entries):
+//! The table knows them where the kernel rewrites the destination of packets: kube-proxy in its iptables, nftables and IPVS
+//! modes, and anything else that does DNAT. It is the table of the network namespace that the agent runs in: the node's,
+//! for a DaemonSet with `hostNetwork`. Where sockets are rewritten instead (Cilium's socket load balancing), a flow's remote
+//! address is the backend's already, and no lookup is needed.
 //!
-//! - **One connection**, when its client's address and port are known: one look into a hash, 4 µs. It is asked for when it
-//!   is new, because the table may be read only after it is gone; where all others go it does not tell. So it never names
-//!   a backend alone: a service of two workloads would have the name of one.
-//! - **The whole table**, message by message, else: 75 ms in pieces of 0.2 ms, for all questions at once, so it is read at
-//!   most so often that it takes 0.5 % of one processor. The kernel can be told to leave out what does not match (since
-//!   5.8), which takes a quarter of the time, but in one piece of 18 ms in which that processor handles no packet: we
-//!   do not ask for that. (With an address of IPv6 it would also leave out just what does match:
-//!   `ctnetlink_filter_match_tuple` has the comparison the wrong way round.) The table is in the order of a hash, so what
-//!   is read until the limit is a random sample.
+//! [`Conntrack`] has no clock and no socket. [`Conntrack::plan`] returns the next lookups; the daemon does them over netlink
+//! and passes the outcome to [`Conntrack::handle`]. There are two kinds, chosen by cost (`ctnetlink_get_conntrack` and
+//! `ctnetlink_dump_table`, net/netfilter/nf_conntrack_netlink.c; measured on 6.18 with 262 144 buckets and 50 000 entries):
 //!
-//! Needed: CAP_NET_ADMIN in the user namespace of the network namespace. Nothing is changed in the kernel; the first
-//! question may load the module `nf_conntrack_netlink`.
+//! - **One connection**, if its client's address and port are known: one hash lookup, 4 µs. It is done when the connection is
+//!   new, because the table may be read only after it has ended. It does not show where other connections go. So it never
+//!   names a backend alone: a service of two workloads would get the name of one.
+//! - **The whole table** otherwise: 75 ms in messages of 0.2 ms each, for all queries at once. It is read so seldom that it
+//!   takes at most 0.5 % of one processor. Since 5.8 the kernel can filter the dump, which takes a quarter of the time, but in
+//!   one piece of 18 ms in which that processor handles no packet; so the filter is not used. (For IPv6 it would also drop
+//!   just the entries that match: `ctnetlink_filter_match_tuple` compares the wrong way round.) The table is in the order of a
+//!   hash, so a dump that is cut at the limit is a random sample.
 //!
-//! Memory: at most [`MAX_QUESTIONS`] questions of some 250 octets with their answers, 1 MiB.
+//! Needs CAP_NET_ADMIN in the user namespace that owns the network namespace. Nothing is changed in the kernel; the first
+//! lookup may load the module `nf_conntrack_netlink`.
+//!
+//! Memory: at most [`MAX_QUERIES`] queries of some 250 bytes with their backends, 1 MiB.
 
 mod bucket;
 mod failure;
-mod known;
 mod pass;
+mod query_state;
 
 #[cfg(test)]
 mod tests;
@@ -36,129 +37,130 @@ use std::time::Duration;
 
 use bucket::Bucket;
 pub use failure::Failure;
-pub use known::Backend;
-use known::Known;
-pub use pass::{Index, Outcome, Pass, Tally, Tracked};
+pub use pass::{Outcome, Pass, QueryIndex, Tally, Tracked};
+pub use query_state::Backend;
+use query_state::QueryState;
 
-/// Questions that are kept. Of more, none is taken until others have not been wanted for [`IDLE`].
-pub const MAX_QUESTIONS: usize = 4096;
-/// Backends that are kept of one answer: those that were seen last.
+/// The most queries that are kept. Further ones are refused until others have expired after `IDLE`.
+pub const MAX_QUERIES: usize = 4096;
+/// The most backends that are kept of one query: those that were seen last.
 pub const MAX_BACKENDS: usize = 16;
-/// Connections that wait to be looked up.
+/// The most connections that wait to be looked up.
 const MAX_WAITING: usize = 256;
-/// Connections that are looked up in one pass.
+/// The most connections that are looked up in one pass.
 const MAX_IN_PASS: usize = 64;
-/// Connections that are looked up per second, after so many at once.
+/// Rate limit of connection lookups: this many per second, and bursts of up to [`CONNECTIONS_AT_ONCE`].
 const CONNECTIONS_PER_SECOND: f64 = 50.0;
 const CONNECTIONS_AT_ONCE: f64 = 100.0;
-/// What reading the whole table may take of one processor.
+/// The share of one processor that dumps of the table may take.
 const SHARE: f64 = 0.005;
-/// The whole table is read at most this often, however small it is,
+/// The shortest time between two dumps, however small the table is.
 const LEAST_GAP: Duration = Duration::from_secs(2);
-/// and after this at the latest, however large.
+/// The longest time between two dumps, however large the table is.
 const LARGEST_GAP: Duration = Duration::from_secs(300);
-/// An answer is asked for again after [`LEAST_BACK_OFF`], then after twice as long, and so on, up to this, while it is the same.
+/// The longest back-off of a query with backends. It starts at [`LEAST_BACK_OFF`] and doubles while the backends stay the same.
 const REFRESH: Duration = Duration::from_secs(60);
-/// Where no answer was found one is looked for again after this, then after twice as long, and so on,
+/// The shortest back-off of a query; it doubles at every lookup.
 const LEAST_BACK_OFF: Duration = Duration::from_secs(5);
-/// up to this.
+/// The longest back-off of a query without backends, and after a failure.
 const LARGEST_BACK_OFF: Duration = Duration::from_secs(300);
-/// A backend outlives its connections: the kernel forgets a closed one after two minutes, and a flow is shown for longer.
+/// How long a backend is kept after its last connection was seen. The kernel drops a closed connection's entry after two
+/// minutes, and a flow is shown for longer.
 const KEEP: Duration = Duration::from_secs(600);
-/// Questions that nobody wanted for so long are forgotten,
+/// A query is dropped when no interest in it was registered for so long.
 const IDLE: Duration = Duration::from_secs(600);
-/// at these times.
+/// How often idle queries are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A service, as its clients see it.
+/// The address of a Service, to which clients connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Service {
-    /// Its address.
+pub struct ServiceAddress {
+    /// The IP address.
     pub address: IpAddr,
-    /// Its port.
+    /// The port.
     pub port: u16,
     /// IANA protocol number: TCP or UDP.
     pub protocol: u8,
 }
 
-/// Where do connections to a service go?
+/// Asks where connections to a service go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Question {
+pub struct ServiceQuery {
     /// The service.
-    pub service: Service,
-    /// Those of this client alone: a pod's address of the service's family. `None` asks for those of all clients.
+    pub service: ServiceAddress,
+    /// Only connections of this client, an address of the service's family; `None` for those of all clients.
     pub client: Option<IpAddr>,
 }
 
-/// What is known.
+/// What is known of the backends of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer<'a> {
-    /// Where they go: at most [`MAX_BACKENDS`], those that were seen last first.
-    Backends(&'a [Backend]),
-    /// The kernel rewrites no such connection, as far as it can be seen.
-    None,
-    /// Nobody knows yet.
+pub enum ServiceBackends<'a> {
+    /// Connections go there: at most [`MAX_BACKENDS`], the one seen last first.
+    Known(&'a [Backend]),
+    /// The table has no connection to the service whose destination is rewritten.
+    NotTranslated,
+    /// Not looked up yet, or the lookup failed.
     Unknown,
 }
 
-/// Whether the kernel can be asked.
+/// Whether conntrack lookups work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Support {
-    /// It was not asked yet.
+    /// No lookup has been done yet.
     #[default]
     Unknown,
-    /// It answered.
+    /// The last lookup succeeded.
     Yes,
-    /// It refused, and is asked again later.
+    /// The last lookup failed; it is retried later.
     No(Failure),
 }
 
-/// What was asked and answered since the start.
+/// Counters of lookups since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Single connections that were looked up.
+pub struct ConntrackStatistics {
+    /// Lookups of single connections.
     pub connections: u64,
-    /// Times that the whole table was read.
+    /// Dumps of the whole table.
     pub dumps: u64,
-    /// Of these, how many were not read to the end: they met the limit of entries or of time.
+    /// Dumps that were cut at the limit of entries or of time.
     pub cut: u64,
     /// Entries of the table that were read.
     pub entries: u64,
-    /// Entries that made no sense.
+    /// Entries that could not be decoded.
     pub malformed: u64,
-    /// How long all of this took.
+    /// Time that all lookups took.
     pub took: Duration,
-    /// Questions that backends were found for.
+    /// Queries answered with backends.
     pub answered: u64,
-    /// Questions that none were found for.
+    /// Queries answered with none.
     pub none: u64,
-    /// Connections to backends that an answer had no room for.
+    /// Connections to backends beyond [`MAX_BACKENDS`].
     pub left_out: u64,
-    /// Single connections that were not looked up, because too many were wanted.
+    /// Single connections that were not looked up because too many waited.
     pub limited: u64,
-    /// Questions that there was no room for.
+    /// Queries refused because there were [`MAX_QUERIES`].
     pub refused: u64,
     /// Failures by [`Failure::reason`].
     pub failed: BTreeMap<&'static str, u64>,
 }
 
-/// Questions to the kernel's table of connections, and its answers.
+/// The queries, what is known of each, and the schedule of lookups. All times are since a fixed moment.
 #[derive(Debug)]
 pub struct Conntrack {
-    known: HashMap<Question, Known>,
-    /// Connections to look up, by their client's end.
-    waiting: VecDeque<(Question, SocketAddr)>,
+    known: HashMap<ServiceQuery, QueryState>,
+    /// Connections to look up, each with its client's address.
+    waiting: VecDeque<(ServiceQuery, SocketAddr)>,
     connections: Bucket,
-    /// When the whole table may be read again.
+    /// The earliest time of the next dump.
     next_dump: Duration,
-    /// When anything may be asked again, after failures; and how long that was put off.
+    /// The earliest time of the next lookup after a failure, and the back-off that led to it.
     next_try: Duration,
     back_off: Duration,
-    /// When questions are forgotten next.
+    /// When idle queries are looked for next.
     next_forgetting: Duration,
     is_under_way: bool,
     support: Support,
-    statistics: Statistics,
+    statistics: ConntrackStatistics,
 }
 
 impl Default for Conntrack {
@@ -173,32 +175,34 @@ impl Default for Conntrack {
             next_forgetting: Duration::ZERO,
             is_under_way: false,
             support: Support::Unknown,
-            statistics: Statistics::default(),
+            statistics: ConntrackStatistics::default(),
         }
     }
 }
 
 impl Conntrack {
-    /// Somebody wants this to be known, at this time since a fixed moment; to be told again for as long as that is so.
-    pub fn wanted(&mut self, question: Question, now: Duration) {
-        let question = question.canonical();
-        if let Some(known) = self.known.get_mut(&question) {
-            known.wanted = now;
+    /// Registers interest in a query, or keeps it alive: it is dropped 10 minutes after the last call. A new query beyond
+    /// [`MAX_QUERIES`] is refused and counted.
+    pub fn register_interest(&mut self, query: ServiceQuery, now: Duration) {
+        let query = query.canonical();
+        if let Some(known) = self.known.get_mut(&query) {
+            known.last_interest = now;
             return;
         }
-        if self.known.len() >= MAX_QUESTIONS {
+        if self.known.len() >= MAX_QUERIES {
             self.statistics.refused += 1;
             return;
         }
-        self.known.insert(question, Known::new(now));
+        self.known.insert(query, QueryState::new(now));
     }
 
-    /// As [`Self::wanted`], of a connection that is new: it is looked up by itself, at next to no cost, and is part of the
-    /// answer once the table has been read, though it be gone by then.
-    pub fn connection(&mut self, question: Question, client: SocketAddr, now: Duration) {
-        let question = question.canonical();
-        self.wanted(question, now);
-        if !self.known.contains_key(&question) || client.port() == 0 {
+    /// Like [`Self::register_interest`], for a new connection from this client's address and port: it is also looked up by
+    /// itself, at next to no cost. Its backend is part of the answer once the table has been read, even if the connection has
+    /// ended by then.
+    pub fn register_connection(&mut self, query: ServiceQuery, client: SocketAddr, now: Duration) {
+        let query = query.canonical();
+        self.register_interest(query, now);
+        if !self.known.contains_key(&query) || client.port() == 0 {
             return;
         }
         if self.waiting.len() >= MAX_WAITING {
@@ -206,39 +210,39 @@ impl Conntrack {
             return;
         }
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        self.waiting.push_back((question, client));
+        self.waiting.push_back((query, client));
     }
 
-    /// Where connections go, as far as it is known.
+    /// The backends of a query, as far as they are known.
     #[must_use]
-    pub fn answer(&self, question: Question) -> Answer<'_> {
-        match self.known.get(&question.canonical()) {
-            Some(known) => known.answer(),
-            None => Answer::Unknown,
+    pub fn backends(&self, query: ServiceQuery) -> ServiceBackends<'_> {
+        match self.known.get(&query.canonical()) {
+            Some(known) => known.backends(),
+            None => ServiceBackends::Unknown,
         }
     }
 
-    /// What is to be asked now, if anything; its outcome goes to [`Self::take`], and nothing else is asked before.
+    /// The lookups to do now, if any. The caller must pass their outcome to [`Self::handle`]; until then there are no others.
     pub fn plan(&mut self, now: Duration) -> Option<Pass> {
         if now >= self.next_forgetting {
             self.next_forgetting = now + FORGET_INTERVAL;
-            self.known.retain(|_, known| now.saturating_sub(known.wanted) < IDLE);
+            self.known.retain(|_, known| now.saturating_sub(known.last_interest) < IDLE);
         }
         if self.is_under_way || now < self.next_try {
             return None;
         }
-        // The table comes rarely; connections come all the time.
+        // The table goes first, because it is due rarely and new connections wait nearly always.
         let pass = self.whole_table(now).or_else(|| self.single_connections(now))?;
         self.is_under_way = true;
         Some(pass)
     }
 
     fn single_connections(&mut self, now: Duration) -> Option<Pass> {
-        let mut questions = Vec::new();
-        while questions.len() < MAX_IN_PASS && !self.waiting.is_empty() && self.connections.take(now) {
-            questions.extend(self.waiting.pop_front());
+        let mut queries = Vec::new();
+        while queries.len() < MAX_IN_PASS && !self.waiting.is_empty() && self.connections.take(now) {
+            queries.extend(self.waiting.pop_front());
         }
-        (!questions.is_empty()).then_some(Pass::Connections(questions))
+        (!queries.is_empty()).then_some(Pass::Connections(queries))
     }
 
     fn whole_table(&mut self, now: Duration) -> Option<Pass> {
@@ -246,12 +250,12 @@ impl Conntrack {
             return None;
         }
         let is_due = self.known.values().any(|known| known.due <= now);
-        // One more question costs nothing.
+        // One more query costs nothing.
         is_due.then(|| Pass::Table(self.known.keys().copied().collect()))
     }
 
-    /// Takes what the kernel answered. True when [`Self::support`] has changed by it.
-    pub fn take(&mut self, outcome: Outcome, now: Duration) -> bool {
+    /// Handles the outcome of lookups. Returns true when it changed [`Self::support`].
+    pub fn handle(&mut self, outcome: Outcome, now: Duration) -> bool {
         self.is_under_way = false;
         self.statistics.took += outcome.took;
         self.statistics.entries += outcome.entries;
@@ -278,19 +282,19 @@ impl Conntrack {
             }
         };
         let is_whole = matches!(outcome.pass, Pass::Table(_)) && !outcome.is_cut && support == Support::Yes;
-        for (question, found) in outcome.pass.questions().zip(outcome.found) {
-            let Some(known) = self.known.get_mut(&question) else { continue };
+        for (query, found) in outcome.pass.queries().zip(outcome.found) {
+            let Some(known) = self.known.get_mut(&query) else { continue };
             self.statistics.left_out += found.left_out;
             let backends = found.into_backends();
             self.statistics.answered += u64::from(!backends.is_empty());
             self.statistics.none += u64::from(backends.is_empty());
             match &outcome.pass {
-                Pass::Connections(_) => known.see(&backends, now),
-                // What was not asked to the end is asked again.
+                Pass::Connections(_) => known.add_backends(&backends, now),
+                // The dump failed before it found any: no evidence that there are none.
                 Pass::Table(_) if support != Support::Yes && backends.is_empty() => {
-                    known.put_off(now);
+                    known.retry_later(now);
                 }
-                Pass::Table(_) => known.read(&backends, is_whole, now),
+                Pass::Table(_) => known.add_table(&backends, is_whole, now),
             }
         }
         let is_news = support != self.support;
@@ -298,29 +302,29 @@ impl Conntrack {
         is_news
     }
 
-    /// Whether the kernel can be asked.
+    /// Whether lookups work.
     #[must_use]
     pub const fn support(&self) -> &Support {
         &self.support
     }
 
-    /// What was asked and answered.
+    /// The counters of lookups.
     #[must_use]
-    pub const fn statistics(&self) -> &Statistics {
+    pub const fn statistics(&self) -> &ConntrackStatistics {
         &self.statistics
     }
 
-    /// How many questions are kept.
+    /// The number of queries that are kept.
     #[must_use]
-    pub fn questions(&self) -> usize {
+    pub fn query_count(&self) -> usize {
         self.known.len()
     }
 }
 
-impl Question {
-    /// As the kernel has it: an address of IPv4 that stands in one of IPv6 is one of IPv4.
+impl ServiceQuery {
+    /// With IPv4-mapped IPv6 addresses as IPv4, as in the kernel's table.
     fn canonical(self) -> Self {
-        let service = Service { address: self.service.address.to_canonical(), ..self.service };
+        let service = ServiceAddress { address: self.service.address.to_canonical(), ..self.service };
         Self { service, client: self.client.map(|client| client.to_canonical()) }
     }
 }

@@ -1,63 +1,65 @@
-//! Who is who: which pod or node held an address at a time, which service an address and a port belong to, what is behind a
-//! service, and which workload a pod is of. It is told by sources of names and asked by address, by uid or by service.
+//! Stores the Kubernetes objects that give names to addresses: pods, nodes, services and endpoint slices.
 //!
-//! Wrong names are worse than none: where two answers are possible there is none. Nothing here reads a clock: times are passed
-//! in, and are those of this machine.
+//! Sources send [updates](Directory::apply). Lookups find which pod or node held an address at a time, which service an
+//! address and port belong to, which workloads are behind a service, and which workload a pod belongs to.
 //!
-//! Memory: some 130 octets a pod with one address, 60 more for a second one (`cargo bench -p netcause --bench directory`
-//! measures it); everything is bounded by [`Limits`], and what was beyond is counted.
+//! A wrong name is worse than none: a lookup with two possible answers returns none. Nothing here reads a clock; times are
+//! passed in, and are this node's.
+//!
+//! Memory: some 130 bytes a pod with one address, 60 more for a second one (`cargo bench -p netcause-core --bench directory`
+//! measures it). Everything is bounded by [`Limits`], and what exceeds them is counted in [`Dropped`].
 
 mod address;
 mod effects;
-mod few;
 mod holdings;
+mod id_set;
 mod nodes;
 mod owners;
 mod pods;
+mod provenance;
 mod services;
 mod slices;
 mod table;
-mod told;
 mod update;
 mod workloads;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
-use address::octets;
+use address::to_bytes;
 #[cfg(test)]
 pub use holdings::SKEW;
 use holdings::{HolderId, Holdings, Moment};
 use nodes::Nodes;
-use pods::{Record, moment};
+use pods::{PodRecord, moment};
+use provenance::Lists;
 use services::Services;
 use slices::Slices;
 use table::{NONE, Table};
-use told::Lists;
 use workloads::{Fingerprints, Workloads};
 
 use super::name::{Interner, Name};
 use super::objects::Seconds;
 use super::uid::PodUid;
 
-/// How many of what are kept.
+/// Bounds of a [`Directory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Pods, those included that are gone and kept for a while.
+    /// Pods, including deleted ones that are kept for `keep_seconds`.
     pub pods: usize,
     /// Services.
     pub services: usize,
     /// Endpoint slices.
     pub slices: usize,
-    /// Addresses of endpoints.
+    /// Addresses of endpoints, in all slices.
     pub endpoints: usize,
-    /// Nodes that are told. Nodes that pods are on are as many as pods at most.
+    /// Nodes that a source lists. Of others, which only pods refer to, there are no more than pods.
     pub nodes: usize,
-    /// Holdings of addresses that are over.
+    /// Holdings of addresses that have ended.
     pub past: usize,
-    /// Owners of owners that are known before a pod of theirs, or after the last one.
+    /// Workloads without pods whose name came from an owner object.
     pub owners: usize,
-    /// For so long is known who a pod was that is gone, and who held an address before.
+    /// How long deleted pods and ended holdings are kept, in seconds.
     pub keep_seconds: u32,
 }
 
@@ -82,20 +84,20 @@ impl Limits {
     }
 }
 
-/// What is kept, and what was not.
+/// Numbers of objects in a [`Directory`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Statistics {
-    /// Pods that some source tells of.
+pub struct DirectoryStatistics {
+    /// Pods that a source lists.
     pub pods: usize,
-    /// Pods that are gone and still known.
+    /// Deleted pods that are still kept.
     pub gone_pods: usize,
     /// Workloads.
     pub workloads: usize,
-    /// Nodes.
+    /// Nodes, including those that only pods refer to.
     pub nodes: usize,
-    /// Addresses of pods and nodes.
+    /// Addresses of pods and nodes, including former ones.
     pub addresses: usize,
-    /// Who has or had which: at least as many.
+    /// Holdings of these addresses, including ended ones.
     pub holdings: usize,
     /// Services.
     pub services: usize,
@@ -105,44 +107,44 @@ pub struct Statistics {
     pub slices: usize,
     /// Addresses of endpoints.
     pub endpoints: usize,
-    /// Names of workloads and services.
+    /// Interned names of workloads and services.
     pub names: usize,
-    /// What found no room.
+    /// Updates dropped because of [`Limits`].
     pub dropped: Dropped,
 }
 
-/// Updates whose objects found no room, since the agent began.
+/// Updates that were dropped because of [`Limits`], since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// Of pods.
+    /// Updates of pods.
     pub pods: u64,
-    /// Of services.
+    /// Updates of services.
     pub services: u64,
-    /// Of endpoint slices.
+    /// Updates of endpoint slices.
     pub slices: u64,
     /// Addresses of endpoints.
     pub endpoints: u64,
-    /// Of nodes.
+    /// Updates of nodes.
     pub nodes: u64,
-    /// Holdings that were forgotten for others of the same address.
+    /// Holdings that were removed for others of the same address.
     pub holdings: u64,
 }
 
-/// Who is who.
+/// Names of addresses, pods and services, as the sources have sent them. See the module's documentation.
 #[derive(Debug, Default)]
 pub struct Directory {
     limits: Limits,
     names: Interner,
     fingerprints: Fingerprints,
-    pods: Table<Record>,
+    pods: Table<PodRecord>,
     static_uids: HashMap<PodUid, u32>,
     static_uid_of: HashMap<u32, PodUid>,
-    /// Pods that are gone, by the time when it was told.
+    /// Deleted pods in the order of deletion, with its time.
     gone: VecDeque<(Moment, u32)>,
     gone_pods: usize,
     workloads: Workloads,
     nodes: Nodes,
-    nodes_told: usize,
+    listed_nodes: usize,
     holdings: Holdings,
     services: Services,
     slices: Slices,
@@ -150,116 +152,117 @@ pub struct Directory {
     dropped: Dropped,
     /// The latest time that was passed in.
     now: Moment,
-    /// When names that nobody holds were looked for.
-    names_forgotten: Moment,
+    /// When unused names were removed last.
+    names_swept: Moment,
 }
 
-/// A pod.
+/// A pod, as a lookup returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PodRef<'a> {
-    /// Its workload.
+    /// Namespace and name of its workload.
     pub name: &'a Name,
-    /// Its uid.
+    /// `metadata.uid`.
     pub uid: PodUid,
-    /// Where it runs, if that is known.
+    /// The node it runs on, if that is known.
     pub node: Option<NodeRef<'a>>,
-    /// Whether it shares its node's addresses.
+    /// Whether it uses its node's network and addresses.
     pub is_host_network: bool,
-    /// Whether it is no more.
+    /// Whether it was deleted.
     pub is_gone: bool,
 }
 
-/// A node.
+/// A node, as a lookup returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeRef<'a> {
-    /// Its name.
+    /// `metadata.name`.
     pub name: &'a str,
-    /// Its zone, if that is known.
+    /// The label `topology.kubernetes.io/zone`, if that is known.
     pub zone: Option<&'a str>,
 }
 
-/// Who holds an address.
+/// The pod or node that holds an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who<'a> {
-    /// A pod.
+pub enum HolderRef<'a> {
+    /// A pod with an address of its own.
     Pod(PodRef<'a>),
-    /// A node, and the pods of its network.
+    /// A node, and the pods that use its network.
     Node(NodeRef<'a>),
 }
 
-/// Who holds an address, and since when.
+/// The holder of an address at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder<'a> {
-    /// Who.
-    pub who: Who<'a>,
-    /// It did not hold it before: what began earlier was another's. 0: not known.
+    /// The pod or node.
+    pub entity: HolderRef<'a>,
+    /// The earliest time at which it can have got the address; 0 when unknown. A flow that began before is another holder's.
     pub since: Seconds,
 }
 
-/// What listens at an address and port.
+/// The service and the workload that listen at an address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointRef<'a> {
-    /// The service, if it is one.
+    /// The service; `None` when the endpoint belongs to several.
     pub service: Option<&'a Name>,
-    /// The workload, if it is one.
+    /// The workload; `None` when it is unknown or there are several.
     pub pod: Option<&'a Name>,
 }
 
 impl Directory {
-    /// One that knows nothing.
+    /// An empty directory with these bounds.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// The pod with this uid, also if it is a static pod's that the API has under another one.
+    /// The pod with this uid. A static pod is found by both its uids: the API's and its kubelet's.
     #[must_use]
     pub fn pod(&self, uid: &PodUid) -> Option<PodRef<'_>> {
         let id = self.pods.find(uid).or_else(|| self.static_uids.get(uid).copied())?;
         self.pod_ref(self.pods.get(id)?)
     }
 
-    /// The addresses that a pod holds now; none on the host network, where they are its node's.
+    /// The addresses that a pod holds now; none when it uses its node's.
     pub fn addresses(&self, uid: &PodUid) -> impl Iterator<Item = IpAddr> {
         let id = self.pods.find(uid).or_else(|| self.static_uids.get(uid).copied());
         let first = id.and_then(|id| self.pods.get(id)).map_or(NONE, |pod| pod.holdings);
         let held = self.holdings.of(first).filter(|(_, holding)| holding.is_open());
-        held.map(|(_, holding)| address::address(&holding.address))
+        held.map(|(_, holding)| address::to_ip(&holding.address))
     }
 
-    /// Who held an address at a time.
+    /// The holder of an address at this time; `None` when unknown or ambiguous.
     #[must_use]
     pub fn holder(&self, address: IpAddr, at: Seconds) -> Option<Holder<'_>> {
-        let holding = self.holdings.at(&octets(address), moment(at), self.now)?;
-        let who = match holding.holder {
-            HolderId::Pod(id) => Who::Pod(self.pod_ref(self.pods.get(id)?)?),
-            HolderId::Node(id) => Who::Node(self.node_ref(id)?),
+        let holding = self.holdings.at(&to_bytes(address), moment(at), self.now)?;
+        let entity = match holding.holder {
+            HolderId::Pod(id) => HolderRef::Pod(self.pod_ref(self.pods.get(id)?)?),
+            HolderId::Node(id) => HolderRef::Node(self.node_ref(id)?),
         };
-        Some(Holder { who, since: holding.since.into() })
+        Some(Holder { entity, since: holding.possible_from.into() })
     }
 
-    /// The service that is reached at an address and port: at its own address, or at a node's. None, if it might be one of two.
+    /// The service at this address, port and IANA protocol number: at one of its own addresses, or at a node's address and its
+    /// node port. `None` when unknown or ambiguous.
     #[must_use]
     pub fn service(&self, address: IpAddr, port: u16, protocol: u8) -> Option<&Name> {
-        let octets = octets(address);
-        self.services.at(&octets, port, protocol).or_else(|| {
+        let bytes = to_bytes(address);
+        self.services.at(&bytes, port, protocol).or_else(|| {
             let service = self.services.at_node_port(port, protocol)?;
-            let holding = self.holdings.at(&octets, self.now, self.now)?;
+            let holding = self.holdings.at(&bytes, self.now, self.now)?;
             matches!(holding.holder, HolderId::Node(_)).then_some(service)
         })
     }
 
-    /// The service whose address it is, whatever the port is. None, if it might be one of two.
+    /// The service with this address, on any port. `None` when unknown or ambiguous.
     #[must_use]
     pub fn service_any_port(&self, address: IpAddr) -> Option<&Name> {
-        self.services.on(&octets(address))
+        self.services.on(&to_bytes(address))
     }
 
-    /// What listens at an address and port, if any service has it as its endpoint.
+    /// The endpoint at this address, port and IANA protocol number, if a service has it.
     #[must_use]
     pub fn endpoint(&self, address: IpAddr, port: u16, protocol: u8) -> Option<EndpointRef<'_>> {
-        let octets = octets(address);
-        let mut found = self.slices.at(&octets, port, protocol);
+        let bytes = to_bytes(address);
+        let mut found = self.slices.at(&bytes, port, protocol);
         let (service, endpoint) = found.next()?;
         let first = EndpointRef { service: Some(service), pod: self.behind(endpoint) };
         Some(found.fold(first, |known, (service, endpoint)| EndpointRef {
@@ -268,7 +271,7 @@ impl Directory {
         }))
     }
 
-    /// The different workloads behind a service, in order; none if none is known. Allocates.
+    /// The different workloads behind a service that are known, sorted. Allocates.
     #[must_use]
     pub fn backends(&self, service: &Name) -> Vec<&Name> {
         let mut names: Vec<_> =
@@ -278,7 +281,7 @@ impl Directory {
         names
     }
 
-    /// The workload behind a service, if all of its endpoints are known to be of one.
+    /// The workload behind a service, if all its endpoints are known to belong to the same one.
     #[must_use]
     pub fn only_backend(&self, service: &Name) -> Option<&Name> {
         let mut names = self.slices.behind(service).map(|endpoint| self.behind(endpoint));
@@ -286,13 +289,13 @@ impl Directory {
         names.all(|name| name == Some(first)).then_some(first)
     }
 
-    /// What is kept, and what was not.
+    /// The numbers of objects, and of dropped updates.
     #[must_use]
-    pub fn statistics(&self) -> Statistics {
+    pub fn statistics(&self) -> DirectoryStatistics {
         let (addresses, holdings) = self.holdings.len();
         let (services, service_addresses) = self.services.len();
         let (slices, endpoints) = self.slices.len();
-        Statistics {
+        DirectoryStatistics {
             pods: self.pods.len() - self.gone_pods,
             gone_pods: self.gone_pods,
             workloads: self.workloads.len(),
@@ -303,13 +306,13 @@ impl Directory {
             service_addresses,
             slices,
             endpoints,
-            names: self.names.len(),
+            names: self.names.count(),
             dropped: self.dropped,
         }
     }
 
-    /// The workload of an endpoint: of its pod, or of the pod that has its address.
-    fn behind(&self, endpoint: &slices::Endpoint) -> Option<&Name> {
+    /// The workload of an endpoint: that of its pod, or of the pod that holds its address.
+    fn behind(&self, endpoint: &slices::EndpointRecord) -> Option<&Name> {
         let id = match &endpoint.pod {
             Some(uid) => self.pods.find(uid)?,
             None => match self.holdings.at(&endpoint.address, self.now, self.now)?.holder {
@@ -320,7 +323,7 @@ impl Directory {
         Some(&self.workloads.get(self.pods.get(id)?.workload)?.name)
     }
 
-    fn pod_ref(&self, pod: &Record) -> Option<PodRef<'_>> {
+    fn pod_ref(&self, pod: &PodRecord) -> Option<PodRef<'_>> {
         let name = &self.workloads.get(pod.workload)?.name;
         let (node, is_host_network) = (self.node_ref(pod.node), pod.is_host_network);
         Some(PodRef { name, uid: pod.uid, node, is_host_network, is_gone: pod.gone != 0 })

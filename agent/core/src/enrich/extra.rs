@@ -1,17 +1,17 @@
-//! Names that come from configuration instead of an API.
+//! Names of the names file that are not Kubernetes objects.
 
 use ipnet::IpNet;
 
 use super::cgroup::rules::Rules;
 use super::networks::Networks;
 
-/// Names that are no object of Kubernetes: networks outside the cluster and rules for cgroups.
+/// Names of networks outside the cluster, and rules that name cgroups.
 #[derive(Debug, Default)]
 pub struct Extra {
     /// Names of networks outside the cluster.
     pub networks: Networks,
-    /// All of these networks.
+    /// These networks, in the order of the file.
     pub cidrs: Vec<IpNet>,
-    /// Names of what runs outside Kubernetes: the first rule that fits counts.
+    /// Names of workloads outside Kubernetes, by cgroup path.
     pub cgroups: Rules,
 }

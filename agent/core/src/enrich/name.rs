@@ -1,21 +1,21 @@
-//! What a workload or a service is called: a namespace and a name, kept once for all that bear it.
+//! Names of workloads and services: a namespace and a name, interned.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// Between the namespace and the name: smaller than every octet of either, so that text is in the order of its parts.
+/// Separates the namespace from the name. It is less than every byte of either, so that names sort by namespace first.
 const SEPARATOR: char = '\0';
-/// Names are not looked through for those that nobody holds before there are so many.
-const FEW: usize = 1024;
+/// Unused names are not looked for while there are fewer names.
+const MIN_SWEPT: usize = 1024;
 
-/// A namespace and the name of a workload or service in it. To clone it allocates nothing.
+/// A namespace and the name of a workload or service in it. Cloning copies a pointer.
 #[derive(Clone, PartialOrd, Ord)]
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// One that is not kept for others: see [`Interner::name`].
+    /// A new name that shares its memory with no equal one: see [`Interner::name`].
     #[must_use]
     pub fn new(namespace: &str, workload: &str) -> Self {
         let mut text = String::with_capacity(namespace.len() + 1 + workload.len());
@@ -23,19 +23,19 @@ impl Name {
         Self(text.into())
     }
 
-    /// Where it is; empty for what is in no namespace.
+    /// The namespace; empty if there is none.
     #[must_use]
     pub fn namespace(&self) -> &str {
         self.parts().0
     }
 
-    /// The workload; of a service, the service.
+    /// The name of the workload or service, without the namespace.
     #[must_use]
     pub fn workload(&self) -> &str {
         self.parts().1
     }
 
-    /// Whether anybody beside the asker holds it.
+    /// Whether there is a clone of this name.
     #[must_use]
     pub fn is_held(&self) -> bool {
         Arc::strong_count(&self.0) > 1
@@ -74,24 +74,24 @@ impl fmt::Debug for Name {
     }
 }
 
-/// Neither part may hold the separator; none of Kubernetes does, and in others it is left out.
+/// Writes both parts and the separator. A separator within a part is removed; Kubernetes allows none there.
 fn write(text: &mut String, namespace: &str, workload: &str) {
     text.extend(namespace.chars().filter(|char| *char != SEPARATOR));
     text.push(SEPARATOR);
     text.extend(workload.chars().filter(|char| *char != SEPARATOR));
 }
 
-/// Keeps every name once, for as long as somebody holds it.
+/// Shares the memory of equal names, as long as they are in use.
 #[derive(Debug, Default)]
 pub struct Interner {
     names: HashSet<Text>,
-    /// Where the text of a name that is asked for is put together.
+    /// A buffer for the text of the name that is looked up.
     text: String,
-    /// At so many names, those that nobody holds are looked for.
+    /// At so many names, unused ones are removed.
     forget_at: usize,
 }
 
-/// A name, found by its text.
+/// The text of a name, as a key that can be looked up by `str`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Text(Arc<str>);
 
@@ -102,14 +102,14 @@ impl std::borrow::Borrow<str> for Text {
 }
 
 impl Interner {
-    /// The one name that is called so.
+    /// The shared name with this namespace and workload; adds it if it is new.
     pub fn name(&mut self, namespace: &str, workload: &str) -> Name {
         self.text.clear();
         write(&mut self.text, namespace, workload);
         if let Some(Text(text)) = self.names.get(self.text.as_str()) {
             return Name(Arc::clone(text));
         }
-        if self.names.len() >= self.forget_at.max(FEW) {
+        if self.names.len() >= self.forget_at.max(MIN_SWEPT) {
             self.forget();
         }
         let text: Arc<str> = self.text.as_str().into();
@@ -117,18 +117,18 @@ impl Interner {
         Name(text)
     }
 
-    /// Forgets the names that nobody holds. Done by itself whenever names have doubled.
+    /// Removes names that are not in use. [`Self::name`] does so too whenever the number of names has doubled.
     pub fn forget(&mut self) {
         self.names.retain(|Text(text)| Arc::strong_count(text) > 1);
         self.forget_at = self.names.len().saturating_mul(2);
-        if self.names.capacity() / 4 > self.names.len().max(FEW) {
+        if self.names.capacity() / 4 > self.names.len().max(MIN_SWEPT) {
             self.names.shrink_to(self.names.len() * 2);
         }
     }
 
-    /// How many names are kept, those included that nobody holds any more and that were not forgotten yet.
+    /// The number of names, including unused ones that were not removed yet.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.names.len()
     }
 }

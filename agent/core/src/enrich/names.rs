@@ -17,7 +17,7 @@ use netcause_common::flow::LOCAL_IS_NAMESPACE;
 use super::Workload;
 use super::cgroup::Cgroups;
 use super::cgroup::path::Place;
-use super::conntrack::{self, Conntrack, Question, Service};
+use super::conntrack::{self, Conntrack, ServiceAddress, ServiceQuery};
 use super::directory::{self, Directory};
 use super::extra::Extra;
 use super::name::Name;
@@ -76,7 +76,7 @@ pub struct Names {
     /// The cgroups of this node's pods that have flows.
     local_pods: HashMap<PodUid, BTreeSet<u64>>,
     /// The ways to each service and port whose backends the connection tracking is asked for.
-    asked: HashMap<(Name, u16), Vec<Service>>,
+    asked: HashMap<(Name, u16), Vec<ServiceAddress>>,
     zones: Zones,
     changes: Changes,
     /// Addresses that were asked for and that nobody knows.
@@ -99,7 +99,7 @@ impl Names {
             labels: options.labels,
             outside: Outside::new(options.max_outside_names),
             resolved: ResolvedNames::default(),
-            sidecars: Sidecars::on(options.sidecar_ports),
+            sidecars: Sidecars::new(options.sidecar_ports),
             outside_kubernetes: HashMap::new(),
             local_pods: HashMap::new(),
             asked: HashMap::new(),
@@ -273,7 +273,7 @@ impl Names {
     /// Takes what the connection tracking answered. True when [`Self::tracking`] has changed by it.
     pub fn answer_conntrack(&mut self, outcome: conntrack::Outcome) -> bool {
         let before = self.conntrack.statistics().answered;
-        let is_news = self.conntrack.take(outcome, self.at);
+        let is_news = self.conntrack.handle(outcome, self.at);
         if self.conntrack.statistics().answered != before {
             for service in self.asked.values().flatten() {
                 self.changes.remote(service.address);
@@ -292,7 +292,7 @@ impl Names {
     pub fn expire(&mut self) {
         self.directory.expire(self.now);
         for service in self.asked.values().flatten() {
-            self.conntrack.wanted(Question { service: *service, client: None }, self.at);
+            self.conntrack.register_interest(ServiceQuery { service: *service, client: None }, self.at);
         }
     }
 

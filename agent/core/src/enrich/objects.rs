@@ -1,8 +1,8 @@
-//! What a source of names tells: objects of Kubernetes, cut down to what names need. A static file tells the same.
+//! Kubernetes objects as sources of names send them, reduced to the fields that names need. A names file sends the same.
 
 use std::net::IpAddr;
 
-/// Where an update comes from. What one source has listed is not taken away by another's list.
+/// Where an update comes from. A source's list removes only objects that no other source lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
     /// The Kubernetes API.
@@ -13,7 +13,7 @@ pub enum Source {
     File,
 }
 
-/// A kind of object.
+/// The kinds of objects that sources list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// Pods.
@@ -26,44 +26,45 @@ pub enum Kind {
     Node,
 }
 
-/// Something that a source tells.
+/// A change that a source reports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Update {
-    /// Who tells it.
+    /// The source that reports it.
     pub source: Source,
-    /// What.
+    /// The change.
     pub change: Change,
 }
 
-/// What has changed.
+/// A change of the objects that a source lists, in the words of kube's `watcher::Event`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A whole list begins: what is not told before [`Change::ListEnds`] is gone then, as far as this source had told it.
-    ListBegins(Kind),
-    /// Every object of the list was told.
-    ListEnds(Kind),
-    /// A pod is new or has changed.
-    Pod(Box<Pod>),
-    /// A service is new or has changed.
-    Service(Box<Service>),
-    /// An endpoint slice is new or has changed.
-    EndpointSlice(Box<EndpointSlice>),
-    /// A node is new or has changed.
-    Node(Box<Node>),
-    /// An object is no more. Of a pod the name is its uid, of a node its name, of others `namespace/name`.
-    Gone(Kind, Box<str>),
+    /// A complete list of this kind begins. At [`Change::InitDone`] this source's objects that were not applied in between are
+    /// deleted.
+    Init(Kind),
+    /// The list of this kind is complete.
+    InitDone(Kind),
+    /// A pod was added or modified.
+    ApplyPod(Box<Pod>),
+    /// A service was added or modified.
+    ApplyService(Box<Service>),
+    /// An endpoint slice was added or modified.
+    ApplyEndpointSlice(Box<EndpointSlice>),
+    /// A node was added or modified.
+    ApplyNode(Box<Node>),
+    /// An object was deleted. It is named by its uid (a pod), its name (a node) or `namespace/name` (others).
+    Delete(Kind, Box<str>),
     /// The owner of pods has an owner itself: a Job's CronJob, a ReplicaSet's Deployment.
     Owner {
-        /// Where both are.
+        /// The namespace of both.
         namespace: Box<str>,
-        /// What owns the pods.
+        /// The owner of the pods.
         of: Owner,
-        /// What owns that, and is owned by nobody.
+        /// The top-level owner: the owner of `of`, which has none itself.
         is: Owner,
     },
 }
 
-/// A time of the API: seconds since 1970.
+/// A timestamp of the Kubernetes API: seconds since 1970.
 pub type Seconds = u64;
 
 /// A pod.
@@ -71,7 +72,7 @@ pub type Seconds = u64;
 pub struct Pod {
     /// `metadata.uid`.
     pub uid: Box<str>,
-    /// What stands for the uid in the cgroup's path of a static pod: the annotation `kubernetes.io/config.hash`.
+    /// The uid of a static pod at its kubelet and in its cgroup's path: the annotation `kubernetes.io/config.hash`.
     pub static_uid: Option<Box<str>>,
     /// `metadata.namespace`.
     pub namespace: Box<str>,
@@ -79,32 +80,31 @@ pub struct Pod {
     pub name: Box<str>,
     /// The controller among `metadata.ownerReferences`, or the only owner.
     pub owner: Option<Owner>,
-    /// The label `pod-template-hash` (or `rollouts-pod-template-hash`): its ReplicaSet is called after its Deployment
-    /// and this.
+    /// The label `pod-template-hash` (or `rollouts-pod-template-hash`), which ends the name of its ReplicaSet.
     pub template_hash: Option<Box<str>>,
     /// `spec.nodeName`.
     pub node: Option<Box<str>>,
-    /// `spec.hostNetwork`: its addresses are its node's.
+    /// `spec.hostNetwork`: it uses its node's addresses.
     pub is_host_network: bool,
     /// `status.podIPs`.
     pub addresses: Vec<IpAddr>,
-    /// When it was made (`metadata.creationTimestamp`).
+    /// `metadata.creationTimestamp`.
     pub since: Option<Seconds>,
-    /// Since when it holds its addresses no more, as far as the source knows: it has ended (`status.phase` Succeeded or
-    /// Failed, with the end of its last container). A pod that is being deleted holds them until it is gone.
+    /// When it freed its addresses: the end of its last container, if `status.phase` is Succeeded or Failed. A pod that is
+    /// being deleted keeps its addresses until then.
     pub until: Option<Seconds>,
-    /// Like `until`, where the source tells that it has ended and not when.
+    /// Whether it has ended at an unknown time; then `until` is `None`.
     pub has_ended: bool,
 }
 
-/// Who owns an object.
+/// An owner reference.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner {
     /// `ReplicaSet`, `Job`, `Rollout`, …
     pub kind: Box<str>,
-    /// Its name.
+    /// The owner's name.
     pub name: Box<str>,
-    /// Its API group and version: `apps/v1`.
+    /// The owner's API group and version, such as `apps/v1`.
     pub api_version: Box<str>,
 }
 
@@ -115,7 +115,7 @@ pub struct Service {
     pub namespace: Box<str>,
     /// `metadata.name`.
     pub name: Box<str>,
-    /// `spec.clusterIPs`, `spec.externalIPs` and the addresses of its load balancer; none of a headless service.
+    /// `spec.clusterIPs`, `spec.externalIPs` and the load balancer's addresses; empty for a headless service.
     pub addresses: Vec<IpAddr>,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
@@ -126,22 +126,22 @@ pub struct Service {
 pub struct ServicePort {
     /// IANA protocol number.
     pub protocol: u8,
-    /// The port where it is asked for.
+    /// The port, at the service's address or at the endpoint's.
     pub port: u16,
     /// `nodePort`, if any.
     pub node_port: Option<u16>,
 }
 
-/// A part of a service's endpoints.
+/// An endpoint slice: some of a service's endpoints.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndpointSlice {
     /// `metadata.namespace`.
     pub namespace: Box<str>,
     /// `metadata.name`.
     pub name: Box<str>,
-    /// The service: the label `kubernetes.io/service-name`.
+    /// The service's name: the label `kubernetes.io/service-name`.
     pub service: Box<str>,
-    /// The ports of all of its endpoints.
+    /// The ports of each of its endpoints.
     pub ports: Vec<ServicePort>,
     /// The endpoints.
     pub endpoints: Vec<Endpoint>,
@@ -161,7 +161,7 @@ pub struct Endpoint {
 pub struct Node {
     /// `metadata.name`.
     pub name: Box<str>,
-    /// `status.addresses` that are addresses.
+    /// `status.addresses` that are IP addresses, not names.
     pub addresses: Vec<IpAddr>,
     /// The label `topology.kubernetes.io/zone`.
     pub zone: Option<Box<str>>,

@@ -1,11 +1,11 @@
-//! Names of outside addresses: what a workload resolved them from, as labels, so bounded in number.
+//! Bounds the number of DNS names that become label values for addresses outside the known networks.
 
 use std::collections::HashMap;
 
 use super::name::Name;
 use super::policy::Label;
 
-/// See above.
+/// The DNS names in use as names of workloads, up to a limit.
 #[derive(Debug)]
 pub struct Outside {
     limit: usize,
@@ -13,7 +13,7 @@ pub struct Outside {
 }
 
 impl Outside {
-    /// So many names at most.
+    /// Without names, and with this limit.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self { limit, names: HashMap::new() }
@@ -32,12 +32,12 @@ impl Outside {
         }
     }
 
-    /// Forgets the names that nobody holds.
+    /// Removes names that are not in use.
     pub fn forget(&mut self) {
         self.names.retain(|_, name| name.is_held());
     }
 
-    /// How many names there are, and how many there may be.
+    /// The number of names, and the limit.
     #[must_use]
     pub fn fullness(&self) -> (u64, u64) {
         (self.names.len() as u64, self.limit as u64)

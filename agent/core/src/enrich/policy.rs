@@ -1,4 +1,4 @@
-//! Whether names that are asked for may be shown.
+//! The policy for DNS names: shown, hashed, or off.
 
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::ingest::dns::Name;
 
-/// What becomes of the names that workloads ask for.
+/// How the names that workloads query are exposed. The setting `dns_names`.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DnsNames {
-    /// They are shown.
+    /// As they are.
     Shown,
-    /// A number stands for each: the same one until the agent ends, another after that.
+    /// As a hash with a key that is random at each start of the agent.
     Hashed,
-    /// They do not leave the kernel: what is told of names is empty.
+    /// Not at all: names do not leave the kernel.
     Off,
 }
 
@@ -33,12 +33,12 @@ impl FromStr for DnsNames {
     }
 }
 
-/// What is shown of a name.
+/// A name as the policy shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Label {
-    /// Itself.
+    /// The name itself.
     Plain(Name),
-    /// A number that stands for it.
+    /// Its keyed hash.
     Hashed(u64),
 }
 
@@ -51,17 +51,16 @@ impl fmt::Display for Label {
     }
 }
 
-/// Makes labels of names.
+/// Makes labels of names by the policy.
 #[derive(Debug)]
 pub struct Labels {
     policy: DnsNames,
-    /// The standard library's keyed hash (SipHash) with a key of the agent's own, drawn when it starts. Without the key
-    /// nobody can try names until one fits.
+    /// The standard library's keyed hash (SipHash) with a random key. Without the key, a name cannot be found by trying.
     key: RandomState,
 }
 
 impl Labels {
-    /// By this policy.
+    /// Labels by this policy, with a new random key.
     #[must_use]
     pub fn new(policy: DnsNames) -> Self {
         Self { policy, key: RandomState::new() }
@@ -73,7 +72,7 @@ impl Labels {
         self.policy
     }
 
-    /// What is shown of a name; `None` when names are off.
+    /// The label of a name; `None` when names are off.
     #[must_use]
     pub fn label(&self, name: &Name) -> Option<Label> {
         match self.policy {

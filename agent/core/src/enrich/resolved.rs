@@ -1,9 +1,9 @@
-//! The names that addresses were resolved from, as each client was told.
+//! A cache of the names that each client resolved addresses from.
 //!
-//! One address may be many names (a content network's, a proxy's): the name is the one that this client asked for last,
-//! and it is what the client asked for, not the end of a chain of CNAMEs.
+//! An address may have many names (a CDN's, a proxy's). The name for a client is the one that this client queried last, as it
+//! was queried and not the last CNAME.
 //!
-//! Memory: at most [`MAX_ADDRESSES`] addresses, some 250 octets each with all that finds them: 2 MiB, and the names.
+//! Memory: at most `MAX_ADDRESSES` addresses, some 250 bytes each with all indexes: 2 MiB, and the names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use crate::ingest::dns::{Name, Resolved};
 
-/// Addresses that are known of all clients together. Of more, those that were learned first are forgotten.
+/// The most addresses of all clients together. Beyond that, those learned first are dropped.
 const MAX_ADDRESSES: usize = 8192;
-/// Addresses that are known of one client: likewise.
+/// The most addresses of one client. Beyond that, those learned first are dropped.
 const MAX_OF_CLIENT: usize = 256;
-/// A connection outlives its name's time to live, which is 0 at some load balancers: a name counts at least for so long,
+/// The least time for which an entry is used. Connections outlive the record's time to live, which is 0 at some load balancers.
 const MIN_TTL: Duration = Duration::from_secs(60);
-/// and at most for so long: addresses are given to others.
+/// The longest time for which an entry is used, because addresses are reassigned.
 const MAX_TTL: Duration = Duration::from_secs(3600);
 
 /// Names by client and address.
@@ -25,9 +25,9 @@ const MAX_TTL: Duration = Duration::from_secs(3600);
 pub struct ResolvedNames {
     /// By [`netcause_common::flow::FlowKey::local`].
     clients: HashMap<u64, Client>,
-    /// Clients by the number of each of their entries: the first has the entry that was learned first.
+    /// The client of each entry, in the order in which entries were learned.
     order: BTreeMap<u64, u64>,
-    /// The next number.
+    /// The sequence number of the next entry.
     next: u64,
 }
 
@@ -45,19 +45,19 @@ struct Entry {
     until: Duration,
 }
 
-/// An address, its name, and for how long it counts.
+/// An entry of the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known<'a> {
+pub struct ResolvedAddress<'a> {
     /// The address.
     pub address: IpAddr,
-    /// What it was resolved from.
+    /// The name that it was resolved from.
     pub name: &'a Name,
-    /// For how long this counts.
+    /// The time until the entry expires.
     pub expires_in: Duration,
 }
 
 impl ResolvedNames {
-    /// The client `local` asked for a name and was told these addresses, at this time since a fixed moment.
+    /// Learns that the client `local` resolved a name to these addresses, at this time since a fixed moment.
     pub fn learn(&mut self, local: u64, name: &Name, addresses: &[Resolved], at: Duration) {
         self.expire(at);
         for Resolved { address, ttl } in addresses {
@@ -77,30 +77,30 @@ impl ResolvedNames {
         }
     }
 
-    /// The name of an address, as this client knows it.
+    /// The name that this client resolved the address from.
     #[must_use]
     pub fn name(&self, local: u64, address: IpAddr, at: Duration) -> Option<&Name> {
         let entry = self.clients.get(&local)?.by_address.get(&address.to_canonical())?;
         (at < entry.until).then_some(&entry.name)
     }
 
-    /// All that a client knows, in no order.
-    pub fn known(&self, local: u64, at: Duration) -> impl Iterator<Item = Known<'_>> {
+    /// All entries of a client, in no order.
+    pub fn known(&self, local: u64, at: Duration) -> impl Iterator<Item = ResolvedAddress<'_>> {
         let all = self.clients.get(&local).into_iter().flat_map(|client| &client.by_address);
-        all.filter(move |(_, entry)| at < entry.until).map(move |(address, entry)| Known {
+        all.filter(move |(_, entry)| at < entry.until).map(move |(address, entry)| ResolvedAddress {
             address: *address,
             name: &entry.name,
             expires_in: entry.until.saturating_sub(at),
         })
     }
 
-    /// Forgets all clients but these.
+    /// Removes all clients but these.
     pub fn retain(&mut self, is_there: impl Fn(u64) -> bool) {
         self.clients.retain(|local, _| is_there(*local));
         self.order.retain(|_, local| is_there(*local));
     }
 
-    /// Forgets what counts for nobody any more, whatever its time to live was.
+    /// Removes entries older than `MAX_TTL`.
     fn expire(&mut self, at: Duration) {
         let is_old = |entry: &Entry| at.saturating_sub(entry.learned) >= MAX_TTL;
         while self.first().is_some_and(is_old) {
@@ -126,7 +126,7 @@ impl ResolvedNames {
 }
 
 impl Client {
-    /// Returns the number of the entry that this one replaces, if any.
+    /// Adds an entry; returns the number of the one that it replaces, if any.
     fn insert(&mut self, address: IpAddr, entry: Entry) -> Option<u64> {
         self.order.insert(entry.number, address);
         if let Some(before) = self.by_address.insert(address, entry) {

@@ -1,11 +1,12 @@
-//! Proxies beside a workload, in the same pod: Envoy in a service mesh.
+//! Recognises sidecars, proxies in the same pod as a workload (Envoy in a service mesh), and the legs of connections through
+//! them.
 //!
-//! What a workload sends goes to its sidecar first, over loopback or because packet filters redirect it there, and from
-//! the sidecar to the other workload. Both legs are one edge: the one between the pods, marked. The other one, between the
-//! workload and its own sidecar, is counted apart, so that no octet counts twice and each leg can be blamed for itself.
+//! A workload's traffic goes to its sidecar first, over loopback or because packet filters redirect it there, and from the
+//! sidecar to the other workload. The leg between the pods is the edge between the workloads, marked as through a sidecar. The
+//! leg between a workload and its own sidecar is counted apart, so that no byte counts twice and a fault can be traced to one
+//! leg.
 //!
-//! A sidecar is known by the ports it listens on. Istio's are 15001 for what its pod sends and 15006 for what its pod
-//! receives.
+//! A sidecar is recognised by the ports it listens on: in Istio 15001 for outbound traffic and 15006 for inbound traffic.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,25 +15,25 @@ use super::name::Name;
 use super::uid::PodUid;
 use crate::ingest::Role;
 
-/// Where an outbound connection is redirected to, in Istio. Any other port of a sidecar takes inbound ones.
+/// The port that Istio redirects outbound connections to. Any other port of a sidecar takes inbound ones.
 const OUTBOUND: u16 = 15001;
-/// Pods whose sidecars are known; those of further pods are taken for workloads like others.
+/// The most sidecars that are recognised; further ones are treated as workloads.
 const MAX_PODS: usize = 1024;
-/// Destinations that are remembered of one sidecar.
+/// The most destinations, services and ports that are remembered of one sidecar.
 const MAX_DESTINATIONS: usize = 1024;
 
-/// How an edge goes.
+/// Whether an edge passes a sidecar, and which leg of the connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Via {
-    /// From one workload to the other.
+    /// Between two workloads without a sidecar on this node.
     Direct,
-    /// Through a sidecar of the end that was seen: this is the leg between that sidecar and the other workload.
+    /// Between the sidecar of the local workload and the other workload.
     Sidecar,
     /// Between a workload and its own sidecar.
     OwnSidecar(Direction),
 }
 
-/// Which way the connection goes that a sidecar passes on.
+/// The direction of a connection that a sidecar forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
     /// Out of the pod: the workload is its client.
@@ -41,22 +42,22 @@ pub enum Direction {
     Inbound,
 }
 
-/// What tells where a flow goes, as far as sidecars are concerned.
+/// The properties of a flow by which its leg is recognised.
 #[derive(Clone, Copy, Debug)]
 pub struct Leg<'a> {
-    /// As [`netcause_common::flow::FlowKey::local`].
+    /// The local end: [`netcause_common::flow::FlowKey::local`].
     pub local: u64,
-    /// The pod it is in.
+    /// The pod of the local end, if it is in one.
     pub pod: Option<PodUid>,
-    /// What the local end is.
+    /// Whether the local end is client or server.
     pub role: Role,
     /// The server's port.
     pub port: u16,
     /// Whether the remote end is in the same pod: a loopback address, or the pod's own.
     pub is_own: bool,
-    /// What the remote end is called.
+    /// The workload at the remote end.
     pub remote: &'a Workload,
-    /// The service that was asked.
+    /// The service that the connection was made to, if any.
     pub service: Option<&'a Name>,
 }
 
@@ -64,40 +65,41 @@ pub struct Leg<'a> {
 #[derive(Debug, Default)]
 pub struct Sidecars {
     ports: Vec<u16>,
-    /// By cgroup.
+    /// The sidecars' cgroups, each with its pod.
     pods: HashMap<u64, Option<PodUid>>,
     by_pod: HashMap<PodUid, Sidecar>,
 }
 
-/// What is known of one.
+/// The sidecar of one pod.
 #[derive(Debug, Default)]
 struct Sidecar {
-    /// Whom it has connected to.
+    /// Workloads that it has connected to.
     destinations: HashSet<Workload>,
+    /// Services that it has connected to.
     services: HashSet<Name>,
-    /// Where it has connected to in its own pod.
+    /// Ports in its own pod that it has connected to.
     inbound_ports: HashSet<u16>,
     /// The other cgroups of its pod that have flows.
     beside: HashSet<u64>,
 }
 
 impl Sidecars {
-    /// Of those that listen on one of these ports.
+    /// Recognises sidecars by these ports.
     #[must_use]
-    pub fn on(ports: Vec<u16>) -> Self {
+    pub fn new(ports: Vec<u16>) -> Self {
         Self { ports, ..Self::default() }
     }
 
-    /// True when a sidecar listens on this port.
+    /// Whether this is a port of sidecars.
     #[must_use]
     pub fn is_port(&self, port: u16) -> bool {
         self.ports.contains(&port)
     }
 
-    /// This cgroup listens on one of the ports, or has accepted a connection there. Returns true when that is news.
+    /// Learns that this cgroup listens on a port of sidecars, or has accepted a connection there. Returns whether it is new.
     pub fn learn(&mut self, local: u64, pod: Option<PodUid>) -> bool {
         match self.pods.get(&local) {
-            // Its cgroup was found late.
+            // Its pod was not known before.
             Some(known) if *known != pod && pod.is_some() => {}
             None if self.pods.len() < MAX_PODS => {}
             _ => return false,
@@ -109,27 +111,27 @@ impl Sidecars {
         true
     }
 
-    /// Whether none is known.
+    /// Whether there is no sidecar.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.pods.is_empty()
     }
 
-    /// Whether this cgroup is one.
+    /// Whether this cgroup is a sidecar.
     #[must_use]
-    pub fn is_one(&self, local: u64) -> bool {
+    pub fn contains(&self, local: u64) -> bool {
         self.pods.contains_key(&local)
     }
 
-    /// Takes what a flow of a sidecar tells of the legs beside it. Returns the cgroups whose flows may go otherwise than
-    /// they seemed to.
+    /// Learns the destination of a sidecar's flow. Returns the cgroups of the same pod whose flows may be other legs than they
+    /// seemed.
     pub fn observe(&mut self, leg: &Leg<'_>) -> Vec<u64> {
-        if !self.is_one(leg.local)
+        if !self.contains(leg.local)
             && let Some(sidecar) = leg.pod.and_then(|pod| self.by_pod.get_mut(&pod))
         {
             sidecar.beside.insert(leg.local);
         }
-        let (true, Role::Client, Some(pod)) = (self.is_one(leg.local), leg.role, leg.pod) else {
+        let (true, Role::Client, Some(pod)) = (self.contains(leg.local), leg.role, leg.pod) else {
             return Vec::new();
         };
         let sidecar = self.by_pod.entry(pod).or_default();
@@ -138,7 +140,7 @@ impl Sidecars {
             is_news |=
                 sidecar.inbound_ports.len() < MAX_DESTINATIONS && sidecar.inbound_ports.insert(leg.port);
         } else {
-            if sidecar.destinations.len() < MAX_DESTINATIONS && is_telling(leg.remote) {
+            if sidecar.destinations.len() < MAX_DESTINATIONS && is_specific(leg.remote) {
                 is_news |= sidecar.destinations.insert(leg.remote.clone());
             }
             if let Some(service) = leg.service
@@ -150,7 +152,7 @@ impl Sidecars {
         if is_news { sidecar.beside.iter().copied().collect() } else { Vec::new() }
     }
 
-    /// How a flow goes.
+    /// The leg that a flow is.
     #[must_use]
     pub fn via(&self, leg: &Leg<'_>) -> Via {
         let is_port = self.is_port(leg.port);
@@ -168,9 +170,9 @@ impl Sidecars {
         let takes_outbound = self.is_port(OUTBOUND);
         let Some(sidecar) = leg.pod.and_then(|pod| self.by_pod.get(&pod)) else { return Via::Direct };
         match leg.role {
-            // Redirected: the workload sees the address it asked for, and its sidecar has a connection to the same end.
+            // Redirected: the workload sees the address that it connected to, and its sidecar has a connection to the same end.
             // What is excluded from the redirection has no such connection, and is direct.
-            Role::Client if takes_outbound && sidecar.passes_on(leg) => Via::OwnSidecar(Direction::Outbound),
+            Role::Client if takes_outbound && sidecar.forwards(leg) => Via::OwnSidecar(Direction::Outbound),
             Role::Server if leg.is_own && sidecar.inbound_ports.contains(&leg.port) => {
                 Via::OwnSidecar(Direction::Inbound)
             }
@@ -178,7 +180,7 @@ impl Sidecars {
         }
     }
 
-    /// Forgets the sidecars of cgroups that have no flow any more.
+    /// Removes sidecars whose cgroups have no flow any more.
     pub fn retain(&mut self, is_there: impl Fn(u64) -> bool) {
         self.pods.retain(|local, _| is_there(*local));
         let pods: HashSet<_> = self.pods.values().flatten().copied().collect();
@@ -190,14 +192,15 @@ impl Sidecars {
 }
 
 impl Sidecar {
-    fn passes_on(&self, leg: &Leg<'_>) -> bool {
-        let to_same = || is_telling(leg.remote) && self.destinations.contains(leg.remote);
+    /// Whether this sidecar has a connection to the same remote end.
+    fn forwards(&self, leg: &Leg<'_>) -> bool {
+        let to_same = || is_specific(leg.remote) && self.destinations.contains(leg.remote);
         !leg.is_own && (to_same() || leg.service.is_some_and(|service| self.services.contains(service)))
     }
 }
 
-/// Whether two flows to such an end go to the same one.
-fn is_telling(workload: &Workload) -> bool {
+/// Whether two flows to this workload certainly go to the same one.
+fn is_specific(workload: &Workload) -> bool {
     matches!(workload, Workload::Named(_) | Workload::Address(_))
 }
 

@@ -1,4 +1,4 @@
-//! The uid of a pod: sixteen octets, so that thousands are kept cheaply and one is compared without a look at text.
+//! The uid of a pod in 16 bytes, which is compact and quick to compare.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,22 +9,22 @@ use thiserror::Error;
 const DASHES: [usize; 4] = [8, 13, 18, 23];
 /// Characters of a UUID with its dashes.
 const UUID: usize = 36;
-/// Characters without them.
+/// Characters of a UUID without dashes.
 const DIGITS: usize = 32;
 
 /// The uid of a pod.
 ///
-/// The API server gives UUIDs. The kubelet gives what it runs from files or a URL, with no server, the MD5 of their
-/// manifest, in 32 digits without a dash (`applyDefaults`, pkg/kubelet/config/common.go); the API has such a pod under
-/// another uid, with this one as its annotation `kubernetes.io/config.hash`. The two are never equal. A manifest may
-/// also bring a uid of its own, of any text: that is none here.
+/// The API server assigns UUIDs. The kubelet assigns the MD5 of the manifest, as 32 digits without dashes, to static pods,
+/// which it runs from files or a URL (`applyDefaults`, pkg/kubelet/config/common.go). The API has such a pod under another
+/// uid, with this one in the annotation `kubernetes.io/config.hash`. A UUID and a hash are never equal. A manifest may also
+/// set any text as the uid; such a text is not a `PodUid`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PodUid {
-    octets: [u8; 16],
+    bytes: [u8; 16],
     is_hash: bool,
 }
 
-/// It is neither a UUID nor a hash.
+/// The text is neither a UUID nor a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not the uid of a pod: neither a UUID nor 32 hexadecimal digits")]
 pub struct NotAUid;
@@ -32,12 +32,12 @@ pub struct NotAUid;
 const _: () = assert!(size_of::<Option<PodUid>>() <= 24);
 
 impl PodUid {
-    /// As it stands in the name of a systemd slice, where `-` has a meaning and `_` stands for it
-    /// (`escapeSystemdCgroupName`, pkg/kubelet/cm/cgroup_manager_linux.go).
+    /// Parses the uid in the name of a systemd slice, where `_` replaces `-` (`escapeSystemdCgroupName`,
+    /// pkg/kubelet/cm/cgroup_manager_linux.go).
     ///
     /// # Errors
     ///
-    /// When it is none.
+    /// When the text is neither a UUID nor a hash.
     pub fn from_slice_name(text: &str) -> Result<Self, NotAUid> {
         Self::parse(text.as_bytes(), b'_')
     }
@@ -48,7 +48,7 @@ impl PodUid {
             DIGITS => true,
             _ => return Err(NotAUid),
         };
-        let mut octets = [0; 16];
+        let mut bytes = [0; 16];
         let mut digits = 0;
         for (at, character) in text.iter().enumerate() {
             if !is_hash && DASHES.contains(&at) {
@@ -57,15 +57,15 @@ impl PodUid {
                 }
                 continue;
             }
-            let octet: &mut u8 = octets.get_mut(digits / 2).ok_or(NotAUid)?;
-            *octet = *octet << 4 | digit(*character).ok_or(NotAUid)?;
+            let byte: &mut u8 = bytes.get_mut(digits / 2).ok_or(NotAUid)?;
+            *byte = *byte << 4 | digit(*character).ok_or(NotAUid)?;
             digits += 1;
         }
-        Ok(Self { octets, is_hash })
+        Ok(Self { bytes, is_hash })
     }
 }
 
-/// Kubernetes writes small ones; a manifest may bring a UUID in capitals.
+/// A hexadecimal digit. Kubernetes writes lower case; a manifest may have a UUID in upper case.
 fn digit(character: u8) -> Option<u8> {
     match character {
         b'0'..=b'9' => Some(character - b'0'),
@@ -78,7 +78,7 @@ fn digit(character: u8) -> Option<u8> {
 impl FromStr for PodUid {
     type Err = NotAUid;
 
-    /// As the API has it, or the annotation of a static pod.
+    /// Parses `metadata.uid`, or the annotation of a static pod.
     fn from_str(text: &str) -> Result<Self, NotAUid> {
         Self::parse(text.as_bytes(), b'-')
     }
@@ -86,11 +86,11 @@ impl FromStr for PodUid {
 
 impl fmt::Display for PodUid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, octet) in self.octets.iter().enumerate() {
+        for (at, byte) in self.bytes.iter().enumerate() {
             if !self.is_hash && matches!(at, 4 | 6 | 8 | 10) {
                 formatter.write_str("-")?;
             }
-            write!(formatter, "{octet:02x}")?;
+            write!(formatter, "{byte:02x}")?;
         }
         Ok(())
     }

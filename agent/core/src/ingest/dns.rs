@@ -1,9 +1,8 @@
-//! DNS messages (RFC 1035 §4): what was asked, how it was answered, to which addresses the name leads.
+//! Parses DNS messages (RFC 1035 §4): the question, the response code and the addresses in the answer.
 //!
-//! Whoever can send a packet to a pod writes what is read here. So no octet is believed, nothing panics, and work is bounded
-//! whatever a message claims: at most [`MAX_RECORDS`] records, and of each name 255 octets and 128 pointers.
-//!
-//! This module uses nothing of the agent's, because `tests/fuzz` compiles it by itself.
+//! The input is untrusted: anyone who can send a packet to a pod can write it. So no length or count is taken on trust,
+//! nothing panics, and the work is bounded whatever a message claims: at most [`MAX_RECORDS`] records, and for each name
+//! 255 bytes and 128 compression pointers. `tests/fuzz` fuzzes this module.
 
 mod name;
 mod reader;
@@ -23,101 +22,103 @@ use name::Labels;
 pub use name::Name;
 use reader::Reader;
 
-/// Records of an answer that are looked at. 1232 octets, the most that EDNS clients offer by default, have room for 74.
+/// Records of an answer section that are parsed. A message of 1232 bytes, the most that EDNS clients offer by default, holds
+/// 74 at most.
 pub const MAX_RECORDS: u16 = 64;
 
-/// Addresses of an answer that are kept.
+/// Addresses of one answer that are returned.
 pub const MAX_ADDRESSES: usize = 16;
 
-/// What a question asks for.
+/// The question of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// The name, as it was asked: search domains are part of it.
+    /// The name as it is in the message: a search domain that the resolver appended is part of it.
     pub name: Name,
-    /// Number of the record type: 1 is A, 28 is AAAA (IANA, DNS parameters).
+    /// The record type's number: 1 is A, 28 is AAAA (IANA, DNS parameters).
     pub kind: u16,
 }
 
-/// An address that the asked name leads to.
+/// An address that the name in the question resolves to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// From an A or AAAA record; v4-mapped is IPv4, as in flows.
+    /// From an A or AAAA record; an IPv4-mapped IPv6 address becomes IPv4, as in flows.
     pub address: IpAddr,
-    /// Seconds for which the record may be kept; those of aliases on the way to it are not looked at. Zero when its top
-    /// bit is set (RFC 2181 §8).
+    /// The time to live of the A or AAAA record in seconds, whatever that of the CNAME records before it is. Zero when its
+    /// top bit is set (RFC 2181 §8).
     pub ttl: u32,
 }
 
-/// What a message says, as far as we ask.
+/// The parts of a message that the agent uses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Ties an answer to its query.
+    /// The transaction id: an answer has its query's.
     pub id: u16,
-    /// An answer; else a query.
+    /// Whether this is an answer; otherwise it is a query.
     pub is_response: bool,
-    /// What kind of query: 0 is an ordinary one.
+    /// The kind of query (RFC 1035 §4.1.1): 0 is a standard query.
     pub opcode: u8,
-    /// How it was answered, 0 to 15; what EDNS adds to it (RFC 6891 §6.1.3) is not looked at.
+    /// The response code, 0 to 15, without the bits that EDNS adds (RFC 6891 §6.1.3).
     pub rcode: u8,
-    /// The answer is cut short by its server: the client may ask again over TCP.
+    /// The TC flag: the server cut its answer short, and the client may ask again over TCP.
     pub is_truncated: bool,
-    /// The first question. `None` when there is none, as in later messages of a zone transfer (RFC 5936 §2.2).
+    /// The first question. `None` without one, as in later messages of a zone transfer (RFC 5936 §2.2).
     pub question: Option<Question>,
-    /// Addresses of the name that was asked for, or of the last of its aliases; at most [`MAX_ADDRESSES`].
+    /// The addresses that the question's name resolves to, through its CNAME records if it has any; at most
+    /// [`MAX_ADDRESSES`].
     ///
-    /// Only from the answer section of the answer to an ordinary query with one question. An alias counts when it stands
-    /// before what it leads to, as servers write it. Everything else in the section belongs to names that nobody
-    /// asked for, and teaches nothing.
+    /// They are taken only from the answer to a standard query with one question, and only from its answer section. A CNAME
+    /// record is followed when it comes before the records of its target, as servers write it. Records of other names are
+    /// ignored, because a forged answer could name any address.
     pub addresses: Vec<Resolved>,
-    /// Not all records of the answer section were looked at: the octets end before it does, one of its records is
-    /// malformed, or it has more than we take.
+    /// Not all records of the answer section were parsed: the input ends before it does, one of its records is malformed,
+    /// or there are more than [`MAX_RECORDS`] records or [`MAX_ADDRESSES`] addresses.
     pub is_cut: bool,
 }
 
-/// Why octets are no message, or have no question.
+/// Why the input is not a message, or has no question that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Malformed {
-    /// The octets end in the head or in the question.
+    /// The input ends in the header or in the question.
     #[error("the message ends before its question does")]
     Short,
     /// A label that begins with the bits 01 or 10 (RFC 1035 §4.1.4, RFC 6891 §5), which includes lengths from 64 on.
     #[error("a label has the unknown type or length {0:#04x}")]
     Label(u8),
-    /// More than 255 octets (RFC 1035 §2.3.4).
-    #[error("a name is longer than 255 octets")]
+    /// A name of more than 255 bytes (RFC 1035 §2.3.4).
+    #[error("a name is longer than 255 bytes")]
     NameLength,
-    /// It points to itself, forward, or in a circle: RFC 1035 §4.1.4 speaks of a prior occurrence.
+    /// A compression pointer to itself, forward, or in a circle; RFC 1035 §4.1.4 allows only "a prior occurrence".
     #[error("a compression pointer does not lead back")]
     Pointer,
-    /// More pointers than a name can have labels.
+    /// A name with more compression pointers than a name can have labels.
     #[error("a name has more than {} compression pointers", reader::MAX_POINTERS)]
     Pointers,
-    /// The head announces none.
+    /// The header says that there is no question.
     #[error("the message has no question")]
     NoQuestion,
-    /// The question's class is neither the internet's nor any (RFC 1035 §3.2.4): its name is no host's.
+    /// The question's class is neither IN nor ANY (RFC 1035 §3.2.4), so its name is not a host's.
     #[error("the question is of class {0}")]
     Class(u16),
 }
 
-/// Numbers of RFC 1035 §3.2.2 and §3.2.4, and RFC 3596 §2.1.
+// Record types and classes: RFC 1035 §3.2.2 and §3.2.4, RFC 3596 §2.1.
 const A: u16 = 1;
 const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 const IN: u16 = 1;
 const ANY: u16 = 255;
 
-/// Reads a message, of which only the beginning may be there.
+/// Parses a message, or as much of it as was captured.
 ///
 /// # Errors
 ///
-/// When the head or the first question cannot be read. Whatever follows them is never an error: see [`Message::is_cut`].
-pub fn message(octets: &[u8]) -> Result<Message, Malformed> {
-    let mut reader = Reader::new(octets);
-    let head = Head::read(&mut reader)?;
-    let [high, low] = head.flags.to_be_bytes();
+/// When the header or the first question cannot be read. Damage behind them is no error: see [`Message::is_cut`].
+pub fn message(bytes: &[u8]) -> Result<Message, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let header = Header::read(&mut reader)?;
+    let [high, low] = header.flags.to_be_bytes();
     let mut message = Message {
-        id: head.id,
+        id: header.id,
         is_response: high & 0x80 != 0,
         opcode: high >> 3 & 0x0f,
         rcode: low & 0x0f,
@@ -126,51 +127,50 @@ pub fn message(octets: &[u8]) -> Result<Message, Malformed> {
         addresses: Vec::new(),
         is_cut: false,
     };
-    if head.questions == 0 {
+    if header.questions == 0 {
         return Ok(message);
     }
     let (asked, kind) = read_question(&mut reader)?;
     message.question = Some(Question { name: Name::from(&asked), kind });
-    // An ordinary query has one question (RFC 9619); after several it is not clear what an answer answers.
-    if message.is_response && message.opcode == 0 && head.questions == 1 {
-        let looked_at = read_answers(&mut reader, head.answers, asked, &mut message.addresses);
-        message.is_cut = looked_at.is_none();
+    // A standard query has one question (RFC 9619); with several it is unclear to which one an answer belongs.
+    if message.is_response && message.opcode == 0 && header.questions == 1 {
+        message.is_cut = read_answers(&mut reader, header.answers, asked, &mut message.addresses).is_none();
     }
     Ok(message)
 }
 
-/// Reads the first question of a message, of which only the head and that question need be there.
+/// Parses the first question of a message. The capture may end behind that question.
 ///
 /// # Errors
 ///
-/// When there is none, or it or the head cannot be read.
-pub fn question(octets: &[u8]) -> Result<Question, Malformed> {
-    let mut reader = Reader::new(octets);
-    if Head::read(&mut reader)?.questions == 0 {
+/// When there is no question, or it or the header cannot be read.
+pub fn question(bytes: &[u8]) -> Result<Question, Malformed> {
+    let mut reader = Reader::new(bytes);
+    if Header::read(&mut reader)?.questions == 0 {
         return Err(Malformed::NoQuestion);
     }
     let (name, kind) = read_question(&mut reader)?;
     Ok(Question { name: Name::from(&name), kind })
 }
 
-/// The head of a message (RFC 1035 §4.1.1), less the counts of sections that are not read.
-struct Head {
+/// The header of a message (RFC 1035 §4.1.1), without the counts of sections that are not parsed.
+struct Header {
     id: u16,
     flags: u16,
     questions: u16,
     answers: u16,
 }
 
-impl Head {
+impl Header {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let head = Self {
+        let header = Self {
             id: reader.u16()?,
             flags: reader.u16()?,
             questions: reader.u16()?,
             answers: reader.u16()?,
         };
         let _authorities_and_additions = reader.u32()?;
-        Ok(head)
+        Ok(header)
     }
 }
 
@@ -183,11 +183,11 @@ fn read_question(reader: &mut Reader<'_>) -> Result<(Labels, u16), Malformed> {
     }
 }
 
-/// Adds the addresses that `wanted` leads to; `None` when not all `records` were looked at.
+/// Appends the addresses that `target` resolves to; `None` when not all `records` were parsed.
 fn read_answers(
     reader: &mut Reader<'_>,
     records: u16,
-    mut wanted: Labels,
+    mut target: Labels,
     addresses: &mut Vec<Resolved>,
 ) -> Option<()> {
     for _ in 0..records.min(MAX_RECORDS) {
@@ -197,12 +197,12 @@ fn read_answers(
         let ttl = reader.u32().ok()?;
         let length = reader.u16().ok()?;
         let mut data = reader.part(length).ok()?;
-        if class != IN || owner != wanted {
+        if class != IN || owner != target {
             continue;
         }
         let address = match kind {
             CNAME => {
-                wanted = data.name().ok()?;
+                target = data.name().ok()?;
                 None
             }
             A => Some(IpAddr::from(data.array::<4>().ok()?)),

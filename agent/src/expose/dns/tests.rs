@@ -23,8 +23,8 @@ fn counters() -> DnsCounters {
 }
 
 fn row(workload: &Workload) -> WorkloadRow {
-    let gone = Stats { queries: 4, nxdomain: 4, timeouts: 0, ..Stats::default() };
-    let slow = Stats {
+    let gone = NameStats { queries: 4, nxdomain: 4, timeouts: 0, ..NameStats::default() };
+    let slow = NameStats {
         queries: 3,
         failures: 1,
         timeouts: 1,
@@ -32,7 +32,7 @@ fn row(workload: &Workload) -> WorkloadRow {
         sum: Duration::from_millis(50),
         max: Duration::from_millis(40),
         at_most_missed: 7,
-        ..Stats::default()
+        ..NameStats::default()
     };
     let (gone, slow) = ((label("db.prod.svc.lan"), gone), (label("db"), slow));
     WorkloadRow {

@@ -281,7 +281,7 @@ fn a_file_that_may_be_read_again_is_read() {
 /// What is told up to the end of the pods' list, which is the last.
 async fn told(updates: &mut mpsc::Receiver<Update>) -> Vec<Change> {
     let mut told = Vec::new();
-    while told.last() != Some(&Change::ListEnds(Kind::Pod)) {
+    while told.last() != Some(&Change::InitDone(Kind::Pod)) {
         let update = updates.recv().await.unwrap();
         assert_eq!(update.source, Source::File);
         told.push(update.change);
@@ -308,11 +308,11 @@ async fn lists_are_told_whole_and_again_when_they_change() {
     let running = tokio::spawn(run(file, sender, health.clone()));
 
     let first = told(&mut updates).await;
-    let begun: Vec<_> = first.iter().filter(|change| matches!(change, Change::ListBegins(_))).collect();
-    let kinds = [Kind::Node, Kind::Service, Kind::EndpointSlice, Kind::Pod].map(Change::ListBegins);
+    let begun: Vec<_> = first.iter().filter(|change| matches!(change, Change::Init(_))).collect();
+    let kinds = [Kind::Node, Kind::Service, Kind::EndpointSlice, Kind::Pod].map(Change::Init);
     assert_eq!(begun, kinds.iter().collect::<Vec<_>>());
-    assert!(matches!(&first[..3], [Change::ListBegins(_), Change::Node(_), Change::ListEnds(Kind::Node)]));
-    assert!(matches!(&first[first.len() - 2], Change::Pod(pod) if &*pod.name == "web"));
+    assert!(matches!(&first[..3], [Change::Init(_), Change::ApplyNode(_), Change::InitDone(Kind::Node)]));
+    assert!(matches!(&first[first.len() - 2], Change::ApplyPod(pod) if &*pod.name == "web"));
 
     place.write("pods: nonsense\n");
     while state(&health).trouble.is_none() {
@@ -326,7 +326,7 @@ async fn lists_are_told_whole_and_again_when_they_change() {
     extra.changed().await.unwrap();
     assert!(extra.borrow_and_update().cgroups.find(b"a").is_none());
     let second = told(&mut updates).await;
-    assert!(matches!(&second[second.len() - 2], Change::Pod(pod) if &*pod.name == "api"));
+    assert!(matches!(&second[second.len() - 2], Change::ApplyPod(pod) if &*pod.name == "api"));
     while state(&health).trouble.is_some() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

@@ -295,12 +295,12 @@ fn state(health: &Health) -> Option<State> {
 
 async fn told(updates: &mut mpsc::Receiver<Update>) -> usize {
     let mut pods = 0;
-    assert_eq!(updates.recv().await.unwrap().change, Change::ListBegins(Kind::Pod));
+    assert_eq!(updates.recv().await.unwrap().change, Change::Init(Kind::Pod));
     loop {
         match updates.recv().await.unwrap() {
-            Update { source: Source::Kubelet, change: Change::Pod(_) } => pods += 1,
+            Update { source: Source::Kubelet, change: Change::ApplyPod(_) } => pods += 1,
             update => {
-                assert_eq!(update.change, Change::ListEnds(Kind::Pod));
+                assert_eq!(update.change, Change::InitDone(Kind::Pod));
                 return pods;
             }
         }

@@ -103,7 +103,7 @@ impl Lookup {
                 () = sleep_until(sweep), if is_to => {
                     sweep = Instant::now() + timing.recheck;
                     for uid in known.forget_unwanted(Instant::now()) {
-                        if self.send(Change::Gone(Kind::Pod, uid)).await.is_err() {
+                        if self.send(Change::Delete(Kind::Pod, uid)).await.is_err() {
                             return;
                         }
                     }
@@ -130,7 +130,7 @@ impl Lookup {
             self.tell(pod).await?;
         }
         for uid in known.looked_up(address, Some(found), Instant::now()) {
-            self.send(Change::Gone(Kind::Pod, uid)).await?;
+            self.send(Change::Delete(Kind::Pod, uid)).await?;
         }
         Ok(())
     }
@@ -182,7 +182,7 @@ impl Lookup {
 
     async fn tell(&self, pod: Pod) -> Result<(), Closed> {
         let owner = self.owners.of_pod(&pod);
-        self.send(Change::Pod(Box::new(pod))).await?;
+        self.send(Change::ApplyPod(Box::new(pod))).await?;
         match owner {
             Some(owner) => self.send(owner).await,
             None => Ok(()),

@@ -115,7 +115,7 @@ pub struct OnlyMetadata {
 }
 
 impl Metadata {
-    /// What an object that is gone is called in [`Change::Gone`], if it says enough.
+    /// What an object that is gone is called in [`Change::Delete`], if it says enough.
     #[must_use]
     pub fn key(&self, kind: Kind) -> Option<Box<str>> {
         match kind {

@@ -9,7 +9,7 @@ use super::super::{Health, Updates};
 use super::server::Failure;
 use netcause_core::enrich::objects::{Change, Kind, Source, Update};
 
-/// Keys of objects, as in [`Change::Gone`].
+/// Keys of objects, as in [`Change::Delete`].
 type Keys = HashSet<Box<str>>;
 
 /// Nobody takes updates any more.
@@ -54,7 +54,7 @@ impl Teller {
                 listed.clear();
                 Ok(())
             }
-            None => self.send(Change::ListBegins(self.kind)).await,
+            None => self.send(Change::Init(self.kind)).await,
         }
     }
 
@@ -79,7 +79,7 @@ impl Teller {
             told.remove(&key);
             listed.remove(&key);
         }
-        self.send(Change::Gone(self.kind, key)).await
+        self.send(Change::Delete(self.kind, key)).await
     }
 
     /// The list is whole.
@@ -88,10 +88,10 @@ impl Teller {
             let gone: Vec<_> = told.difference(listed).cloned().collect();
             *told = std::mem::take(listed);
             for key in gone {
-                self.send(Change::Gone(self.kind, key)).await?;
+                self.send(Change::Delete(self.kind, key)).await?;
             }
         } else {
-            self.send(Change::ListEnds(self.kind)).await?;
+            self.send(Change::InitDone(self.kind)).await?;
         }
         if let Some((objects, since)) = self.listing.take() {
             let seconds = since.elapsed().as_secs_f32();

@@ -255,11 +255,11 @@ impl Client {
                 tokio::time::timeout(PATIENCE, self.updates.recv()).await.expect("nothing is told").unwrap();
             assert_eq!(update.source, Source::Api);
             let of = match &update.change {
-                Change::ListBegins(kind) | Change::ListEnds(kind) | Change::Gone(kind, _) => *kind,
-                Change::Pod(_) | Change::Owner { .. } => Kind::Pod,
-                Change::Service(_) => Kind::Service,
-                Change::EndpointSlice(_) => Kind::EndpointSlice,
-                Change::Node(_) => Kind::Node,
+                Change::Init(kind) | Change::InitDone(kind) | Change::Delete(kind, _) => *kind,
+                Change::ApplyPod(_) | Change::Owner { .. } => Kind::Pod,
+                Change::ApplyService(_) => Kind::Service,
+                Change::ApplyEndpointSlice(_) => Kind::EndpointSlice,
+                Change::ApplyNode(_) => Kind::Node,
             };
             if of == kind {
                 return update.change;
@@ -272,10 +272,10 @@ impl Client {
         let mut all = Vec::new();
         for _ in 0..count {
             all.push(match self.next(Kind::Pod).await {
-                Change::ListBegins(_) => "begin".to_owned(),
-                Change::ListEnds(_) => "end".to_owned(),
-                Change::Pod(pod) => format!("+{}", pod.name),
-                Change::Gone(_, uid) => format!("-{uid}"),
+                Change::Init(_) => "begin".to_owned(),
+                Change::InitDone(_) => "end".to_owned(),
+                Change::ApplyPod(pod) => format!("+{}", pod.name),
+                Change::Delete(_, uid) => format!("-{uid}"),
                 Change::Owner { of, is, .. } => format!("{}>{}/{}", of.name, is.kind, is.name),
                 other => panic!("{other:?}"),
             });

@@ -209,7 +209,7 @@ impl Running {
             }
         };
         let owner = match (&self.owners, &change) {
-            (Some(owners), Change::Pod(pod)) => owners.of_pod(pod),
+            (Some(owners), Change::ApplyPod(pod)) => owners.of_pod(pod),
             _ => None,
         };
         self.teller.tell(key, change).await?;

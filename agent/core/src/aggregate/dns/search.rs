@@ -1,22 +1,21 @@
-//! What search domains waste: a resolver that appends them to a name asks for names that do not exist before it asks for
-//! the one that does (resolv.conf(5): `search`, `ndots`).
+//! Counts the queries that search domains waste: a resolver that appends them to a name queries names that do not exist before
+//! it queries the one that does (resolv.conf(5): `search`, `ndots`).
 //!
-//! Only answers are seen, so a failed name N counts as waste when another answer of the same client shows it to be a
-//! step of a lookup. The other answer R is NOERROR or NXDOMAIN for the same kind of question (addresses, or one other
-//! type), and
+//! Only answers are seen. So a failed name N (NXDOMAIN) counts as waste when another answer R of the same client shows that N
+//! was a step of a lookup: R is NOERROR or NXDOMAIN for the same record type (A and AAAA are one), and one of these holds:
 //!
-//! - N is R with a domain behind it, in either order: `db.svc.lan` and `db`. The resolver tries the name as it stands
-//!   last, or first when it has `ndots` dots;
-//! - or R is N with a parent of the appended domain, soon after: `db.prod.svc.lan`, then `db.svc.lan`. Kubernetes' own
-//!   list is made so;
-//! - or N and R are one name with two domains that another lookup on this node showed to be in one list.
+//! - N is R with a domain appended, in either order: `db.svc.lan` and `db`. The resolver tries the plain name last, or first
+//!   when it has `ndots` dots.
+//! - R is N with a parent of the appended domain, soon after: `db.prod.svc.lan`, then `db.svc.lan`. Kubernetes' own search
+//!   list has this form.
+//! - N and R are the same name with two domains that another lookup on this node showed to be in one search list.
 //!
-//! A search list without any of these signs is not seen. What is taken for one by mistake: an application that falls
-//! back from `api.eu.example.com` to `api.example.com` within [`SOON`], and a mail server that looks a domain up and asks
-//! a block list for `<domain>.<list>` within [`WINDOW`].
+//! A search list without any of these signs is not detected. False positives: an application that falls back from
+//! `api.eu.example.com` to `api.example.com` within `SOON`, and a mail server that looks up a domain and queries a block
+//! list for `<domain>.<list>` within `WINDOW`.
 //!
-//! Memory: at most [`MAX_CLIENTS`] × [`MAX_PENDING`] names; some 6 KiB and the names themselves for a client that fills
-//! its part, and nothing for one without a failed name in the last [`WINDOW`].
+//! Memory: at most `MAX_CLIENTS` × `MAX_PENDING` names; some 6 KiB and the names themselves for a client with the most
+//! names, and nothing for one without a failed name in the last `WINDOW`.
 
 mod evidence;
 mod failed;
@@ -32,36 +31,37 @@ use evidence::{Relation, relation, stem};
 use failed::{Failed, Family};
 use learned::Pairs;
 
-/// A failed name is remembered for so long: a resolver waits up to 5 s for an answer and asks a second time (resolv.conf(5):
-/// `timeout`, `attempts`).
+/// How long a failed name is remembered: a resolver waits up to 5 s for an answer and tries twice (resolv.conf(5): `timeout`,
+/// `attempts`).
 const WINDOW: Duration = Duration::from_secs(10);
-/// A step and the next one are not farther apart when nothing but their likeness speaks for a search list.
+/// The longest time between two steps of a lookup when only the similarity of their names suggests a search list.
 const SOON: Duration = Duration::from_secs(2);
-/// Failed names that are remembered of a client; of more, the oldest are forgotten, and first those that were counted.
+/// The most failed names of a client. Beyond that the oldest are dropped, those that were counted first.
 const MAX_PENDING: usize = 64;
-/// Clients with failed names; further ones are not looked at until one has had none for [`WINDOW`].
+/// The most clients with failed names. Further ones are ignored until one has had none for `WINDOW`.
 const MAX_CLIENTS: usize = 1024;
-/// Idle clients are not looked for more often.
+/// The shortest time between two searches for idle clients.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What search domains cost.
+/// The cost of search domains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waste {
     /// Lookups of a name that does not exist; A and AAAA together are one.
     pub expansions: u64,
-    /// Queries that these were.
+    /// Queries of these lookups.
     pub queries: u64,
 }
 
 impl Waste {
-    /// Adds to it.
+    /// Adds another cost.
     pub fn add(&mut self, more: Self) {
         self.expansions = self.expansions.saturating_add(more.expansions);
         self.queries = self.queries.saturating_add(more.queries);
     }
 }
 
-/// Finds waste in the answers of all clients of this node.
+/// Finds lookups that search domains wasted in the answers of all clients on this node. At most `MAX_CLIENTS` clients with
+/// `MAX_PENDING` names each are remembered.
 #[derive(Debug, Default)]
 pub struct Search {
     /// By [`netcause_common::flow::FlowKey::local`]; only those with failed names.
@@ -77,8 +77,8 @@ struct Client {
 }
 
 impl Search {
-    /// Takes an answer that reached the client `local` at the time `at` since a fixed moment; returns what it shows to
-    /// have been waste. Answers that say nothing about the name (SERVFAIL and the like) neither end a lookup nor count.
+    /// Examines an answer that reached the client `local` at the time `at` since a fixed moment; returns the waste that it
+    /// reveals. Answers that say nothing about the name, such as SERVFAIL, neither end a lookup nor count.
     pub fn answered(&mut self, local: u64, question: &Question, rcode: u8, at: Duration) -> Waste {
         let is_failed = match ResponseCode::of(rcode) {
             ResponseCode::NoError => false,
@@ -95,12 +95,12 @@ impl Search {
         client.answered(question, is_failed, at, &mut self.lists)
     }
 
-    /// Forgets all clients but these.
+    /// Removes all clients but these.
     pub fn retain(&mut self, is_there: impl Fn(u64) -> bool) {
         self.clients.retain(|local, _| is_there(*local));
     }
 
-    /// Sees to it that the client is remembered, if there is room.
+    /// Adds the client if there are fewer than `MAX_CLIENTS`. Removes idle clients from time to time.
     fn make_room(&mut self, local: u64, at: Duration) {
         let since_swept = at.saturating_sub(self.swept);
         let is_full = self.clients.len() >= MAX_CLIENTS && !self.clients.contains_key(&local);
@@ -119,7 +119,7 @@ impl Client {
         let name = question.name.as_str();
         let (family, stem) = (Family::of(question.kind), stem(name));
         let mut waste = Waste::default();
-        // Whether the name has itself a domain that was appended, and the domains that were appended to it.
+        // Whether a domain was appended to this name, and the domains that were appended to earlier forms of it.
         let (mut is_expansion, mut domains) = (false, Vec::new());
         self.failed.retain(|failed| failed.is_recent(at));
         for earlier in self.failed.iter_mut().filter(|failed| failed.stem == stem && failed.family == family)
@@ -155,21 +155,21 @@ impl Client {
         waste
     }
 
-    /// The place of a failed name, a new one if need be.
+    /// The entry of a failed name; adds one if there is none.
     fn remember(&mut self, name: &Name, family: Family, stem: u64, at: Duration) -> &mut Failed {
         let known = |failed: &Failed| failed.stem == stem && failed.family == family && failed.name == *name;
-        let place = self.failed.iter().position(known).unwrap_or_else(|| {
+        let index = self.failed.iter().position(known).unwrap_or_else(|| {
             let new = Failed::new(name.clone(), family, stem, at);
             if self.failed.len() < MAX_PENDING {
                 self.failed.push(new);
                 return self.failed.len() - 1;
             }
             let keys = self.failed.iter().map(Failed::worth).enumerate();
-            let least = keys.min_by_key(|(_, worth)| *worth).map_or(0, |(place, _)| place);
+            let least = keys.min_by_key(|(_, worth)| *worth).map_or(0, |(index, _)| index);
             self.failed[least] = new;
             least
         });
-        &mut self.failed[place]
+        &mut self.failed[index]
     }
 }
 

@@ -1,8 +1,8 @@
 use super::*;
 use crate::ingest::dns::{Name, Resolved};
 
-fn with(policy: DnsNames) -> Details {
-    Details::new(Arc::new(Labels::new(policy)))
+fn with(policy: DnsNames) -> DnsDetails {
+    DnsDetails::new(Arc::new(Labels::new(policy)))
 }
 
 const AT: Duration = Duration::from_secs(100);
@@ -27,8 +27,8 @@ fn resolved(local: u64) -> ResolvedNames {
     resolved
 }
 
-fn answer(details: &mut Details, local: u64, workload: &Workload, name: &str, rcode: u8) {
-    details.answered(&Answer {
+fn answer(details: &mut DnsDetails, local: u64, workload: &Workload, name: &str, rcode: u8) {
+    details.answered(&AnsweredQuery {
         local,
         workload,
         question: &question(name),
@@ -39,12 +39,12 @@ fn answer(details: &mut Details, local: u64, workload: &Workload, name: &str, rc
 }
 
 /// A lookup that wastes one query.
-fn waste(details: &mut Details, local: u64, workload: &Workload) {
+fn waste(details: &mut DnsDetails, local: u64, workload: &Workload) {
     answer(details, local, workload, "example.com.lan", 3);
     answer(details, local, workload, "example.com", 0);
 }
 
-fn expansions(details: &Details) -> Vec<(String, u64)> {
+fn expansions(details: &DnsDetails) -> Vec<(String, u64)> {
     details.expansions().map(|(workload, waste)| (workload.to_string(), waste.expansions)).collect()
 }
 
@@ -53,7 +53,7 @@ fn answers_are_counted_for_their_workload() {
     let (mut details, app) = (with(DnsNames::Shown), workload("app"));
     waste(&mut details, 1, &app);
     waste(&mut details, 2, &app);
-    details.timed_out(&TimedOut { local: 1, workload: &app, question: &question("deaf.com"), at: AT });
+    details.timed_out(&TimedOutQuery { local: 1, workload: &app, question: &question("deaf.com"), at: AT });
     let rows = details.rows(10, &resolved(1), AT);
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!(row.workload, app);
@@ -79,7 +79,7 @@ fn no_name_is_seen_when_names_are_hashed_or_off() {
 
     let mut details = with(DnsNames::Off);
     waste(&mut details, 1, &app);
-    details.timed_out(&TimedOut { local: 1, workload: &app, question: &question("deaf.com"), at: AT });
+    details.timed_out(&TimedOutQuery { local: 1, workload: &app, question: &question("deaf.com"), at: AT });
     assert_eq!(details.rows(10, &resolved(1), AT), []);
 }
 

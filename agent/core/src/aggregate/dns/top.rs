@@ -1,12 +1,12 @@
-//! Which names a workload asks for most, which fail, and which are slow, in the last 15 to 30 minutes.
+//! Ranks the names that a workload queries most, that fail most and that are slowest, over the last 15 to 30 minutes.
 //!
-//! Names are without number, so only those that weigh most are kept: the space-saving algorithm (Metwally, Agrawal and
+//! The number of names is unbounded, so only those of most weight are kept: the space-saving algorithm (Metwally, Agrawal and
 //! El Abbadi, 2005). A new name takes the place of the one that weighs least, and its weight as well, because it may have
 //! been that name's equal before. What is shown of a name was counted since it took its place; how many of its queries
-//! may be missing is shown with it. A failure weighs as much as [`TROUBLE`] queries, so that a name that fails is kept
-//! although others are asked for more.
+//! may be missing is shown with it. A failure weighs as much as `FAILURE_WEIGHT` queries, so that a name that fails is kept
+//! although others are queried more.
 //!
-//! Memory: at most two windows of [`MAX_WORKLOADS`] × [`MAX_NAMES`] names, each some 150 octets and the name's text: 5 MiB
+//! Memory: at most two windows of `MAX_WORKLOADS` × `MAX_NAMES` names, each some 150 bytes and the name's text: 5 MiB
 //! and the texts when all is full.
 
 mod names;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::enrich::Workload;
 use names::{Kept, Names};
-pub use names::{Looked, Stats};
+pub use names::{LookupOutcome, NameStats};
 
 use crate::enrich::policy::Label;
 
@@ -28,12 +28,12 @@ const MAX_NAMES: usize = 64;
 const MAX_WORKLOADS: usize = 256;
 /// A window ends after this time; the one before it is still shown.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// What a failure weighs, in queries.
-const TROUBLE: u64 = 100;
-/// A mean is one of so many answers at least.
+/// The weight of a failure, in queries.
+const FAILURE_WEIGHT: u64 = 100;
+/// A name needs so many answers to be ranked by its mean latency.
 const MIN_ANSWERS: u64 = 2;
 
-/// What names were asked for by each workload.
+/// The names queried by each workload, in two windows.
 #[derive(Debug, Default)]
 pub struct Top {
     present: Window,
@@ -43,20 +43,20 @@ pub struct Top {
 
 type Window = HashMap<Workload, Names>;
 
-/// The first names of a workload's lists.
+/// The top names of a workload.
 #[derive(Debug, Default, PartialEq)]
 pub struct Lists {
     /// Most queries first.
-    pub by_volume: Vec<(Label, Stats)>,
+    pub by_volume: Vec<(Label, NameStats)>,
     /// Most failures and timeouts first; only names with any.
-    pub by_failures: Vec<(Label, Stats)>,
-    /// Longest mean first; only names with [`MIN_ANSWERS`].
-    pub by_latency: Vec<(Label, Stats)>,
+    pub by_failures: Vec<(Label, NameStats)>,
+    /// Longest mean latency first; only names with at least two answers.
+    pub by_latency: Vec<(Label, NameStats)>,
 }
 
 impl Top {
-    /// A workload asked for this name and this came of it, at this time since a fixed moment.
-    pub fn looked(&mut self, workload: &Workload, label: Label, looked: Looked, at: Duration) {
+    /// Records the outcome of one query of a workload, at this time since a fixed moment.
+    pub fn record(&mut self, workload: &Workload, label: Label, outcome: LookupOutcome, at: Duration) {
         self.turn(at);
         let is_full = self.present.len() >= MAX_WORKLOADS;
         let workload =
@@ -66,11 +66,11 @@ impl Top {
             self.present.insert(workload.clone(), Names::default());
         }
         if let Some(names) = self.present.get_mut(workload) {
-            names.looked(label, looked);
+            names.record(label, outcome);
         }
     }
 
-    /// A workload is called something else from now on. Where that has lists already, they stay as they are.
+    /// Moves the names of a workload to its new name, unless that has names of its own already.
     pub fn rename(&mut self, old: &Workload, new: &Workload) {
         for window in [&mut self.present, &mut self.previous] {
             if let Some(names) = window.remove(old) {
@@ -79,24 +79,24 @@ impl Top {
         }
     }
 
-    /// The workloads that there are lists of.
+    /// The workloads with names, in no order.
     pub fn workloads(&self) -> impl Iterator<Item = &Workload> {
         let gone = self.previous.keys().filter(|workload| !self.present.contains_key(*workload));
         self.present.keys().chain(gone)
     }
 
-    /// Lists of so many names each at most. What is equal stands in the order of the names.
+    /// The top names of a workload, at most `limit` in each list. Names of equal rank are in alphabetical order.
     #[must_use]
     pub fn lists(&self, workload: &Workload, limit: usize) -> Lists {
         let kept = self.kept(workload);
-        let first = |is: fn(&Stats) -> bool, key: fn(&Stats) -> u128| {
+        let first = |is: fn(&NameStats) -> bool, key: fn(&NameStats) -> u128| {
             let mut all: Vec<_> = kept.iter().filter(|(_, stats)| is(stats)).collect();
             all.sort_by(|(a, left), (b, right)| key(right).cmp(&key(left)).then_with(|| a.cmp(b)));
             all.into_iter().take(limit).cloned().collect()
         };
         Lists {
             by_volume: first(|_| true, |stats| stats.queries.into()),
-            by_failures: first(|stats| stats.troubles() > 0, |stats| stats.troubles().into()),
+            by_failures: first(|stats| stats.failed() > 0, |stats| stats.failed().into()),
             by_latency: first(
                 |stats| stats.answers >= MIN_ANSWERS,
                 |stats| stats.mean().map_or(0, |mean| mean.as_nanos()),
@@ -104,7 +104,7 @@ impl Top {
         }
     }
 
-    /// Begins a new window when it is time.
+    /// Begins a new window if the present one is over.
     pub fn turn(&mut self, at: Duration) {
         let age = at.saturating_sub(self.began);
         if age < WINDOW {
@@ -115,14 +115,14 @@ impl Top {
         self.began = at;
     }
 
-    /// Both windows of a workload together.
-    fn kept(&self, workload: &Workload) -> Vec<(Label, Stats)> {
+    /// The names of a workload with the statistics of both windows.
+    fn kept(&self, workload: &Workload) -> Vec<(Label, NameStats)> {
         let windows = [self.present.get(workload), self.previous.get(workload)];
-        let mut all: HashMap<&Label, Stats> = HashMap::new();
+        let mut all: HashMap<&Label, NameStats> = HashMap::new();
         for Kept { label, .. } in windows.iter().flatten().flat_map(|names| names.all()) {
             // What a window dropped may have had as much there as the least that it keeps.
             let stats = windows.iter().flatten().map(|names| names.stats(label));
-            all.entry(label).or_insert_with(|| stats.fold(Stats::default(), Stats::plus));
+            all.entry(label).or_insert_with(|| stats.fold(NameStats::default(), NameStats::plus));
         }
         all.into_iter().map(|(label, stats)| (label.clone(), stats)).collect()
     }

@@ -17,8 +17,8 @@ use crate::testing::{IDLE, MAIN, Node, OVERFLOW, tcp, udp};
 /// A node that has been told that a list of pods is complete.
 fn node() -> Node {
     let mut node = Node::new(1000);
-    tell(&mut node, ObjectChange::ListBegins(Kind::Pod));
-    tell(&mut node, ObjectChange::ListEnds(Kind::Pod));
+    tell(&mut node, ObjectChange::Init(Kind::Pod));
+    tell(&mut node, ObjectChange::InitDone(Kind::Pod));
     node
 }
 
@@ -30,11 +30,11 @@ fn tell(node: &mut Node, change: ObjectChange) {
 /// A pod of a Deployment at 10.0.0.1, made at a time since the beginning.
 fn pod(number: u8, workload: &str, since: u64) -> ObjectChange {
     let pod = objects::pod(number, workload, "10.0.0.1");
-    ObjectChange::Pod(Box::new(Pod { since: Some(BEGIN + since), ..pod }))
+    ObjectChange::ApplyPod(Box::new(Pod { since: Some(BEGIN + since), ..pod }))
 }
 
 fn gone(number: u8) -> ObjectChange {
-    ObjectChange::Gone(Kind::Pod, uid(number))
+    ObjectChange::Delete(Kind::Pod, uid(number))
 }
 
 fn read(node: &mut Node) {
@@ -293,7 +293,7 @@ fn names_merge_into_names_that_merge_themselves() {
         node.names.answer_cgroup(cgroup, Some(path.as_bytes()));
     }
     let web = objects::pod(1, "web", "10.0.0.77");
-    tell(&mut node, ObjectChange::Pod(Box::new(web)));
+    tell(&mut node, ObjectChange::ApplyPod(Box::new(web)));
     read(&mut node);
     assert_eq!(node.words(), ["web 10.0.0.1: 18 packets, 0 open"]);
     node.send(of_pod(6), 1);

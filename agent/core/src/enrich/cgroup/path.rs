@@ -1,7 +1,7 @@
-//! What the path of a cgroup tells. Pure: a path below the mount in, a [`Place`] out.
+//! Parses the path of a cgroup: which pod, systemd service or container it belongs to.
 //!
-//! A pod is told by its uid alone, which nothing but Kubernetes puts where it is looked for here: what only looks like a
-//! pod is shown by its path. Whoever may make cgroups can make one that looks like any pod's.
+//! A path belongs to a pod only if a pod's uid is exactly where the kubelet puts it; anything else is shown by its path. That
+//! is no proof: whoever may create cgroups can imitate any pod's path.
 
 use std::fmt;
 use std::str;
@@ -10,82 +10,82 @@ use std::sync::Arc;
 use super::super::uid::PodUid;
 use super::rules::Configured;
 
-/// Where a socket's process runs.
+/// What a cgroup belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In no cgroup but the root.
+    /// The root cgroup.
     Host,
-    /// In a pod.
+    /// A pod.
     Pod(Pod),
-    /// Where a rule of the configuration says what it is.
+    /// The workload that a rule of the configuration names.
     Configured(Arc<Configured>),
-    /// In a systemd service: its name.
+    /// A systemd service, by the unit's name.
     Unit(Arc<str>),
-    /// In a container or a virtual machine outside Kubernetes: its runtime and its id, shortened to twelve digits as the
+    /// A container or a virtual machine outside Kubernetes: its runtime and its id, shortened to twelve digits as the
     /// runtimes' own tools do, or its name.
     Container(Arc<str>),
-    /// Anywhere else: the path.
+    /// Anything else, by the path.
     Path(Arc<str>),
 }
 
-/// A pod and what of it.
+/// A cgroup of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// The innermost pod's.
+    /// The uid of the innermost pod in the path.
     pub uid: PodUid,
-    /// Its quality of service.
+    /// The pod's quality of service class.
     pub qos: Qos,
-    /// The container; `None` for what is in the pod and in none of its containers. The sandbox (`pause`) is one of them.
+    /// The container; `None` for a cgroup of the pod outside its containers. The sandbox (`pause`) is a container too.
     pub container: Option<ContainerId>,
-    /// The outermost pod, where that is another: a cluster runs in pods (kind in a build's pod), and this node's API knows
-    /// the outermost alone.
+    /// The outermost pod, if that is another one: a cluster may run in a pod (kind in a CI job), and this node's API knows only
+    /// the outermost.
     pub outer: Option<PodUid>,
 }
 
-/// A pod's quality of service, as the kubelet groups cgroups by it (`qosClass`).
+/// A pod's quality of service class (`status.qosClass`), by which the kubelet groups cgroups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Qos {
-    /// Limits equal requests. Such pods have no group of their own.
+    /// Limits equal requests. These pods are directly below `kubepods`.
     Guaranteed,
-    /// There are requests or limits.
+    /// Some requests or limits are set.
     Burstable,
-    /// There are none.
+    /// No requests or limits are set.
     BestEffort,
 }
 
-/// The id of a container: 64 hexadecimal digits, as every runtime of Kubernetes, Docker and Podman give it.
+/// The id of a container: 64 hexadecimal digits, as all runtimes of Kubernetes, Docker and Podman assign it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId([u8; 32]);
 
-/// Digits of a container's id.
+/// The number of digits of a container's id.
 const ID: usize = 64;
-/// Digits that are shown of it.
+/// The number of its digits that are shown.
 const SHORT: usize = 12;
 
 impl Place {
-    /// Of a path below the mount; the root's is empty.
+    /// Parses a path below the mount point; the root's is empty.
     #[must_use]
     pub fn of(path: &[u8]) -> Self {
         if path.is_empty() {
             return Self::Host;
         }
-        let parts = || path.split(|octet| *octet == b'/');
+        let parts = || path.split(|byte| *byte == b'/');
         if let Some(pod) = pod(parts()) {
             return Self::Pod(pod);
         }
         let parts = || parts().filter_map(|part| str::from_utf8(part).ok());
-        // A service within a container is none of this node's.
+        // A systemd service within a container is not one of this node's.
         if let Some(container) = parts().filter_map(container).next_back() {
             return Self::Container(container.into());
         }
-        // A service's own children (`init.scope` of a user's manager, workers) are the service.
+        // Cgroups below a service (`init.scope` of a user's manager, workers) belong to the service.
         if let Some(unit) = parts().filter_map(unit).next_back() {
             return Self::Unit(unit.into());
         }
         Self::Path(String::from_utf8_lossy(path).into())
     }
 
-    /// What it is called as long as nobody knows better.
+    /// The name to show unless a source of names has a better one.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
         match self {
@@ -102,22 +102,22 @@ impl ContainerId {
         if text.len() != ID {
             return None;
         }
-        let mut octets = [0; ID / 2];
-        for (octet, digits) in octets.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let mut bytes = [0; ID / 2];
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
             let digits = str::from_utf8(digits).ok()?;
             // `from_str_radix` takes a sign.
             if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                 return None;
             }
-            *octet = u8::from_str_radix(digits, 16).ok()?;
+            *byte = u8::from_str_radix(digits, 16).ok()?;
         }
-        Some(Self(octets))
+        Some(Self(bytes))
     }
 }
 
 impl fmt::Display for ContainerId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|octet| write!(formatter, "{octet:02x}"))
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
@@ -127,12 +127,12 @@ impl fmt::Debug for ContainerId {
     }
 }
 
-/// The innermost pod of a path. The first container in it is the pod's, others are that container's own.
+/// The innermost pod of a path. The first container below it is the pod's; others run within that container.
 fn pod<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Option<Pod> {
     let mut innermost: Option<Pod> = None;
     let mut above = [""; 2];
     for part in parts {
-        // What is no text is no part that is looked for.
+        // A part that is not UTF-8 matches nothing.
         let part = str::from_utf8(part).unwrap_or("");
         if let Some((uid, qos, container)) = pod_of_slice(part).or_else(|| pod_of_directory(above, part)) {
             let outer = innermost.map(|pod| pod.outer.unwrap_or(pod.uid)).filter(|outer| *outer != uid);
@@ -179,8 +179,8 @@ fn pod_of_directory(above: [&str; 2], part: &str) -> Option<Found> {
     Some((uid, qos, None))
 }
 
-/// `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `crio-<id>`, `<id>`. CRI-O's monitor of a container
-/// (`crio-conmon-<id>.scope`) is in none.
+/// `cri-containerd-<id>.scope`, `crio-<id>.scope`, `docker-<id>.scope`, `crio-<id>`, `<id>`. The cgroup of CRI-O's
+/// monitor of a container (`crio-conmon-<id>.scope`) is not a container.
 fn container_of_pod(part: &str) -> Option<ContainerId> {
     let (runtime, id) = runtime_and_id(part)?;
     if runtime.ends_with("conmon") { None } else { ContainerId::parse(id) }
@@ -189,7 +189,7 @@ fn container_of_pod(part: &str) -> Option<ContainerId> {
 fn runtime_and_id(part: &str) -> Option<(&str, &str)> {
     let stem = part.strip_suffix(".scope").unwrap_or(part);
     let (runtime, id) = stem.rsplit_once('-').unwrap_or(("", stem));
-    (id.len() == ID && id.bytes().all(|octet| octet.is_ascii_hexdigit())).then_some((runtime, id))
+    (id.len() == ID && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some((runtime, id))
 }
 
 /// `docker-<id>.scope`, `libpod-<id>.scope`, a bare id; LXC's `lxc.payload.<name>`; the containers and virtual machines of
@@ -213,7 +213,7 @@ fn unit(part: &str) -> Option<&str> {
     (name.ends_with(".service") && name != ".service").then_some(name)
 }
 
-/// Without the escapes of systemd.unit(5), `\x2d` for `-`: what is no text then stays as it is.
+/// Decodes the escapes of systemd.unit(5), `\x2d` for `-`; returns the name unchanged if the result is not UTF-8.
 fn unescape(name: &str) -> String {
     let mut plain = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();

@@ -1,74 +1,74 @@
-//! Names that the configuration gives to cgroups.
+//! Rules of the configuration that name cgroups by path patterns.
 
 use std::str;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-/// Rules that are taken.
+/// The most rules.
 pub const MAX_RULES: usize = 1000;
-/// Octets of a rule's path.
+/// The longest path pattern in bytes.
 pub const MAX_PATH: usize = 1024;
 
-/// What a rule says.
+/// The workload that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Configured {
-    /// Beside which others of the same name may be.
+    /// The namespace, if the rule has one.
     pub namespace: Option<Arc<str>>,
-    /// The name.
+    /// The name of the workload.
     pub workload: Arc<str>,
 }
 
-/// Rules in their order: the first that matches counts.
+/// Rules in order: the first that matches applies. At most [`MAX_RULES`].
 #[derive(Clone, Debug, Default)]
 pub struct Rules(Vec<Rule>);
 
-/// What cgroups of some paths are.
+/// Names the cgroups that match a path pattern.
 #[derive(Clone, Debug)]
 pub struct Rule {
     path: Vec<Part>,
     says: Arc<Configured>,
 }
 
-/// Between two slashes.
+/// One component of a path pattern.
 #[derive(Clone, Debug)]
 enum Part {
-    /// `**`: any number of directories, none too.
+    /// `**`: any number of directories, also none.
     Any,
-    /// A name in which `*` stands for any number of characters.
+    /// A directory's name, in which `*` stands for any number of characters.
     Name(Box<[u8]>),
 }
 
 /// Why a rule is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RuleError {
-    /// There is no path.
+    /// The path pattern is empty.
     #[error("the path is empty")]
     Empty,
-    /// The path is too long.
-    #[error("the path is longer than {MAX_PATH} octets")]
+    /// The path pattern is longer than [`MAX_PATH`].
+    #[error("the path is longer than {MAX_PATH} bytes")]
     TooLong,
-    /// A name between slashes can be no directory's.
-    #[error("no directory is called {0:?}")]
+    /// A component of the path cannot be a directory's name: it is empty, `.` or `..`.
+    #[error("{0:?} cannot be the name of a directory")]
     NoName(Box<str>),
-    /// `**` stands between slashes.
+    /// A component contains `**` and something else.
     #[error("in {0:?}: ** stands for whole directories, between slashes; within a name it is *")]
     Stars(Box<str>),
-    /// There is no name.
+    /// The workload's name is empty.
     #[error("the workload is empty")]
     NoWorkload,
-    /// There are too many.
+    /// There are more than [`MAX_RULES`].
     #[error("more than {MAX_RULES} rules")]
     TooMany,
 }
 
 impl Rule {
-    /// Cgroups at a path below the mount, and all below them, are this workload. `*` stands for any characters within one
-    /// name, `**` as a whole name for any number of directories. A slash before it all may be there.
+    /// Names the cgroups that match this path below the mount point, and all cgroups below them. `*` stands for any characters
+    /// within a component, and `**` as a whole component for any number of directories. A leading slash is optional.
     ///
     /// # Errors
     ///
-    /// When the path can match nothing or is too long, or there is no name.
+    /// When the pattern cannot match anything or is too long, or the workload's name is empty.
     pub fn new(path: &str, namespace: Option<&str>, workload: &str) -> Result<Self, RuleError> {
         if path.len() > MAX_PATH {
             return Err(RuleError::TooLong);
@@ -86,7 +86,7 @@ impl Rule {
     }
 
     fn matches(&self, path: &[&[u8]]) -> bool {
-        // What is below a place is the place: as if there were a `**` at the end.
+        // Cgroups below a match match too, as if the pattern ended in `**`.
         let parts: Vec<_> = self.path.iter().chain([&Part::Any]).collect();
         glob(
             &parts,
@@ -95,7 +95,7 @@ impl Rule {
             |part, name| match part {
                 Part::Any => true,
                 Part::Name(pattern) => {
-                    glob(pattern, name, |character| *character == b'*', |character, octet| character == octet)
+                    glob(pattern, name, |character| *character == b'*', |character, byte| character == byte)
                 }
             },
         )
@@ -114,28 +114,28 @@ impl Part {
 }
 
 impl Rules {
-    /// These, in this order.
+    /// These rules in this order.
     ///
     /// # Errors
     ///
-    /// When there are too many.
+    /// When there are more than [`MAX_RULES`].
     pub fn new(rules: Vec<Rule>) -> Result<Self, RuleError> {
         if rules.len() > MAX_RULES { Err(RuleError::TooMany) } else { Ok(Self(rules)) }
     }
 
-    /// What the first rule that matches says of the cgroup at this path below the mount; the root's is empty.
+    /// The workload of the first rule that matches this path below the mount point; the root's is empty.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<&Arc<Configured>> {
         if self.0.is_empty() {
             return None;
         }
-        let parts: Vec<_> = path.split(|octet| *octet == b'/').filter(|part| !part.is_empty()).collect();
+        let parts: Vec<_> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
         self.0.iter().find(|rule| rule.matches(&parts)).map(|rule| &rule.says)
     }
 }
 
-/// Whether a pattern with stars matches all of a text. A star takes as little as it can, and only the last one is ever
-/// asked to take more, so that it needs no more steps than there are pairs of both.
+/// Whether a pattern with stars matches a whole text. A star matches as little as it can, and only the last star is extended
+/// on a mismatch, so the number of steps is at most the product of both lengths.
 fn glob<P, T>(
     pattern: &[P],
     text: &[T],

@@ -1,32 +1,32 @@
-//! Why the connection tracking did not answer.
+//! The reasons why a conntrack lookup fails.
 
 use std::io;
 
-/// Why the kernel did not answer.
+/// Why a conntrack lookup failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// EPERM, EACCES.
-    #[error("the kernel's table of connections may not be read: CAP_NET_ADMIN is missing")]
+    /// EPERM or EACCES.
+    #[error("conntrack lookups are not permitted: CAP_NET_ADMIN is missing")]
     Forbidden,
-    /// The kernel has no nfnetlink, or no ctnetlink.
-    #[error("this kernel cannot tell its table of connections (no nf_conntrack_netlink): {}", errno(*.0))]
+    /// The kernel has no nfnetlink or no ctnetlink; the errno says which.
+    #[error("this kernel has no conntrack netlink interface (nf_conntrack_netlink): {}", errno(*.0))]
     Unsupported(i32),
-    /// No answer came in time.
-    #[error("the kernel did not answer in time")]
+    /// The kernel did not reply in time.
+    #[error("the conntrack lookup timed out")]
     Timeout,
-    /// What it said made no sense.
-    #[error("the kernel's answer makes no sense")]
+    /// The reply could not be decoded.
+    #[error("the reply to the conntrack lookup is malformed")]
     Malformed,
-    /// Another error.
-    #[error("reading the kernel's table of connections: {}", errno(*.0))]
+    /// Another errno.
+    #[error("conntrack lookup failed: {}", errno(*.0))]
     Other(i32),
-    /// The thread that asked was lost.
-    #[error("the question was lost on its way")]
+    /// The thread that did the lookup ended without a result.
+    #[error("the result of the conntrack lookup was lost")]
     Lost,
 }
 
 impl Failure {
-    /// A short name, for a label.
+    /// A short code for metric labels.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {

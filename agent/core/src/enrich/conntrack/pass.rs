@@ -1,142 +1,142 @@
-//! What is asked in one go, and what came of it.
+//! A pass: the lookups that are done in one go, and their outcome.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Failure, MAX_BACKENDS, Question, Service};
+use super::{Failure, MAX_BACKENDS, ServiceAddress, ServiceQuery};
 
-/// What is to be asked.
+/// Lookups to do in one go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// Single connections, by their client's end.
-    Connections(Vec<(Question, SocketAddr)>),
-    /// The whole table, for all of these.
-    Table(Vec<Question>),
+    /// Look up single connections, each by its client's address and port.
+    Connections(Vec<(ServiceQuery, SocketAddr)>),
+    /// Dump the whole table, for all of these queries.
+    Table(Vec<ServiceQuery>),
 }
 
-/// What came of it.
+/// The outcome of a pass.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The pass.
+    /// The pass that was done.
     pub pass: Pass,
-    /// What was found for each question, in their order.
+    /// The backends found for each query of the pass, in their order.
     pub found: Vec<Tally>,
     /// Entries of the table that were read.
     pub entries: u64,
-    /// Those of them that were malformed.
+    /// Entries that could not be decoded.
     pub malformed: u64,
-    /// The table was not read to its end.
+    /// Whether the dump was cut at the limit of entries or of time.
     pub is_cut: bool,
-    /// Why it failed.
+    /// Why the pass failed, if it did.
     pub failure: Option<Failure>,
-    /// How long it took.
+    /// How long the pass took.
     pub took: Duration,
 }
 
 impl Pass {
-    pub(super) fn questions(&self) -> impl Iterator<Item = Question> {
+    pub(super) fn queries(&self) -> impl Iterator<Item = ServiceQuery> {
         let (connections, table) = match self {
             Self::Connections(connections) => (connections.as_slice(), [].as_slice()),
             Self::Table(table) => ([].as_slice(), table.as_slice()),
         };
-        connections.iter().map(|(question, _)| *question).chain(table.iter().copied())
+        connections.iter().map(|(query, _)| *query).chain(table.iter().copied())
     }
 
-    /// The outcome of a kernel that finds these.
+    /// The outcome in which these backends are found for each query.
     #[cfg(test)]
-    pub fn answered(self, found: impl Fn(Question) -> Vec<SocketAddr>) -> Outcome {
+    pub fn answered(self, found: impl Fn(ServiceQuery) -> Vec<SocketAddr>) -> Outcome {
         let mut outcome = Outcome::of(self);
-        for (question, tally) in outcome.pass.questions().zip(&mut outcome.found) {
-            found(question).into_iter().for_each(|backend| tally.add(backend));
+        for (query, tally) in outcome.pass.queries().zip(&mut outcome.found) {
+            found(query).into_iter().for_each(|backend| tally.add(backend));
         }
         outcome
     }
 }
 
 impl Outcome {
-    /// Nothing yet.
+    /// The outcome of a pass that has found nothing yet.
     #[must_use]
     pub fn of(pass: Pass) -> Self {
-        let found = pass.questions().map(|_| Tally::default()).collect();
+        let found = pass.queries().map(|_| Tally::default()).collect();
         let took = Duration::ZERO;
         Self { pass, found, entries: 0, malformed: 0, is_cut: false, failure: None, took }
     }
 
-    /// The pass never ended.
+    /// The outcome of a pass whose result was lost.
     #[must_use]
     pub fn lost(pass: Pass) -> Self {
         Self { failure: Some(Failure::Lost), ..Self::of(pass) }
     }
 
-    /// Takes a connection that was looked up for the question at this place in the pass.
-    pub fn see(&mut self, place: usize, tracked: &Tracked) {
+    /// Adds a connection that was looked up for the query at this index in the pass.
+    pub fn add(&mut self, index: usize, tracked: &Tracked) {
         self.entries += 1;
-        if let Some(tally) = self.found.get_mut(place) {
-            tally.see(tracked);
+        if let Some(tally) = self.found.get_mut(index) {
+            tally.add_entry(tracked);
         }
     }
 }
 
-/// Questions by service: the client, and the place of the question.
+/// The queries of a pass by service: each with its client and its index in the pass.
 #[derive(Debug)]
-pub struct Index(HashMap<Service, Vec<(Option<IpAddr>, usize)>>);
+pub struct QueryIndex(HashMap<ServiceAddress, Vec<(Option<IpAddr>, usize)>>);
 
-impl Index {
-    /// Of these, by their places in the list.
+impl QueryIndex {
+    /// Indexes these queries.
     #[must_use]
-    pub fn of(questions: &[Question]) -> Self {
-        let mut index: HashMap<_, Vec<_>> = HashMap::new();
-        for (number, question) in questions.iter().enumerate() {
-            index.entry(question.service).or_default().push((question.client, number));
+    pub fn new(queries: &[ServiceQuery]) -> Self {
+        let mut queries_of: HashMap<_, Vec<_>> = HashMap::new();
+        for (index, query) in queries.iter().enumerate() {
+            queries_of.entry(query.service).or_default().push((query.client, index));
         }
-        Self(index)
+        Self(queries_of)
     }
 
-    /// Adds a connection of the table to what was found for each question that asks for its service.
+    /// Adds an entry of the table to the tallies of the queries for its service.
     pub fn add(&self, tracked: &Tracked, found: &mut [Tally]) {
         let (address, port) = (tracked.destination.ip(), tracked.destination.port());
-        let service = Service { address, port, protocol: tracked.protocol };
-        for (client, number) in self.0.get(&service).into_iter().flatten() {
+        let service = ServiceAddress { address, port, protocol: tracked.protocol };
+        for (client, index) in self.0.get(&service).into_iter().flatten() {
             if client.is_none_or(|client| client == tracked.client.ip())
-                && let Some(tally) = found.get_mut(*number)
+                && let Some(tally) = found.get_mut(*index)
             {
-                tally.see(tracked);
+                tally.add_entry(tracked);
             }
         }
     }
 }
 
-/// A connection, as the kernel's table has it.
+/// An entry of the kernel's conntrack table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tracked {
     /// IANA protocol number.
     pub protocol: u8,
-    /// Who began it.
+    /// Source of the original direction: the client.
     pub client: SocketAddr,
-    /// Where its first packet was sent.
+    /// Destination of the original direction, before translation.
     pub destination: SocketAddr,
-    /// Where its answers come from: another place when the destination is rewritten.
+    /// Source of the reply direction: differs from `destination` when that is translated (DNAT).
     pub answers_from: SocketAddr,
 }
 
 impl Tracked {
-    /// Where it goes in truth; `None` when that is where it was sent.
+    /// The translated destination; `None` when the destination is not translated.
     pub fn backend(&self) -> Option<SocketAddr> {
         (self.answers_from != self.destination).then_some(self.answers_from)
     }
 }
 
-/// Backends and how many connections go to each.
+/// Counts connections by backend; at most [`MAX_BACKENDS`] backends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     backends: Vec<(SocketAddr, u32)>,
-    /// Connections to backends that there was no room for.
+    /// Connections to further backends.
     pub left_out: u64,
 }
 
 impl Tally {
-    fn see(&mut self, tracked: &Tracked) {
+    fn add_entry(&mut self, tracked: &Tracked) {
         if let Some(backend) = tracked.backend() {
             self.add(backend);
         }
@@ -153,7 +153,7 @@ impl Tally {
         }
     }
 
-    /// Those with the most connections first.
+    /// The backends, the one with the most connections first.
     #[must_use]
     pub fn into_backends(mut self) -> Box<[SocketAddr]> {
         self.backends.sort_unstable_by_key(|(backend, count)| (std::cmp::Reverse(*count), *backend));

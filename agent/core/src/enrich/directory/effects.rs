@@ -1,28 +1,28 @@
-//! What an update changes of what was answered before.
+//! Lists which lookups of the directory return something else after an update.
 
 use std::net::IpAddr;
 
-use super::address::{Octets, address};
+use super::address::{AddressBytes, to_ip};
 use crate::enrich::uid::PodUid;
 
-/// Addresses, and pods, that are told one by one.
+/// The most addresses, and the most pods, that are listed one by one.
 const MAX_EFFECTS: usize = 64;
 
-/// Whose names are others now: flows of these are better read once more before names are asked for.
+/// What an update changed. Flows of these addresses and pods should be read once more under their old names first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Effects {
-    /// Addresses with another holder, name or service; some may stand here twice.
+    /// Addresses with another holder, workload or service; may contain duplicates. At most 64.
     pub addresses: Vec<IpAddr>,
-    /// Pods that are called otherwise or are known now.
+    /// Pods that are new or whose workload has another name. At most 64.
     pub pods: Vec<PodUid>,
-    /// There are more of either than are told one by one.
+    /// More addresses or pods changed than are listed: anything may have.
     pub are_many: bool,
 }
 
 impl Effects {
-    pub(super) fn address(&mut self, octets: &Octets) {
+    pub(super) fn address(&mut self, address: &AddressBytes) {
         if self.addresses.len() < MAX_EFFECTS {
-            self.addresses.push(address(octets));
+            self.addresses.push(to_ip(address));
         } else {
             self.are_many = true;
         }

@@ -1,76 +1,99 @@
-//! Who holds an address, and who held it when: the rule that keeps a flow from a name that was another's.
+//! Decides which pod or node held an address at a given time, so that a flow never gets the name of an earlier or later
+//! holder of its address.
 //!
-//! What is told is late, and by how much nobody knows; and what two pods are told of comes in either order. So of each holding
-//! four times are kept or follow: it began not before `since` and not after `told`; it ended not before [`Holding::lasts_to`]
-//! and not after `until`. Between `told` and `lasts_to` it is certain, elsewhere only possible. An address is its one certain
-//! holder's, else its one possible holder's. Of two it is nobody's: no name is better than a wrong one.
+//! Kubernetes may give a freed address to another pod within seconds. Reports of both pods arrive late, by an unknown delay, and
+//! in either order. So a holding (one holder, one address) does not have a start and an end but a range for each:
+//!
+//! ```text
+//!           possible_from    certain_from              certain_until()   possible_until
+//!                 |                |                          |                |
+//!   -- not held --|--- possible ---|-------- certain ---------|--- possible ---|-- not held --> time
+//!                 |                |                          |                |
+//!             pod created,    a source has            the end less what   the end, as a
+//!             less clock      reported the            its report may be   source reported
+//!             skew            address                 late by             or recorded it
+//! ```
+//!
+//! An open holding, which has not ended as far as is known, is certain until [`DELAY`] ago and possible from then on.
+//!
+//! The holder of an address at a time is the one holder that is certain then; if there is none, the one holder that is
+//! possible then. If there are two, there is no answer: no name is better than a wrong one.
+//!
+//! ```text
+//!   pod A     ....===============...............              . possible
+//!   pod B                          .........==============    = certain
+//!   answer    AAAAAAAAAAAAAAAAAAAAA---------BBBBBBBBBBBBBB    - none
+//! ```
+//!
+//! Two pods do not hold an address at the same time. So where one holding certainly began after another had begun, the
+//! later one ends the earlier one, although the end of that was reported late or not at all ([`Holding::is_after`]).
 
 use std::collections::VecDeque;
 
-use super::address::Octets;
+use super::address::AddressBytes;
 use super::effects::Effects;
+use super::provenance::SourceSet;
 use super::table::{Chained, Keyed, NONE, Table};
-use super::told::Sources;
 
-/// Seconds since 1970 in 32 bits: to the year 2106.
+/// Seconds since 1970 in 32 bits: up to the year 2106.
 pub type Moment = u32;
 
-/// Seconds by which the clocks of the API server, of nodes and of this one may differ. Times that others have noted (when a
-/// pod was made, when its containers ended) are believed within this only, and they are cut to whole seconds.
+/// Clock skew in seconds that is allowed for between the API server, other nodes and this one. Timestamps that others recorded
+/// (creation of a pod, end of its containers) are exact to within this only; they are also truncated to whole seconds.
 pub const SKEW: Moment = 3;
-/// Seconds within which a source that is up tells of a change.
+/// Seconds within which a source that is connected reports a change.
 pub const DELAY: Moment = 10;
-/// Holdings of one address that are kept; of more, the one told first is forgotten.
+/// The most holdings of one address that are kept; the one reported first is removed for another.
 pub const MAX_OF_ADDRESS: usize = 16;
-/// The end of what has not ended.
+/// The value of [`Holding::possible_until`] of a holding that has not ended.
 pub const OPEN: Moment = Moment::MAX;
 
-/// An address, and who holds it from when to when.
+/// One holder of one address, with the ranges of its start and its end.
 #[derive(Clone, Debug)]
 pub struct Holding {
     /// The address.
-    pub address: Octets,
+    pub address: AddressBytes,
     next: u32,
-    /// The next holding of this holder.
+    /// The next holding of the same holder, or [`NONE`].
     pub next_of_holder: u32,
-    /// Who.
+    /// The pod or node.
     pub holder: HolderId,
-    /// It did not begin before. 0: not known.
-    pub since: Moment,
-    /// It had begun when it was told, by this clock.
-    pub told: Moment,
-    /// It ended at this time at the latest, by this clock; [`OPEN`]: it has not.
-    pub until: Moment,
-    /// How well the end is known.
+    /// The earliest start; 0 when unknown.
+    pub possible_from: Moment,
+    /// The latest start: when a source first reported the address, by this node's clock.
+    pub certain_from: Moment,
+    /// The latest end, by this node's clock; [`OPEN`] while it has not ended.
+    pub possible_until: Moment,
+    /// How the end became known. Only of meaning once it has ended.
     pub ending: Ending,
-    /// Who tells that it goes on.
-    pub sources: Sources,
+    /// The sources that list the holder with this address.
+    pub sources: SourceSet,
 }
 
-/// A pod or a node by its number.
+/// A pod or a node by its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HolderId {
-    /// In the table of pods.
+    /// An id in the table of pods.
     Pod(u32),
-    /// In the table of nodes.
+    /// An id in the table of nodes.
     Node(u32),
 }
 
-/// How well the end of a holding is known.
+/// How the end of a holding became known, which decides how exact it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Somebody noted the time.
-    Noted,
-    /// It was told when it happened.
-    Told,
-    /// It was found to be over.
-    Found,
+    /// The object has a timestamp of its end: exact to within clock skew.
+    Recorded,
+    /// A source reported the change when it happened: at most [`DELAY`] late.
+    Observed,
+    /// It was missing from a new list: it may have ended at any time since it was reported.
+    Inferred,
 }
 
 impl Keyed for Holding {
-    type Key = Octets;
+    type Key = AddressBytes;
 
-    fn key(&self) -> &Octets {
+    fn key(&self) -> &AddressBytes {
         &self.address
     }
 }
@@ -86,77 +109,86 @@ impl Chained for Holding {
 }
 
 impl Holding {
-    /// One that goes on.
-    pub fn new(address: Octets, holder: HolderId, since: Moment, told: Moment) -> Self {
-        let (next, next_of_holder) = (NONE, NONE);
-        let (until, ending, sources) = (OPEN, Ending::Found, Sources::default());
-        Self { address, next, next_of_holder, holder, since: since.min(told), told, until, ending, sources }
+    /// An open holding that began between these two times.
+    pub fn new(address: AddressBytes, holder: HolderId, earliest: Moment, latest: Moment) -> Self {
+        Self {
+            address,
+            next: NONE,
+            next_of_holder: NONE,
+            holder,
+            possible_from: earliest.min(latest),
+            certain_from: latest,
+            possible_until: OPEN,
+            ending: Ending::Inferred,
+            sources: SourceSet::default(),
+        }
     }
 
-    /// Whether it goes on, as far as it is known.
+    /// Whether it has not ended, as far as is known.
     pub fn is_open(&self) -> bool {
-        self.until == OPEN
+        self.possible_until == OPEN
     }
 
-    /// It goes on after all.
+    /// Withdraws the end.
     pub fn reopen(&mut self) {
-        self.until = OPEN;
-        self.ending = Ending::Found;
+        self.possible_until = OPEN;
+        self.ending = Ending::Inferred;
     }
 
-    /// It certainly goes on to this time, if it has begun before.
-    fn lasts_to(&self, now: Moment) -> Moment {
+    /// The earliest end: up to this time it is certain, from [`Self::certain_from`] on.
+    fn certain_until(&self, now: Moment) -> Moment {
         match self.ending {
             _ if self.is_open() => now.saturating_sub(DELAY),
-            Ending::Noted => self.until.saturating_sub(2 * SKEW),
-            Ending::Told => self.until.saturating_sub(DELAY),
-            Ending::Found => self.told,
+            Ending::Recorded => self.possible_until.saturating_sub(2 * SKEW),
+            Ending::Observed => self.possible_until.saturating_sub(DELAY),
+            Ending::Inferred => self.certain_from,
         }
     }
 
     fn is_possible(&self, at: Moment) -> bool {
-        (self.since..=self.until).contains(&at)
+        (self.possible_from..=self.possible_until).contains(&at)
     }
 
-    /// Whether this began after that had begun, for certain; and so after that had ended.
+    /// Whether this one certainly began after that one had begun, and so after that one had ended.
     fn is_after(&self, that: &Self) -> bool {
-        self.since > that.told || (self.since == that.told && self.told > that.told)
+        self.possible_from > that.certain_from
+            || (self.possible_from == that.certain_from && self.certain_from > that.certain_from)
     }
 
-    /// Whether another that came after may have come before this time, though this one's end was told later or never: an
-    /// object may stay for long after its end.
+    /// Whether a later holding `other` may have begun by `at`, although the end of this one was reported later or never: an
+    /// object may exist for long after its address was freed.
     fn may_be_over(&self, other: &Self, at: Moment) -> bool {
         let from = match self.ending {
-            _ if self.is_open() => other.since,
-            Ending::Told => other.since.max(other.told.saturating_sub(DELAY)),
-            Ending::Noted | Ending::Found => return false,
+            _ if self.is_open() => other.possible_from,
+            Ending::Observed => other.possible_from.max(other.certain_from.saturating_sub(DELAY)),
+            Ending::Recorded | Ending::Inferred => return false,
         };
         other.is_after(self) && at >= from
     }
 }
 
-/// Holdings by address.
+/// All holdings, found by address.
 #[derive(Debug, Default)]
 pub struct Holdings {
     table: Table<Holding>,
-    /// Those that have ended, by the time when it was told, with their ends.
+    /// Holdings that have ended, in the order of the reports: when that came, the id, [`Holding::possible_until`].
     past: VecDeque<(Moment, u32, Moment)>,
 }
 
 impl Holdings {
-    /// Who held an address at a time, as it is known now.
-    pub fn at(&self, address: &Octets, at: Moment, now: Moment) -> Option<&Holding> {
+    /// Finds who held an address at the time `at`, as far as is known `now`.
+    pub fn at(&self, address: &AddressBytes, at: Moment, now: Moment) -> Option<&Holding> {
         let first = self.get(self.table.find(address)?)?;
         if first.following() == NONE {
             return first.is_possible(at).then_some(first);
         }
         let all = || self.table.chain(address).map(|(_, holding)| holding);
         let is_certain = |holding: &&Holding| {
-            let is_over = |other: &Holding| holding.may_be_over(other, at);
-            (holding.told..=holding.lasts_to(now)).contains(&at) && !all().any(is_over)
+            let may_be_over = |other: &Holding| holding.may_be_over(other, at);
+            (holding.certain_from..=holding.certain_until(now)).contains(&at) && !all().any(may_be_over)
         };
         let is_possible = |holding: &&Holding| {
-            holding.is_possible(at) && !all().any(|other| other.is_after(holding) && at >= other.told)
+            holding.is_possible(at) && !all().any(|other| other.is_after(holding) && at >= other.certain_from)
         };
         let mut certain = all().filter(is_certain);
         match (certain.next(), certain.next()) {
@@ -168,17 +200,17 @@ impl Holdings {
         possible.next().filter(|_| possible.next().is_none())
     }
 
-    /// The holding of this number.
+    /// The holding with this id.
     pub fn get(&self, id: u32) -> Option<&Holding> {
         self.table.get(id)
     }
 
-    /// Likewise.
+    /// The holding with this id, to be changed. Its address must stay.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut Holding> {
         self.table.get_mut(id)
     }
 
-    /// The holdings of a holder, from its first.
+    /// The holdings of one holder, whose first one has this id.
     pub fn of(&self, mut id: u32) -> impl Iterator<Item = (u32, &Holding)> {
         std::iter::from_fn(move || {
             let holding = self.get(id)?;
@@ -188,7 +220,7 @@ impl Holdings {
         })
     }
 
-    /// Takes one out of the holdings of its holder, of which `first` is the first: those from `next` follow the one before it.
+    /// Unlinks `id` from the list of its holder's holdings, which begins with `first`; `next` follows it there.
     pub fn skip(&mut self, first: u32, id: u32, next: u32) {
         let mut before = first;
         while let Some(holding) = self.get_mut(before) {
@@ -201,38 +233,39 @@ impl Holdings {
     }
 
     /// Whether an address has or had a holder.
-    pub fn is_known(&self, address: &Octets) -> bool {
+    pub fn is_known(&self, address: &AddressBytes) -> bool {
         self.table.find(address).is_some()
     }
 
-    /// The one told first, of an address that has too many.
-    pub fn excess(&self, address: &Octets) -> Option<u32> {
+    /// The holding to remove before another is added to an address that has [`MAX_OF_ADDRESS`]: the one reported first, of
+    /// those that have ended if there are any.
+    pub fn excess(&self, address: &AddressBytes) -> Option<u32> {
         self.table.chain(address).nth(MAX_OF_ADDRESS - 1)?;
-        let key = |(_, holding): &(u32, &Holding)| (holding.is_open(), holding.told);
+        let key = |(_, holding): &(u32, &Holding)| (holding.is_open(), holding.certain_from);
         self.table.chain(address).min_by_key(key).map(|(id, _)| id)
     }
 
-    /// Puts one in.
+    /// Adds a holding and returns its id.
     pub fn insert(&mut self, holding: Holding) -> u32 {
         self.table.push(holding)
     }
 
-    /// Takes one out.
+    /// Removes a holding. Its holder's list is not changed: see [`Self::skip`].
     pub fn remove(&mut self, id: u32) -> Option<Holding> {
         self.table.unlink(id)
     }
 
-    /// One has ended.
+    /// Ends an open holding at `until`, as became known `now`.
     pub fn close(&mut self, id: u32, until: Moment, ending: Ending, now: Moment, effects: &mut Effects) {
         let Some(holding) = self.table.get_mut(id).filter(|holding| holding.is_open()) else { return };
-        holding.until = until.max(holding.since).min(OPEN - 1);
-        holding.told = holding.told.min(holding.until);
+        holding.possible_until = until.max(holding.possible_from).min(OPEN - 1);
+        holding.certain_from = holding.certain_from.min(holding.possible_until);
         holding.ending = ending;
-        self.past.push_back((now, id, holding.until));
+        self.past.push_back((now, id, holding.possible_until));
         effects.address(&holding.address);
     }
 
-    /// One that ended before this time is forgotten now, or at once if there are more than `max`: its number.
+    /// The id of a holding to forget: its end was reported before this time, or more than `max` have ended.
     pub fn expired(&mut self, before: Moment, max: usize) -> Option<u32> {
         loop {
             let (ended, id, until) = *self.past.front()?;
@@ -243,13 +276,13 @@ impl Holdings {
             if self.past.capacity() / 8 > self.past.len().max(1024) {
                 self.past.shrink_to(self.past.len() * 2);
             }
-            if self.get(id).is_some_and(|holding| holding.until == until) {
+            if self.get(id).is_some_and(|holding| holding.possible_until == until) {
                 return Some(id);
             }
         }
     }
 
-    /// Addresses that have or had a holder, and all holdings.
+    /// The number of addresses that have or had a holder, and the number of holdings.
     pub fn len(&self) -> (usize, usize) {
         (self.table.keys(), self.table.len())
     }

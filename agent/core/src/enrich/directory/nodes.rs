@@ -1,27 +1,27 @@
-//! Nodes: what is known of them, by name.
+//! Nodes by name.
 
 use std::sync::Arc;
 
+use super::provenance::Provenance;
 use super::table::{Keyed, NONE, Table};
-use super::told::Told;
 use crate::enrich::objects::Source;
 
-/// A node, also one of which nothing is known but that a pod is on it.
+/// A node. One that no source lists is kept too while a pod runs on it.
 #[derive(Debug)]
-pub struct Node {
-    /// Its name.
+pub struct NodeRecord {
+    /// `metadata.name`.
     pub name: Arc<str>,
-    /// Its zone, if it is told.
+    /// The label `topology.kubernetes.io/zone`.
     pub zone: Option<Arc<str>>,
-    /// Who tells of it.
-    pub told: Told,
-    /// Pods on it.
+    /// The sources that list it.
+    pub provenance: Provenance,
+    /// The number of pods on it.
     pub pods: u32,
-    /// Its first holding.
+    /// The first of its holdings, or [`NONE`].
     pub holdings: u32,
 }
 
-impl Keyed for Node {
+impl Keyed for NodeRecord {
     type Key = Arc<str>;
 
     fn key(&self) -> &Arc<str> {
@@ -30,43 +30,44 @@ impl Keyed for Node {
 }
 
 /// Nodes by name.
-pub type Nodes = Table<Node>;
+pub type Nodes = Table<NodeRecord>;
 
 impl Nodes {
-    /// The node of this name, which may be new.
+    /// The id of the node of this name; adds the node if it is new.
     pub fn named(&mut self, name: &str) -> u32 {
         let name: Arc<str> = name.into();
         self.find(&name).unwrap_or_else(|| {
-            let told = Told::default();
-            self.insert(Node { name, zone: None, told, pods: 0, holdings: NONE })
+            let provenance = Provenance::default();
+            self.insert(NodeRecord { name, zone: None, provenance, pods: 0, holdings: NONE })
         })
     }
 
-    /// A pod is on it.
+    /// Counts one more pod on the node.
     pub fn enter(&mut self, id: u32) {
         if let Some(node) = self.get_mut(id) {
             node.pods += 1;
         }
     }
 
-    /// A pod is on it no more.
+    /// Counts one pod less on the node, and removes the node if nothing needs it any more.
     pub fn leave(&mut self, id: u32) {
         if let Some(node) = self.get_mut(id) {
             node.pods = node.pods.saturating_sub(1);
         }
-        self.tidy(id);
+        self.remove_if_unused(id);
     }
 
-    /// Forgets a node that nobody tells of, that no pod is on, and that held no address lately.
-    pub fn tidy(&mut self, id: u32) {
-        let is_over = |node: &Node| node.told.by.is_empty() && node.pods == 0 && node.holdings == NONE;
-        if self.get(id).is_some_and(is_over) {
+    /// Removes a node that no source lists, that no pod runs on, and that has held no address lately.
+    pub fn remove_if_unused(&mut self, id: u32) {
+        let is_unused =
+            |node: &NodeRecord| node.provenance.sources.is_empty() && node.pods == 0 && node.holdings == NONE;
+        if self.get(id).is_some_and(is_unused) {
             self.remove(id);
         }
     }
 
-    /// Those that a source has left out of its list.
-    pub fn missed(&self, source: Source) -> Vec<u32> {
-        self.iter().filter(|(_, node)| node.told.is_missed(source)).map(|(id, _)| id).collect()
+    /// The nodes that are missing from the list that this source has completed now.
+    pub fn stale(&self, source: Source) -> Vec<u32> {
+        self.iter().filter(|(_, node)| node.provenance.is_stale(source)).map(|(id, _)| id).collect()
     }
 }

@@ -1,25 +1,25 @@
-//! What a pod's workload is called: its top owner, as far as the pod itself tells.
+//! Derives the name of a pod's workload from the pod alone: its top-level owner, as far as the pod shows it.
 
 use crate::enrich::objects::{Owner, Pod, Seconds};
 
-/// How well the name of a workload is known. What is known better is not replaced.
+/// Where the name of a workload comes from, from least to most reliable. A more reliable name is not replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// The pod's owner, or the pod itself.
+    /// The pod's owner reference, or the pod's own name.
     Reference,
-    /// By the form of the owner's name.
-    Form,
-    /// A source told the owner's owner.
-    Told,
+    /// The owner's name, by the pattern in which its controller makes it.
+    NamePattern,
+    /// The owner object's own owner reference.
+    OwnerObject,
 }
 
-/// A Job of a CronJob begins at its scheduled time, or so much later: after the controller was away, or as a second try of a
+/// A pod of a CronJob may be created so many seconds after the scheduled time: when the controller was down, or to retry a
 /// pod that failed.
 const MAX_LATE: Seconds = 24 * 3600;
-/// And not before it, but for the clocks.
+/// And so many seconds before it, by clock skew.
 const MAX_EARLY: Seconds = 300;
 
-/// The name of a pod's workload, without its namespace.
+/// The name of a pod's workload, without its namespace, and where it comes from.
 pub fn workload(pod: &Pod) -> (&str, Rank) {
     let Some(owner) = &pod.owner else { return (&pod.name, Rank::Reference) };
     let found = match &*owner.kind {
@@ -28,10 +28,10 @@ pub fn workload(pod: &Pod) -> (&str, Rank) {
         "Job" if is_of_group(owner, "batch") => cron_job(&owner.name, pod.since),
         _ => None,
     };
-    found.map_or((&*owner.name, Rank::Reference), |name| (name, Rank::Form))
+    found.map_or((&*owner.name, Rank::Reference), |name| (name, Rank::NamePattern))
 }
 
-/// The API group of an owner; empty of the core group, and where it is not told.
+/// The API group of an owner; empty for the core group, and when unknown.
 pub fn group(owner: &Owner) -> &str {
     owner.api_version.split_once('/').map_or("", |(group, _)| group)
 }
@@ -40,7 +40,7 @@ fn is_of_group(owner: &Owner, name: &str) -> bool {
     owner.api_version.is_empty() || group(owner) == name
 }
 
-/// The kubelet names the pod that stands for a static pod `<name>-<node>`, on each node
+/// The kubelet names the mirror pod of a static pod `<name>-<node>`
 /// (kubernetes/pkg/kubelet/config/common.go, `generatePodName`).
 fn static_pod(pod: &Pod) -> &str {
     let node = pod.owner.as_ref().map(|owner| &*owner.name).into_iter().chain(pod.node.as_deref());

@@ -1,43 +1,43 @@
-//! Pods: what is kept of each, and how what a source tells changes it.
+//! Applies updates of pods: their workload, node and addresses.
 
 use super::Directory;
-use super::address::{Octets, octets};
+use super::address::{AddressBytes, to_bytes};
 use super::effects::Effects;
 use super::holdings::{DELAY, Ending, HolderId, Holding, Moment, SKEW};
+use super::provenance::{Provenance, SourceSet};
 use super::table::{Keyed, NONE};
-use super::told::{Sources, Told};
 use crate::enrich::objects::{Pod, Source};
 use crate::enrich::uid::PodUid;
 
-/// What is kept of a pod.
+/// A pod as the directory stores it.
 #[derive(Debug)]
-pub struct Record {
-    /// Its uid.
+pub struct PodRecord {
+    /// `metadata.uid`.
     pub uid: PodUid,
-    /// Whether it is found by another uid too.
+    /// Whether it is also found by the uid that a static pod has at its kubelet.
     has_static_uid: bool,
-    /// Whether its addresses are its node's.
+    /// Whether it uses its node's network and addresses.
     pub is_host_network: bool,
-    /// Who tells of it.
-    pub told: Told,
-    /// Who tells that it has ended.
-    ended: Sources,
-    /// When it was told last; 0: never.
-    last_told: Moment,
-    /// Its workload, and its neighbours among the pods of it.
+    /// The sources that list it.
+    pub provenance: Provenance,
+    /// The sources that say that all its containers have ended.
+    ended: SourceSet,
+    /// When a source sent it last; 0 before that.
+    last_update: Moment,
+    /// Its workload, and its neighbours in the list of that workload's pods; each an id or [`NONE`].
     pub workload: u32,
     before: u32,
-    /// Likewise.
+    /// The next pod of the workload.
     pub after: u32,
-    /// Its node, or [`NONE`].
+    /// The id of its node, or [`NONE`].
     pub node: u32,
-    /// The first of its holdings.
+    /// The first of its holdings, or [`NONE`].
     pub holdings: u32,
-    /// Since when nobody tells of it; 0: somebody does.
+    /// When the last source stopped listing it; 0 while one does.
     pub gone: Moment,
 }
 
-impl Keyed for Record {
+impl Keyed for PodRecord {
     type Key = PodUid;
 
     fn key(&self) -> &PodUid {
@@ -46,44 +46,46 @@ impl Keyed for Record {
 }
 
 impl Directory {
+    /// Parses a uid. A text that is neither a UUID nor a hash is replaced by its fingerprint.
     pub(super) fn uid(&self, text: &str) -> Option<PodUid> {
         self.fingerprints.uid(text)
     }
 
-    pub(super) fn pod_told(&mut self, source: Source, pod: &Pod, now: Moment, effects: &mut Effects) {
+    /// Adds a pod or changes it.
+    pub(super) fn upsert_pod(&mut self, source: Source, pod: &Pod, now: Moment, effects: &mut Effects) {
         let Some(uid) = self.uid(&pod.uid) else { return };
         let Some(id) = self.pods.find(&uid).or_else(|| self.new_pod(uid)) else {
             self.dropped.pods += 1;
             return;
         };
-        self.belong(id, pod, effects);
-        self.stand_on(id, pod.node.as_deref());
-        self.also_found_by(id, pod.static_uid.as_deref());
+        self.set_workload(id, pod, effects);
+        self.set_node(id, pod.node.as_deref());
+        self.set_static_uid(id, pod.static_uid.as_deref());
         let Some(record) = self.pods.get_mut(id) else { return };
         if record.gone != 0 {
             record.gone = 0;
             self.gone_pods -= 1;
         }
-        record.told.tell(source);
+        record.provenance.add(source);
         record.is_host_network = pod.is_host_network;
         record.ended.set(source, pod.has_ended || pod.until.is_some());
         let has_ended = !record.ended.is_empty();
-        let last = std::mem::replace(&mut record.last_told, now);
-        let since = begins(pod, last);
+        let last = std::mem::replace(&mut record.last_update, now);
+        let since = earliest_start(pod, last);
         match pod.until.map(|until| moment(until).saturating_add(SKEW).min(now)) {
-            // Its only word on it may be its last.
+            // A pod that had ended before its first report held its addresses for a while all the same.
             Some(until) if last == 0 && until.saturating_add(self.limits.keep()) > now => {
-                self.hold(source, id, pod, since, now, effects);
-                self.release(id, until, Ending::Noted, now, effects);
+                self.set_addresses(source, id, pod, since, now, effects);
+                self.end_holdings(id, until, Ending::Recorded, now, effects);
             }
-            Some(until) => self.release(id, until, Ending::Noted, now, effects),
-            None if has_ended => self.release(id, now, Ending::Told, now, effects),
-            None => self.hold(source, id, pod, since, now, effects),
+            Some(until) => self.end_holdings(id, until, Ending::Recorded, now, effects),
+            None if has_ended => self.end_holdings(id, now, Ending::Observed, now, effects),
+            None => self.set_addresses(source, id, pod, since, now, effects),
         }
     }
 
-    /// A source tells of it no more; `ending` says how well the time is known.
-    pub(super) fn pod_gone(
+    /// A source no longer lists the pod; `ending` says how that became known.
+    pub(super) fn remove_pod_source(
         &mut self,
         source: Source,
         id: u32,
@@ -92,28 +94,29 @@ impl Directory {
         effects: &mut Effects,
     ) {
         let Some(record) = self.pods.get_mut(id) else { return };
-        if !record.told.by.has(source) {
+        if !record.provenance.sources.has(source) {
             return;
         }
         record.ended.set(source, false);
-        let is_gone = record.told.gone(source);
-        if is_gone {
+        if record.provenance.remove(source) {
             record.gone = now.max(1);
             self.gone_pods += 1;
             self.gone.push_back((record.gone, id));
         }
         let first = record.holdings;
-        self.let_go(source, first, &[], ending, now, effects);
+        self.release_addresses(source, first, &[], ending, now, effects);
     }
 
-    pub(super) fn missed_pods(&self, source: Source) -> Vec<u32> {
-        self.pods.iter().filter(|(_, pod)| pod.told.is_missed(source)).map(|(id, _)| id).collect()
+    /// The pods that are missing from the list that this source has completed now.
+    pub(super) fn stale_pods(&self, source: Source) -> Vec<u32> {
+        self.pods.iter().filter(|(_, pod)| pod.provenance.is_stale(source)).map(|(id, _)| id).collect()
     }
 
-    /// Forgets a pod that is gone since before this time, and all that has to do with it; or one at all, if `is_wanted`.
-    pub(super) fn forget_pod(&mut self, before: Moment, is_wanted: bool) -> bool {
+    /// Removes one deleted pod with its holdings: one that was deleted before this time or, if `any` is set, the one deleted
+    /// first. Returns whether there was one.
+    pub(super) fn forget_pod(&mut self, before: Moment, any: bool) -> bool {
         while let Some((gone, id)) = self.gone.front().copied() {
-            if gone >= before && !is_wanted {
+            if gone >= before && !any {
                 return false;
             }
             self.gone.pop_front();
@@ -133,13 +136,13 @@ impl Directory {
         if self.pods.len() >= self.limits.pods && !self.forget_pod(0, true) {
             return None;
         }
-        Some(self.pods.insert(Record {
+        Some(self.pods.insert(PodRecord {
             uid,
             has_static_uid: false,
             is_host_network: false,
-            told: Told::default(),
-            ended: Sources::default(),
-            last_told: 0,
+            provenance: Provenance::default(),
+            ended: SourceSet::default(),
+            last_update: 0,
             workload: NONE,
             before: NONE,
             after: NONE,
@@ -165,11 +168,11 @@ impl Directory {
         }
     }
 
-    /// Puts a pod into its workload; by what it tells, its whole workload may be called otherwise.
-    fn belong(&mut self, id: u32, pod: &Pod, effects: &mut Effects) {
+    /// Moves a pod into the workload of its owner. What the pod says of its owner may rename the whole workload.
+    fn set_workload(&mut self, id: u32, pod: &Pod, effects: &mut Effects) {
         let (workload, is_renamed) = self.workloads.of(pod, &mut self.names);
         if is_renamed {
-            self.renamed(workload, effects);
+            self.mark_renamed(workload, effects);
         }
         if self.pods.get(id).is_none_or(|record| record.workload == workload) {
             return;
@@ -200,8 +203,8 @@ impl Directory {
         self.workloads.leave(workload, (before == NONE).then_some(after), self.limits.owners);
     }
 
-    /// All pods of a workload are called otherwise.
-    pub(super) fn renamed(&self, workload: u32, effects: &mut Effects) {
+    /// Adds all pods of a renamed workload to the effects, with their addresses.
+    pub(super) fn mark_renamed(&self, workload: u32, effects: &mut Effects) {
         let mut id = self.workloads.get(workload).map_or(NONE, |workload| workload.first);
         while let Some(pod) = self.pods.get(id).filter(|_| !effects.are_many) {
             effects.pod(pod.uid);
@@ -212,7 +215,7 @@ impl Directory {
         }
     }
 
-    fn stand_on(&mut self, id: u32, node: Option<&str>) {
+    fn set_node(&mut self, id: u32, node: Option<&str>) {
         let Some(node) = node.filter(|name| !name.is_empty()) else { return };
         let node = self.nodes.named(node);
         let Some(record) = self.pods.get_mut(id) else { return };
@@ -226,7 +229,7 @@ impl Directory {
         }
     }
 
-    fn also_found_by(&mut self, id: u32, static_uid: Option<&str>) {
+    fn set_static_uid(&mut self, id: u32, static_uid: Option<&str>) {
         let Some(uid) = static_uid.and_then(|text| self.uid(text)) else { return };
         let Some(record) = self.pods.get_mut(id) else { return };
         record.has_static_uid = true;
@@ -236,8 +239,8 @@ impl Directory {
         }
     }
 
-    /// It holds these addresses now.
-    fn hold(
+    /// Replaces the addresses that this source lists for a pod.
+    fn set_addresses(
         &mut self,
         source: Source,
         id: u32,
@@ -247,16 +250,16 @@ impl Directory {
         effects: &mut Effects,
     ) {
         let addresses: &[_] = if pod.is_host_network { &[] } else { &pod.addresses };
-        let addresses: Vec<Octets> = addresses.iter().map(|address| octets(*address)).collect();
+        let addresses: Vec<AddressBytes> = addresses.iter().map(|address| to_bytes(*address)).collect();
         let Some(first) = self.pods.get(id).map(|pod| pod.holdings) else { return };
-        self.let_go(source, first, &addresses, Ending::Told, now, effects);
+        self.release_addresses(source, first, &addresses, Ending::Observed, now, effects);
         for address in &addresses {
-            self.holds(source, HolderId::Pod(id), address, since, now, effects);
+            self.add_address(source, HolderId::Pod(id), address, since, now, effects);
         }
     }
 
-    /// It holds no address any more.
-    fn release(&mut self, id: u32, until: Moment, ending: Ending, now: Moment, effects: &mut Effects) {
+    /// Ends all open holdings of a pod, whatever sources list them.
+    fn end_holdings(&mut self, id: u32, until: Moment, ending: Ending, now: Moment, effects: &mut Effects) {
         let first = self.pods.get(id).map_or(NONE, |pod| pod.holdings);
         let open: Vec<u32> =
             self.holdings.of(first).filter(|(_, holding)| holding.is_open()).map(|(id, _)| id).collect();
@@ -265,22 +268,23 @@ impl Directory {
         }
     }
 
-    /// A source tells that a holder, whose first holding this is, has no addresses but these.
-    pub(super) fn let_go(
+    /// A source no longer lists a holder's addresses but these. Holdings that no other source lists end. `first` is the first
+    /// holding of the holder.
+    pub(super) fn release_addresses(
         &mut self,
         source: Source,
         first: u32,
-        but: &[Octets],
+        except: &[AddressBytes],
         ending: Ending,
         now: Moment,
         effects: &mut Effects,
     ) {
-        let is_concerned = |holding: &Holding| {
-            holding.is_open() && holding.sources.has(source) && !but.contains(&holding.address)
+        let is_released = |holding: &Holding| {
+            holding.is_open() && holding.sources.has(source) && !except.contains(&holding.address)
         };
-        let concerned: Vec<u32> =
-            self.holdings.of(first).filter(|(_, holding)| is_concerned(holding)).map(|(id, _)| id).collect();
-        for id in concerned {
+        let released: Vec<u32> =
+            self.holdings.of(first).filter(|(_, holding)| is_released(holding)).map(|(id, _)| id).collect();
+        for id in released {
             let Some(holding) = self.holdings.get_mut(id) else { continue };
             holding.sources.set(source, false);
             if holding.sources.is_empty() {
@@ -289,12 +293,12 @@ impl Directory {
         }
     }
 
-    /// A source tells that a holder has an address.
-    pub(super) fn holds(
+    /// A source lists an address of a holder: opens the holding, or opens it again.
+    pub(super) fn add_address(
         &mut self,
         source: Source,
         holder: HolderId,
-        address: &Octets,
+        address: &AddressBytes,
         since: Moment,
         now: Moment,
         effects: &mut Effects,
@@ -315,7 +319,7 @@ impl Directory {
         }
         let mut holding = Holding::new(*address, holder, since, now);
         holding.sources.set(source, true);
-        // What is in excess may have been this holder's.
+        // The holding in excess may have been this holder's first.
         holding.next_of_holder = self.first_holding(holder).map_or(NONE, |first| *first);
         let id = self.holdings.insert(holding);
         if let Some(first) = self.first_holding(holder) {
@@ -324,7 +328,7 @@ impl Directory {
         effects.address(address);
     }
 
-    /// Takes a holding out of its address's and its holder's.
+    /// Removes a holding from its address and from its holder.
     pub(super) fn forget_holding(&mut self, id: u32) {
         let Some(holding) = self.holdings.remove(id) else { return };
         let Some(first) = self.first_holding(holding.holder) else { return };
@@ -335,7 +339,7 @@ impl Directory {
             self.holdings.skip(first, id, holding.next_of_holder);
         }
         if let HolderId::Node(node) = holding.holder {
-            self.nodes.tidy(node);
+            self.nodes.remove_if_unused(node);
         }
     }
 
@@ -347,14 +351,14 @@ impl Directory {
     }
 }
 
-/// A pod that has an address now got it at this time at the earliest: not before it was made, and not before it was told
-/// without it.
-fn begins(pod: &Pod, last_told: Moment) -> Moment {
+/// The earliest time at which a pod can have got an address that it has now: not before it was created, and not before it was
+/// last reported without that address.
+fn earliest_start(pod: &Pod, last_update: Moment) -> Moment {
     let made = pod.since.map_or(0, moment).saturating_sub(SKEW);
-    made.max(last_told.saturating_sub(DELAY))
+    made.max(last_update.saturating_sub(DELAY))
 }
 
-/// Seconds in 32 bits.
+/// Converts seconds since 1970 to 32 bits; clamps them to what a holding can store.
 pub fn moment(seconds: u64) -> Moment {
     Moment::try_from(seconds).unwrap_or(Moment::MAX).min(Moment::MAX - 2)
 }

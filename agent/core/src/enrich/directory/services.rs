@@ -1,24 +1,24 @@
-//! Services: which one an address and a port belong to.
+//! Services, found by address and port, by address, or by node port.
 
-use super::address::{Octets, octets};
+use super::address::{AddressBytes, to_bytes};
 use super::effects::Effects;
-use super::few::{Few, Index};
+use super::id_set::{IdIndex, IdSet};
+use super::provenance::Provenance;
 use super::table::{Keyed, Table};
-use super::told::Told;
 use crate::enrich::name::Name;
 use crate::enrich::objects::{self, ServicePort, Source};
 
-/// What is kept of a service.
+/// A service as the directory stores it.
 #[derive(Debug)]
-pub struct Service {
-    /// Its name.
+pub struct ServiceRecord {
+    /// Its namespace and name.
     pub name: Name,
-    addresses: Box<[Octets]>,
+    addresses: Box<[AddressBytes]>,
     ports: Box<[ServicePort]>,
-    told: Told,
+    provenance: Provenance,
 }
 
-impl Keyed for Service {
+impl Keyed for ServiceRecord {
     type Key = Name;
 
     fn key(&self) -> &Name {
@@ -26,19 +26,19 @@ impl Keyed for Service {
     }
 }
 
-/// Services by name, by address and port, and by address.
+/// All services with their indexes.
 #[derive(Debug, Default)]
 pub struct Services {
-    table: Table<Service>,
-    by_port: Index<(Octets, u16, u8)>,
-    by_address: Index<Octets>,
-    /// The ports that every node opens.
-    by_node_port: Index<(u16, u8)>,
+    table: Table<ServiceRecord>,
+    by_port: IdIndex<(AddressBytes, u16, u8)>,
+    by_address: IdIndex<AddressBytes>,
+    /// Ports that every node opens (`nodePort`).
+    by_node_port: IdIndex<(u16, u8)>,
 }
 
 impl Services {
-    /// A source tells it. Says whether there was room for it.
-    pub fn tell(
+    /// Adds a service or changes it. Returns false when it is new and there are `max` services.
+    pub fn upsert(
         &mut self,
         source: Source,
         name: Name,
@@ -46,7 +46,8 @@ impl Services {
         max: usize,
         effects: &mut Effects,
     ) -> bool {
-        let mut addresses: Vec<Octets> = service.addresses.iter().map(|address| octets(*address)).collect();
+        let mut addresses: Vec<AddressBytes> =
+            service.addresses.iter().map(|address| to_bytes(*address)).collect();
         addresses.sort_unstable();
         addresses.dedup();
         let mut ports = service.ports.clone();
@@ -57,15 +58,15 @@ impl Services {
             if self.table.len() >= max {
                 return false;
             }
-            let mut told = Told::default();
-            told.tell(source);
+            let mut provenance = Provenance::default();
+            provenance.add(source);
             addresses.iter().for_each(|address| effects.address(address));
-            let id = self.table.insert(Service { name, addresses, ports, told });
+            let id = self.table.insert(ServiceRecord { name, addresses, ports, provenance });
             self.index(id, true);
             return true;
         };
         let Some(known) = self.table.get_mut(id) else { return true };
-        known.told.tell(source);
+        known.provenance.add(source);
         if known.addresses == addresses && known.ports == ports {
             return true;
         }
@@ -78,9 +79,9 @@ impl Services {
         true
     }
 
-    /// A source tells it no more.
-    pub fn gone(&mut self, source: Source, id: u32, effects: &mut Effects) {
-        if !self.table.get_mut(id).is_some_and(|service| service.told.gone(source)) {
+    /// A source no longer lists a service; it is removed with the last one.
+    pub fn remove_source(&mut self, source: Source, id: u32, effects: &mut Effects) {
+        if !self.table.get_mut(id).is_some_and(|service| service.provenance.remove(source)) {
             return;
         }
         self.index(id, false);
@@ -89,46 +90,50 @@ impl Services {
         }
     }
 
-    /// The service of this name.
+    /// The id of the service of this name.
     pub fn find(&self, name: &Name) -> Option<u32> {
         self.table.find(name)
     }
 
-    /// A source begins its list.
-    pub fn list_begins(&mut self, source: Source) {
-        self.table.values_mut().for_each(|service| service.told.list_begins(source));
+    /// A source begins a new list of services.
+    pub fn begin_list(&mut self, source: Source) {
+        self.table.values_mut().for_each(|service| service.provenance.begin_list(source));
     }
 
-    /// Those that it has left out.
-    pub fn missed(&self, source: Source) -> Vec<u32> {
-        self.table.iter().filter(|(_, service)| service.told.is_missed(source)).map(|(id, _)| id).collect()
+    /// The services that are missing from the list that this source has completed now.
+    pub fn stale(&self, source: Source) -> Vec<u32> {
+        self.table
+            .iter()
+            .filter(|(_, service)| service.provenance.is_stale(source))
+            .map(|(id, _)| id)
+            .collect()
     }
 
-    /// The one service with this address and port.
-    pub fn at(&self, address: &Octets, port: u16, protocol: u8) -> Option<&Name> {
+    /// The service with this address and port; `None` when there is none or more than one.
+    pub fn at(&self, address: &AddressBytes, port: u16, protocol: u8) -> Option<&Name> {
         self.only(self.by_port.get(&(*address, port, protocol)))
     }
 
-    /// The one service with this address.
-    pub fn on(&self, address: &Octets) -> Option<&Name> {
+    /// The service with this address; `None` when there is none or more than one.
+    pub fn on(&self, address: &AddressBytes) -> Option<&Name> {
         self.only(self.by_address.get(address))
     }
 
-    /// The one service with this port on every node.
+    /// The service with this node port; `None` when there is none or more than one.
     pub fn at_node_port(&self, port: u16, protocol: u8) -> Option<&Name> {
         self.only(self.by_node_port.get(&(port, protocol)))
     }
 
-    /// Services, and their addresses.
+    /// The number of services, and of their addresses.
     pub fn len(&self) -> (usize, usize) {
         (self.table.len(), self.by_address.len())
     }
 
-    fn only(&self, few: Option<&Few>) -> Option<&Name> {
-        Some(&self.table.get(few?.only()?)?.name)
+    fn only(&self, ids: Option<&IdSet>) -> Option<&Name> {
+        Some(&self.table.get(ids?.only()?)?.name)
     }
 
-    /// Puts it into all indexes, or takes it out.
+    /// Adds a service to all indexes or removes it from them.
     fn index(&mut self, id: u32, is_in: bool) {
         let Some(service) = self.table.get(id) else { return };
         for address in &service.addresses {
@@ -145,6 +150,6 @@ impl Services {
     }
 }
 
-fn put<K: Eq + std::hash::Hash>(index: &mut Index<K>, key: K, id: u32, is_in: bool) {
+fn put<K: Eq + std::hash::Hash>(index: &mut IdIndex<K>, key: K, id: u32, is_in: bool) {
     if is_in { index.add(key, id) } else { index.remove(&key, id) }
 }

@@ -1,29 +1,29 @@
-//! Endpoint slices: what is behind a service, and which service an endpoint belongs to.
+//! Endpoint slices: the endpoints of a service, and the services of an endpoint.
 
-use super::address::{Octets, octets};
+use super::address::{AddressBytes, to_bytes};
 use super::effects::Effects;
-use super::few::Index;
+use super::id_set::IdIndex;
+use super::provenance::Provenance;
 use super::table::{Chained, Keyed, NONE, Table};
-use super::told::Told;
 use crate::enrich::name::Name;
 use crate::enrich::objects::{EndpointSlice, Source};
 use crate::enrich::uid::PodUid;
 
-/// What is kept of an endpoint slice.
+/// An endpoint slice as the directory stores it.
 #[derive(Debug)]
-pub struct Slice {
-    /// Its own name: nothing else is called so.
+pub struct SliceRecord {
+    /// Its namespace and name.
     name: Name,
-    /// Its service.
+    /// Namespace and name of its service.
     pub service: Name,
-    /// Where its endpoints listen: port and protocol.
+    /// The ports of all its endpoints: port and IANA protocol number.
     ports: Box<[(u16, u8)]>,
-    told: Told,
-    /// The first of its endpoints.
+    provenance: Provenance,
+    /// The first of its endpoints, or [`NONE`].
     first: u32,
 }
 
-impl Keyed for Slice {
+impl Keyed for SliceRecord {
     type Key = Name;
 
     fn key(&self) -> &Name {
@@ -31,27 +31,27 @@ impl Keyed for Slice {
     }
 }
 
-/// An address of an endpoint.
+/// One address of an endpoint.
 #[derive(Debug)]
-pub struct Endpoint {
+pub struct EndpointRecord {
     /// The address.
-    pub address: Octets,
+    pub address: AddressBytes,
     next: u32,
     slice: u32,
     next_of_slice: u32,
-    /// The pod, where it is one.
+    /// The pod, if the endpoint is one.
     pub pod: Option<PodUid>,
 }
 
-impl Keyed for Endpoint {
-    type Key = Octets;
+impl Keyed for EndpointRecord {
+    type Key = AddressBytes;
 
-    fn key(&self) -> &Octets {
+    fn key(&self) -> &AddressBytes {
         &self.address
     }
 }
 
-impl Chained for Endpoint {
+impl Chained for EndpointRecord {
     fn next(&mut self) -> &mut u32 {
         &mut self.next
     }
@@ -61,121 +61,127 @@ impl Chained for Endpoint {
     }
 }
 
-/// What found no room.
+/// What an update could not store because of [`SliceLimits`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refused {
-    /// Slices.
+pub struct Rejected {
+    /// Whole slices.
     pub slices: usize,
-    /// Endpoints of slices that did.
+    /// Addresses of endpoints, of slices that were stored.
     pub endpoints: usize,
 }
 
-/// Endpoint slices by name and by service, endpoints by address.
+/// All endpoint slices, found by name and by service, and their endpoints, found by address.
 #[derive(Debug, Default)]
 pub struct Slices {
-    table: Table<Slice>,
-    of_service: Index<Name>,
-    endpoints: Table<Endpoint>,
+    table: Table<SliceRecord>,
+    of_service: IdIndex<Name>,
+    endpoints: Table<EndpointRecord>,
 }
 
-/// How many of what there may be.
+/// The most that is stored.
 #[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// Slices.
+pub struct SliceLimits {
+    /// The number of slices.
     pub slices: usize,
-    /// Addresses of endpoints.
+    /// The number of addresses of endpoints.
     pub endpoints: usize,
 }
 
-/// What is told of an endpoint.
-type Place = (Octets, Option<PodUid>);
+/// An address of an endpoint, and the pod.
+type EndpointKey = (AddressBytes, Option<PodUid>);
 
 impl Slices {
-    /// A source tells it.
-    pub fn tell(
+    /// Adds a slice or changes it, up to these limits.
+    pub fn upsert(
         &mut self,
         source: Source,
         slice: &EndpointSlice,
         service: Name,
         uid: impl Fn(&str) -> Option<PodUid>,
-        room: Room,
+        limits: SliceLimits,
         effects: &mut Effects,
-    ) -> Refused {
+    ) -> Rejected {
         let mut ports: Vec<_> = slice.ports.iter().map(|port| (port.port, port.protocol)).collect();
         ports.sort_unstable();
         ports.dedup();
         let name = Name::new(&slice.namespace, &slice.name);
-        let Some(id) = self.table.find(&name).or_else(|| self.new_slice(name, &service, room.slices)) else {
-            return Refused { slices: 1, endpoints: 0 };
+        let Some(id) = self.table.find(&name).or_else(|| self.new_slice(name, &service, limits.slices))
+        else {
+            return Rejected { slices: 1, endpoints: 0 };
         };
-        let (had, wanted) = (self.places(id), places(slice, uid));
-        let Some(known) = self.table.get_mut(id) else { return Refused::default() };
-        known.told.tell(source);
+        let (old, new) = (self.endpoint_keys(id), endpoint_keys(slice, uid));
+        let Some(known) = self.table.get_mut(id) else { return Rejected::default() };
+        known.provenance.add(source);
         if known.service == service && *known.ports == *ports {
-            let is_new = |place: &&Place| had.binary_search(place).is_err();
-            let is_over = |place: &&Place| wanted.binary_search(place).is_err();
-            let changed = wanted.iter().filter(is_new).chain(had.iter().filter(is_over));
+            let is_new = |key: &&EndpointKey| old.binary_search(key).is_err();
+            let is_removed = |key: &&EndpointKey| new.binary_search(key).is_err();
+            let changed = new.iter().filter(is_new).chain(old.iter().filter(is_removed));
             changed.for_each(|(address, _)| effects.address(address));
         } else {
             known.ports = ports.into_boxed_slice();
             let before = std::mem::replace(&mut known.service, service.clone());
             self.of_service.remove(&before, id);
             self.of_service.add(service, id);
-            had.iter().chain(&wanted).for_each(|(address, _)| effects.address(address));
+            old.iter().chain(&new).for_each(|(address, _)| effects.address(address));
         }
-        if had == wanted {
-            return Refused::default();
+        if old == new {
+            return Rejected::default();
         }
         self.clear(id);
-        let fitting = wanted.len().min(room.endpoints.saturating_sub(self.endpoints.len()));
-        for (address, pod) in wanted.iter().take(fitting) {
+        let fitting = new.len().min(limits.endpoints.saturating_sub(self.endpoints.len()));
+        for (address, pod) in new.iter().take(fitting) {
             self.put(id, *address, *pod);
         }
-        Refused { slices: 0, endpoints: wanted.len() - fitting }
+        Rejected { slices: 0, endpoints: new.len() - fitting }
     }
 
-    /// A source tells it no more.
-    pub fn gone(&mut self, source: Source, id: u32, effects: &mut Effects) {
-        if !self.table.get_mut(id).is_some_and(|slice| slice.told.gone(source)) {
+    /// A source no longer lists a slice; it is removed with the last one.
+    pub fn remove_source(&mut self, source: Source, id: u32, effects: &mut Effects) {
+        if !self.table.get_mut(id).is_some_and(|slice| slice.provenance.remove(source)) {
             return;
         }
-        self.places(id).iter().for_each(|(address, _)| effects.address(address));
+        self.endpoint_keys(id).iter().for_each(|(address, _)| effects.address(address));
         self.clear(id);
         if let Some(slice) = self.table.remove(id) {
             self.of_service.remove(&slice.service, id);
         }
     }
 
-    /// The slice of this name.
+    /// The id of the slice of this name.
     pub fn find(&self, namespace: &str, name: &str) -> Option<u32> {
         self.table.find(&Name::new(namespace, name))
     }
 
-    /// A source begins its list.
-    pub fn list_begins(&mut self, source: Source) {
-        self.table.values_mut().for_each(|slice| slice.told.list_begins(source));
+    /// A source begins a new list of slices.
+    pub fn begin_list(&mut self, source: Source) {
+        self.table.values_mut().for_each(|slice| slice.provenance.begin_list(source));
     }
 
-    /// Those that it has left out.
-    pub fn missed(&self, source: Source) -> Vec<u32> {
-        self.table.iter().filter(|(_, slice)| slice.told.is_missed(source)).map(|(id, _)| id).collect()
+    /// The slices that are missing from the list that this source has completed now.
+    pub fn stale(&self, source: Source) -> Vec<u32> {
+        self.table.iter().filter(|(_, slice)| slice.provenance.is_stale(source)).map(|(id, _)| id).collect()
     }
 
-    /// What listens at an address and port, of any service: services may stand here twice.
-    pub fn at(&self, address: &Octets, port: u16, protocol: u8) -> impl Iterator<Item = (&Name, &Endpoint)> {
+    /// The endpoints with this address and port, each with its service; may contain duplicates.
+    pub fn at(
+        &self,
+        address: &AddressBytes,
+        port: u16,
+        protocol: u8,
+    ) -> impl Iterator<Item = (&Name, &EndpointRecord)> {
         self.endpoints.chain(address).filter_map(move |(_, endpoint)| {
             let slice = self.table.get(endpoint.slice)?;
             slice.ports.contains(&(port, protocol)).then_some((&slice.service, endpoint))
         })
     }
 
-    /// What is behind a service: endpoints may stand here twice.
-    pub fn behind(&self, service: &Name) -> impl Iterator<Item = &Endpoint> {
-        let slices = self.of_service.get(service).map_or(&[][..], |few| few.all());
+    /// The endpoints of a service; may contain duplicates.
+    pub fn behind(&self, service: &Name) -> impl Iterator<Item = &EndpointRecord> {
+        let slices = self.of_service.get(service).map_or(&[][..], |ids| ids.all());
         slices.iter().filter_map(|id| self.table.get(*id)).flat_map(|slice| self.of(slice.first))
     }
 
-    /// Slices, and addresses of endpoints in them.
+    /// The number of slices, and of addresses of endpoints in them.
     pub fn len(&self) -> (usize, usize) {
         (self.table.len(), self.endpoints.len())
     }
@@ -184,13 +190,14 @@ impl Slices {
         if self.table.len() >= max {
             return None;
         }
-        let (service, told, ports) = (service.clone(), Told::default(), Box::default());
-        let id = self.table.insert(Slice { name, service: service.clone(), ports, told, first: NONE });
+        let (service, provenance, ports) = (service.clone(), Provenance::default(), Box::default());
+        let id =
+            self.table.insert(SliceRecord { name, service: service.clone(), ports, provenance, first: NONE });
         self.of_service.add(service, id);
         Some(id)
     }
 
-    fn of(&self, mut id: u32) -> impl Iterator<Item = &Endpoint> {
+    fn of(&self, mut id: u32) -> impl Iterator<Item = &EndpointRecord> {
         std::iter::from_fn(move || {
             let endpoint = self.endpoints.get(id)?;
             id = endpoint.next_of_slice;
@@ -198,17 +205,18 @@ impl Slices {
         })
     }
 
-    fn places(&self, id: u32) -> Vec<Place> {
+    fn endpoint_keys(&self, id: u32) -> Vec<EndpointKey> {
         let first = self.table.get(id).map_or(NONE, |slice| slice.first);
-        let mut places: Vec<Place> =
+        let mut endpoint_keys: Vec<EndpointKey> =
             self.of(first).map(|endpoint| (endpoint.address, endpoint.pod)).collect();
-        places.sort_unstable();
-        places
+        endpoint_keys.sort_unstable();
+        endpoint_keys
     }
 
-    fn put(&mut self, id: u32, address: Octets, pod: Option<PodUid>) {
+    fn put(&mut self, id: u32, address: AddressBytes, pod: Option<PodUid>) {
         let Some(next_of_slice) = self.table.get(id).map(|slice| slice.first) else { return };
-        let endpoint = self.endpoints.push(Endpoint { address, next: NONE, slice: id, next_of_slice, pod });
+        let endpoint =
+            self.endpoints.push(EndpointRecord { address, next: NONE, slice: id, next_of_slice, pod });
         if let Some(slice) = self.table.get_mut(id) {
             slice.first = endpoint;
         }
@@ -223,14 +231,14 @@ impl Slices {
     }
 }
 
-/// Each address and pod once, in order.
-fn places(slice: &EndpointSlice, uid: impl Fn(&str) -> Option<PodUid>) -> Vec<Place> {
-    let mut places: Vec<Place> = Vec::new();
+/// The different addresses and pods of a slice, sorted.
+fn endpoint_keys(slice: &EndpointSlice, uid: impl Fn(&str) -> Option<PodUid>) -> Vec<EndpointKey> {
+    let mut endpoint_keys: Vec<EndpointKey> = Vec::new();
     for endpoint in &slice.endpoints {
         let pod = endpoint.pod.as_deref().and_then(&uid);
-        places.extend(endpoint.addresses.iter().map(|address| (octets(*address), pod)));
+        endpoint_keys.extend(endpoint.addresses.iter().map(|address| (to_bytes(*address), pod)));
     }
-    places.sort_unstable();
-    places.dedup();
-    places
+    endpoint_keys.sort_unstable();
+    endpoint_keys.dedup();
+    endpoint_keys
 }

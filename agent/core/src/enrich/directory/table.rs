@@ -1,41 +1,41 @@
-//! Where many small objects are kept: in chunks, so that a table that grows copies nothing and leaves half of nothing empty,
-//! found by a key that stands in the object itself.
+//! Stores many small objects under 32-bit ids, with a hash index on a key that is part of the object.
 //!
-//! Objects are known by 32-bit numbers. An object costs its size, and 5 octets of index at a load of 7/16 to 7/8.
+//! Objects live in chunks of 256, so that growth copies nothing and wastes at most a chunk. An object costs its size and 5
+//! bytes of index for each slot, of which 7/16 to 7/8 are in use.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use hashbrown::HashTable;
 
-/// A number that no object has: the end of a chain.
+/// An id that no object has: the end of a list.
 pub const NONE: u32 = u32::MAX;
-/// Objects of a chunk.
+/// Objects in a chunk.
 const CHUNK: usize = 256;
-/// A table below this size is not made smaller.
+/// An index of fewer objects is not shrunk.
 const SMALL: usize = 4 * CHUNK;
 
-/// What can be found by a key.
+/// An object that is found by a key.
 pub trait Keyed {
-    /// The key: with a seeded hash, for peers choose some of them.
+    /// The key's type. Its hash is seeded, because peers choose some of the keys.
     type Key: Eq + Hash;
-    /// Never changes while the object is in the table.
+    /// The key; it must not change while the object is in the table.
     fn key(&self) -> &Self::Key;
 }
 
-/// Of what there may be several with one key.
+/// An object whose key others may have too: these are linked in a list.
 pub trait Chained: Keyed {
-    /// The next one with the same key, or [`NONE`].
+    /// The id of the next object with the same key, or [`NONE`], to be changed.
     fn next(&mut self) -> &mut u32;
-    /// Likewise.
+    /// The id of the next object with the same key, or [`NONE`].
     fn following(&self) -> u32;
 }
 
-/// Objects by number and by key.
+/// Objects, found by id and by key.
 #[derive(Debug)]
 pub struct Table<T> {
     chunks: Vec<Chunk<T>>,
-    /// Chunks that had room, the next one to fill last.
-    roomy: Vec<usize>,
+    /// Chunks with free slots; the last one is filled next. May contain chunks that have filled up since.
+    open_chunks: Vec<usize>,
     index: HashTable<u32>,
     hasher: RandomState,
     len: usize,
@@ -43,17 +43,18 @@ pub struct Table<T> {
 
 #[derive(Debug)]
 struct Chunk<T> {
-    places: Vec<Place<T>>,
-    /// The first free place, or [`NONE`].
+    slots: Vec<Slot<T>>,
+    /// The first free slot, or [`NONE`].
     free: u32,
     used: usize,
-    is_roomy: bool,
+    /// Whether it is among the open chunks.
+    is_open: bool,
 }
 
 #[derive(Debug)]
-enum Place<T> {
+enum Slot<T> {
     Used(T),
-    /// The next free place.
+    /// The next free slot.
     Free(u32),
 }
 
@@ -61,7 +62,7 @@ impl<T> Default for Table<T> {
     fn default() -> Self {
         Self {
             chunks: Vec::new(),
-            roomy: Vec::new(),
+            open_chunks: Vec::new(),
             index: HashTable::new(),
             hasher: RandomState::new(),
             len: 0,
@@ -70,65 +71,65 @@ impl<T> Default for Table<T> {
 }
 
 impl<T: Keyed> Table<T> {
-    /// Objects in the table.
+    /// The number of objects.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Different keys in the table.
+    /// The number of different keys.
     pub fn keys(&self) -> usize {
         self.index.len()
     }
 
-    /// The object of this number.
+    /// The object with this id.
     pub fn get(&self, id: u32) -> Option<&T> {
         get(&self.chunks, id)
     }
 
-    /// Likewise.
+    /// The object with this id, to be changed; its key must stay.
     pub fn get_mut(&mut self, id: u32) -> Option<&mut T> {
         let id = usize::try_from(id).ok()?;
-        match self.chunks.get_mut(id / CHUNK)?.places.get_mut(id % CHUNK)? {
-            Place::Used(object) => Some(object),
-            Place::Free(_) => None,
+        match self.chunks.get_mut(id / CHUNK)?.slots.get_mut(id % CHUNK)? {
+            Slot::Used(object) => Some(object),
+            Slot::Free(_) => None,
         }
     }
 
-    /// The number of the object with this key; where they are chained, of the one put in last.
+    /// The id of the object with this key; of several, of the one added last.
     pub fn find(&self, key: &T::Key) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
         self.index.find(hash, |id| get(&self.chunks, *id).is_some_and(|object| object.key() == key)).copied()
     }
 
-    /// All, by number.
+    /// All objects with their ids, in the order of ids.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.chunks.iter().enumerate().flat_map(|(chunk, places)| {
-            places.places.iter().enumerate().filter_map(move |(place, object)| match object {
-                Place::Used(object) => Some((number(chunk, place), object)),
-                Place::Free(_) => None,
+        self.chunks.iter().enumerate().flat_map(|(chunk, slots)| {
+            slots.slots.iter().enumerate().filter_map(move |(slot, object)| match object {
+                Slot::Used(object) => Some((to_id(chunk, slot), object)),
+                Slot::Free(_) => None,
             })
         })
     }
 
-    /// All, to be changed.
+    /// All objects, to be changed; their keys must stay.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        let places = self.chunks.iter_mut().flat_map(|chunk| &mut chunk.places);
-        places.filter_map(|place| match place {
-            Place::Used(object) => Some(object),
-            Place::Free(_) => None,
+        let slots = self.chunks.iter_mut().flat_map(|chunk| &mut chunk.slots);
+        slots.filter_map(|slot| match slot {
+            Slot::Used(object) => Some(object),
+            Slot::Free(_) => None,
         })
     }
 
-    /// Puts in an object whose key no other has, and returns its number.
+    /// Adds an object whose key no other has, and returns its id.
     pub fn insert(&mut self, object: T) -> u32 {
         let hash = self.hasher.hash_one(object.key());
-        let id = self.place(object);
+        let id = self.store(object);
         let (chunks, hasher) = (&self.chunks, &self.hasher);
         self.index.insert_unique(hash, id, |id| hash_of(chunks, hasher, *id));
         id
     }
 
-    /// Takes out an object that is not chained.
+    /// Removes an object whose key no other has.
     pub fn remove(&mut self, id: u32) -> Option<T> {
         let hash = hash_of(&self.chunks, &self.hasher, id);
         if let Ok(found) = self.index.find_entry(hash, |other| *other == id) {
@@ -138,7 +139,7 @@ impl<T: Keyed> Table<T> {
         self.take(id)
     }
 
-    /// Gives back memory of an index that is nearly empty.
+    /// Frees memory of an index that is nearly empty.
     fn shrink(&mut self) {
         if self.index.capacity() / 8 > self.index.len().max(SMALL) {
             let (chunks, hasher) = (&self.chunks, &self.hasher);
@@ -146,35 +147,35 @@ impl<T: Keyed> Table<T> {
         }
     }
 
-    fn place(&mut self, object: T) -> u32 {
+    fn store(&mut self, object: T) -> u32 {
         self.len += 1;
-        let at = self.roomy_chunk();
+        let at = self.open_chunk();
         let chunk = &mut self.chunks[at];
         chunk.used += 1;
         let free = usize::try_from(chunk.free).unwrap_or(usize::MAX);
-        if let Some(place) = chunk.places.get_mut(free) {
-            if let Place::Free(next) = place {
+        if let Some(slot) = chunk.slots.get_mut(free) {
+            if let Slot::Free(next) = slot {
                 chunk.free = *next;
             }
-            *place = Place::Used(object);
-            return number(at, free);
+            *slot = Slot::Used(object);
+            return to_id(at, free);
         }
-        chunk.places.reserve_exact(CHUNK - chunk.places.len());
-        chunk.places.push(Place::Used(object));
-        number(at, chunk.places.len() - 1)
+        chunk.slots.reserve_exact(CHUNK - chunk.slots.len());
+        chunk.slots.push(Slot::Used(object));
+        to_id(at, chunk.slots.len() - 1)
     }
 
-    fn roomy_chunk(&mut self) -> usize {
-        while let Some(at) = self.roomy.last() {
+    fn open_chunk(&mut self) -> usize {
+        while let Some(at) = self.open_chunks.last() {
             let chunk = &mut self.chunks[*at];
             if chunk.used < CHUNK {
                 return *at;
             }
-            chunk.is_roomy = false;
-            self.roomy.pop();
+            chunk.is_open = false;
+            self.open_chunks.pop();
         }
-        self.chunks.push(Chunk { places: Vec::new(), free: NONE, used: 0, is_roomy: true });
-        self.roomy.push(self.chunks.len() - 1);
+        self.chunks.push(Chunk { slots: Vec::new(), free: NONE, used: 0, is_open: true });
+        self.open_chunks.push(self.chunks.len() - 1);
         self.chunks.len() - 1
     }
 
@@ -182,27 +183,27 @@ impl<T: Keyed> Table<T> {
         let index = usize::try_from(id).ok()?;
         let (at, within) = (index / CHUNK, index % CHUNK);
         let chunk = self.chunks.get_mut(at)?;
-        let place = chunk.places.get_mut(within)?;
-        let Place::Used(object) = std::mem::replace(place, Place::Free(chunk.free)) else {
-            return None; // never: nobody asks twice, and if one did, the place would only be lost
+        let slot = chunk.slots.get_mut(within)?;
+        let Slot::Used(object) = std::mem::replace(slot, Slot::Free(chunk.free)) else {
+            return None; // An id that is not in use; the slot would leak, no more.
         };
-        chunk.free = number(0, within);
+        chunk.free = to_id(0, within);
         chunk.used -= 1;
         self.len -= 1;
         if chunk.used == 0 {
-            chunk.places = Vec::new();
+            chunk.slots = Vec::new();
             chunk.free = NONE;
         }
-        if !chunk.is_roomy {
-            chunk.is_roomy = true;
-            self.roomy.push(at);
+        if !chunk.is_open {
+            chunk.is_open = true;
+            self.open_chunks.push(at);
         }
         Some(object)
     }
 }
 
 impl<T: Chained> Table<T> {
-    /// All objects with this key, the last one put in first.
+    /// All objects with this key, the one added last first.
     pub fn chain(&self, key: &T::Key) -> impl Iterator<Item = (u32, &T)> {
         let mut id = self.find(key).unwrap_or(NONE);
         std::iter::from_fn(move || {
@@ -213,7 +214,7 @@ impl<T: Chained> Table<T> {
         })
     }
 
-    /// Puts in an object whose key others may have.
+    /// Adds an object whose key others may have.
     pub fn push(&mut self, mut object: T) -> u32 {
         let hash = self.hasher.hash_one(object.key());
         let Some(first) = self.find(object.key()) else {
@@ -221,12 +222,12 @@ impl<T: Chained> Table<T> {
             return self.insert(object);
         };
         *object.next() = first;
-        let id = self.place(object);
+        let id = self.store(object);
         self.replace(hash, first, id);
         id
     }
 
-    /// Takes out an object, and out of its chain.
+    /// Removes an object whose key others may have.
     pub fn unlink(&mut self, id: u32) -> Option<T> {
         let object = self.get(id)?;
         let (hash, next) = (self.hasher.hash_one(object.key()), object.following());
@@ -257,9 +258,9 @@ impl<T: Chained> Table<T> {
 
 fn get<T>(chunks: &[Chunk<T>], id: u32) -> Option<&T> {
     let id = usize::try_from(id).ok()?;
-    match chunks.get(id / CHUNK)?.places.get(id % CHUNK)? {
-        Place::Used(object) => Some(object),
-        Place::Free(_) => None,
+    match chunks.get(id / CHUNK)?.slots.get(id % CHUNK)? {
+        Slot::Used(object) => Some(object),
+        Slot::Free(_) => None,
     }
 }
 
@@ -268,8 +269,8 @@ fn hash_of<T: Keyed>(chunks: &[Chunk<T>], hasher: &RandomState, id: u32) -> u64 
 }
 
 /// Tables are bounded far below 2^32 objects.
-fn number(chunk: usize, place: usize) -> u32 {
-    u32::try_from(chunk * CHUNK + place).unwrap_or(NONE)
+fn to_id(chunk: usize, slot: usize) -> u32 {
+    u32::try_from(chunk * CHUNK + slot).unwrap_or(NONE)
 }
 
 #[cfg(test)]

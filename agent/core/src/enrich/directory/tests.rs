@@ -7,7 +7,7 @@ mod services;
 use std::net::IpAddr;
 
 use super::effects::Effects;
-use super::{Directory, Limits, Who};
+use super::{Directory, HolderRef, Limits};
 use crate::enrich::objects::{Change, Kind, Node, Owner, Pod, Seconds, Source, Update};
 use crate::enrich::uid::PodUid;
 
@@ -28,7 +28,7 @@ fn uid(number: u32) -> PodUid {
     uid_text(number).parse().unwrap()
 }
 
-/// A pod of nobody, `pod-<number>` in `shop`.
+/// A pod without an owner, `pod-<number>` in `shop`.
 fn pod(number: u32, since: Seconds, addresses: &[&str]) -> Pod {
     Pod {
         uid: uid_text(number).into(),
@@ -54,27 +54,27 @@ fn directory() -> Directory {
 }
 
 impl Directory {
-    fn tell(&mut self, change: Change, now: Seconds) -> Effects {
-        self.tell_from(Source::Api, change, now)
+    fn change(&mut self, change: Change, now: Seconds) -> Effects {
+        self.apply_from(Source::Api, change, now)
     }
 
-    fn tell_from(&mut self, source: Source, change: Change, now: Seconds) -> Effects {
+    fn apply_from(&mut self, source: Source, change: Change, now: Seconds) -> Effects {
         self.apply(&Update { source, change }, now)
     }
 
-    fn tell_pod(&mut self, pod: Pod, now: Seconds) -> Effects {
-        self.tell(Change::Pod(Box::new(pod)), now)
+    fn apply_pod(&mut self, pod: Pod, now: Seconds) -> Effects {
+        self.change(Change::ApplyPod(Box::new(pod)), now)
     }
 
-    fn gone_pod(&mut self, number: u32, now: Seconds) -> Effects {
-        self.tell(Change::Gone(Kind::Pod, uid_text(number).into()), now)
+    fn delete_pod(&mut self, number: u32, now: Seconds) -> Effects {
+        self.change(Change::Delete(Kind::Pod, uid_text(number).into()), now)
     }
 
     /// Who held an address: a workload or a node.
-    fn who(&self, address: &str, at: Seconds) -> Option<&str> {
-        Some(match self.holder(ip(address), at)?.who {
-            Who::Pod(pod) => pod.name.workload(),
-            Who::Node(node) => node.name,
+    fn holder_name(&self, address: &str, at: Seconds) -> Option<&str> {
+        Some(match self.holder(ip(address), at)?.entity {
+            HolderRef::Pod(pod) => pod.name.workload(),
+            HolderRef::Node(node) => node.name,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Workloads: what pods have the same owner, and what they are called.
+//! Workloads: groups the pods of one owner, and names them.
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -9,20 +9,20 @@ use crate::enrich::name::{Interner, Name};
 use crate::enrich::objects::{Owner, Pod};
 use crate::enrich::uid::PodUid;
 
-/// What stands for a text that would be long to keep: 128 bits under secret seeds, which do not meet.
+/// A 128-bit keyed hash that stands for a longer text. The seeds are random, so nobody can construct a collision.
 pub type Fingerprint = [u64; 2];
 
-/// Makes fingerprints.
+/// The hash functions of fingerprints, with random seeds.
 #[derive(Debug, Default)]
 pub struct Fingerprints(RandomState, RandomState);
 
 impl Fingerprints {
-    /// Of anything.
+    /// The fingerprint of a value.
     pub fn of(&self, value: &(impl Hash + ?Sized)) -> Fingerprint {
         [self.0.hash_one(value), self.1.hash_one(value)]
     }
 
-    /// The uid of a pod; what is none stands for itself by its fingerprint.
+    /// Parses the uid of a pod. A text that is neither a UUID nor a hash is replaced by its fingerprint.
     pub fn uid(&self, text: &str) -> Option<PodUid> {
         text.parse().ok().or_else(|| {
             let [high, low] = self.of(text);
@@ -31,21 +31,21 @@ impl Fingerprints {
     }
 }
 
-/// Pods with the same owner.
+/// The pods of one owner.
 #[derive(Debug)]
-pub struct Workload {
-    /// Of the owner.
+pub struct WorkloadRecord {
+    /// Stands for the owner's namespace, kind, API group and name.
     owner: Fingerprint,
-    /// What they are called.
+    /// Namespace and name of the workload.
     pub name: Name,
-    /// The first pod.
+    /// The first of its pods, or [`NONE`].
     pub first: u32,
-    /// How many.
+    /// The number of pods.
     pods: u32,
     rank: Rank,
 }
 
-impl Keyed for Workload {
+impl Keyed for WorkloadRecord {
     type Key = Fingerprint;
 
     fn key(&self) -> &Fingerprint {
@@ -53,27 +53,27 @@ impl Keyed for Workload {
     }
 }
 
-/// Workloads by owner.
+/// All workloads, found by owner.
 #[derive(Debug, Default)]
 pub struct Workloads {
-    table: Table<Workload>,
+    table: Table<WorkloadRecord>,
     fingerprints: Fingerprints,
-    /// Owners' owners that were told and concern no pod yet, or no more.
+    /// Workloads without pods whose name an owner object gave, the oldest first: pods of them may still come.
     idle: VecDeque<u32>,
 }
 
 impl Workloads {
-    /// The workload of a pod, and whether its other pods are called otherwise now.
+    /// The id of a pod's workload, and whether this pod renamed it.
     pub fn of(&mut self, pod: &Pod, names: &mut Interner) -> (u32, bool) {
         let (name, rank) = workload(pod);
-        // The pods that stand for static pods are owned by their nodes, and are a workload by their names.
+        // The mirror pods of static pods are owned by their nodes; their workload is found by name.
         let owner = match &pod.owner {
             Some(owner) if &*owner.kind != "Node" => self.owner(&pod.namespace, owner),
             _ => self.fingerprints.of(&(&*pod.namespace, name)),
         };
         let Some(id) = self.table.find(&owner) else {
             let name = names.name(&pod.namespace, name);
-            return (self.table.insert(Workload { owner, name, first: NONE, pods: 0, rank }), false);
+            return (self.table.insert(WorkloadRecord { owner, name, first: NONE, pods: 0, rank }), false);
         };
         match self.table.get_mut(id) {
             Some(workload) if workload.rank < rank => {
@@ -85,8 +85,9 @@ impl Workloads {
         }
     }
 
-    /// An owner is owned itself. Says which workload is called otherwise now. Of owners without pods at most `max` are kept.
-    pub fn owned(
+    /// Names the workload of the owner `of` after that one's own owner `is`. Returns the workload's id if this renamed it. At
+    /// most `max` workloads without pods are kept.
+    pub fn set_owner(
         &mut self,
         namespace: &str,
         of: &Owner,
@@ -97,49 +98,55 @@ impl Workloads {
         let owner = self.owner(namespace, of);
         let name = names.name(namespace, &is.name);
         let Some(id) = self.table.find(&owner) else {
-            let id = self.table.insert(Workload { owner, name, first: NONE, pods: 0, rank: Rank::Told });
-            self.idle(id, max);
+            let id = self.table.insert(WorkloadRecord {
+                owner,
+                name,
+                first: NONE,
+                pods: 0,
+                rank: Rank::OwnerObject,
+            });
+            self.keep_idle(id, max);
             return None;
         };
         let workload = self.table.get_mut(id)?;
-        workload.rank = Rank::Told;
+        workload.rank = Rank::OwnerObject;
         let is_other = workload.name != name;
         workload.name = name;
         is_other.then_some(id)
     }
 
-    /// The workload of this number.
-    pub fn get(&self, id: u32) -> Option<&Workload> {
+    /// The workload with this id.
+    pub fn get(&self, id: u32) -> Option<&WorkloadRecord> {
         self.table.get(id)
     }
 
-    /// A pod is put in as the first; returns the one that was.
+    /// Adds a pod at the front of the list; returns the one that was first, or [`NONE`].
     pub fn enter(&mut self, id: u32, pod: u32) -> u32 {
         let Some(workload) = self.table.get_mut(id) else { return NONE };
         workload.pods += 1;
         std::mem::replace(&mut workload.first, pod)
     }
 
-    /// A pod is taken out; `next` is the one after it, if it was the first.
+    /// Removes a pod; `next` is the one after it if it was the first.
     pub fn leave(&mut self, id: u32, next: Option<u32>, max: usize) {
         let Some(workload) = self.table.get_mut(id) else { return };
         workload.pods = workload.pods.saturating_sub(1);
         workload.first = next.unwrap_or(workload.first);
         if workload.pods == 0 {
             match workload.rank {
-                Rank::Told => self.idle(id, max),
-                Rank::Reference | Rank::Form => _ = self.table.remove(id),
+                Rank::OwnerObject => self.keep_idle(id, max),
+                Rank::Reference | Rank::NamePattern => _ = self.table.remove(id),
             }
         }
     }
 
-    /// Workloads.
+    /// The number of workloads.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Keeps an owner's owner for pods to come, in the place of one that has waited for longer.
-    fn idle(&mut self, id: u32, max: usize) {
+    /// Keeps a workload without pods, in place of the one that has had none for longest.
+    fn keep_idle(&mut self, id: u32, max: usize) {
         self.idle.push_back(id);
         if self.idle.len() <= max {
             return;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{FEW, Interner, Name};
+use super::{Interner, MIN_SWEPT, Name};
 
 #[test]
 fn one_name_is_kept_once() {
@@ -12,23 +12,23 @@ fn one_name_is_kept_once() {
     assert_eq!((first.namespace(), first.workload()), ("shop", "cart"));
     assert_eq!(first.to_string(), "shop/cart");
     assert_ne!(first, names.name("shopcart", ""));
-    assert_eq!(names.len(), 2);
+    assert_eq!(names.count(), 2);
 }
 
 #[test]
 fn names_that_nobody_holds_are_forgotten() {
     let mut names = Interner::default();
     let held = names.name("shop", "cart");
-    for number in 0..10 * FEW {
+    for number in 0..10 * MIN_SWEPT {
         names.name("jobs", &number.to_string());
-        assert!(names.len() <= FEW, "by itself");
+        assert!(names.count() <= MIN_SWEPT, "by itself");
     }
     names.forget();
-    assert_eq!(names.len(), 1);
+    assert_eq!(names.count(), 1);
     assert!(Arc::ptr_eq(&held.0, &names.name("shop", "cart").0));
     drop(held);
     names.forget();
-    assert_eq!(names.len(), 0);
+    assert_eq!(names.count(), 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use netcause_common::flow::FlowKey;
 
 use super::{Names, Remote};
-use crate::enrich::directory::{Holder, Who};
+use crate::enrich::directory::{Holder, HolderRef};
 use crate::enrich::sidecar::{Leg, Via};
 use crate::ingest::{self, Role, role};
 
@@ -49,7 +49,7 @@ impl Names {
         let is_own = address.is_loopback()
             || pod.is_some_and(|own| {
                 let holder = self.directory.holder(address, self.now);
-                matches!(holder, Some(Holder { who: Who::Pod(pod), .. }) if pod.uid == own)
+                matches!(holder, Some(Holder { entity: HolderRef::Pod(pod), .. }) if pod.uid == own)
             });
         Some(Leg {
             local: flow.local,

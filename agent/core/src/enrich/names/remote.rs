@@ -12,8 +12,8 @@ use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT};
 
 use super::{MAX_UNKNOWN, Names};
 use crate::enrich::Workload;
-use crate::enrich::conntrack::{Answer, Question, Service};
-use crate::enrich::directory::{Holder, Who};
+use crate::enrich::conntrack::{ServiceAddress, ServiceBackends, ServiceQuery};
+use crate::enrich::directory::{Holder, HolderRef};
 use crate::enrich::name::Name;
 use crate::enrich::objects::Seconds;
 use crate::ingest;
@@ -98,7 +98,7 @@ impl Names {
             }
             return;
         }
-        if let Some(Holder { who: Who::Node(node), .. }) = self.directory.holder(address, self.now) {
+        if let Some(Holder { entity: HolderRef::Node(node), .. }) = self.directory.holder(address, self.now) {
             self.zones.meet(&node, address);
         }
         if self.at(address, port).is_some() {
@@ -124,11 +124,11 @@ impl Names {
     }
 
     /// The service at an address and port, and the ways to reach it there: over TCP, over UDP, or both.
-    fn service(&self, address: IpAddr, port: u16) -> Option<(&Name, Vec<Service>)> {
+    fn service(&self, address: IpAddr, port: u16) -> Option<(&Name, Vec<ServiceAddress>)> {
         let service = |protocol| self.directory.service(address, port, protocol);
         let found = service(PROTOCOL_TCP).or_else(|| service(PROTOCOL_UDP))?;
         let is_one = |protocol: &u8| service(*protocol) == Some(found);
-        let way = |protocol| Service { address, port, protocol };
+        let way = |protocol| ServiceAddress { address, port, protocol };
         Some((found, [PROTOCOL_TCP, PROTOCOL_UDP].into_iter().filter(is_one).map(way).collect()))
     }
 
@@ -152,9 +152,9 @@ impl Names {
                 }
             }
         }
-        if let Some(Holder { who, since }) = self.directory.holder(address, self.now) {
-            let since = matches!(who, Who::Pod(_)).then_some(since);
-            return Some(Remote { workload: workload(&who), service, since });
+        if let Some(Holder { entity, since }) = self.directory.holder(address, self.now) {
+            let since = matches!(entity, HolderRef::Pod(_)).then_some(since);
+            return Some(Remote { workload: workload(&entity), service, since });
         }
         if port.is_some()
             && let Some(service) = self.directory.service_any_port(address)
@@ -166,11 +166,11 @@ impl Names {
     }
 
     fn is_a_pods(&self, address: IpAddr) -> bool {
-        matches!(self.directory.holder(address, self.now), Some(Holder { who: Who::Pod(_), .. }))
+        matches!(self.directory.holder(address, self.now), Some(Holder { entity: HolderRef::Pod(_), .. }))
     }
 
     /// What stands behind a service: by its endpoints, or by where the kernel sends its connections.
-    fn behind(&self, service: Name, port: u16, ways: &[Service]) -> Remote {
+    fn behind(&self, service: Name, port: u16, ways: &[ServiceAddress]) -> Remote {
         let workload = if let Some(only) = self.directory.only_backend(&service) {
             Workload::named(only.clone())
         } else if self.directory.backends(&service).len() > 1 {
@@ -187,14 +187,14 @@ impl Names {
     }
 
     /// The workload that the kernel's connection tracking has behind a service, as far as it has answered.
-    fn tracked(&self, service: &Name, port: u16, ways: &[Service]) -> Workload {
+    fn tracked(&self, service: &Name, port: u16, ways: &[ServiceAddress]) -> Workload {
         let asked = self.asked.get(&(service.clone(), port)).map_or(ways, Vec::as_slice);
         let mut answers = asked.iter().map(|way| self.answered(*way));
         answers.find(|workload| *workload != Workload::Backend).unwrap_or(Workload::Backend)
     }
 
     /// Has the connection tracking asked for what is behind a service.
-    fn track(&mut self, service: Name, port: u16, ways: &[Service]) {
+    fn track(&mut self, service: Name, port: u16, ways: &[ServiceAddress]) {
         let key = (service, port);
         if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&key) {
             return;
@@ -203,25 +203,25 @@ impl Names {
         for way in ways {
             if asked.len() < MAX_WAYS && !asked.contains(way) {
                 asked.push(*way);
-                self.conntrack.wanted(Question { service: *way, client: None }, self.at);
+                self.conntrack.register_interest(ServiceQuery { service: *way, client: None }, self.at);
             }
         }
     }
 
     /// Where the kernel sends what comes this way.
-    fn answered(&self, way: Service) -> Workload {
-        let question = Question { service: way, client: None };
-        let Answer::Backends(backends) = self.conntrack.answer(question) else {
+    fn answered(&self, way: ServiceAddress) -> Workload {
+        let question = ServiceQuery { service: way, client: None };
+        let ServiceBackends::Known(backends) = self.conntrack.backends(question) else {
             return Workload::Backend;
         };
         let mut only = None;
         for backend in backends {
             // Whose the address was then is whom the service stood for.
             let then = self.now.saturating_sub(self.at.saturating_sub(backend.seen).as_secs());
-            let Some(Holder { who, .. }) = self.directory.holder(backend.address.ip(), then) else {
+            let Some(Holder { entity, .. }) = self.directory.holder(backend.address.ip(), then) else {
                 return Workload::Backend;
             };
-            let workload = workload(&who);
+            let workload = workload(&entity);
             if only.as_ref().is_some_and(|only| *only != workload) {
                 return Workload::Several;
             }
@@ -237,7 +237,7 @@ impl Names {
             return;
         }
         let asked =
-            Service { address: ingest::ip(flow.remote), port: flow.service_port, protocol: flow.protocol };
+            ServiceAddress { address: ingest::ip(flow.remote), port: flow.service_port, protocol: flow.protocol };
         let service = self.directory.service(asked.address, asked.port, asked.protocol);
         if !service.is_some_and(|service| self.is_tracked(service)) {
             return;
@@ -245,8 +245,8 @@ impl Names {
         let Some(pod) = self.pod(flow.local) else { return };
         let is_v4 = asked.address.is_ipv4();
         if let Some(client) = self.directory.addresses(&pod).find(|address| address.is_ipv4() == is_v4) {
-            let question = Question { service: asked, client: None };
-            self.conntrack.connection(question, SocketAddr::new(client, client_port), self.at);
+            let question = ServiceQuery { service: asked, client: None };
+            self.conntrack.register_connection(question, SocketAddr::new(client, client_port), self.at);
         }
     }
 
@@ -275,10 +275,10 @@ fn server_port(flow: &FlowKey) -> Option<u16> {
 }
 
 /// What a holder of an address is called.
-fn workload(who: &Who<'_>) -> Workload {
-    match who {
-        Who::Pod(pod) => Workload::named(pod.name.clone()),
-        Who::Node(node) => Workload::plain(node.name),
+fn workload(entity: &HolderRef<'_>) -> Workload {
+    match entity {
+        HolderRef::Pod(pod) => Workload::named(pod.name.clone()),
+        HolderRef::Node(node) => Workload::plain(node.name),
     }
 }
 

@@ -47,7 +47,7 @@ impl Names {
             ("workload", known.workloads),
             ("cgroup", cgroups.known),
             ("missed_cgroup", cgroups.missed),
-            ("conntrack_question", self.conntrack.questions()),
+            ("conntrack_question", self.conntrack.query_count()),
         ];
         let dropped = known.dropped;
         Statistics {

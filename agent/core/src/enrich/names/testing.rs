@@ -37,8 +37,8 @@ fn with_options(options: Options) -> Names {
 /// As they are after the first list of pods.
 pub(super) fn started(mut names: Names) -> Names {
     names.set_time(BEGIN, Duration::from_secs(100));
-    names.hear(Change::ListBegins(Kind::Pod));
-    names.hear(Change::ListEnds(Kind::Pod));
+    names.hear(Change::Init(Kind::Pod));
+    names.hear(Change::InitDone(Kind::Pod));
     names.take_changes();
     names
 }
@@ -141,17 +141,17 @@ pub fn pod(number: u8, workload: &str, address: &str) -> Pod {
 }
 
 pub(super) fn told(pod: Pod) -> Change {
-    Change::Pod(Box::new(pod))
+    Change::ApplyPod(Box::new(pod))
 }
 
 pub(super) fn node(name: &str, address: &str) -> Change {
-    Change::Node(Box::new(Node { name: name.into(), addresses: vec![ip(address)], zone: None }))
+    Change::ApplyNode(Box::new(Node { name: name.into(), addresses: vec![ip(address)], zone: None }))
 }
 
 /// A service in `shop` at port 80, over TCP and UDP, and at port 30080 of every node.
 pub(super) fn service(name: &str, address: &str) -> Change {
     let port = |protocol, node_port| ServicePort { protocol, port: 80, node_port };
-    Change::Service(Box::new(Service {
+    Change::ApplyService(Box::new(Service {
         namespace: "shop".into(),
         name: name.into(),
         addresses: vec![ip(address)],
@@ -163,7 +163,7 @@ pub(super) fn service(name: &str, address: &str) -> Change {
 pub(super) fn endpoints(service: &str, of: &[(&str, u8)]) -> Change {
     let endpoint =
         |(address, pod): &(&str, u8)| Endpoint { addresses: vec![ip(address)], pod: Some(uid(*pod)) };
-    Change::EndpointSlice(Box::new(EndpointSlice {
+    Change::ApplyEndpointSlice(Box::new(EndpointSlice {
         namespace: "shop".into(),
         name: format!("{service}-a").into(),
         service: service.into(),

@@ -171,12 +171,12 @@ fn no_two_ends_look_alike() {
 #[test]
 fn a_list_of_many_concerns_everything() {
     let mut names = names();
-    names.hear(Change::ListBegins(Kind::Pod));
+    names.hear(Change::Init(Kind::Pod));
     for number in 1..=80 {
         names.hear(told(pod(number, "web", &format!("10.0.0.{number}"))));
     }
     names.take_changes();
-    names.hear(Change::ListBegins(Kind::Pod));
-    names.hear(Change::ListEnds(Kind::Pod));
+    names.hear(Change::Init(Kind::Pod));
+    names.hear(Change::InitDone(Kind::Pod));
     assert!(names.take_changes().concern(&client(CLIENT, "10.9.9.9", 80)));
 }

@@ -39,7 +39,7 @@ fn an_address_of_ipv4_is_the_same_in_ipv6() {
         assert_eq!(names.name(1, address, Duration::ZERO).map(Name::as_str), Some("a.com"));
     }
     let known: Vec<_> = names.known(1, seconds(10)).collect();
-    assert_eq!(known, [Known { address: v4, name: &name("a.com"), expires_in: seconds(50) }]);
+    assert_eq!(known, [ResolvedAddress { address: v4, name: &name("a.com"), expires_in: seconds(50) }]);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn all_clients_together_are_bounded() {
     assert_eq!((names.clients.len(), names.order.len()), (1, 1));
 }
 
-/// Everything that was ever told, the latest last.
+/// All answers, the latest last.
 #[derive(Default)]
 struct Model {
     told: Vec<(u64, IpAddr, Name, Duration)>,

@@ -9,7 +9,7 @@ fn pod(digit: u8) -> PodUid {
 }
 
 fn sidecars() -> Sidecars {
-    let mut sidecars = Sidecars::on(vec![15001, 15006]);
+    let mut sidecars = Sidecars::new(vec![15001, 15006]);
     assert!(sidecars.learn(ENVOY, Some(pod(1))));
     assert!(!sidecars.learn(ENVOY, Some(pod(1))), "that is no news");
     sidecars
@@ -36,7 +36,7 @@ fn legs_over_loopback_are_told_from_those_to_other_pods() {
         (ENVOY, Client, 8080, true, Via::OwnSidecar(Inbound)),
         // Its own metrics and health.
         (ENVOY, Server, 15090, false, Via::Direct),
-        // Not redirected, as far as anybody has seen.
+        // No evidence that it is redirected.
         (APP, Client, 5432, false, Via::Direct),
         (APP, Server, 8080, false, Via::Direct),
         // Without a sidecar.

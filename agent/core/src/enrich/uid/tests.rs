@@ -45,8 +45,8 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
 
     #[test]
-    fn every_uid_is_read_as_it_is_written(octets: [u8; 16], is_hash: bool) {
-        let uid = PodUid { octets, is_hash };
+    fn every_uid_is_read_as_it_is_written(bytes: [u8; 16], is_hash: bool) {
+        let uid = PodUid { bytes, is_hash };
         let text = uid.to_string();
         prop_assert_eq!(parse(&text), Some(uid));
         prop_assert_eq!(PodUid::from_slice_name(&text.replace('-', "_")).ok(), Some(uid));

@@ -1,4 +1,4 @@
-//! Every message that the fuzzer found worth keeping, and every real one it began with, is read again.
+//! Parses every message of the fuzzer's corpus again: those it found and those it started from.
 
 use std::fs;
 use std::path::Path;
@@ -14,13 +14,13 @@ fn corpus() -> Vec<(String, Vec<u8>)> {
 #[test]
 fn the_corpus_is_read() {
     let mut with_addresses = 0;
-    for (path, octets) in corpus() {
-        let Ok(message) = message(&octets) else {
-            assert!(question(&octets).is_err(), "{path}");
+    for (path, bytes) in corpus() {
+        let Ok(message) = message(&bytes) else {
+            assert!(question(&bytes).is_err(), "{path}");
             continue;
         };
         with_addresses += usize::from(!message.addresses.is_empty());
-        assert_eq!(question(&octets).ok(), message.question, "{path}");
+        assert_eq!(question(&bytes).ok(), message.question, "{path}");
         if let Some(question) = &message.question {
             assert_eq!(question.name.as_str().parse().as_ref(), Ok(&question.name), "{path}");
         }

@@ -1,4 +1,4 @@
-//! No octets make the parser panic, and it agrees with a parser and encoder that others wrote (`simple-dns`).
+//! No input makes the parser panic, and it agrees with an independent parser and encoder (`simple-dns`).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -20,7 +20,7 @@ fn label() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Labels before one of few ends, so that there is something to compress; up to 255 octets.
+/// Labels before one of a few suffixes, so that there is something to compress; up to 255 bytes.
 fn name() -> impl Strategy<Value = Labels> {
     let ends: [&[&[u8]]; 4] =
         [&[], &[b"example", b"com"], &[b"cdn", b"example", b"com"], &[b"a.b\\", b"\0", b"Net"]];
@@ -46,7 +46,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
     ]
 }
 
-/// An answer to be written, and what must be read of it.
+/// An answer to encode, and what the parser must return for it.
 #[derive(Clone, Debug)]
 struct Answer {
     id: u16,
@@ -55,10 +55,10 @@ struct Answer {
     is_compressed: bool,
     asked: Labels,
     kind: u16,
-    /// Each the alias of the one before, the first of what was asked.
+    /// Each is the alias of the one before; the first is that of the queried name.
     aliases: Vec<Labels>,
     addresses: Vec<(IpAddr, u32)>,
-    /// Where records that nobody asked for are put.
+    /// Records of other names, and where they are inserted.
     strangers: Vec<(Index, Labels, IpAddr)>,
     /// Whether owners are written in capitals.
     in_capitals: bool,
@@ -85,7 +85,7 @@ fn theirs(labels: &Labels) -> simple_dns::Name<'static> {
 }
 
 impl Answer {
-    fn octets(&self) -> Vec<u8> {
+    fn bytes(&self) -> Vec<u8> {
         let record = |owner: &Labels, ttl: u32, data: RData<'static>| {
             let capitals = owner.iter().map(|label| label.to_ascii_uppercase()).collect();
             let owner = if self.in_capitals { &capitals } else { owner };
@@ -114,42 +114,42 @@ impl Answer {
         for (place, end, address) in &self.strangers {
             let mut owner = end.clone();
             owner.truncate(2);
-            owner.insert(0, b"nobody asked for this".to_vec());
+            owner.insert(0, b"a name that was not queried".to_vec());
             let place = place.index(packet.answers.len() + 1);
             packet.answers.insert(place, record(&owner, 5, data(*address)));
         }
-        let octets =
+        let bytes =
             if self.is_compressed { packet.build_bytes_vec_compressed() } else { packet.build_bytes_vec() };
-        let mut octets = octets.unwrap();
-        // The encoder knows names for some codes only.
-        octets[3] = octets[3] & 0xf0 | self.rcode;
-        octets
+        let mut bytes = bytes.unwrap();
+        // The encoder supports only some response codes.
+        bytes[3] = bytes[3] & 0xf0 | self.rcode;
+        bytes
     }
 }
 
-/// Changes that keep something of a message: octets set, a piece taken out, an end cut off.
+/// Encoded answers with some bytes changed, a range removed or the end cut off.
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
-    let octet = prop_oneof![any::<u8>(), prop::sample::select(vec![0, 1, 0x3f, 0x40, 0xc0, 0xff])];
-    let changes = vec((any::<Index>(), octet), 0..4);
+    let byte = prop_oneof![any::<u8>(), prop::sample::select(vec![0, 1, 0x3f, 0x40, 0xc0, 0xff])];
+    let changes = vec((any::<Index>(), byte), 0..4);
     let piece = prop::option::weighted(0.2, (any::<Index>(), any::<Index>()));
     let end = prop::option::weighted(0.2, any::<Index>());
     (answer(), changes, piece, end).prop_map(|(answer, changes, piece, end)| {
-        let mut octets = answer.octets();
-        for (place, octet) in changes {
-            *place.get_mut(&mut octets) = octet;
+        let mut bytes = answer.bytes();
+        for (place, byte) in changes {
+            *place.get_mut(&mut bytes) = byte;
         }
         if let Some((from, to)) = piece {
-            let (from, to) = (from.index(octets.len()), to.index(octets.len()));
-            octets.drain(from.min(to)..from.max(to));
+            let (from, to) = (from.index(bytes.len()), to.index(bytes.len()));
+            bytes.drain(from.min(to)..from.max(to));
         }
         if let Some(end) = end {
-            octets.truncate(end.index(octets.len() + 1));
+            bytes.truncate(end.index(bytes.len() + 1));
         }
-        octets
+        bytes
     })
 }
 
-/// What their parser makes of the records, by our rule: follow aliases in order, take the addresses at their end.
+/// The addresses by the same rule from the other parser's records: follow aliases in order, take the addresses at the end.
 fn their_addresses(packet: &Packet<'_>) -> Vec<Resolved> {
     let mut wanted = packet.questions[0].qname.clone();
     let mut found = Vec::new();
@@ -174,7 +174,7 @@ fn their_addresses(packet: &Packet<'_>) -> Vec<Resolved> {
 }
 
 fn assert_same_name(ours: &Name, theirs: &simple_dns::Name<'_>) {
-    assert!(ours.as_str().bytes().all(|octet| octet.is_ascii_graphic() && !octet.is_ascii_uppercase()));
+    assert!(ours.as_str().bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase()));
     assert_eq!(&simple_dns::Name::new(ours.as_str()).unwrap(), theirs, "they read what we write");
     assert_eq!(ours.as_str().parse().as_ref(), Ok(ours), "so do we");
 }
@@ -183,18 +183,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn any_octets_are_survived(octets in vec(any::<u8>(), 0..1500)) {
-        let _ = message(&octets);
-        let _ = question(&octets);
+    fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..1500)) {
+        let _ = message(&bytes);
+        let _ = question(&bytes);
         // One question and some records, so that there is a way into them.
-        let head = [&[0, 0, 0x80, 0, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 1, 0, 1][..], &octets].concat();
+        let head = [&[0, 0, 0x80, 0, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 1, 0, 1][..], &bytes].concat();
         prop_assert!(message(&head).is_ok());
     }
 
     #[test]
     fn what_others_write_is_read(answer in answer()) {
-        let octets = answer.octets();
-        let message = message(&octets).unwrap();
+        let bytes = answer.bytes();
+        let message = message(&bytes).unwrap();
         prop_assert_eq!(message.id, answer.id);
         prop_assert_eq!((message.is_response, message.opcode), (true, 0));
         prop_assert_eq!(message.rcode, answer.rcode);
@@ -202,7 +202,7 @@ proptest! {
         let asked = message.question.unwrap();
         assert_same_name(&asked.name, &theirs(&answer.asked));
         prop_assert_eq!(asked.kind, answer.kind);
-        prop_assert_eq!(question(&octets), Ok(asked));
+        prop_assert_eq!(question(&bytes), Ok(asked));
         let seconds = |ttl: u32| if ttl < 1 << 31 { ttl } else { 0 };
         let expected = answer.addresses.iter().take(MAX_ADDRESSES).map(|&(address, ttl)| {
             Resolved { address: address.to_canonical(), ttl: seconds(ttl) }
@@ -212,10 +212,10 @@ proptest! {
     }
 
     #[test]
-    fn others_read_the_same(octets in mutated()) {
-        let ours = message(&octets);
-        prop_assert_eq!(question(&octets).ok(), ours.clone().ok().and_then(|message| message.question));
-        let (Ok(message), Ok(packet)) = (ours, Packet::parse(&octets)) else { return Ok(()) };
+    fn others_read_the_same(bytes in mutated()) {
+        let ours = message(&bytes);
+        prop_assert_eq!(question(&bytes).ok(), ours.clone().ok().and_then(|message| message.question));
+        let (Ok(message), Ok(packet)) = (ours, Packet::parse(&bytes)) else { return Ok(()) };
         prop_assert_eq!(message.id, packet.id());
         prop_assert_eq!(message.is_response, packet.has_flags(PacketFlag::RESPONSE));
         prop_assert_eq!(message.is_truncated, packet.has_flags(PacketFlag::TRUNCATION));

@@ -1,38 +1,39 @@
-//! Reading a message from front to back, and back along compression pointers.
+//! Reads a message from front to back, and follows compression pointers back.
 
 use super::Malformed;
 use super::name::Labels;
 
-/// Pointers that are followed for one name. It has at most 127 labels; one pointer may lead to each and one to the end.
+/// Compression pointers that are followed for one name. A name has at most 127 labels; one pointer may lead to each of them
+/// and one to the end.
 pub(super) const MAX_POINTERS: usize = 128;
 
-/// A place in a message.
+/// A position in a message.
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a> {
     /// The message up to where reading must end; pointers lead back to anywhere in it.
-    octets: &'a [u8],
+    bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(octets: &'a [u8]) -> Self {
-        Self { octets, at: 0 }
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
     }
 
     pub(super) const fn is_at_end(&self) -> bool {
-        self.at == self.octets.len()
+        self.at == self.bytes.len()
     }
 
-    /// The next `length` octets as a reader of their own.
+    /// Splits off a reader of the next `length` bytes.
     pub(super) fn part(&mut self, length: u16) -> Result<Self, Malformed> {
         let part = *self;
         self.take(usize::from(length))?;
-        let octets = self.octets.get(..self.at).ok_or(Malformed::Short)?;
-        Ok(Self { octets, ..part })
+        let bytes = self.bytes.get(..self.at).ok_or(Malformed::Short)?;
+        Ok(Self { bytes, ..part })
     }
 
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
-        let rest = self.octets.get(self.at..).ok_or(Malformed::Short)?;
+        let rest = self.bytes.get(self.at..).ok_or(Malformed::Short)?;
         let taken = rest.get(..length).ok_or(Malformed::Short)?;
         self.at += length;
         Ok(taken)
@@ -50,10 +51,10 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// A name (RFC 1035 §3.1), compressed or not (§4.1.4); reading goes on behind its first pointer.
+    /// Reads a name (RFC 1035 §3.1), compressed or not (§4.1.4), and moves behind it.
     ///
-    /// A pointer must lead to before the place where the labels that it ends began, so each leads further back than the one
-    /// before, and none in a circle.
+    /// A pointer must lead to before the start of the labels that it ends. So each leads further back than the one before,
+    /// and there is no loop.
     pub(super) fn name(&mut self) -> Result<Labels, Malformed> {
         let mut labels = Labels::ROOT;
         let mut source = *self;

@@ -1,4 +1,4 @@
-//! Messages written by hand: what is read of them, and what is refused.
+//! Hand-written messages: what the parser returns, and what it refuses.
 
 use super::name::NotAName;
 use super::*;
@@ -14,13 +14,13 @@ fn head(flags: u16, questions: u16, answers: u16) -> Vec<u8> {
 }
 
 fn wire(labels: &[&str]) -> Vec<u8> {
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     for label in labels {
-        octets.push(u8::try_from(label.len()).unwrap());
-        octets.extend(label.as_bytes());
+        bytes.push(u8::try_from(label.len()).unwrap());
+        bytes.extend(label.as_bytes());
     }
-    octets.push(0);
-    octets
+    bytes.push(0);
+    bytes
 }
 
 /// A question of class IN for A.
@@ -40,24 +40,24 @@ fn answer(records: &[Vec<u8>]) -> Vec<u8> {
     [head(ANSWER, 1, count), asks(&wire(&["www", "Example", "com"])), records.concat()].concat()
 }
 
-fn addresses(octets: &[u8]) -> (Vec<String>, bool) {
-    let message = message(octets).unwrap();
+fn addresses(bytes: &[u8]) -> (Vec<String>, bool) {
+    let message = message(bytes).unwrap();
     let address = |resolved: &Resolved| format!("{} {}", resolved.address, resolved.ttl);
     (message.addresses.iter().map(address).collect(), message.is_cut)
 }
 
-/// A query with nothing but these octets behind its head.
-fn named(octets: &[u8]) -> Result<String, Malformed> {
-    let octets = [head(QUERY, 1, 0), octets.to_vec()].concat();
-    let whole = message(&octets).map(|message| message.question);
-    let question = question(&octets);
+/// Parses a query with these bytes behind its header; both parsers of a question must agree.
+fn named(bytes: &[u8]) -> Result<String, Malformed> {
+    let bytes = [head(QUERY, 1, 0), bytes.to_vec()].concat();
+    let whole = message(&bytes).map(|message| message.question);
+    let question = question(&bytes);
     assert_eq!(whole, question.clone().map(Some), "both ways to read a question agree");
     question.map(|question| question.name.to_string())
 }
 
 #[test]
 fn an_answer_is_read() {
-    let octets = answer(&[
+    let bytes = answer(&[
         record(ASKED, CNAME, IN, 30, &wire(&["a", "cdn"])),
         record(&wire(&["A", "CDN"]), A, IN, 60, &[192, 0, 2, 1]),
         record(
@@ -68,12 +68,12 @@ fn an_answer_is_read() {
             &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
         ),
     ]);
-    let message = message(&octets).unwrap();
+    let message = message(&bytes).unwrap();
     let name: Name = "WWW.example.com.".parse().unwrap();
     assert_eq!(message.question, Some(Question { name, kind: A }));
     assert_eq!((message.id, message.opcode, message.rcode), (7, 0, 0));
     assert!(message.is_response && !message.is_truncated && !message.is_cut);
-    assert_eq!(addresses(&octets).0, ["192.0.2.1 60", "2001:db8::1 0"], "a negative time to live is none");
+    assert_eq!(addresses(&bytes).0, ["192.0.2.1 60", "2001:db8::1 0"], "a negative time to live is none");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn every_flag_is_read() {
 #[test]
 fn records_of_other_names_teach_nothing() {
     let other = wire(&["bank", "example"]);
-    let octets = answer(&[
+    let bytes = answer(&[
         record(&other, A, IN, 60, &[192, 0, 2, 1]),
         record(&other, CNAME, IN, 60, ASKED),
         record(&wire(&["late", "example"]), A, IN, 60, &[192, 0, 2, 2]),
@@ -100,16 +100,16 @@ fn records_of_other_names_teach_nothing() {
         record(ASKED, A, IN, 60, &[192, 0, 2, 4]),
         record(&wire(&["late", "example"]), A, IN, 60, &[192, 0, 2, 5]),
     ]);
-    assert_eq!(addresses(&octets), (vec!["192.0.2.5 60".to_owned()], false));
+    assert_eq!(addresses(&bytes), (vec!["192.0.2.5 60".to_owned()], false));
 }
 
 #[test]
 fn only_the_answer_to_one_ordinary_question_has_addresses() {
-    let octets = answer(&[record(ASKED, A, IN, 60, &[192, 0, 2, 1])]);
-    let with = |at: usize, octet: u8| {
-        let mut octets = octets.clone();
-        octets[at] = octet;
-        addresses(&octets)
+    let bytes = answer(&[record(ASKED, A, IN, 60, &[192, 0, 2, 1])]);
+    let with = |at: usize, byte: u8| {
+        let mut bytes = bytes.clone();
+        bytes[at] = byte;
+        addresses(&bytes)
     };
     let none = (Vec::new(), false);
     assert_eq!(with(2, 0x81).0.len(), 1);
@@ -125,8 +125,8 @@ fn an_address_of_the_wrong_length_ends_the_answer() {
     let short = record(ASKED, AAAA, IN, 60, &[192, 0, 2, 2]);
     let alias = record(ASKED, CNAME, IN, 60, &[0, 0]);
     for bad in [long, short, alias] {
-        let octets = answer(&[good.clone(), bad, good.clone()]);
-        assert_eq!(addresses(&octets), (vec!["192.0.2.1 60".to_owned()], true));
+        let bytes = answer(&[good.clone(), bad, good.clone()]);
+        assert_eq!(addresses(&bytes), (vec!["192.0.2.1 60".to_owned()], true));
     }
 }
 
@@ -152,25 +152,25 @@ fn records_and_addresses_are_bounded() {
     records.push(address(1));
     assert_eq!(is_cut(&records), (1, false));
     records.insert(0, address(2));
-    assert_eq!(is_cut(&records), (1, true), "the last one is not looked at");
+    assert_eq!(is_cut(&records), (1, true), "the last one is not parsed");
 }
 
 #[test]
 fn what_is_cut_yields_what_is_there() {
-    let octets = answer(&[
+    let bytes = answer(&[
         record(ASKED, CNAME, IN, 30, &wire(&["a", "cdn"])),
         record(&wire(&["a", "cdn"]), A, IN, 60, &[192, 0, 2, 1]),
     ]);
     let question_ends = 12 + wire(&["www", "example", "com"]).len() + 4;
     for length in 0..question_ends {
-        assert_eq!(message(&octets[..length]), Err(Malformed::Short), "{length}");
-        assert_eq!(question(&octets[..length]), Err(Malformed::Short), "{length}");
+        assert_eq!(message(&bytes[..length]), Err(Malformed::Short), "{length}");
+        assert_eq!(question(&bytes[..length]), Err(Malformed::Short), "{length}");
     }
-    let whole = message(&octets).unwrap();
-    for length in question_ends..octets.len() {
+    let whole = message(&bytes).unwrap();
+    for length in question_ends..bytes.len() {
         let cut = Message { addresses: Vec::new(), is_cut: true, ..whole.clone() };
-        assert_eq!(message(&octets[..length]), Ok(cut), "{length}");
-        assert_eq!(question(&octets[..length]).ok(), whole.question, "{length}");
+        assert_eq!(message(&bytes[..length]), Ok(cut), "{length}");
+        assert_eq!(question(&bytes[..length]).ok(), whole.question, "{length}");
     }
 }
 
@@ -182,13 +182,13 @@ fn counts_claim_what_they_like() {
     let one = asks(&wire(&["a"]));
     let two = asks(&wire(&["b"]));
     for count in [1, 2, u16::MAX] {
-        let octets = [head(QUERY, count, u16::MAX), one.clone(), two.clone()].concat();
-        assert_eq!(question(&octets).unwrap().name.as_str(), "a", "the first one");
-        assert_eq!(message(&octets).unwrap().question, question(&octets).ok());
+        let bytes = [head(QUERY, count, u16::MAX), one.clone(), two.clone()].concat();
+        assert_eq!(question(&bytes).unwrap().name.as_str(), "a", "the first one");
+        assert_eq!(message(&bytes).unwrap().question, question(&bytes).ok());
     }
-    let mut octets = answer(&[record(ASKED, A, IN, 60, &[192, 0, 2, 1])]);
-    octets[6..8].fill(0xff);
-    assert_eq!(addresses(&octets), (vec!["192.0.2.1 60".to_owned()], true));
+    let mut bytes = answer(&[record(ASKED, A, IN, 60, &[192, 0, 2, 1])]);
+    bytes[6..8].fill(0xff);
+    assert_eq!(addresses(&bytes), (vec!["192.0.2.1 60".to_owned()], true));
 }
 
 #[test]
@@ -210,21 +210,21 @@ fn pointers_lead_back() {
     assert_eq!(named(&asks(&[0xff, 0xff])), refused, "out of the message");
     assert_eq!(named(&asks(&[1, b'a', 0xc0, 4])).as_deref(), Ok("a"), "to a zero");
     // Two names that lead to each other, in a record.
-    let octets =
+    let bytes =
         answer(&[record(&[0xc0, 35], CNAME, IN, 1, &[0xc0, 33]), record(&[0xc0, 33], A, IN, 1, &[0; 4])]);
-    assert_eq!(octets[33..35], [0xc0, 35], "where the first record is");
-    assert_eq!(addresses(&octets), (Vec::new(), true));
+    assert_eq!(bytes[33..35], [0xc0, 35], "where the first record is");
+    assert_eq!(addresses(&bytes), (Vec::new(), true));
 }
 
 #[test]
 fn each_pointer_leads_further_back() {
-    let octets = answer(&[
+    let bytes = answer(&[
         record(&[0], 10, IN, 1, &[0xc0, 46, 1, b'a', 0]),
         record(&[0xc0, 44], A, IN, 1, &[0; 4]),
         record(ASKED, A, IN, 1, &[0; 4]),
     ]);
-    assert_eq!(octets[44..46], [0xc0, 46], "back to where it goes forward again");
-    assert_eq!(addresses(&octets), (Vec::new(), true));
+    assert_eq!(bytes[44..46], [0xc0, 46], "back to where it goes forward again");
+    assert_eq!(addresses(&bytes), (Vec::new(), true));
 }
 
 #[test]
@@ -246,8 +246,8 @@ fn pointers_to_pointers_end() {
         let pointer = |index| (0xc000 | u16::try_from(target(index)).unwrap()).to_be_bytes();
         let data: Vec<u8> = (0..pointers).flat_map(pointer).collect();
         let last = pointer(pointers);
-        let octets = answer(&[record(&[0], 10, IN, 1, &data), record(&last, A, IN, 1, &[192, 0, 2, 1])]);
-        message(&octets).unwrap().is_cut
+        let bytes = answer(&[record(&[0], 10, IN, 1, &data), record(&last, A, IN, 1, &[192, 0, 2, 1])]);
+        message(&bytes).unwrap().is_cut
     };
     assert!(!chain(reader::MAX_POINTERS - 1));
     assert!(chain(reader::MAX_POINTERS));
@@ -258,7 +258,7 @@ fn labels_and_names_have_their_longest() {
     let label = "x".repeat(63);
     let three = [label.as_str(); 3];
     let with = |last: &str| named(&asks(&wire(&[&three[..], &[last]].concat())));
-    assert_eq!(with(&"y".repeat(61)).map(|name| name.len()), Ok(253), "255 octets in the message");
+    assert_eq!(with(&"y".repeat(61)).map(|name| name.len()), Ok(253), "255 bytes in the message");
     assert_eq!(with(&"y".repeat(62)), Err(Malformed::NameLength));
     assert_eq!(named(&asks(&wire(&["a"; 127]))).map(|name| name.len()), Ok(253));
     assert_eq!(named(&asks(&wire(&["a"; 128]))), Err(Malformed::NameLength));

@@ -8,7 +8,9 @@ use std::process::{Command, Stdio};
 
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
 
-use netcause_core::enrich::conntrack::{Answer, Conntrack, Pass, Question, Service, Support};
+use netcause_core::enrich::conntrack::{
+    Conntrack, Pass, ServiceAddress, ServiceBackends, ServiceQuery, Support,
+};
 
 use super::super::carry_out;
 use super::*;
@@ -62,8 +64,8 @@ fn elsewhere(name: &str, before: &[&str]) -> bool {
     true
 }
 
-fn service(address: &str, port: u16, protocol: u8) -> Service {
-    Service { address: address.parse().unwrap(), port, protocol }
+fn service(address: &str, port: u16, protocol: u8) -> ServiceAddress {
+    ServiceAddress { address: address.parse().unwrap(), port, protocol }
 }
 
 fn socket_address(address: &str) -> SocketAddr {
@@ -75,14 +77,14 @@ fn ask(conntrack: &mut Conntrack, now: Duration) -> usize {
     let mut passes = 0;
     while let Some(pass) = conntrack.plan(now) {
         passes += 1;
-        conntrack.take(carry_out(pass), now);
+        conntrack.handle(carry_out(pass), now);
     }
     passes
 }
 
-fn backends(conntrack: &Conntrack, question: Question) -> BTreeSet<SocketAddr> {
-    match conntrack.answer(question) {
-        Answer::Backends(backends) => backends.iter().map(|backend| backend.address).collect(),
+fn backends(conntrack: &Conntrack, question: ServiceQuery) -> BTreeSet<SocketAddr> {
+    match conntrack.backends(question) {
+        ServiceBackends::Known(backends) => backends.iter().map(|backend| backend.address).collect(),
         _ => BTreeSet::new(),
     }
 }
@@ -105,7 +107,7 @@ fn the_kernel_tells_where_connections_go() {
 
     // All that is asked for at once, from the whole table.
     let mut conntrack = Conntrack::default();
-    let of = |service, client: Option<IpAddr>| Question { service, client };
+    let of = |service, client: Option<IpAddr>| ServiceQuery { service, client };
     let client = streams[0].local_addr().unwrap().ip();
     let questions = [
         (of(web, None), vec!["10.77.0.3:8080", "10.77.0.4:8080"]),
@@ -119,7 +121,7 @@ fn the_kernel_tells_where_connections_go() {
         (of(service("10.77.0.3", 8080, PROTOCOL_TCP), None), vec![]),
         (of(service("fd96::10", 80, PROTOCOL_TCP), None), vec!["[fd77::3]:8080"]),
     ];
-    questions.iter().for_each(|(question, _)| conntrack.wanted(*question, Duration::ZERO));
+    questions.iter().for_each(|(question, _)| conntrack.register_interest(*question, Duration::ZERO));
     assert_eq!(ask(&mut conntrack, Duration::ZERO), 1);
     assert_eq!(conntrack.support(), &Support::Yes);
     assert!(conntrack.statistics().entries >= 5, "{:?}", conntrack.statistics());
@@ -128,7 +130,7 @@ fn the_kernel_tells_where_connections_go() {
         let expected: BTreeSet<_> = expected.iter().map(|at| socket_address(at)).collect();
         assert_eq!(backends(&conntrack, *question), expected, "{question:?}");
         if expected.is_empty() {
-            assert_eq!(conntrack.answer(*question), Answer::None);
+            assert_eq!(conntrack.backends(*question), ServiceBackends::NotTranslated);
         }
     }
 
@@ -179,11 +181,11 @@ fn who_may_not_ask_is_told_why() {
         return;
     }
     let mut conntrack = Conntrack::default();
-    let question = Question { service: service("10.96.0.10", 80, PROTOCOL_TCP), client: None };
-    conntrack.wanted(question, Duration::ZERO);
+    let question = ServiceQuery { service: service("10.96.0.10", 80, PROTOCOL_TCP), client: None };
+    conntrack.register_interest(question, Duration::ZERO);
     assert_eq!(ask(&mut conntrack, Duration::ZERO), 1);
     assert_eq!(conntrack.support(), &Support::No(Failure::Forbidden));
-    assert_eq!(conntrack.answer(question), Answer::Unknown);
+    assert_eq!(conntrack.backends(question), ServiceBackends::Unknown);
 }
 
 #[test]
@@ -195,11 +197,11 @@ fn the_task_asks_what_is_wanted() {
     feed("nft", &["-f", "-"], RULES);
     let _listener = TcpListener::bind("[fd77::3]:8080").unwrap();
     let _stream = TcpStream::connect("[fd96::10]:80").unwrap();
-    let question = Question { service: service("fd96::10", 80, PROTOCOL_TCP), client: None };
+    let question = ServiceQuery { service: service("fd96::10", 80, PROTOCOL_TCP), client: None };
     let conntrack = std::cell::RefCell::new(Conntrack::default());
-    conntrack.borrow_mut().wanted(question, Duration::ZERO);
+    conntrack.borrow_mut().register_interest(question, Duration::ZERO);
     let is_known = async {
-        while conntrack.borrow().answer(question) == Answer::Unknown {
+        while conntrack.borrow().backends(question) == ServiceBackends::Unknown {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

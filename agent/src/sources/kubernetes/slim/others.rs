@@ -70,7 +70,7 @@ impl Watched for ServiceObject {
         required(&metadata, true)?;
         let balancers = status.load_balancer.ingress.into_iter().map(|Ingress { ip }| ip);
         let all = spec.cluster_ips.into_iter().chain([spec.cluster_ip]).chain(spec.external_ips);
-        Ok(Some(Change::Service(Box::new(Service {
+        Ok(Some(Change::ApplyService(Box::new(Service {
             namespace: metadata.namespace,
             name: metadata.name,
             addresses: fields::addresses(all.chain(balancers)),
@@ -130,7 +130,7 @@ impl Watched for SliceObject {
             addresses: fields::addresses(addresses),
             pod: target_ref.uid.filter(|_| matches!(target_ref.kind, TargetKind::Pod)),
         });
-        Ok(Some(Change::EndpointSlice(Box::new(EndpointSlice {
+        Ok(Some(Change::ApplyEndpointSlice(Box::new(EndpointSlice {
             namespace: metadata.namespace,
             name: metadata.name,
             service,
@@ -172,7 +172,7 @@ impl Watched for NodeObject {
         let Self { metadata, status } = self;
         required(&metadata, false)?;
         let all = status.addresses.into_iter().map(|NodeAddress { address }| address);
-        Ok(Some(Change::Node(Box::new(Node {
+        Ok(Some(Change::ApplyNode(Box::new(Node {
             name: metadata.name,
             addresses: fields::addresses(all),
             zone: metadata.labels.zone.or(metadata.labels.old_zone),

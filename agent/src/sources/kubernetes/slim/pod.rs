@@ -80,7 +80,7 @@ impl Watched for PodObject {
     }
 
     fn change(self) -> Result<Option<Change>, Malformed> {
-        Ok(Some(Change::Pod(Box::new(self.pod()?))))
+        Ok(Some(Change::ApplyPod(Box::new(self.pod()?))))
     }
 }
 

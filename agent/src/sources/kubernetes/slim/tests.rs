@@ -11,7 +11,7 @@ fn told<K: Watched>(object: &Value) -> Result<Option<Change>, Malformed> {
 }
 
 fn pod(object: &Value) -> Pod {
-    let Some(Change::Pod(pod)) = told::<PodObject>(object).unwrap() else { panic!() };
+    let Some(Change::ApplyPod(pod)) = told::<PodObject>(object).unwrap() else { panic!() };
     *pod
 }
 
@@ -117,13 +117,13 @@ fn services_slices_and_nodes() {
         "clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1", "fd00::96"], "externalIPs": ["192.0.2.1"],
         "ports": [{"port": 80, "nodePort": 30080}, {"port": 53, "protocol": "UDP"}, {"port": 9, "protocol": "QUIC"}],
     }, "status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.1"}, {"hostname": "x.example"}]}}});
-    let Some(Change::Service(told_service)) = told::<ServiceObject>(&service).unwrap() else { panic!() };
+    let Some(Change::ApplyService(told_service)) = told::<ServiceObject>(&service).unwrap() else { panic!() };
     let all = ["10.96.0.1", "fd00::96", "192.0.2.1", "198.51.100.1"].map(address);
     assert_eq!(told_service.addresses, all);
     let port = |protocol, port, node_port| ServicePort { protocol, port, node_port };
     assert_eq!(told_service.ports, [port(6, 80, Some(30080)), port(17, 53, None)]);
     let headless = json!({"metadata": meta, "spec": {"clusterIP": "None", "clusterIPs": ["None"]}});
-    let Some(Change::Service(headless)) = told::<ServiceObject>(&headless).unwrap() else { panic!() };
+    let Some(Change::ApplyService(headless)) = told::<ServiceObject>(&headless).unwrap() else { panic!() };
     assert!(headless.addresses.is_empty());
 
     let slice = json!({"metadata": meta, "addressType": "IPv4", "ports": [{"port": 8080, "protocol": "TCP", "name": "x"}, {"port": null}],
@@ -132,7 +132,7 @@ fn services_slices_and_nodes() {
         {"addresses": ["10.0.0.2"], "targetRef": {"kind": "Node", "uid": "v"}},
         {"addresses": ["name.example"], "conditions": {"ready": null}},
     ]});
-    let Some(Change::EndpointSlice(told_slice)) = told::<SliceObject>(&slice).unwrap() else { panic!() };
+    let Some(Change::ApplyEndpointSlice(told_slice)) = told::<SliceObject>(&slice).unwrap() else { panic!() };
     let endpoint = |addresses: &[&str], pod: Option<&str>| Endpoint {
         addresses: addresses.iter().map(|text| address(text)).collect(),
         pod: pod.map(Into::into),
@@ -146,7 +146,7 @@ fn services_slices_and_nodes() {
 
     let node = json!({"metadata": {"name": "n1", "labels": {"topology.kubernetes.io/zone": "eu-1a"}}, "status": {"addresses": [
         {"type": "InternalIP", "address": "192.0.2.7"}, {"type": "Hostname", "address": "n1"}]}});
-    let Some(Change::Node(node)) = told::<NodeObject>(&node).unwrap() else { panic!() };
+    let Some(Change::ApplyNode(node)) = told::<NodeObject>(&node).unwrap() else { panic!() };
     assert_eq!((&node.addresses[..], node.zone.as_deref()), (&[address("192.0.2.7")][..], Some("eu-1a")));
 }
 

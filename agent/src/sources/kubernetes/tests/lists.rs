@@ -203,7 +203,7 @@ async fn in_the_mode_of_a_node_what_is_gone_is_told_one_by_one() {
     assert_eq!(client.pods(5).await, ["+a", "+b", "+b", "+c", "-A"]);
     assert!(server.asked(PODS).iter().all(|asked| asked.get("fieldSelector") == "spec.nodeName=n1"));
     assert!(server.asked("/apis/discovery.k8s.io/v1/endpointslices").is_empty());
-    let begins = Change::ListBegins(Kind::Node);
+    let begins = Change::Init(Kind::Node);
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.next(Kind::Node).await, begins);
 }

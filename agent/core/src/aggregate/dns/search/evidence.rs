@@ -1,4 +1,4 @@
-//! What two names asked for by one client say about each other. Names are in presentation format.
+//! Compares two names that one client queried: whether one is the other with a search domain. Names are in presentation format.
 
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
@@ -8,7 +8,7 @@ pub(super) enum Relation<'a> {
     Expansion(&'a str),
     /// The later name is this one with a domain behind it.
     Base,
-    /// Both begin alike: each way to see them as one name with a domain each. There may be none.
+    /// Both may be the same name with different domains: every way to split them so. There may be none.
     Steps(Steps<'a>),
     /// None, or they are the same.
     None,
@@ -32,14 +32,14 @@ impl Step<'_> {
     }
 }
 
-/// See [`Relation::Steps`].
+/// The ways to split two names into a common one and a domain each: see [`Relation::Steps`].
 pub(super) struct Steps<'a> {
     earlier: &'a str,
     later: &'a str,
 }
 
 impl<'a> Steps<'a> {
-    /// Whether one of the ways is such.
+    /// Whether one of the splits satisfies a condition.
     pub fn any(self, is: impl Fn(Step<'a>) -> bool) -> bool {
         dots(self.later)
             .map_while(|dot| {
@@ -64,26 +64,26 @@ pub(super) fn relation<'a>(earlier: &'a str, later: &'a str) -> Relation<'a> {
     }
 }
 
-/// Whether this may be in a search list: a host's domain (RFC 1123 §2.1). A label that begins with an underscore belongs
+/// Whether this may be a search domain: the domain of a host (RFC 1123 §2.1). A label that begins with an underscore belongs
 /// to a service (RFC 8552), which has fallbacks of its own: `_ldap._tcp.site._sites.example.com` to
 /// `_ldap._tcp.example.com`.
 pub(super) fn is_domain(text: &str) -> bool {
     !text.contains('\\') && text.split('.').all(|label| !label.is_empty() && !label.starts_with('_'))
 }
 
-/// Stands for the first label, which all steps of a lookup have in common.
+/// The hash of the first label, which all steps of a lookup have in common.
 pub(super) fn stem(name: &str) -> u64 {
     let label = dots(name).next().map_or(name, |dot| &name[..dot]);
-    // Two labels with one number cost a comparison, no more: no key is needed.
+    // A collision costs one comparison, so the hash needs no secret key.
     BuildHasherDefault::<DefaultHasher>::default().hash_one(label)
 }
 
 /// Where labels end; a dot behind a backslash is part of one (RFC 1035 §5.1).
 fn dots(name: &str) -> impl Iterator<Item = usize> {
     let mut is_escaped = false;
-    name.bytes().enumerate().filter_map(move |(place, octet)| {
-        let is_dot = octet == b'.' && !is_escaped;
-        is_escaped = octet == b'\\' && !is_escaped;
+    name.bytes().enumerate().filter_map(move |(place, byte)| {
+        let is_dot = byte == b'.' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
         is_dot.then_some(place)
     })
 }

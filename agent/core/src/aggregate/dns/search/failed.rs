@@ -1,4 +1,4 @@
-//! A name that does not exist, and how often it was asked for.
+//! Counts the queries of a name that does not exist, until they turn out to be waste or expire.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use netcause_common::dns::QueryType;
 use super::{WINDOW, Waste};
 use crate::ingest::dns::Name;
 
-/// Questions that are steps of one lookup.
+/// Record types that a resolver queries in one lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     /// A and AAAA: resolvers ask both at once.
@@ -25,25 +25,25 @@ impl Family {
     }
 }
 
-/// See above.
+/// A name that does not exist, with its queries of one client.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub name: Name,
     pub family: Family,
     /// [`super::stem`] of the name.
     pub stem: u64,
-    /// When it was asked for last.
+    /// When it was queried last.
     pub last: Duration,
-    /// When all below was nothing, or all was counted.
+    /// When the counters below were reset.
     since: Duration,
-    /// Answers for AAAA. Those of a lookup may come one before and one after it is counted, so the surplus of either type
-    /// over the other is kept.
+    /// Answers to AAAA queries without a matching one in `rest`. The two answers of a lookup may come before and after it is
+    /// counted, so the surplus of either type is kept.
     aaaa: u32,
-    /// Answers for A, or for the other type.
+    /// Answers to A queries, or to those of the other type, without a matching one in `aaaa`.
     rest: u32,
-    /// Lookups among them that were counted.
+    /// Lookups among them that were counted as waste.
     counted: u32,
-    /// Answers that were not counted.
+    /// Answers that were not counted as waste.
     queries: u32,
 }
 
@@ -52,9 +52,9 @@ impl Failed {
         Self { name, family, stem, last: at, since: at, aaaa: 0, rest: 0, counted: 0, queries: 0 }
     }
 
-    /// It was answered once more. Returns what is known to be waste already: the other half of a lookup that was counted.
+    /// Counts one more answer. Returns the waste that is known already: the other half of a lookup that was counted.
     pub fn ask(&mut self, kind: u16, at: Duration) -> Waste {
-        // Asked for again and again, and no sign of a search list for so long.
+        // It was queried again and again without evidence of a search list.
         if at.saturating_sub(self.since) > WINDOW * 2 {
             self.reset(at);
         }
@@ -69,33 +69,33 @@ impl Failed {
         Waste::default()
     }
 
-    /// All that was not counted yet is waste.
+    /// Counts as waste all that was not counted yet, and returns it.
     pub fn count_as_waste(&mut self, at: Duration) -> Waste {
         let lookups = self.aaaa.max(self.rest);
         let expansions = lookups.saturating_sub(self.counted).into();
         let waste = Waste { expansions, queries: self.queries.into() };
         (self.counted, self.queries) = (lookups, 0);
         self.drop_pairs();
-        // A surplus that old waits for nothing: this client asks for one type only.
+        // The other half of so old a surplus will not come: this client queries one type only.
         if self.counted == 0 || at.saturating_sub(self.since) > WINDOW {
             self.reset(at);
         }
         waste
     }
 
-    /// Lookups with both types answered leave the account.
+    /// Removes lookups with both types answered from the counters.
     fn drop_pairs(&mut self) {
         let pairs = self.aaaa.min(self.rest);
         (self.aaaa, self.rest) = (self.aaaa - pairs, self.rest - pairs);
         self.counted = self.counted.saturating_sub(pairs);
     }
 
-    /// Whether it still counts.
+    /// Whether it is not expired.
     pub fn is_recent(&self, at: Duration) -> bool {
         at.saturating_sub(self.last) <= WINDOW
     }
 
-    /// What is least may be forgotten first.
+    /// The order in which entries are removed for others: the least first.
     pub fn worth(&self) -> (bool, bool, Duration) {
         (self.queries > 0, self.counted > 0, self.last)
     }

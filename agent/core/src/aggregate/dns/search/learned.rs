@@ -1,16 +1,16 @@
-//! Domains that were seen in one search list.
+//! Remembers which domains were seen in the same search list.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::mem;
 
-/// A generation is full with so many pairs; a list of six domains, all that glibc reads before 2.26, makes fifteen.
+/// The most pairs of a generation. A list of six domains, the most that glibc reads before 2.26, makes fifteen.
 const MAX_PAIRS: usize = 1024;
-/// Domains of one lookup that are learned from: more make too many pairs, and no list is so long.
+/// The most domains of one lookup that are paired. No real list is so long.
 const MAX_DOMAINS: usize = 16;
 
-/// Pairs of domains, as numbers that stand for them; at most two generations of [`MAX_PAIRS`], 64 KiB. The younger one takes
-/// what is learned, also what was known already, so that only what was not seen for long is forgotten.
+/// Pairs of domains, as hashes; at most two generations of [`MAX_PAIRS`], 64 KiB. Every pair that is seen goes to the younger
+/// generation, even if it is known, so that only pairs that were not seen for long are dropped with the older one.
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     hasher: RandomState,
@@ -18,20 +18,20 @@ pub(super) struct Pairs {
     older: HashSet<(Number, Number)>,
 }
 
-/// Stands for a domain. The key is the agent's own, so nobody can choose two domains with one number.
+/// The hash of a domain. Its key is random, so peers cannot construct two domains with one hash.
 pub(super) type Number = u64;
 
 impl Pairs {
-    /// The number of a domain.
+    /// The hash of a domain.
     pub fn number(&self, domain: &str) -> Number {
         self.hasher.hash_one(domain)
     }
 
-    /// These were appended to one name, one after the other.
+    /// Learns that these domains were appended to the same name.
     pub fn learn(&mut self, domains: &[Number]) {
         let domains = &domains[..domains.len().min(MAX_DOMAINS)];
-        for (place, one) in domains.iter().enumerate() {
-            for other in &domains[place + 1..] {
+        for (index, one) in domains.iter().enumerate() {
+            for other in &domains[index + 1..] {
                 if self.younger.len() >= MAX_PAIRS {
                     self.older = mem::take(&mut self.younger);
                 }
@@ -40,7 +40,7 @@ impl Pairs {
         }
     }
 
-    /// Whether the two were seen in one list.
+    /// Whether both domains were seen in the same list.
     pub fn has(&self, one: &str, other: &str) -> bool {
         let pair = ordered(self.number(one), self.number(other));
         self.younger.contains(&pair) || self.older.contains(&pair)

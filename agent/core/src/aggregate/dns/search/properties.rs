@@ -1,4 +1,4 @@
-//! Resolvers as they are, many threads at once: what is found is what they wasted.
+//! Simulates resolvers with many threads: the waste that is found is what they wasted.
 
 use netcause_common::dns::ResponseCode;
 use proptest::prelude::*;
@@ -51,7 +51,7 @@ struct Resolver {
 }
 
 impl Resolver {
-    /// Names in the order in which they are asked for, up to the end, by what is known of each: the base is `None`.
+    /// The names in the order in which they are queried, up to the end of the lookup, by the outcome of each; `None` is the base.
     fn steps(&self, base: &str, outcome: impl Fn(Option<usize>) -> Outcome) -> Vec<Option<usize>> {
         let has_dots = base.matches('.').count() >= self.ndots;
         let domains = self.domains.iter().copied().map(Some);
@@ -179,7 +179,7 @@ impl Thread {
         if node.has_ipv6 { vec![A, AAAA] } else { vec![A] }
     }
 
-    /// The next answer: both kinds are asked for at once, the next name when both are there.
+    /// The next answer: both types are queried at once, and the next name when both answers are there.
     fn next(&mut self, node: &Node, is_first: bool) -> Option<(Question, ResponseCode)> {
         let (base, step) = *self.steps.last()?;
         let kind = if is_first { self.kinds.remove(0) } else { self.kinds.pop()? };

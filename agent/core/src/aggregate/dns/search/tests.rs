@@ -10,13 +10,13 @@ const NX: ResponseCode = ResponseCode::NxDomain;
 
 /// Answers of one client, 10 ms apart unless time passes.
 #[derive(Default)]
-struct Told {
+struct Answers {
     search: Search,
     at: Duration,
     waste: Waste,
 }
 
-impl Told {
+impl Answers {
     fn answer(&mut self, name: &str, kind: u16, code: ResponseCode) {
         self.at += Duration::from_millis(10);
         let question = Question { name: name.parse::<Name>().unwrap(), kind };
@@ -41,9 +41,9 @@ impl Told {
 
 /// Expansions and queries of these answers, for addresses of both kinds.
 fn waste(answers: &[(&str, ResponseCode)]) -> (u64, u64) {
-    let mut told = Told::default();
-    answers.iter().for_each(|(name, code)| told.both(name, *code));
-    told.waste()
+    let mut client = Answers::default();
+    answers.iter().for_each(|(name, code)| client.both(name, *code));
+    client.waste()
 }
 
 #[test]
@@ -90,19 +90,19 @@ fn names_that_have_nothing_to_do_with_each_other_are_no_waste() {
 
 #[test]
 fn two_domains_are_one_list_once_another_lookup_has_shown_it() {
-    let mut told = Told::default();
-    told.both("db.lan", NX);
-    told.both("db.example.com", OK);
-    assert_eq!(told.waste(), (0, 0));
-    told.both("elsewhere.net.lan", NX);
-    told.both("elsewhere.net.example.com", NX);
-    told.both("elsewhere.net", OK);
-    assert_eq!(told.waste(), (2, 4));
-    told.both("mail.lan", NX);
-    told.both("mail.example.com", OK);
-    assert_eq!(told.waste(), (3, 6));
-    told.both("mail.example.net", OK);
-    assert_eq!(told.waste(), (3, 6));
+    let mut client = Answers::default();
+    client.both("db.lan", NX);
+    client.both("db.example.com", OK);
+    assert_eq!(client.waste(), (0, 0));
+    client.both("elsewhere.net.lan", NX);
+    client.both("elsewhere.net.example.com", NX);
+    client.both("elsewhere.net", OK);
+    assert_eq!(client.waste(), (2, 4));
+    client.both("mail.lan", NX);
+    client.both("mail.example.com", OK);
+    assert_eq!(client.waste(), (3, 6));
+    client.both("mail.example.net", OK);
+    assert_eq!(client.waste(), (3, 6));
 }
 
 #[test]
@@ -114,110 +114,110 @@ fn failures_of_the_server_neither_end_a_lookup_nor_count() {
 
 #[test]
 fn other_types_are_lookups_of_their_own() {
-    let mut told = Told::default();
+    let mut client = Answers::default();
     for (name, code) in [("example.com.lan", NX), ("example.com", OK)] {
-        told.both(name, code);
-        told.answer(name, MX, code);
+        client.both(name, code);
+        client.answer(name, MX, code);
     }
-    assert_eq!(told.waste(), (2, 3));
+    assert_eq!(client.waste(), (2, 3));
     // A mail server that asks for the name's addresses and whether a list has it.
-    told.answer("example.net", MX, OK);
-    told.answer("example.net.list.example.com", A, NX);
-    told.answer("example.net", MX, OK);
-    assert_eq!(told.waste(), (2, 3));
+    client.answer("example.net", MX, OK);
+    client.answer("example.net.list.example.com", A, NX);
+    client.answer("example.net", MX, OK);
+    assert_eq!(client.waste(), (2, 3));
 }
 
 #[test]
 fn answers_of_two_threads_are_told_apart() {
-    let mut told = Told::default();
+    let mut client = Answers::default();
     // One thread has both answers and goes on, the other has one of two.
-    told.both("db.lan", NX);
-    told.answer("db.lan", A, NX);
-    told.answer("db", A, OK);
-    assert_eq!(told.waste(), (2, 3));
+    client.both("db.lan", NX);
+    client.answer("db.lan", A, NX);
+    client.answer("db", A, OK);
+    assert_eq!(client.waste(), (2, 3));
     // The second half of a lookup needs no evidence of its own, a third lookup does.
-    told.answer("db.lan", AAAA, NX);
-    assert_eq!(told.waste(), (2, 4));
-    told.answer("db.lan", AAAA, NX);
-    assert_eq!(told.waste(), (2, 4));
-    told.answer("db", A, OK);
-    assert_eq!(told.waste(), (3, 5));
+    client.answer("db.lan", AAAA, NX);
+    assert_eq!(client.waste(), (2, 4));
+    client.answer("db.lan", AAAA, NX);
+    assert_eq!(client.waste(), (2, 4));
+    client.answer("db", A, OK);
+    assert_eq!(client.waste(), (3, 5));
 }
 
 #[test]
 fn what_is_long_ago_is_no_evidence() {
     for (seconds, expected) in [(9, 2), (11, 0)] {
-        let mut told = Told::default();
-        told.both("example.com.lan", NX);
-        told.wait(seconds);
-        told.both("example.com", OK);
-        assert_eq!(told.waste.queries, expected, "{seconds}");
+        let mut client = Answers::default();
+        client.both("example.com.lan", NX);
+        client.wait(seconds);
+        client.both("example.com", OK);
+        assert_eq!(client.waste.queries, expected, "{seconds}");
     }
     for (seconds, expected) in [(1, 2), (3, 0)] {
-        let mut told = Told::default();
-        told.both("api.eu.example.com", NX);
-        told.wait(seconds);
-        told.both("api.example.com", OK);
-        assert_eq!(told.waste.queries, expected, "{seconds}");
+        let mut client = Answers::default();
+        client.both("api.eu.example.com", NX);
+        client.wait(seconds);
+        client.both("api.example.com", OK);
+        assert_eq!(client.waste.queries, expected, "{seconds}");
     }
 }
 
 #[test]
 fn a_name_that_failed_for_long_does_not_count_as_a_whole() {
-    let mut told = Told::default();
+    let mut client = Answers::default();
     for _ in 0..100 {
-        told.answer("example.com.lan", A, NX);
-        told.wait(1);
+        client.answer("example.com.lan", A, NX);
+        client.wait(1);
     }
-    told.answer("example.com", A, OK);
-    assert!((1..=21).contains(&told.waste.queries), "{:?}", told.waste);
+    client.answer("example.com", A, OK);
+    assert!((1..=21).contains(&client.waste.queries), "{:?}", client.waste);
 }
 
 #[test]
 fn one_type_after_the_other_counts_in_the_long_run() {
-    let mut told = Told::default();
+    let mut client = Answers::default();
     for kind in [A, AAAA] {
         for _ in 0..60 {
-            told.answer("example.com.lan", kind, NX);
-            told.answer("example.com", kind, OK);
-            told.wait(1);
+            client.answer("example.com.lan", kind, NX);
+            client.answer("example.com", kind, OK);
+            client.wait(1);
         }
     }
-    assert_eq!(told.waste.queries, 120);
+    assert_eq!(client.waste.queries, 120);
     // For some seconds after the change, the second type's could be the other halves of the first one's.
-    assert!((105..=120).contains(&told.waste.expansions), "{:?}", told.waste);
+    assert!((105..=120).contains(&client.waste.expansions), "{:?}", client.waste);
 }
 
 #[test]
 fn memory_is_bounded() {
-    let mut told = Told::default();
+    let mut client = Answers::default();
     for number in 0..1000 {
-        told.answer(&format!("a{number}.example.com"), A, NX);
+        client.answer(&format!("a{number}.example.com"), A, NX);
     }
-    assert_eq!(told.search.clients[&7].failed.len(), MAX_PENDING);
+    assert_eq!(client.search.clients[&7].failed.len(), MAX_PENDING);
     // What came last is still known.
-    told.answer("a999", A, OK);
-    assert_eq!(told.waste(), (1, 1));
+    client.answer("a999", A, OK);
+    assert_eq!(client.waste(), (1, 1));
 
     let question = Question { name: "x.lan".parse::<Name>().unwrap(), kind: A };
     for local in 0..5000 {
-        told.search.answered(local, &question, NX as u8, told.at);
+        client.search.answered(local, &question, NX as u8, client.at);
     }
-    assert_eq!(told.search.clients.len(), MAX_CLIENTS);
-    told.wait(20);
-    told.search.answered(5000, &question, NX as u8, told.at);
-    assert_eq!(told.search.clients.len(), 1);
-    told.search.retain(|local| local != 5000);
-    assert!(told.search.clients.is_empty());
+    assert_eq!(client.search.clients.len(), MAX_CLIENTS);
+    client.wait(20);
+    client.search.answered(5000, &question, NX as u8, client.at);
+    assert_eq!(client.search.clients.len(), 1);
+    client.search.retain(|local| local != 5000);
+    assert!(client.search.clients.is_empty());
 }
 
 #[test]
 fn clients_are_looked_at_apart() {
     let mut search = Search::default();
     let at = Duration::from_secs(1);
-    let mut tell = |local, name: &str, code: ResponseCode| {
+    let mut answer = |local, name: &str, code: ResponseCode| {
         let question = Question { name: name.parse::<Name>().unwrap(), kind: A };
         search.answered(local, &question, code as u8, at).queries
     };
-    assert_eq!([tell(1, "db.lan", NX), tell(2, "db", OK), tell(1, "db", OK)], [0, 0, 1]);
+    assert_eq!([answer(1, "db.lan", NX), answer(2, "db", OK), answer(1, "db", OK)], [0, 0, 1]);
 }

@@ -5,53 +5,53 @@ use std::time::Duration;
 
 use netcause_common::dns::ResponseCode;
 
-use super::{MAX_NAMES, TROUBLE};
+use super::{FAILURE_WEIGHT, MAX_NAMES};
 use crate::enrich::policy::Label;
 
-/// What came of a query.
+/// The outcome of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Looked {
-    /// An answer, and how long it took.
+pub enum LookupOutcome {
+    /// It was answered with this code after this time.
     Answered(ResponseCode, Duration),
-    /// None in time.
+    /// It was not answered in time.
     TimedOut,
 }
 
-/// What is known of a name, of the answers looked at.
+/// Counters of one name, of the answers that were examined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Answers and timeouts.
+pub struct NameStats {
+    /// Queries that were answered or timed out.
     pub queries: u64,
-    /// Answers that there is no such name.
+    /// Answers with NXDOMAIN.
     pub nxdomain: u64,
-    /// Answers with neither success nor NXDOMAIN.
+    /// Answers with a code other than NOERROR and NXDOMAIN.
     pub failures: u64,
-    /// Queries that were not answered in time.
+    /// Queries that timed out.
     pub timeouts: u64,
     /// Answers.
     pub answers: u64,
-    /// Their time together.
+    /// The sum of their latencies.
     pub sum: Duration,
-    /// The longest.
+    /// The longest latency.
     pub max: Duration,
-    /// Queries that may be missing, because the name was not among those that are kept.
+    /// The most queries that these counters may lack, because the name was not among those that are kept.
     pub at_most_missed: u64,
 }
 
-impl Stats {
+impl NameStats {
     /// Failures and timeouts.
     #[must_use]
-    pub fn troubles(&self) -> u64 {
+    pub fn failed(&self) -> u64 {
         self.failures.saturating_add(self.timeouts)
     }
 
-    /// How long an answer took; `None` without one.
+    /// The mean latency of answers; `None` without one.
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         (self.answers > 0).then(|| self.sum.div_f64(self.answers as f64))
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub(super) fn plus(self, other: Self) -> Self {
         Self {
@@ -66,11 +66,11 @@ impl Stats {
         }
     }
 
-    fn count(&mut self, looked: Looked) {
+    fn count(&mut self, outcome: LookupOutcome) {
         self.queries += 1;
-        match looked {
-            Looked::TimedOut => self.timeouts += 1,
-            Looked::Answered(code, duration) => {
+        match outcome {
+            LookupOutcome::TimedOut => self.timeouts += 1,
+            LookupOutcome::Answered(code, duration) => {
                 match code {
                     ResponseCode::NoError => {}
                     ResponseCode::NxDomain => self.nxdomain += 1,
@@ -83,9 +83,9 @@ impl Stats {
         }
     }
 
-    /// What the name weighs at most.
+    /// The most that the name may weigh.
     fn weight(&self) -> u64 {
-        let counted = self.troubles().saturating_mul(TROUBLE).saturating_add(self.queries);
+        let counted = self.failed().saturating_mul(FAILURE_WEIGHT).saturating_add(self.queries);
         counted.saturating_add(self.at_most_missed)
     }
 }
@@ -94,53 +94,54 @@ impl Stats {
 #[derive(Debug)]
 pub(super) struct Kept {
     pub label: Label,
-    pub stats: Stats,
+    pub stats: NameStats,
 }
 
-/// See above; at most [`MAX_NAMES`].
+/// The names of one workload in one window, at most [`MAX_NAMES`].
 #[derive(Debug, Default)]
 pub(super) struct Names {
     kept: Vec<Kept>,
-    places: HashMap<Label, usize>,
-    /// The greatest weight that was dropped: no name that is not kept has had more.
+    /// The index in `kept` of each name.
+    indexes: HashMap<Label, usize>,
+    /// The greatest weight that was dropped: no name that is not kept has more.
     dropped: u64,
 }
 
 impl Names {
-    pub fn looked(&mut self, label: Label, looked: Looked) {
-        let place = match self.places.get(&label) {
-            Some(place) => *place,
+    pub fn record(&mut self, label: Label, outcome: LookupOutcome) {
+        let index = match self.indexes.get(&label) {
+            Some(index) => *index,
             None => self.keep(label),
         };
-        self.kept[place].stats.count(looked);
+        self.kept[index].stats.count(outcome);
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Kept> {
         self.kept.iter()
     }
 
-    /// What is known of a name, if only how much of it may be missing.
-    pub fn stats(&self, label: &Label) -> Stats {
-        match self.places.get(label) {
-            Some(place) => self.kept[*place].stats,
-            None => Stats { at_most_missed: self.dropped, ..Stats::default() },
+    /// The counters of a name. For one that is not kept they say only how many queries may be missing.
+    pub fn stats(&self, label: &Label) -> NameStats {
+        match self.indexes.get(label) {
+            Some(index) => self.kept[*index].stats,
+            None => NameStats { at_most_missed: self.dropped, ..NameStats::default() },
         }
     }
 
-    /// Makes a place for a new name: its number.
+    /// Adds a new name, in place of the lightest one if there are [`MAX_NAMES`]; returns its index.
     fn keep(&mut self, label: Label) -> usize {
-        let mut place = self.kept.len();
-        if place < MAX_NAMES {
-            let new = Kept { label: label.clone(), stats: Stats::default() };
+        let mut index = self.kept.len();
+        if index < MAX_NAMES {
+            let new = Kept { label: label.clone(), stats: NameStats::default() };
             self.kept.push(new);
         } else {
             let weights = self.kept.iter().map(|kept| kept.stats.weight()).enumerate();
-            (place, self.dropped) = weights.min_by_key(|(_, weight)| *weight).unwrap_or((0, 0));
-            let stats = Stats { at_most_missed: self.dropped, ..Stats::default() };
-            self.places.remove(&self.kept[place].label);
-            self.kept[place] = Kept { label: label.clone(), stats };
+            (index, self.dropped) = weights.min_by_key(|(_, weight)| *weight).unwrap_or((0, 0));
+            let stats = NameStats { at_most_missed: self.dropped, ..NameStats::default() };
+            self.indexes.remove(&self.kept[index].label);
+            self.kept[index] = Kept { label: label.clone(), stats };
         }
-        self.places.insert(label, place);
-        place
+        self.indexes.insert(label, index);
+        index
     }
 }

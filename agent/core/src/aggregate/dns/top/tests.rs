@@ -16,11 +16,11 @@ fn workload(number: usize) -> Workload {
     Workload::plain(&format!("w{number}"))
 }
 
-fn answered(milliseconds: u64) -> Looked {
-    Looked::Answered(ResponseCode::NoError, Duration::from_millis(milliseconds))
+fn answered(milliseconds: u64) -> LookupOutcome {
+    LookupOutcome::Answered(ResponseCode::NoError, Duration::from_millis(milliseconds))
 }
 
-fn names(list: &[(Label, Stats)]) -> Vec<String> {
+fn names(list: &[(Label, NameStats)]) -> Vec<String> {
     list.iter().map(|(label, _)| label.to_string()).collect()
 }
 
@@ -28,18 +28,18 @@ fn names(list: &[(Label, Stats)]) -> Vec<String> {
 fn names_stand_by_volume_failures_and_latency() {
     let mut top = Top::default();
     let me = workload(1);
-    let code = |code| Looked::Answered(code, Duration::ZERO);
-    for (name, looked, times) in [
+    let code = |code| LookupOutcome::Answered(code, Duration::ZERO);
+    for (name, outcome, times) in [
         ("often.com", answered(1), 9),
         ("slow.com", answered(200), 1),
         ("slow.com", answered(400), 1),
         ("once.com", answered(5000), 1),
         ("gone.com", code(ResponseCode::NxDomain), 3),
         ("ill.com", code(ResponseCode::ServFail), 2),
-        ("ill.com", Looked::TimedOut, 1),
-        ("deaf.com", Looked::TimedOut, 2),
+        ("ill.com", LookupOutcome::TimedOut, 1),
+        ("deaf.com", LookupOutcome::TimedOut, 2),
     ] {
-        (0..times).for_each(|_| top.looked(&me, label(name), looked, AT));
+        (0..times).for_each(|_| top.record(&me, label(name), outcome, AT));
     }
     let lists = top.lists(&me, 3);
     assert_eq!(names(&lists.by_volume), ["often.com", "gone.com", "ill.com"]);
@@ -60,18 +60,18 @@ fn a_list_is_of_the_last_windows() {
     let me = workload(1);
     let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
     let count = |top: &Top| top.lists(&me, 1).by_volume.first().map(|(_, stats)| stats.queries);
-    top.looked(&me, label("a.com"), answered(1), minutes(1));
-    top.looked(&me, label("a.com"), answered(1), minutes(16));
+    top.record(&me, label("a.com"), answered(1), minutes(1));
+    top.record(&me, label("a.com"), answered(1), minutes(16));
     assert_eq!(count(&top), Some(2));
     assert_eq!(top.workloads().count(), 1);
-    top.looked(&me, label("a.com"), answered(1), minutes(32));
+    top.record(&me, label("a.com"), answered(1), minutes(32));
     assert_eq!(count(&top), Some(2));
     top.turn(minutes(47));
     assert_eq!(count(&top), Some(1));
     top.turn(minutes(62));
     assert_eq!((count(&top), top.workloads().count()), (None, 0));
-    // Nothing came for long: what is left is too old.
-    top.looked(&me, label("a.com"), answered(1), minutes(63));
+    // After a long gap both windows are too old.
+    top.record(&me, label("a.com"), answered(1), minutes(63));
     top.turn(minutes(100));
     assert_eq!(count(&top), None);
 }
@@ -80,7 +80,7 @@ fn a_list_is_of_the_last_windows() {
 fn further_workloads_are_one() {
     let mut top = Top::default();
     for number in 0..MAX_WORKLOADS + 10 {
-        top.looked(&workload(number), label("a.com"), answered(1), AT);
+        top.record(&workload(number), label("a.com"), answered(1), AT);
     }
     assert_eq!(top.workloads().count(), MAX_WORKLOADS + 1);
     assert_eq!(top.lists(&Workload::Other, 1).by_volume[0].1.queries, 10);
@@ -90,9 +90,9 @@ fn further_workloads_are_one() {
 fn a_name_that_fails_is_kept() {
     let mut top = Top::default();
     let me = workload(1);
-    (0..2).for_each(|_| top.looked(&me, label("ill.com"), Looked::TimedOut, AT));
+    (0..2).for_each(|_| top.record(&me, label("ill.com"), LookupOutcome::TimedOut, AT));
     for number in 0..5000 {
-        top.looked(&me, label(&format!("x{number}.com")), answered(1), AT);
+        top.record(&me, label(&format!("x{number}.com")), answered(1), AT);
     }
     let (_, ill) = &top.lists(&me, 1).by_failures[0];
     assert_eq!((ill.timeouts, ill.at_most_missed), (2, 0));
@@ -104,8 +104,8 @@ fn a_name_that_fails_is_kept() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
 
-    /// What is shown is no more than there was, and with what may be missing no less; what is not kept has had no more than
-    /// the error that is said.
+    /// The counters never exceed the truth, and with the stated error are not below it; a name that is not kept had at most the
+    /// stated error.
     #[test]
     fn the_error_is_as_said(
         asked in prop::collection::vec((prop_oneof![0..20_u32, 0..300_u32], 0..20_u32), 0..3000),
@@ -115,19 +115,19 @@ proptest! {
         let mut truth: BTreeMap<Label, (u64, u64)> = BTreeMap::new();
         for (number, (name, what)) in asked.iter().enumerate() {
             let label = label(&format!("n{name}.com"));
-            let (queries, troubles) = truth.entry(label.clone()).or_default();
+            let (queries, failed) = truth.entry(label.clone()).or_default();
             *queries += 1;
-            *troubles += u64::from(*what == 0);
-            let looked = if *what == 0 { Looked::TimedOut } else { answered(1) };
-            top.looked(&me, label, looked, if number < turn { AT } else { WINDOW + AT });
+            *failed += u64::from(*what == 0);
+            let outcome = if *what == 0 { LookupOutcome::TimedOut } else { answered(1) };
+            top.record(&me, label, outcome, if number < turn { AT } else { WINDOW + AT });
         }
         let kept: BTreeMap<_, _> = top.lists(&me, usize::MAX).by_volume.into_iter().collect();
         let missed = kept.values().map(|stats| stats.at_most_missed).max().unwrap_or_default();
-        for (label, (queries, troubles)) in truth {
+        for (label, (queries, failed)) in truth {
             match kept.get(&label) {
                 Some(stats) => {
                     prop_assert!(stats.queries <= queries && queries <= stats.queries + stats.at_most_missed);
-                    prop_assert!(stats.troubles() <= troubles);
+                    prop_assert!(stats.failed() <= failed);
                 }
                 None => prop_assert!(queries <= 2 * missed, "{label}: {queries}, {missed}"),
             }

@@ -5,8 +5,8 @@ use super::*;
 const UID: &str = "0f9d13e4-7a3c-4b52-9c1d-5e6f708192a3";
 const HASH: &str = "6a0d1c8f2b3e4d5a9c7b8e1f0a2d3c4b";
 
-fn id(octet: u8) -> String {
-    format!("{octet:02x}").repeat(32)
+fn id(byte: u8) -> String {
+    format!("{byte:02x}").repeat(32)
 }
 
 fn of(path: &str) -> Place {
@@ -61,7 +61,7 @@ fn a_pod_is_what_its_innermost_pod_is() {
     let uid: PodUid = UID.parse().unwrap();
     let hash: PodUid = HASH.parse().unwrap();
     let slice = UID.replace('-', "_");
-    let container = |octet| Some(ContainerId([octet; 32]));
+    let container = |byte| Some(ContainerId([byte; 32]));
     for (path, uid, qos, container, outer) in [
         // kind: the node is a Docker container, the kubelet has a cgroup root.
         (
@@ -128,7 +128,7 @@ fn a_pod_is_what_its_innermost_pod_is() {
             container(0xa0),
             None,
         ),
-        // The pod itself, and what is no text below it.
+        // The pod itself, and a part below it that is not UTF-8.
         (format!("kubepods/burstable/pod{UID}"), uid, Qos::Burstable, None, None),
     ] {
         assert_eq!(pod_of(&path), Pod { uid, qos, container, outer }, "{path}");

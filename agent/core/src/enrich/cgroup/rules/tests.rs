@@ -72,7 +72,7 @@ fn what_can_match_nothing_is_refused() {
 
 #[test]
 fn a_long_row_of_stars_is_no_long_wait() {
-    // Hundreds of stars and a path of four thousand octets: what goes back to every star would not end.
+    // Hundreds of stars and a path of four thousand bytes: what goes back to every star would not end.
     let pattern = "a*".repeat(200) + "b";
     let path = ["a".repeat(255).as_str(); 16].join("/");
     assert!(!matches(&format!("**/{pattern}"), &path));

@@ -17,7 +17,7 @@ fn the_hash_of_its_template_parts_a_replica_set_from_its_deployment() {
         template_hash: hash.map(Into::into),
         ..owned("ReplicaSet", name, "apps/v1")
     };
-    assert_eq!(workload(&of("cart-7d4b9c", Some("7d4b9c"))), ("cart", Rank::Form));
+    assert_eq!(workload(&of("cart-7d4b9c", Some("7d4b9c"))), ("cart", Rank::NamePattern));
     assert_eq!(workload(&of("cart-7d4b9c", None)), ("cart-7d4b9c", Rank::Reference), "it may be called so");
     assert_eq!(workload(&of("cart-7d4b9c", Some("d4b9c"))), ("cart-7d4b9c", Rank::Reference));
     assert_eq!(workload(&of("-7d4b9c", Some("7d4b9c"))), ("-7d4b9c", Rank::Reference));
@@ -39,7 +39,7 @@ fn a_job_is_a_cron_jobs_by_the_time_in_its_name() {
     let job = |name: &str, since: Option<u64>, version| Pod { since, ..owned("Job", name, version) };
     let at = minutes * 60;
     for since in [at - 200, at, at + 5, at + 3600 * 23] {
-        assert_eq!(workload(&job("backup-29400000", Some(since), "batch/v1")), ("backup", Rank::Form));
+        assert_eq!(workload(&job("backup-29400000", Some(since), "batch/v1")), ("backup", Rank::NamePattern));
     }
     for since in [None, Some(at - 3600), Some(at + 3600 * 25)] {
         assert_eq!(

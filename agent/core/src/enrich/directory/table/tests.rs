@@ -33,13 +33,12 @@ impl Chained for Thing {
 fn memory_is_given_back() {
     let mut table = Table::default();
     let ids: Vec<u32> = (0..100_000).map(|what| table.push(Thing { key: 0, what, next: NONE })).collect();
-    let places =
-        |table: &Table<Thing>| table.chunks.iter().map(|chunk| chunk.places.capacity()).sum::<usize>();
-    assert!(places(&table) < 100_000 + CHUNK);
+    let slots = |table: &Table<Thing>| table.chunks.iter().map(|chunk| chunk.slots.capacity()).sum::<usize>();
+    assert!(slots(&table) < 100_000 + CHUNK);
     ids.into_iter().rev().for_each(|id| assert!(table.unlink(id).is_some()));
-    assert_eq!((places(&table), table.len(), table.keys()), (0, 0, 0));
+    assert_eq!((slots(&table), table.len(), table.keys()), (0, 0, 0));
     table.push(Thing { key: 0, what: 0, next: NONE });
-    assert_eq!(places(&table), CHUNK, "a chunk is used again");
+    assert_eq!(slots(&table), CHUNK, "a chunk is used again");
 }
 
 proptest! {

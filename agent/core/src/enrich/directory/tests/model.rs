@@ -14,7 +14,7 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Tell(Change),
+    Apply(Change),
     Gone(Kind, u8),
     Begin(Kind),
     End(Kind),
@@ -44,20 +44,20 @@ fn addresses(max: usize) -> impl Strategy<Value = Vec<IpAddr>> {
 fn step() -> impl Strategy<Value = Step> {
     let name = || prop::sample::select(&NAMES).prop_map(Box::<str>::from);
     let service = (name(), addresses(4), ports()).prop_map(|(name, addresses, ports)| {
-        Change::Service(Box::new(Service { namespace: "shop".into(), name, addresses, ports }))
+        Change::ApplyService(Box::new(Service { namespace: "shop".into(), name, addresses, ports }))
     });
     let endpoint = (addresses(3), prop::option::of(0_u32..4))
         .prop_map(|(addresses, pod)| Endpoint { addresses, pod: pod.map(|number| uid_text(number).into()) });
     let slice = (name(), name(), ports(), prop::collection::vec(endpoint, 0..4)).prop_map(
         |(name, service, ports, endpoints)| {
             let namespace = "shop".into();
-            Change::EndpointSlice(Box::new(EndpointSlice { namespace, name, service, ports, endpoints }))
+            Change::ApplyEndpointSlice(Box::new(EndpointSlice { namespace, name, service, ports, endpoints }))
         },
     );
     // Each has an address of its own: whose it is when is for other tests.
-    let pod = (0_u8..4).prop_map(|number| Change::Pod(Box::new(told_pod(number))));
+    let pod = (0_u8..4).prop_map(|number| Change::ApplyPod(Box::new(told_pod(number))));
     prop_oneof![
-        4 => prop_oneof![service, slice, pod].prop_map(Step::Tell),
+        4 => prop_oneof![service, slice, pod].prop_map(Step::Apply),
         1 => (kind(), 0_u8..4).prop_map(|(kind, number)| Step::Gone(kind, number)),
         1 => kind().prop_map(Step::Begin),
         1 => kind().prop_map(Step::End),
@@ -69,7 +69,7 @@ fn told_pod(number: u8) -> Pod {
     Pod { owner, ..pod(number.into(), START, &[&address(number).to_string()]) }
 }
 
-/// As [`Change::Gone`] names it.
+/// As [`Change::Delete`] names it.
 fn name_of(kind: Kind, number: u8) -> String {
     match kind {
         Kind::Pod => uid_text(number.into()),
@@ -81,25 +81,27 @@ fn name_of(kind: Kind, number: u8) -> String {
 struct Model {
     objects: BTreeMap<(Kind, String), (Change, BTreeSet<Source>)>,
     lists: BTreeMap<(Source, Kind), BTreeSet<String>>,
-    /// Pods that were told once.
+    /// Pods that were applied once.
     pods: BTreeSet<String>,
 }
 
 impl Model {
     fn step(&mut self, source: Source, step: &Step) {
         match step {
-            Step::Tell(change) => {
+            Step::Apply(change) => {
                 let (kind, name) = match change {
-                    Change::Pod(pod) => (Kind::Pod, pod.uid.to_string()),
-                    Change::Service(service) => (Kind::Service, format!("shop/{}", service.name)),
-                    Change::EndpointSlice(slice) => (Kind::EndpointSlice, format!("shop/{}", slice.name)),
+                    Change::ApplyPod(pod) => (Kind::Pod, pod.uid.to_string()),
+                    Change::ApplyService(service) => (Kind::Service, format!("shop/{}", service.name)),
+                    Change::ApplyEndpointSlice(slice) => {
+                        (Kind::EndpointSlice, format!("shop/{}", slice.name))
+                    }
                     _ => panic!("{change:?}"),
                 };
                 if kind == Kind::Pod {
                     self.pods.insert(name.clone());
                 }
-                if let Some(told) = self.lists.get_mut(&(source, kind)) {
-                    told.insert(name.clone());
+                if let Some(listed) = self.lists.get_mut(&(source, kind)) {
+                    listed.insert(name.clone());
                 }
                 let object = self.objects.entry((kind, name)).or_insert((change.clone(), BTreeSet::new()));
                 object.0 = change.clone();
@@ -110,8 +112,8 @@ impl Model {
             }
             Step::Begin(kind) => _ = self.lists.insert((source, *kind), BTreeSet::new()),
             Step::End(kind) => {
-                if let Some(told) = self.lists.remove(&(source, *kind)) {
-                    self.gone(source, |this, name| this == *kind && !told.contains(name));
+                if let Some(listed) = self.lists.remove(&(source, *kind)) {
+                    self.gone(source, |this, name| this == *kind && !listed.contains(name));
                 }
             }
         }
@@ -128,7 +130,7 @@ impl Model {
 
     fn services(&self, is_it: impl Fn(&Service) -> bool) -> Option<Name> {
         let names = self.objects.values().filter_map(|(change, _)| match change {
-            Change::Service(service) if is_it(service) => Some(Name::new("shop", &service.name)),
+            Change::ApplyService(service) if is_it(service) => Some(Name::new("shop", &service.name)),
             _ => None,
         });
         only(&names.collect())
@@ -136,7 +138,7 @@ impl Model {
 
     fn slices(&self) -> impl Iterator<Item = &EndpointSlice> {
         self.objects.values().filter_map(|(change, _)| match change {
-            Change::EndpointSlice(slice) => Some(&**slice),
+            Change::ApplyEndpointSlice(slice) => Some(&**slice),
             _ => None,
         })
     }
@@ -218,19 +220,19 @@ proptest! {
         for (source, step) in steps {
             model.step(source, &step);
             let change = match step {
-                Step::Tell(change) => change,
-                Step::Gone(kind, number) => Change::Gone(kind, name_of(kind, number).into()),
-                Step::Begin(kind) => Change::ListBegins(kind),
-                Step::End(kind) => Change::ListEnds(kind),
+                Step::Apply(change) => change,
+                Step::Gone(kind, number) => Change::Delete(kind, name_of(kind, number).into()),
+                Step::Begin(kind) => Change::Init(kind),
+                Step::End(kind) => Change::InitDone(kind),
             };
-            directory.tell_from(source, change, now);
+            directory.apply_from(source, change, now);
             now += 10;
             directory.expire(now);
             agree(&directory, &model)?;
         }
         for (source, kind) in SOURCES.iter().flat_map(|source| KINDS.map(|kind| (*source, kind))) {
-            directory.tell_from(source, Change::ListBegins(kind), now);
-            directory.tell_from(source, Change::ListEnds(kind), now);
+            directory.apply_from(source, Change::Init(kind), now);
+            directory.apply_from(source, Change::InitDone(kind), now);
         }
         directory.expire(now + 200_000);
         directory.names.forget();

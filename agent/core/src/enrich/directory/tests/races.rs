@@ -1,4 +1,4 @@
-//! An address that goes from pod to pod within seconds: what is told of them is late, and in any order between them.
+//! An address that goes from pod to pod within seconds: reports of them are late, and come in any order.
 
 use proptest::prelude::*;
 
@@ -20,11 +20,11 @@ struct Tenant {
     kept: Option<Seconds>,
     /// The errors of the API server's and of the node's clock, in seconds more than [`SKEW`].
     skews: [Seconds; 2],
-    /// How late what is told comes: that it was made, has the address, has ended, is gone.
+    /// The delays of the reports that it was created, has the address, has ended, was deleted.
     delays: [Seconds; 4],
     /// What comes first of what comes in the same second.
     order: u8,
-    /// It is told with its address at once.
+    /// Its first report has its address.
     is_told_late: bool,
 }
 
@@ -46,17 +46,17 @@ fn tenant(max_delay: Seconds) -> impl Strategy<Value = Tenant> {
     )
 }
 
-/// What happened: when a pod was made, held the address, and when that was told.
+/// What happened: when a pod was made, held the address, and when that was reported.
 #[derive(Debug)]
 struct Truth {
     made: Seconds,
     start: Seconds,
     end: Seconds,
-    told: Seconds,
-    told_end: Seconds,
+    reported: Seconds,
+    reported_end: Seconds,
 }
 
-/// A delivery: its time, the pod's order, the pod, its number among what is told of it, and what is told.
+/// A delivery: its time, the pod's order, the pod, its number among the changes of that pod, and the change.
 type Delivery = (Seconds, u8, u32, usize, Change);
 
 fn history(tenants: &[Tenant], is_last_there: bool) -> (Vec<Truth>, Vec<Delivery>) {
@@ -69,27 +69,27 @@ fn history(tenants: &[Tenant], is_last_there: bool) -> (Vec<Truth>, Vec<Delivery
         let with = |addresses| pod(number, made + tenant.skews[0] - skew, addresses);
         let noted = (end + tenant.skews[1] - skew).max(start);
         let ended = Pod { until: Some(noted), has_ended: true, ..with(&[ADDRESS]) };
-        let told = |pod| Change::Pod(Box::new(pod));
-        let mut events = vec![(made, told(with(&[]))), (start, told(with(&[ADDRESS])))];
+        let sent = |pod| Change::ApplyPod(Box::new(pod));
+        let mut events = vec![(made, sent(with(&[]))), (start, sent(with(&[ADDRESS])))];
         if tenant.is_told_late {
             events.remove(0);
         }
         let is_there = is_last_there && truths.len() + 1 == tenants.len();
         if let Some(kept) = tenant.kept.filter(|_| !is_there) {
-            events.push((end, told(ended)));
-            events.push((end + kept, Change::Gone(Kind::Pod, uid_text(number).into())));
+            events.push((end, sent(ended)));
+            events.push((end + kept, Change::Delete(Kind::Pod, uid_text(number).into())));
         } else if !is_there {
-            events.push((end, Change::Gone(Kind::Pod, uid_text(number).into())));
+            events.push((end, Change::Delete(Kind::Pod, uid_text(number).into())));
         }
         let end = if is_there { Seconds::MAX } else { end };
         let mut last = 0;
-        let mut truth = Truth { made, start, end, told: 0, told_end: Seconds::MAX };
+        let mut truth = Truth { made, start, end, reported: 0, reported_end: Seconds::MAX };
         for (at, ((time, change), delay)) in events.into_iter().zip(tenant.delays).enumerate() {
             last = last.max(time + delay);
             match &change {
-                Change::Pod(pod) if !pod.has_ended && !pod.addresses.is_empty() => truth.told = last,
-                Change::Pod(pod) if pod.addresses.is_empty() => {}
-                _ => truth.told_end = truth.told_end.min(last),
+                Change::ApplyPod(pod) if !pod.has_ended && !pod.addresses.is_empty() => truth.reported = last,
+                Change::ApplyPod(pod) if pod.addresses.is_empty() => {}
+                _ => truth.reported_end = truth.reported_end.min(last),
             }
             deliveries.push((last, tenant.order, number, at, change));
         }
@@ -103,14 +103,14 @@ fn holder_of(truths: &[Truth], at: Seconds) -> Option<(usize, &Truth)> {
     truths.iter().enumerate().find(|(_, truth)| truth.start < at && at < truth.end)
 }
 
-/// Whether this pod must be found: it is certain by what was told, or no other comes into question.
+/// Whether this pod must be found: it is certain by what was reported, or there is no other candidate.
 fn is_to_be_found(truths: &[Truth], number: usize, at: Seconds, now: Seconds) -> bool {
     let (skew, delay) = (Seconds::from(SKEW), Seconds::from(DELAY));
     let truth = &truths[number];
-    if truth.told <= at && at + delay + 2 * skew <= truth.end.min(now) {
+    if truth.reported <= at && at + delay + 2 * skew <= truth.end.min(now) {
         return true;
     }
-    let may_hold = |other: &Truth| (other.made - 2 * skew..=other.told_end).contains(&at);
+    let may_hold = |other: &Truth| (other.made - 2 * skew..=other.reported_end).contains(&at);
     truths.iter().enumerate().all(|(other, truth)| other == number || !may_hold(truth))
 }
 
@@ -123,18 +123,18 @@ fn check(tenants: &[Tenant], is_last_there: bool, horizon: Seconds) -> Result<()
     let mut deliveries = deliveries.into_iter().peekable();
     for now in times {
         while let Some((time, _, _, _, change)) = deliveries.next_if(|delivery| delivery.0 <= now) {
-            directory.tell(change, time);
+            directory.change(change, time);
         }
         directory.expire(now);
         for at in START..now - horizon {
             let Some((number, truth)) = holder_of(&truths, at) else { continue };
             let name = format!("pod-{number}");
             let found = directory.holder(ip(ADDRESS), at);
-            let who = directory.who(ADDRESS, at);
+            let who = directory.holder_name(ADDRESS, at);
             prop_assert!(who.is_none_or(|who| who == name), "{at} at {now}: {who:?}, not {truth:?}");
             prop_assert!(found.is_none_or(|found| found.since <= truth.start));
             if deliveries.peek().is_none() && is_to_be_found(&truths, number, at, now) {
-                prop_assert!(who.is_some(), "{at} at {now}: nobody, not {number} {truth:?}");
+                prop_assert!(who.is_some(), "{at} at {now}: no holder instead of {number} {truth:?}");
             }
         }
     }
@@ -152,7 +152,7 @@ proptest! {
         check(&tenants, is_last_there, DELAY.into())?;
     }
 
-    /// As above, and at once: what happened in the same second is told in any order.
+    /// As above, and at once: changes of the same second are reported in any order.
     #[test]
     fn what_is_told_at_once_is_right_at_once(
         tenants in prop::collection::vec(tenant(0), 1..8),

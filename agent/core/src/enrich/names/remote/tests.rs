@@ -43,7 +43,7 @@ fn the_first_that_knows_an_address_names_it() {
     ] {
         assert_eq!(names.to(address, port), expected, "{address}:{port}");
     }
-    assert_eq!(names.conntrack.questions(), 0, "nothing had to be asked");
+    assert_eq!(names.conntrack.query_count(), 0, "nothing had to be asked");
     names.set_extra(Arc::default());
     assert_eq!(names.to("10.9.9.9", 443), "10.9.9.9");
     assert_eq!(names.to("203.0.113.9", 443), "external");
@@ -174,7 +174,7 @@ fn several_workloads_behind_a_service_are_no_one() {
     names.hear(endpoints("api", &[("10.0.0.1", 1), ("10.0.0.3", 3)]));
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> several");
     assert_eq!(names.to("10.0.0.3", 8080), "shop/api -> shop/batch");
-    assert_eq!(names.conntrack.questions(), 0);
+    assert_eq!(names.conntrack.query_count(), 0);
     names.hear(endpoints("api", &[("10.0.0.3", 3)]));
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> shop/batch");
 }
@@ -188,9 +188,9 @@ fn the_connection_tracking_says_what_no_endpoint_does() {
     names.hear(told(pod(3, "batch", "10.0.0.3")));
     let flow = client(CLIENT, "10.96.0.1", 80);
     let nameless = names.remote(&flow);
-    assert_eq!((text(&nameless), names.conntrack.questions()), ("shop/api -> unknown".to_owned(), 0));
+    assert_eq!((text(&nameless), names.conntrack.query_count()), ("shop/api -> unknown".to_owned(), 0));
     names.observe(&flow);
-    assert_eq!(names.conntrack.questions(), 2, "over TCP and over UDP");
+    assert_eq!(names.conntrack.query_count(), 2, "over TCP and over UDP");
     names.take_changes();
     names.found(&["10.0.0.1", "10.0.0.2"]);
     assert!(names.take_changes().concern(&client(CLIENT, "10.96.0.1", 80)));
@@ -220,7 +220,7 @@ fn whose_a_backend_was_when_the_kernel_was_asked_counts() {
     names.wait(10);
     names.found(&["10.0.0.1"]);
     names.wait(30);
-    names.hear(Change::Gone(Kind::Pod, uid(1)));
+    names.hear(Change::Delete(Kind::Pod, uid(1)));
     let since = Some(names.now);
     names.hear(told(Pod { since, ..pod(2, "batch", "10.0.0.1") }));
     assert_eq!(names.to("10.0.0.1", 8080), "shop/batch");
@@ -241,7 +241,7 @@ fn either_way_to_a_service_tells_what_is_behind_it() {
     let nameless = names.remote(&over_udp);
     let backend = (ip("10.0.0.1"), 8080).into();
     let over_udp =
-        |asked: Question| if asked.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
+        |asked: ServiceQuery| if asked.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
     let pass = names.ask_conntrack().unwrap();
     names.answer_conntrack(pass.answered(over_udp));
     let again = names.again(&nameless.workload, nameless.service.as_ref(), Some(80)).unwrap();
@@ -305,9 +305,9 @@ fn services_that_are_asked_for_are_bounded() {
     assert_eq!(names.asked.len(), MAX_ASKED);
     // One service at many addresses.
     let mut many = super::super::testing::names();
-    let Change::Service(mut api) = service("api", "10.96.0.1") else { unreachable!() };
+    let Change::ApplyService(mut api) = service("api", "10.96.0.1") else { unreachable!() };
     api.addresses = (1..=100).map(|last| [10, 96, 0, last].into()).collect();
-    many.hear(Change::Service(api));
+    many.hear(Change::ApplyService(api));
     for last in 1..=100 {
         assert_eq!(many.to(&format!("10.96.0.{last}"), 80), "shop/api -> unknown");
     }
