@@ -20,6 +20,7 @@ pub(crate) mod process;
 pub(crate) mod promql;
 pub(crate) mod service;
 pub(crate) mod topology;
+pub(crate) mod witness;
 
 use std::{
     path::PathBuf,

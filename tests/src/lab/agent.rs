@@ -282,7 +282,7 @@ static SHARED: OnceLock<Result<Agent, String>> = OnceLock::new();
 
 /// What the agent that scenarios share is started with, beside the defaults: it sweeps as often as it is asked, because
 /// scenarios wait for that, and has room for the edges of all scenarios.
-const SHARED_ENV: [(&str, &str); 2] = [("NETCAUSE_SWEEP_CPU_PERCENT", "100"), ROOM];
+pub(crate) const SHARED_ENV: [(&str, &str); 2] = [("NETCAUSE_SWEEP_CPU_PERCENT", "100"), ROOM];
 
 /// Room for the edges of all scenarios, of this lab and others: an agent sees them all.
 pub(crate) const ROOM: (&str, &str) = ("NETCAUSE_MAX_SERIES", "1000000");

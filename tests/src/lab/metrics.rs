@@ -1,7 +1,7 @@
 //! The agent's `/metrics`, read as Prometheus text 0.0.4, and the edges that scenarios ask about.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
     net::IpAddr,
 };
@@ -110,12 +110,14 @@ impl Edge {
 }
 
 impl Metrics {
+    /// Reads an exposition; an error if two of its samples have the same name and labels.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let samples = text
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .map(|line| parse_line(line).with_context(|| format!("reading the sample {line:?}")))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        expect_unique(&samples)?;
         Ok(Self { samples })
     }
 
@@ -327,6 +329,18 @@ pub(crate) fn netns_workload(namespace: &Namespace) -> Result<String> {
     Ok(format!("netns:{}", namespace.inode()?))
 }
 
+/// Fails if two samples have the same name and labels: Prometheus would keep one of them and drop the other.
+fn expect_unique(samples: &[Sample]) -> Result<()> {
+    let mut seen = HashSet::with_capacity(samples.len());
+    for sample in samples {
+        ensure!(
+            seen.insert((&sample.name, &sample.labels)),
+            "the exposition has this series twice: {sample:?}"
+        );
+    }
+    Ok(())
+}
+
 fn parse_line(line: &str) -> Result<Sample> {
     let (series, labels, rest) = match line.find('{') {
         Some(open) => {
@@ -395,6 +409,15 @@ mod tests {
         assert!(sound.is_all(10.0, 10.0, 5.0) && !sound.is_all(9.0, 10.0, 5.0));
         assert!(hidden.is_all(90.0, 100.0, 5.0) && !hidden.is_all(89.0, 100.0, 5.0));
         assert!(!hidden.is_all(101.0, 100.0, 5.0));
+    }
+
+    #[test]
+    fn a_series_that_is_there_twice_is_refused() {
+        let twice = "a{x=\"1\",y=\"2\"} 1\nb 1\na{y=\"2\",x=\"1\"} 3\n";
+        let error = Metrics::parse(twice).unwrap_err().to_string();
+        assert!(error.contains("twice") && error.contains("\"a\""), "{error}");
+        assert!(Metrics::parse("b 1\nb 1\n").is_err());
+        assert!(Metrics::parse("a{x=\"1\"} 1\na{x=\"2\"} 1\na 1\nb{x=\"1\"} 1\n").is_ok());
     }
 
     #[test]

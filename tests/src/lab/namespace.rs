@@ -275,7 +275,7 @@ impl Namespace {
     /// A counter of `/proc/net/snmp` or `/proc/net/netstat` in this namespace, e.g. `("Tcp", "RetransSegs")`,
     /// `("TcpExt", "ListenDrops")` or `("Udp6", "RcvbufErrors")`.
     pub(crate) fn counter(&self, protocol: &str, name: &str) -> Result<u64> {
-        counter_of(&self.pid().to_string(), protocol, name)
+        counter_of(self.pid(), protocol, name)
     }
 
     /// Segments that the kernel says were retransmitted in this namespace.
@@ -297,12 +297,7 @@ impl Namespace {
     }
 }
 
-/// A counter of the machine's own namespace, which goes on with its own traffic whatever the lab does.
-pub(crate) fn own_counter(protocol: &str, name: &str) -> Result<u64> {
-    counter_of("self", protocol, name)
-}
-
-fn counter_of(process: &str, protocol: &str, name: &str) -> Result<u64> {
+fn counter_of(process: u32, protocol: &str, name: &str) -> Result<u64> {
     for file in ["snmp", "netstat", "snmp6"] {
         let path = format!("/proc/{process}/net/{file}");
         let Ok(text) = fs::read_to_string(&path) else { continue };

@@ -7,9 +7,9 @@ use crate::lab::{
     agent::{Agent, Options},
     faults::Fault,
     metrics::{CLOSED, Edge, FAILURES, Metrics, OPENED, RESETS, RETRANSMITTED, float},
-    namespace::own_counter,
     scaled,
     topology::Net,
+    witness::Witness,
 };
 
 /// A ring of one page and an agent that does not read it: events are lost and counted as lost; no count is wrong.
@@ -46,8 +46,7 @@ pub(super) fn max_flows(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let (client, server) = (net.pod("client")?, net.pod("server")?);
     let _sink = server.serve(server.at(8000), &["--ports", &PORTS.to_string()])?;
-    // The machine's own namespace goes on with its own connections; nothing else does, for this scenario runs alone.
-    let own_before = own_connections()?;
+    let witness = Witness::start(name, &[&client, &server])?;
     let agent =
         Agent::start(name, "agent", &Options { config: Some("max_flows: 8\n"), ..Options::default() })?;
     let count = (PORTS * EACH).to_string();
@@ -57,22 +56,14 @@ pub(super) fn max_flows(name: &str) -> Result<()> {
     client.wait_quiet()?;
     server.wait_quiet()?;
     agent.until("the sums are conserved", |metrics| {
-        let own = float(own_connections()? - own_before);
-        for reporter in ["source", "destination"] {
-            let all = metrics.sum(OPENED, &[("reporter", reporter)]);
-            let real = float(PORTS * EACH);
-            ensure!(
-                (real..=real + own).contains(&all),
-                "{all} connections by reporter {reporter}, not {real} (up to {own} of the machine's own):\n{}",
-                metrics.list(|sample| sample.name == OPENED)
-            );
-        }
-        let other = metrics.total(OPENED, |sample| sample.labels.values().any(|value| value == "other"));
-        ensure!(other > 0.0, "nothing went to `other`:\n{}", metrics.list(|sample| sample.name == OPENED));
+        let sums = ["source", "destination"].map(|reporter| (OPENED, reporter, PORTS * EACH));
+        witness.expect_conserved(metrics, &sums)?;
+        sums.into_iter().try_for_each(|sum| witness.expect_folded(metrics, sum))?;
         let series = metrics.samples.iter().filter(|sample| sample.name == OPENED).count();
         ensure!(series <= 10, "{series} edges from a table of 8");
         Ok(())
     })?;
+    witness.stop()?;
     agent.stop(Signal::TERM)
 }
 
@@ -110,9 +101,4 @@ pub(super) fn max_sockets(name: &str) -> Result<()> {
         Ok(())
     })?;
     agent.stop(Signal::TERM)
-}
-
-/// Connections, in either direction, of the machine's own namespace so far.
-fn own_connections() -> Result<u64> {
-    Ok(own_counter("Tcp", "ActiveOpens")? + own_counter("Tcp", "PassiveOpens")?)
 }
