@@ -1,4 +1,4 @@
-//! The budget for time series: what is too much goes to `other`, the smallest first, and no sum suffers.
+//! The budget of time series: edges over the budget are folded into `other`, the smallest first, and sums are conserved.
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
@@ -15,12 +15,11 @@ use crate::lab::{
 
 const SERIES: &str = "netcause_series";
 
-/// One client, many ports of a server, each with its own amount: the large ones keep their names while the ranking
-/// changes, and every counter stays what it was or grows.
+/// With more edges than the series budget allows, the smallest are folded into `other`, the largest keep their names
+/// as the ranking changes, every sum is conserved, and no counter decreases.
 pub(super) fn series(name: &str) -> Result<()> {
     let ports: u16 = scaled(40, 20);
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8000), &["--ports", &ports.to_string()])?;
     let _echo = server.serve_udp(server.at(5300), &["--ports", &ports.to_string()])?;
     let witness = Witness::start(name, &[&client, &server])?;
@@ -32,7 +31,7 @@ pub(super) fn series(name: &str) -> Result<()> {
     let mut watch = Watch::default();
     let mut crossed = Crossed::default();
     let mut datagrams = Datagrams::default();
-    // The last one is by far the largest, until the first one is. What that had before it had its name stays in `other`.
+    // The last port is by far the largest, until the first one is, whose earlier counts stay in `other`.
     let last = ports - 1;
     let all =
         (0..ports).map(|offset| (offset, if offset == last { 800_000 } else { 1000 * u64::from(offset) }));
@@ -53,7 +52,7 @@ pub(super) fn series(name: &str) -> Result<()> {
         datagrams = datagrams.and(Datagrams::answered(&client.send_udp(server.at(5300), &args)?)?);
         client.wait_quiet()?;
         server.wait_quiet()?;
-        agent.until("no sum suffers", |metrics| {
+        agent.until("the sums are conserved within the budget", |metrics| {
             let sums = sums(&crossed, &datagrams);
             witness.expect_conserved(metrics, &sums)?;
             within_budget(metrics)?;
@@ -69,7 +68,7 @@ pub(super) fn series(name: &str) -> Result<()> {
     agent.stop(Signal::TERM)
 }
 
-/// What crossed, as sums of both reporters.
+/// The sums that both reporters must have.
 fn sums(crossed: &Crossed, datagrams: &Datagrams) -> Vec<Sum> {
     let of = |reporter, sent, received| {
         [
@@ -83,7 +82,7 @@ fn sums(crossed: &Crossed, datagrams: &Datagrams) -> Vec<Sum> {
     [of("source", SENT, RECEIVED), of("destination", RECEIVED, SENT)].concat()
 }
 
-/// Fails unless the series are as few as they may be, and what was folded is said.
+/// Fails unless the series are within the budget and folding is reported.
 fn within_budget(metrics: &Metrics) -> Result<()> {
     let (said, limit) = (metrics.sum(SERIES, &[]), metrics.sum("netcause_series_limit", &[]));
     let real = metrics.samples.iter().filter(|sample| sample.labels.contains_key("reporter")).count();
