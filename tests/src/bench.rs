@@ -1,5 +1,5 @@
-//! What the agent costs: `bench` alone counts what its programs cost in the kernel; the others measure
-//! this machine with it, and without.
+//! The cost of the agent: `bench` alone measures its programs in the kernel; the others compare this machine with and
+//! without it.
 
 mod bpf;
 mod churn;
@@ -26,8 +26,8 @@ use clap::{Args, Subcommand};
 use crate::lab::{cgroup, machine};
 
 /// Lets the agent sweep at every scrape, whatever that takes: the default lets a long sweep wait.
-const UNTHRIFTY: [&str; 2] = ["--sweep-cpu-percent", "100"];
-/// Even then no scrape sweeps whose last sweep is younger than a second.
+const SWEEP_ALWAYS: [&str; 2] = ["--sweep-cpu-percent", "100"];
+/// The pause after which a scrape sweeps again: even then the agent sweeps at most once a second.
 const SWEEP_AGAIN: Duration = Duration::from_millis(1200);
 
 /// `netcause-lab bench`
@@ -39,17 +39,17 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum Part {
-    /// What is left of throughput with the agent, beside what is left of it without one
+    /// Throughput with the agent, relative to that without it
     Load(load::Load),
     /// Many open sockets and edges: the agent's memory, its sweeps and its scrapes
     Scale(scale::Scale),
     /// Connections as fast as the machine can: none may be missing from the counts
     Churn(churn::Churn),
-    /// What is left of the throughput of DNS with the agent
+    /// DNS throughput with the agent, relative to that without it
     Dns(dns::Throughput),
     /// DNS as fast as the machine can: no query and no answer may be missing from the counts
     DnsCount(dns::Counting),
-    /// Memory for the names of a cluster of pods; what is kept of each pod, `cargo bench -p netcause-core --bench directory` says
+    /// Memory for the names of a cluster of pods; for the bytes per pod see `cargo bench -p netcause-core --bench directory`
     Names(names::Names),
     /// The programs inside the pods
     #[command(subcommand, hide = true)]

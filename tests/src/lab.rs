@@ -1,4 +1,4 @@
-//! The framework: pods out of network namespaces and cgroups, processes that cannot outlive the lab, faults, and the
+//! The framework: pods made of network namespaces and cgroups, processes that cannot outlive the lab, faults, and the
 //! agent under test.
 //!
 //! Two rules keep the machine safe. Nothing here configures the machine's own network namespace: links, addresses and
@@ -20,6 +20,7 @@ pub(crate) mod process;
 pub(crate) mod promql;
 pub(crate) mod service;
 pub(crate) mod topology;
+pub(crate) mod witness;
 
 use std::{
     path::PathBuf,
@@ -30,13 +31,13 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow};
 
-/// What the lab knows about the machine it runs on.
+/// Facts about the machine that the lab runs on.
 pub(crate) struct Machine {
     /// This very binary, which is also every pod's pause process and traffic program.
     pub(crate) exe: PathBuf,
     /// Where cgroup v2 is mounted (`/sys/fs/cgroup`, or `unified/` below it on hybrid systems).
     pub(crate) cgroup_root: PathBuf,
-    /// Inside an emulated VM: everything takes many times as long, and loads are made smaller.
+    /// Whether this is an emulated VM: everything takes many times as long, so loads are smaller.
     pub(crate) vm: bool,
 }
 
@@ -59,7 +60,7 @@ pub(crate) fn in_vm() -> bool {
     machine().is_ok_and(|machine| machine.vm)
 }
 
-/// Whether the running kernel is older than this version: for what kernels do, never for what the agent can.
+/// Whether the running kernel is older than this version: to allow for what kernels do, never for what the agent can do.
 pub(crate) fn kernel_is_before(major: u32, minor: u32) -> bool {
     let uname = rustix::system::uname();
     let release = uname.release().to_string_lossy().into_owned();
@@ -72,19 +73,19 @@ pub(crate) fn scaled<T>(native: T, vm: T) -> T {
     if in_vm() { vm } else { native }
 }
 
-/// How long a condition may take to come true before the scenario fails. Generous: it is only ever waited for in full
-/// when something is broken. `NETCAUSE_LAB_PATIENCE` (seconds) shortens it, for those who know that it is.
-pub(crate) fn patience() -> Duration {
-    let wanted = std::env::var("NETCAUSE_LAB_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
-    if let Some(seconds) = wanted {
+/// How long a condition may take to come true before the scenario fails. It is long, because only a broken scenario waits
+/// for all of it. `NETCAUSE_LAB_TIMEOUT_SECONDS` overrides it, for quick runs of a scenario that is known to fail.
+pub(crate) fn timeout() -> Duration {
+    let seconds = std::env::var("NETCAUSE_LAB_TIMEOUT_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    if let Some(seconds) = seconds {
         return Duration::from_secs(seconds);
     }
     scaled(Duration::from_secs(20), Duration::from_secs(120))
 }
 
-/// Polls until `condition` holds; after the lab's patience, fails with the condition's last error.
+/// Polls until `condition` holds; after the lab's [`timeout`], fails with the condition's last error.
 pub(crate) fn eventually<T>(what: &str, condition: impl FnMut() -> Result<T>) -> Result<T> {
-    eventually_within(patience(), what, condition)
+    eventually_within(timeout(), what, condition)
 }
 
 /// As [`eventually`], with a deadline of its own.
@@ -99,7 +100,7 @@ pub(crate) fn eventually_within<T>(
         match condition() {
             Ok(value) => return Ok(value),
             Err(error) if start.elapsed() >= limit => {
-                return Err(error).with_context(|| format!("{what}: not so after {limit:?}"));
+                return Err(error).with_context(|| format!("waited {limit:?} for this: {what}"));
             }
             Err(_) => thread::sleep(pause),
         }

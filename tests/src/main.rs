@@ -41,7 +41,7 @@ enum Command {
     /// Enter a pod's network namespace and cgroup, then become the given command
     #[command(hide = true)]
     InPod(lab::namespace::InPod),
-    /// A Kubernetes API server for tests, told what to do on standard input
+    /// A Kubernetes API server for tests, controlled on standard input
     #[command(hide = true)]
     Apiserver(apiserver::ApiServer),
     /// Do what a container runtime does, then become the given command

@@ -1,4 +1,5 @@
-//! The scenarios: each makes a fault, lets real programs run into it, and asks the agent what happened.
+//! The scenarios: each causes a fault, runs real programs against it, and checks the metrics of the agent. The first
+//! sentence of a scenario's documentation is what it proves.
 //!
 //! They run as the tests of a Rust test binary do. A scenario that this environment cannot run is reported as ignored,
 //! with the reason, never as passed.
@@ -9,6 +10,7 @@ mod connect;
 mod counts;
 mod daemon;
 mod deploy;
+mod dnat;
 mod dns;
 mod exposition;
 mod external;
@@ -21,13 +23,12 @@ mod live;
 mod loss;
 mod names;
 mod netem;
-mod older;
 mod outside;
+mod preexisting;
 mod prometheus;
 mod quality;
 mod recovery;
 mod resets;
-mod services;
 mod sidecar;
 mod sweep;
 mod udp;
@@ -41,7 +42,7 @@ use crate::lab::{agent, cgroup, faults, in_vm, machine, process::Process};
 
 pub(crate) use itself::Victim;
 
-/// What a scenario needs beside root and the agent.
+/// Requirements of a scenario besides root and the agent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     Nothing,
@@ -57,7 +58,7 @@ enum Needs {
     DnsAlone,
     /// [`Needs::Prometheus`] and [`Needs::Dns`].
     Dashboard,
-    /// Nothing of a kernel's: it tells of servers and files, so that one kernel is enough.
+    /// No kernel in particular: it is about servers and files, so that one kernel is enough.
     AnyKernel,
     /// A program that starts others in a new PID namespace.
     Unshare,
@@ -122,8 +123,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("live::shared", live::shared),
     scenario("live::outlived", live::outlived),
     scenario("live::reconnected", live::reconnected),
-    scenario("older::whole_or_rest", older::whole_or_rest),
-    scenario("older::in_the_middle", older::in_the_middle),
+    scenario("preexisting::lifetime_or_since_start", preexisting::lifetime_or_since_start),
+    scenario("preexisting::during_transfer", preexisting::during_transfer),
     scenario("quality::rtt", quality::rtt),
     needing(Needs::Netem, "quality::delayed_rtt", quality::delayed_rtt),
     scenario("quality::limited", quality::limited),
@@ -134,7 +135,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("udp::loopback", udp::loopback),
     scenario("udp::receive_drops", udp::receive_drops),
     scenario("udp::receive_drops_v6", udp::receive_drops_v6),
-    needing(Needs::Alone, "udp::whatever_happens", udp::whatever_happens),
+    needing(Needs::Alone, "udp::full_tables", udp::full_tables),
     // First of them, because it waits for half a minute.
     needing(Needs::Dns, "dns::unanswered", dns::server::unanswered),
     needing(Needs::Dns, "dns::types", dns::answers::types),
@@ -194,23 +195,23 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Netem, "netem::delay", netem::delay),
     needing(Needs::Netem, "netem::reordering", netem::reordering),
     scenario("names::owners", names::workloads::owners),
-    scenario("names::told_late", names::workloads::told_late),
+    scenario("names::late_pod", names::workloads::late_pod),
     scenario("names::static_pod", names::workloads::static_pod),
     scenario("names::reused", names::reuse::within_seconds),
     scenario("names::completed_job", names::reuse::completed_job),
     scenario("names::reused_often", names::reuse::many_times),
     scenario("names::host_network", names::host::network),
     scenario("names::service", names::services::one_backend),
-    scenario("names::rewritten", services::rewritten),
-    scenario("names::rewritten_to_two", services::of_two),
-    scenario("names::rewritten_and_known", services::known),
-    needing(Needs::AnyKernel, "names::away", names::away::and_back),
-    needing(Needs::AnyKernel, "names::away_too_long", names::away::too_long),
-    needing(Needs::AnyKernel, "names::watches_end", names::away::watches_end),
-    needing(Needs::AnyKernel, "names::throttled", names::trouble::throttled),
-    needing(Needs::AnyKernel, "names::failing", names::trouble::failing),
-    needing(Needs::AnyKernel, "names::dropped", names::trouble::dropped),
-    needing(Needs::AnyKernel, "names::slow", names::trouble::slow),
+    scenario("names::dnat", dnat::rewritten),
+    scenario("names::dnat_two_workloads", dnat::of_two),
+    scenario("names::dnat_known_endpoints", dnat::known),
+    needing(Needs::AnyKernel, "names::unreachable", names::unreachable::for_a_while),
+    needing(Needs::AnyKernel, "names::unreachable_too_long", names::unreachable::too_long),
+    needing(Needs::AnyKernel, "names::watches_end", names::unreachable::watches_end),
+    needing(Needs::AnyKernel, "names::throttled", names::faults::throttled),
+    needing(Needs::AnyKernel, "names::failing", names::faults::failing),
+    needing(Needs::AnyKernel, "names::cut_lists", names::faults::cut_lists),
+    needing(Needs::AnyKernel, "names::slow", names::faults::slow),
     needing(Needs::AnyKernel, "names::malformed_list", names::malformed::in_a_list),
     needing(Needs::AnyKernel, "names::malformed_event", names::malformed::in_an_event),
     needing(Needs::AnyKernel, "names::token", names::rights::token_rotates),
@@ -228,7 +229,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         Arguments::from_iter(std::iter::once("netcause-lab run").chain(args.iter().map(String::as_str)));
     arguments.test_threads.get_or_insert(4);
     if in_vm() {
-        // Its console is a terminal to the lab, and a file to whoever reads it.
+        // The console looks like a terminal to the lab, but its output is read from a file.
         arguments.color.get_or_insert(ColorSetting::Never);
     }
     let trials = if arguments.list { trials(|_| None) } else { prepare()? };
@@ -241,7 +242,7 @@ fn prepare() -> Result<Vec<Trial>> {
     machine()?;
     cgroup::sweep_stale()?;
     if in_vm() {
-        // The agent is asked over loopback, which nothing else has set up in the VM.
+        // The lab scrapes the agent over loopback, which is down in a new VM.
         let mut up = std::process::Command::new("ip");
         Process::run("ip", up.args(["link", "set", "lo", "up"]), "")?
             .success()
@@ -285,7 +286,7 @@ fn trials(lacking: impl Fn(Needs) -> Option<&'static str>) -> Vec<Trial> {
 
 /// Runs a scenario; one that fails beside others runs once more alone, in pods of another name, and the first failure
 /// is shown. On a loaded, emulated machine the kernel now and then does what a scenario did not ask for (a timer that
-/// goes off early, a program that is skipped); what is wrong with the agent fails alone as well.
+/// fires early, a run that is skipped); a fault of the agent fails alone as well.
 fn attempt(scenario: &Scenario, name: &str) -> Result<()> {
     let Err(first) = with_turn(scenario.needs, || (scenario.run)(name)) else { return Ok(()) };
     println!("{} failed beside others and is tried alone: {first:#}", scenario.name);

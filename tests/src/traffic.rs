@@ -14,13 +14,14 @@ use std::{
 };
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use serde_json::json;
 
 #[derive(Subcommand)]
 pub(crate) enum Traffic {
     /// Accept connections until standard input closes
     Server(server::Server),
-    /// Pass on connections until standard input closes
+    /// Proxy connections until standard input closes
     Relay(relay::Relay),
     /// Make connections
     Client(client::Client),
@@ -30,7 +31,7 @@ pub(crate) enum Traffic {
     UdpClient(udp::client::Client),
     /// Ask the C library for the addresses of names
     DnsResolve(dns::resolve::Resolve),
-    /// Send what is no DNS, or is DNS that nobody asked for
+    /// Send datagrams that are not DNS, or answers to queries that were never sent
     DnsGarbage(dns::garbage::Garbage),
 }
 
@@ -45,6 +46,32 @@ impl Traffic {
             Self::DnsResolve(resolve) => resolve.run(),
             Self::DnsGarbage(garbage) => garbage.run(),
         }
+    }
+}
+
+/// The sockets of a server.
+#[derive(Args)]
+struct Listen {
+    /// Where to listen; [::] takes IPv4 clients as v4-mapped addresses too
+    #[arg(long)]
+    listen: SocketAddr,
+    /// How many consecutive ports to listen on
+    #[arg(long, default_value_t = 1)]
+    ports: u16,
+    /// Ask for receive buffers of this size; the kernel doubles it
+    #[arg(long)]
+    receive_buffer: Option<usize>,
+}
+
+impl Listen {
+    /// The address of each port.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        (0..self.ports).map(|offset| SocketAddr::new(self.listen.ip(), self.listen.port() + offset))
+    }
+
+    /// Prints the line that the lab waits for.
+    fn print_ready(&self) {
+        println!("{}", json!({"listening": self.listen.to_string()}));
     }
 }
 

@@ -37,13 +37,13 @@ struct MapInfo {
     name: [u8; 16],
 }
 
-/// The name of a table, at most fifteen characters.
+/// The name of a BPF map, at most fifteen characters.
 pub(super) fn map_name(id: u32) -> Result<String> {
-    let map = open(BPF_MAP_GET_FD_BY_ID, &MapById { id, padding: [0; 2] }).context("opening a table")?;
+    let map = open(BPF_MAP_GET_FD_BY_ID, &MapById { id, padding: [0; 2] }).context("opening a map")?;
     let mut info = MapInfo::default();
     let length = u32::try_from(size_of::<MapInfo>())?;
     let ask = InfoByDescriptor { descriptor: number(&map)?, length, info: &raw mut info };
-    call(BPF_OBJ_GET_INFO_BY_FD, &ask).context("asking for a table's name")?;
+    call(BPF_OBJ_GET_INFO_BY_FD, &ask).context("reading the name of a map")?;
     Ok(CStr::from_bytes_until_nul(&info.name)?.to_string_lossy().into_owned())
 }
 

@@ -26,7 +26,7 @@ const PIECE_SECONDS: u64 = 5;
 /// `netcause-lab bench churn`
 #[derive(Args)]
 pub(crate) struct Churn {
-    /// For so long
+    /// How long to run, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
 }
@@ -34,8 +34,7 @@ pub(crate) struct Churn {
 impl Churn {
     pub(super) fn run(self) -> Result<()> {
         let agent = Agent::start("churn", "agent", &Options::default())?;
-        let net = Net::new("churn")?;
-        let (client, server) = (net.pod("client")?, net.pod("server")?);
+        let (_net, client, server) = Net::pair("churn")?;
         client.sysctl(&["net/ipv4/ip_local_port_range=10000 60999"])?;
         let sites = Site::ports(&server, FIRST_PORT, Placement::Together)?;
         let mut loaded = Loaded::start(Load::Connects, &client, &server, &sites)?;
@@ -85,7 +84,7 @@ impl Churn {
         println!("{EVENTS_LOST}: {}\n{}", metrics.sum(EVENTS_LOST, &[]), lines(&metrics, EVENTS_LOST));
         println!("{SKIPPED_RUNS}: {}\n{}", metrics.sum(SKIPPED_RUNS, &[]), lines(&metrics, SKIPPED_RUNS));
         let made: Vec<_> = (FIRST_PORT..).zip(&connected).collect();
-        // Under whatever name: what is missing may have gone elsewhere.
+        // Under any name: what is missing may have been counted on another edge.
         let of_interest = |sample: &Sample| {
             let port = sample.labels.get("destination_port").map(String::as_str);
             [OPENED, CLOSED].contains(&sample.name.as_str())

@@ -37,10 +37,10 @@ impl Costs {
     }
 }
 
-/// What is asked for costs.
+/// Measures what operations cost, from the metrics of one agent.
 pub(super) struct Meter<'a> {
     pub(super) agent: &'a Agent,
-    /// What the kernel's own bookkeeping adds to each run.
+    /// Nanoseconds that the kernel's own bookkeeping adds to each run.
     pub(super) noop: f64,
 }
 
@@ -82,11 +82,11 @@ impl Meter<'_> {
     }
 }
 
-/// What an operation takes of a program.
+/// Runs and cost of one program for each operation.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Spent {
     pub(super) runs: f64,
-    /// Nanoseconds.
+    /// In nanoseconds.
     pub(super) cost: f64,
 }
 
@@ -112,7 +112,7 @@ impl Statistics {
 
 impl Drop for Statistics {
     fn drop(&mut self) {
-        // On a machine that is thrown away in a moment nobody minds a failure; elsewhere the switch costs little.
+        // A failure does no harm: the VM is thrown away, and elsewhere the switch costs little.
         let _ = fs::write(SWITCH, self.before.trim());
     }
 }

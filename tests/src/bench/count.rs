@@ -1,4 +1,4 @@
-//! What the agent's programs cost in the kernel.
+//! The cost of the agent's programs in the kernel.
 //!
 //! The kernel keeps, per program, how often it ran and for how long (`kernel.bpf_stats_enabled`). In the VM that
 //! `cargo xtask bench` boots, one instruction takes one nanosecond, so that these times are instruction counts, which
@@ -9,7 +9,7 @@ use std::{thread, time::Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    SWEEP_AGAIN, UNTHRIFTY,
+    SWEEP_AGAIN, SWEEP_ALWAYS,
     costs::{Costs, Meter, SWEEP, Statistics},
     drivers::{Driver, Loaded},
     generate::Load,
@@ -26,21 +26,20 @@ use crate::lab::{
 };
 
 const PORT: u16 = 8080;
-/// Of the loads; some thousand packets.
+/// How long each load runs: some thousand packets.
 const LOAD_MILLISECONDS: u64 = 200;
-/// The namespaces' own counts.
+/// Counters of the pods' namespaces.
 const TCP_SENT: (&str, &str) = ("Tcp", "OutSegs");
 const UDP_SENT: (&str, &str) = ("Udp", "OutDatagrams");
-/// Connections that are held while sweeps are counted: twice as many sockets.
+/// Connections held open while sweeps are measured; each is two sockets.
 const HELD: u64 = 1000;
-/// Sweeps that are counted in each case.
+/// Sweeps measured in each case.
 const SWEEPS: u32 = 4;
 
 /// Measures and prints.
 pub(super) fn run() -> Result<()> {
     let statistics = Statistics::on()?;
-    let net = Net::new("bench")?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair("bench")?;
     let _close = server.serve(server.at(PORT), &["--mode", "sink"])?;
     let mut noop = f64::INFINITY;
     for _ in 0..5 {
@@ -53,7 +52,7 @@ pub(super) fn run() -> Result<()> {
     transactions::measure(noop, &client, &server, LOAD_MILLISECONDS)?;
 
     let began = Instant::now();
-    let agent = Agent::start("bench", "agent", &Options { args: &UNTHRIFTY, ..Options::default() })?;
+    let agent = Agent::start("bench", "agent", &Options { args: &SWEEP_ALWAYS, ..Options::default() })?;
     let first_scrape = began.elapsed();
 
     let meter = Meter { agent: &agent, noop };
@@ -73,7 +72,7 @@ pub(super) fn run() -> Result<()> {
         (Load::RoundTrips, "one TCP segment, sent and received, of requests and responses", TCP_SENT),
         (Load::Bulk, "one TCP segment, sent and received, in bulk (a run sees many at once)", TCP_SENT),
         (Load::Datagrams, "one UDP datagram, sent and received, clients connected", UDP_SENT),
-        (Load::UnconnectedDatagrams, "one UDP datagram, sent and received, nobody connected", UDP_SENT),
+        (Load::UnconnectedDatagrams, "one UDP datagram, sent and received, clients not connected", UDP_SENT),
     ] {
         let sites = Site::ports(&server, PORT + 2, Placement::Together)?;
         let mut loaded = Loaded::start(load, &client, &server, &sites)?;
@@ -106,7 +105,7 @@ fn connect(client: &Pod, server: &Pod, count: u64) -> Result<u64> {
     Ok(count)
 }
 
-/// What a sweep costs for each open socket: a sweep with many of them, less one without.
+/// The cost of a sweep per open socket: that of a sweep with many of them, less that of one without.
 fn swept_sockets(meter: &Meter<'_>, client: &Pod, server: &Pod) -> Result<()> {
     println!("\na sweep, with {} more open sockets or without:", 2 * HELD);
     println!(
@@ -116,11 +115,11 @@ fn swept_sockets(meter: &Meter<'_>, client: &Pod, server: &Pod) -> Result<()> {
     let to = server.at(PORT + 2).to_string();
     let _keeper = Driver::start(server, &["keep", &to])?;
     let mut holder = Driver::start(client, &["hold", &to])?;
-    let mut tell = |command: &str| holder.carry_out(command).map(drop);
+    let mut hold = |command: &str| holder.run_command(command).map(drop);
     let none = sweeps(meter, "without them", SWEEPS, None, || Ok(()))?;
-    sweeps(meter, "all met for the first time", 1, Some(&none), || tell(&format!("open {HELD}")))?;
+    sweeps(meter, "all seen for the first time", 1, Some(&none), || hold(&format!("open {HELD}")))?;
     sweeps(meter, "all idle", SWEEPS, Some(&none), || Ok(()))?;
-    sweeps(meter, "all with traffic since the last sweep", SWEEPS, Some(&none), || tell("touch"))?;
+    sweeps(meter, "all with traffic since the last sweep", SWEEPS, Some(&none), || hold("touch"))?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! The programs of [`super::generate`], as the benchmark sees them: started in a pod, told what to do, asked what they
-//! did.
+//! The programs of [`super::generate`], as the benchmark sees them: started in a pod, sent commands, and asked for
+//! what they did.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ pub(super) struct Driver {
     commands: u64,
 }
 
-/// What one command did.
+/// The result of one command.
 #[derive(Clone, Copy)]
 pub(super) struct Done {
     pub(super) count: u64,
@@ -41,13 +41,13 @@ impl Driver {
         self.process.pid()
     }
 
-    /// Gives a command and does not wait.
-    pub(super) fn tell(&mut self, command: &str) -> Result<()> {
+    /// Sends a command and does not wait.
+    pub(super) fn send_command(&mut self, command: &str) -> Result<()> {
         self.commands += 1;
-        self.process.tell(command)
+        self.process.write_line(command)
     }
 
-    /// Waits for what the last command did; it has to be done within the lab's patience.
+    /// Waits for what the last command did; it has to be done within the lab's timeout.
     pub(super) fn done(&self) -> Result<Done> {
         self.process.wait_stdout("the command carried out", |line| {
             let said: serde_json::Value = serde_json::from_str(line).ok()?;
@@ -58,9 +58,9 @@ impl Driver {
         })
     }
 
-    /// Gives a command and waits until it is carried out.
-    pub(super) fn carry_out(&mut self, command: &str) -> Result<Done> {
-        self.tell(command)?;
+    /// Sends a command and waits until it is carried out.
+    pub(super) fn run_command(&mut self, command: &str) -> Result<Done> {
+        self.send_command(command)?;
         self.done()
     }
 }
@@ -102,8 +102,8 @@ impl Answering {
     }
 }
 
-/// A load between two pods: a client with its server for every processor as a rule, so that all of them are busy, and whatever the
-/// agent takes is missing from the sum.
+/// A load between two pods: usually a client and its server on every CPU, so that all of them are busy and the work of
+/// the agent is missing from the sum.
 pub(super) struct Loaded {
     pairs: Vec<(Driver, Answering)>,
 }
@@ -130,7 +130,7 @@ impl Loaded {
         meanwhile: impl FnOnce() -> Result<()>,
     ) -> Result<Vec<Done>> {
         for (driver, _) in &mut self.pairs {
-            driver.tell(&milliseconds.to_string())?;
+            driver.send_command(&milliseconds.to_string())?;
         }
         meanwhile()?;
         self.pairs.iter().map(|(driver, _)| driver.done()).collect()

@@ -42,7 +42,7 @@ impl Generate {
 }
 
 /// Carries out commands until there are no more; `work` returns how much it did.
-fn obey(mut work: impl FnMut(&str) -> Result<u64>) -> Result<()> {
+fn serve_commands(mut work: impl FnMut(&str) -> Result<u64>) -> Result<()> {
     println!("ready");
     for (number, line) in (1_u64..).zip(stdin().lock().lines()) {
         let line = line.context("reading a command")?;

@@ -1,4 +1,4 @@
-//! What is left of throughput with the agent, for TCP and UDP.
+//! TCP and UDP throughput with the agent, relative to that without it.
 
 use anyhow::Result;
 use clap::Args;
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::lab::topology::Net;
 
-/// The loads, with the least that must be left.
+/// The loads, with the least share of the throughput that must be left.
 const KINDS: [(Kind, &str, Unit, f64); 4] = [
     (Kind::Bulk, "bulk TCP", Unit::Bytes, 0.99),
     (Kind::RoundTrips, "TCP requests answered", Unit::Operations, 0.99),
@@ -34,8 +34,7 @@ pub(crate) struct Load {
 
 impl Load {
     pub(super) fn run(self) -> Result<()> {
-        let net = Net::new("load")?;
-        let (client, server) = (net.pod("client")?, net.pod("server")?);
+        let (_net, client, server) = Net::pair("load")?;
         client.sysctl(&["net/ipv4/ip_local_port_range=10000 60999"])?;
         Rounds::head();
         for (kind, name, unit, least) in KINDS {

@@ -1,4 +1,4 @@
-//! What a process takes, and its tables in the kernel.
+//! The memory of a process and of its BPF maps.
 
 use std::{cmp::Reverse, collections::BTreeMap, fs, time::Duration};
 
@@ -15,7 +15,7 @@ pub(super) fn status(pid: u32, name: &str) -> Result<u64> {
     value.trim_end_matches("kB").trim().parse().with_context(|| format!("{name} is no number"))
 }
 
-/// Has `VmHWM` begin anew from what is resident now (proc(5), `clear_refs`).
+/// Resets `VmHWM` to the resident memory of now (proc(5), `clear_refs`).
 pub(super) fn reset_peak(pid: u32) -> Result<()> {
     let path = format!("/proc/{pid}/clear_refs");
     fs::write(&path, "5").with_context(|| format!("writing {path}"))
@@ -33,7 +33,7 @@ pub(super) fn processor_time(pid: u32) -> Result<Duration> {
     used.map(Duration::from_micros).with_context(|| format!("no usage in {}", path.display()))
 }
 
-/// A table, as the kernel describes an open descriptor of it.
+/// A BPF map, as the kernel describes an open descriptor of it.
 struct Map {
     /// At most fifteen characters.
     name: String,
@@ -41,7 +41,7 @@ struct Map {
     bytes: u64,
 }
 
-/// Every table that a process has open, once.
+/// Every BPF map that a process has open, once.
 fn maps(pid: u32) -> Result<Vec<Map>> {
     let path = format!("/proc/{pid}/fdinfo");
     let mut maps = BTreeMap::new();
@@ -59,7 +59,7 @@ fn maps(pid: u32) -> Result<Vec<Map>> {
     Ok(maps.into_values().collect())
 }
 
-/// Prints what the agent takes.
+/// Prints the memory of the agent.
 pub(super) fn print(pid: u32) -> Result<()> {
     let mib = |kib: u64| float(kib) / 1024.0;
     let status = |name: &str| status(pid, name).map(mib);

@@ -1,4 +1,4 @@
-//! What knowing a cluster costs: an agent that watches all of its pods, beside one that asks nobody.
+//! The memory that the names of a cluster take: an agent that watches all of its pods, beside one that watches nothing.
 
 use std::{thread, time::Duration};
 
@@ -17,14 +17,14 @@ use crate::{
         agent::{Agent, Options},
         apiserver::ApiServer,
         metrics::float,
-        patience,
+        timeout,
     },
 };
 
 /// Readings of both agents' memory, in turn, of which the medians count.
 const READINGS: usize = 5;
 const BETWEEN_READINGS: Duration = Duration::from_millis(300);
-/// Deployments have so many pods (`apiserver::objects::generated`), and here a service each.
+/// Pods of each Deployment (`apiserver::objects::generated`), and of the service that each of them has here.
 const PODS_OF_SERVICE: u32 = 10;
 
 /// `netcause-lab bench names`
@@ -33,13 +33,13 @@ pub(crate) struct Names {
     /// Pods of the cluster; a service and an endpoint slice for ten of them
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pods: u32,
-    /// Its nodes
+    /// Nodes of the cluster
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     nodes: u32,
     /// Changes of a burst: a third each of pods that change, come and go
     #[arg(long, default_value_t = 5000)]
     changes: u32,
-    /// Bursts
+    /// How many bursts
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(..=20))]
     bursts: u32,
 }
@@ -59,7 +59,7 @@ impl Names {
         let api = ApiServer::start("names", server)?;
         self.generate(&api, self.pods, 0)?;
         api.tell(&json!({ "put": self.services().collect::<Vec<_>>() }))?;
-        // What the start takes for a moment is more than the lists take: they come when it is over.
+        // The start has a higher peak than the lists, so the lists come only after it.
         api.listen(false)?;
         let without = Agent::start(
             "names",
@@ -126,14 +126,14 @@ impl Names {
     /// Waits until the agent knows so many pods, and all services and endpoints.
     fn wait(&self, agent: &Agent, pods: u32) -> Result<()> {
         let services = self.pods / PODS_OF_SERVICE;
-        let wanted = [("pod", pods), ("service", services), ("endpoint", services * PODS_OF_SERVICE)];
-        agent.until_within(3 * patience(), "all objects are known", |metrics| {
-            for (kind, count) in wanted {
+        let expected = [("pod", pods), ("service", services), ("endpoint", services * PODS_OF_SERVICE)];
+        agent.until_within(3 * timeout(), "all objects are known", |metrics| {
+            for (kind, count) in expected {
                 let known = metrics.sum("netcause_names_objects", &[("kind", kind)]);
                 ensure!(known == float(count.into()), "{known} of kind {kind}, not {count}");
             }
             let dropped = metrics.sum("netcause_names_objects_dropped_total", &[]);
-            ensure!(dropped == 0.0, "{dropped} objects found no room");
+            ensure!(dropped == 0.0, "{dropped} objects were dropped");
             Ok(())
         })
     }

@@ -80,7 +80,7 @@ impl Noop {
         let value = |key: &str| -> Result<f64> {
             let found = text.lines().find_map(|line| line.strip_prefix(key));
             found
-                .with_context(|| format!("the kernel does not tell {key}"))?
+                .with_context(|| format!("the kernel does not report {key}"))?
                 .trim()
                 .parse()
                 .context("no number")

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::lab::metrics::float;
 
-/// What some ratios come to.
+/// A summary of ratios.
 pub(super) struct Ratios {
     median: f64,
     /// The quartiles around it.

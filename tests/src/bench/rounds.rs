@@ -2,8 +2,8 @@
 //!
 //! A round has four slices, in an order of its own: without the agent, with it, without it once more, and with programs
 //! that do nothing where the agent's programs see packets. The ratio of the second to the first is the figure. That of
-//! the third is its noise, the same statistic where the agent makes no difference. That of the fourth is what the
-//! kernel takes for the hooks alone, whoever uses them.
+//! the third is its noise, the same statistic where the agent makes no difference. That of the fourth is the kernel's
+//! cost of the hooks alone, whichever programs use them.
 
 use std::{fmt, thread, time::Duration};
 
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::lab::agent::{Agent, Options};
 
-/// What a slice can be.
+/// The kinds of slices.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Slice {
     Without,
@@ -45,7 +45,7 @@ pub(super) struct Rounds {
     pub(super) slice_ms: u64,
 }
 
-/// What a load does for one slice: it calls the function while it runs, and returns its rate.
+/// Runs a load for one slice; it calls the function meanwhile and returns the rate.
 pub(super) type Run<'a> = &'a mut dyn FnMut(&dyn Fn() -> Result<()>) -> Result<f64>;
 
 impl Rounds {
@@ -79,7 +79,7 @@ impl Rounds {
         let agent = (slice == Slice::With).then(|| Agent::start("load", "agent", &Options::default()));
         let agent = agent.transpose()?;
         let hooks = (slice == Slice::Hooks).then(Hooks::attach).transpose()?;
-        // What the agent's start or end leaves for later, the kernel has done by then.
+        // Leaves the kernel time for work that the agent's start or end has deferred.
         thread::sleep(Duration::from_millis(200));
         let rate = run(&|| {
             thread::sleep(Duration::from_millis(self.slice_ms / 2));
@@ -94,7 +94,7 @@ impl Rounds {
     }
 }
 
-/// What a rate counts.
+/// The unit of a rate.
 #[derive(Clone, Copy)]
 pub(super) enum Unit {
     Bytes,

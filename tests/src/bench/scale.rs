@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use rustix::process::Signal;
 
-use super::{SWEEP_AGAIN, UNTHRIFTY, drivers::Driver, memory, ratios::median};
+use super::{SWEEP_AGAIN, SWEEP_ALWAYS, drivers::Driver, memory, ratios::median};
 use crate::lab::{
     agent::{Agent, Options},
     metrics::{Metrics, float},
@@ -43,8 +43,7 @@ pub(crate) struct Scale {
 impl Scale {
     pub(super) fn run(self) -> Result<()> {
         let (agent, _) = start()?;
-        let net = Net::new("scale")?;
-        let (client, server) = (net.pod("client")?, net.pod("server")?);
+        let (_net, client, server) = Net::pair("scale")?;
         give_network(&server, &client, SERVERS)?;
         give_network(&client, &server, CLIENTS)?;
         println!("before any connection:");
@@ -101,7 +100,7 @@ struct Crowd {
 impl Crowd {
     /// Has all holders carry out a command.
     fn all(&mut self, command: &str) -> Result<()> {
-        self.holders.iter_mut().try_for_each(|holder| holder.tell(command))?;
+        self.holders.iter_mut().try_for_each(|holder| holder.send_command(command))?;
         self.holders.iter().try_for_each(|holder| holder.done().map(drop))
     }
 }
@@ -115,14 +114,14 @@ fn give_network(owner: &Pod, peer: &Pod, first: Ipv4Addr) -> Result<()> {
 
 fn start() -> Result<(Agent, Duration)> {
     let began = Instant::now();
-    let agent = Agent::start("scale", "agent", &Options { args: &UNTHRIFTY, ..Options::default() })?;
+    let agent = Agent::start("scale", "agent", &Options { args: &SWEEP_ALWAYS, ..Options::default() })?;
     Ok((agent, began.elapsed()))
 }
 
-/// One scrape.
+/// One scrape and how long it took.
 struct Scraped {
     took: Duration,
-    octets: usize,
+    bytes: usize,
     metrics: Metrics,
 }
 
@@ -131,7 +130,7 @@ fn scrape(agent: &Agent) -> Result<Scraped> {
     let answer = agent.get("/metrics", "text/plain;version=0.0.4")?;
     let took = began.elapsed();
     ensure!(answer.status == 200, "/metrics says {}", answer.status);
-    Ok(Scraped { took, octets: answer.body.len(), metrics: Metrics::parse(&answer.body)? })
+    Ok(Scraped { took, bytes: answer.body.len(), metrics: Metrics::parse(&answer.body)? })
 }
 
 fn measure(agent: &Agent, crowd: &mut Crowd) -> Result<()> {
@@ -148,7 +147,7 @@ fn measure(agent: &Agent, crowd: &mut Crowd) -> Result<()> {
     let metrics = &last.metrics;
     println!(
         "  body: {:.1} MB, {} samples, {} edges, {} updates folded by the tables",
-        float(last.octets as u64) / 1e6,
+        float(last.bytes as u64) / 1e6,
         metrics.samples.len(),
         metrics.sum("netcause_series", &[]),
         metrics.sum("netcause_flows_folded_updates_total", &[]),

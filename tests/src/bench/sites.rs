@@ -14,8 +14,8 @@ use crate::lab::topology::Pod;
 /// How clients and servers share the processors.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Placement {
-    /// A client and its server on each processor: nobody waits for another one's interrupt, which is the least work, the
-    /// least noise, and the largest share of the agent
+    /// A client and its server on each processor: neither waits for the other's interrupt, which is the least work,
+    /// the least noise, and the largest share for the agent
     Together,
     /// One client on one processor, its server on another
     Apart,

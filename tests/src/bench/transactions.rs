@@ -1,6 +1,6 @@
 //! What a DNS transaction costs in the kernel: a query and its answer, at the end that asks and at the end that answers.
 //!
-//! Both ends are on this machine, and the agent's programs run at both. To tell them apart, the port is changed on the
+//! Both ends are on this machine, and the agent's programs run at both. To separate them, the port is changed on the
 //! way, so that one end only sees DNS. The other sees packets of the same size that are no DNS: what those cost is
 //! known from a run where both ends do.
 
@@ -83,7 +83,7 @@ impl Transactions<'_> {
         Ok(())
     }
 
-    /// What a transaction takes of each program, at both ends together.
+    /// The cost of a transaction in each program, at both ends together.
     fn both_ends(
         &self,
         load: Load,

@@ -19,12 +19,11 @@ use super::{
     eventually, eventually_within, machine,
     metrics::{Metrics, SKIPPED_RUNS},
     namespace::{Namespace, connect_in, tethered},
-    patience,
     process::Process,
-    scaled,
+    scaled, timeout,
 };
 
-/// Whether a program can be started in a PID namespace of its own: tried.
+/// Whether a program can be started in a PID namespace of its own, by trying it.
 pub(crate) fn can_have_own_pids() -> bool {
     let mut command = Command::new(OWN_PIDS[0]);
     Process::run("unshare", command.args(&OWN_PIDS[1..]).arg("true"), "")
@@ -38,7 +37,7 @@ pub(crate) struct Agent {
     cgroup: Cgroup,
     /// Written for this agent, removed with it.
     config: Option<PathBuf>,
-    /// The network namespace that it listens in, if it is another one than ours.
+    /// The network namespace that it listens in, if it is not the lab's own.
     within: Option<File>,
 }
 
@@ -55,7 +54,7 @@ pub(crate) struct Options<'a> {
     pub(crate) within: Option<&'a Namespace>,
 }
 
-/// What makes a new PID namespace with its own `/proc` for what follows.
+/// The command that runs its arguments in a new PID namespace with its own `/proc`.
 const OWN_PIDS: [&str; 4] = ["unshare", "-p", "-f", "--mount-proc"];
 
 /// The agent's binary: `$NETCAUSE_BIN`, or `netcause` beside this binary.
@@ -112,7 +111,7 @@ impl Agent {
         Self::begin_within(cgroup, config, within, &mut command)
     }
 
-    /// Starts an agent with a command line that was put together elsewhere, and waits until it is ready.
+    /// Starts an agent with this command line and waits until it is ready.
     pub(crate) fn begin(cgroup: Cgroup, config: Option<PathBuf>, command: &mut Command) -> Result<Self> {
         Self::begin_within(cgroup, config, None, command)
     }
@@ -146,7 +145,7 @@ impl Agent {
         self.address
     }
 
-    /// The end of its log, for messages.
+    /// The last lines of its log, for error messages.
     pub(crate) fn log(&self) -> String {
         self.process.said()
     }
@@ -158,7 +157,7 @@ impl Agent {
                 Some(namespace) => connect_in(namespace, self.address)?,
                 None => TcpStream::connect(self.address)?,
             };
-            stream.set_read_timeout(Some(patience()))?;
+            stream.set_read_timeout(Some(timeout()))?;
             let host = self.address;
             let request = format!(
                 "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
@@ -183,7 +182,7 @@ impl Agent {
 
     /// Scrapes until `check` holds, and once more to see that it stays so.
     pub(crate) fn until(&self, what: &str, check: impl Fn(&Metrics) -> Result<()>) -> Result<()> {
-        self.until_within(patience(), what, check)
+        self.until_within(timeout(), what, check)
     }
 
     /// As [`Self::until`], with a deadline of its own.
@@ -195,7 +194,7 @@ impl Agent {
     ) -> Result<()> {
         eventually_within(limit, what, || check(&self.scrape()?)).with_context(|| self.skipped())?;
         thread::sleep(Duration::from_millis(20));
-        check(&self.scrape()?).with_context(|| format!("{what}: was so, but did not stay so"))
+        check(&self.scrape()?).with_context(|| format!("this was true, but did not stay true: {what}"))
     }
 
     /// Waits until sweeps have begun and ended since now.
@@ -211,7 +210,7 @@ impl Agent {
     }
 
     /// Runs of the agent's programs that the kernel skipped because the same program was running on that CPU already
-    /// (`recursion_misses`, kernel 5.12 on): whatever happened then, the agent cannot know.
+    /// (`recursion_misses`, kernel 5.12 on): the agent has no way to see what happened then.
     fn skipped(&self) -> String {
         let skipped =
             |metrics: Metrics| metrics.list(|sample| sample.name == SKIPPED_RUNS && sample.value != 0.0);
@@ -234,7 +233,7 @@ impl Agent {
     fn tidy(&self) {
         self.cgroup.remove();
         if let Some(config) = &self.config {
-            // In the temporary directory: a leftover harms nobody.
+            // In the temporary directory: a leftover does no harm.
             let _ = fs::remove_file(config);
         }
     }
@@ -280,9 +279,9 @@ impl Response {
 
 static SHARED: OnceLock<Result<Agent, String>> = OnceLock::new();
 
-/// What the agent that scenarios share is started with, beside the defaults: it sweeps as often as it is asked, because
-/// scenarios wait for that, and has room for the edges of all scenarios.
-const SHARED_ENV: [(&str, &str); 2] = [("NETCAUSE_SWEEP_CPU_PERCENT", "100"), ROOM];
+/// The settings of the shared agent that are not defaults: it sweeps at every scrape, because scenarios wait for that,
+/// and has room for the edges of all scenarios.
+pub(crate) const SHARED_ENV: [(&str, &str); 2] = [("NETCAUSE_SWEEP_CPU_PERCENT", "100"), ROOM];
 
 /// Room for the edges of all scenarios, of this lab and others: an agent sees them all.
 pub(crate) const ROOM: (&str, &str) = ("NETCAUSE_MAX_SERIES", "1000000");
@@ -293,23 +292,23 @@ pub(crate) fn shared() -> Result<&'static Agent> {
     SHARED
         .get_or_init(|| {
             // The kernel ties a child's life to the thread that made it, so the agent's is one that never ends.
-            let (tell, told) = mpsc::channel();
+            let (sender, receiver) = mpsc::channel();
             thread::spawn(move || {
                 let options = Options { env: &SHARED_ENV, ..Options::default() };
                 let agent = Agent::start("shared", "agent", &options);
-                if tell.send(agent.map_err(|error| format!("{error:#}"))).is_ok() {
+                if sender.send(agent.map_err(|error| format!("{error:#}"))).is_ok() {
                     loop {
                         thread::park();
                     }
                 }
             });
-            told.recv().unwrap_or_else(|_| Err("the thread that starts the agent died".to_owned()))
+            receiver.recv().unwrap_or_else(|_| Err("the thread that starts the agent died".to_owned()))
         })
         .as_ref()
         .map_err(|error| anyhow!("{error}"))
 }
 
-/// Ends the shared agent, if there is one, and checks its last words.
+/// Ends the shared agent, if there is one, and checks that it lost no events.
 pub(crate) fn stop_shared() -> Result<()> {
     let Some(Ok(agent)) = SHARED.get() else { return Ok(()) };
     let ended =

@@ -112,7 +112,7 @@ impl ApiServer {
     pub(crate) fn tell(&self, command: &Value) -> Result<Value> {
         let mut guard = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         let (process, told) = &mut *guard;
-        process.tell(&command.to_string())?;
+        process.write_line(&command.to_string())?;
         *told += 1;
         let answer = process.wait_stdout("the command carried out", |line| {
             let said: Value = serde_json::from_str(line).ok()?;

@@ -18,7 +18,7 @@ use super::machine;
 
 const PREFIX: &str = "netcause-lab-";
 
-/// A cgroup of the lab; removed, with whatever still runs in it, when dropped.
+/// A cgroup of the lab; removed when dropped, after its processes are killed.
 pub(crate) struct Cgroup {
     name: String,
     top: PathBuf,
@@ -51,7 +51,7 @@ impl Cgroup {
         &self.path
     }
 
-    /// Ends whatever still runs in it and removes it.
+    /// Kills its processes and removes it.
     pub(crate) fn remove(&self) {
         let start = Instant::now();
         for cgroup in with_children(&self.top) {
@@ -59,7 +59,7 @@ impl Cgroup {
                 if error.kind() == io::ErrorKind::NotFound || start.elapsed() > Duration::from_secs(5) {
                     break;
                 }
-                // Whatever runs in the lab's own cgroup was started by the lab.
+                // Processes in the lab's own cgroup were started by the lab.
                 for pid in members(&cgroup) {
                     let _ = kill_process(pid, Signal::KILL);
                 }
@@ -121,7 +121,7 @@ pub(crate) fn sweep_stale() -> Result<()> {
         };
         if !Path::new(&format!("/proc/{lab}")).exists() {
             for cgroup in with_children(&entry.path()) {
-                // Not empty means that its processes are still on their way out: the next run gets it.
+                // A failure means that its processes are still exiting: the next run removes it.
                 let _ = fs::remove_dir(cgroup);
             }
         }

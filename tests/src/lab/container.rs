@@ -120,7 +120,7 @@ impl Root {
 
 impl Drop for Root {
     fn drop(&mut self) {
-        // In the temporary directory: a leftover harms nobody. Nothing is mounted there but in the container's namespace.
+        // In the temporary directory: a leftover does no harm. Nothing is mounted there but in the container's namespace.
         let _ = fs::remove_dir_all(&self.path);
         for mount in &self.container.mounts {
             let _ = fs::remove_dir_all(self.files(&mount.name));
@@ -128,7 +128,7 @@ impl Drop for Root {
     }
 }
 
-/// The libraries of a program and its loader, which tells them itself (ld.so(8)); none of a static one.
+/// The libraries of a program and its loader, as the loader itself lists them (ld.so(8)); none for a static program.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let mut command = Command::new(program);
     let said = Process::run("the loader", command.env("LD_TRACE_LOADED_OBJECTS", "1"), "")?.success()?;
@@ -148,7 +148,7 @@ pub(crate) struct Contain {
     /// The directory to have as `/`, read-only
     #[arg(long)]
     root: PathBuf,
-    /// A directory and where it is to be in there, read-only: /sys/fs/cgroup:/host/cgroup
+    /// A directory and its path in the container, read-only: /sys/fs/cgroup:/host/cgroup
     #[arg(long)]
     mount: Vec<String>,
     /// The same, with all that is mounted below it read-only as well
@@ -161,7 +161,7 @@ pub(crate) struct Contain {
     user: u32,
     #[arg(long)]
     group: u32,
-    /// What to become
+    /// The command to become
     #[arg(last = true, required = true)]
     command: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What crossed between a client and a server, by the programs' own count, and both ends' edges that must say the same.
+//! The traffic between a client and a server by the programs' own counts, and the edges of both ends that must agree.
 
 use anyhow::Result;
 
@@ -50,14 +50,14 @@ pub(crate) struct Crossed {
 }
 
 impl Crossed {
-    /// By the count of a client whose connections all carried the same.
+    /// From the counts of a client whose connections all carried the same amount.
     pub(crate) fn of(outcome: &Outcome) -> Self {
         let [connections, up, down] =
             ["connected", "bytes_sent", "bytes_received"].map(|name| outcome.count(name));
         Self { connections, up, down, most: up.max(down).div_ceil(connections.max(1)) }
     }
 
-    /// So many connections that each carried so much up and down.
+    /// `connections` connections, each with `up` bytes from and `down` bytes to the client.
     pub(crate) fn each(connections: u64, up: u64, down: u64) -> Self {
         Self { connections, up: connections * up, down: connections * down, most: up.max(down) }
     }
@@ -79,7 +79,7 @@ impl Crossed {
     }
 
     /// As [`Self::expect_bytes`], of connections that the client has reset: a reset acknowledges nothing, so the server may
-    /// not have been told that its last bytes arrived.
+    /// not know that its last bytes arrived.
     pub(crate) fn expect_bytes_of_reset(&self, metrics: &Metrics, ends: &Ends) -> Result<()> {
         metrics.expect_amount(SENT, &ends.client, self.up, self.most)?;
         metrics.expect_amount(RECEIVED, &ends.client, self.down, self.most)?;

@@ -1,4 +1,4 @@
-//! DNS in pods: a real server, real clients with counts of their own, and what the agent must say of them.
+//! DNS in pods: a real server, real clients with counts of their own, and the counts that the agent must have.
 
 pub(crate) mod clients;
 pub(crate) mod counted;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// The port of DNS (RFC 1035 §4.2).
 pub(crate) const PORT: u16 = 53;
 
-/// How often each of some words was there: types of queries, codes of answers.
+/// Counts by word: by the type of a query or the code of an answer.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Tally(BTreeMap<String, u64>);
 
@@ -22,14 +22,14 @@ impl Tally {
         tally
     }
 
-    /// What is nothing is not there: an absent series is zero.
+    /// Adds to a count. Zero adds no entry, since an absent series counts as zero.
     pub(crate) fn add(&mut self, word: &str, count: u64) {
         if count > 0 {
             *self.0.entry(word.to_owned()).or_default() += count;
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     pub(crate) fn and(&self, other: &Self) -> Self {
         let mut sum = self.clone();
         for (word, count) in &other.0 {

@@ -1,4 +1,4 @@
-//! Faults out of nftables, made inside the lab's namespaces.
+//! Faults made with nftables rules, inside the lab's namespaces.
 //!
 //! A rule is written as nft writes it, up to its verdict: `tcp dport 80 numgen random mod 100 < 5 drop`. To hit exactly
 //! the first packets that match, end with `numgen inc mod 1000000 < N drop`: the generator counts from 0.
@@ -30,7 +30,7 @@ impl<'a> Fault<'a> {
         Ok(Self { at, table })
     }
 
-    /// On the path: what `from` sends, seen by the bridge. The pods themselves notice nothing of it.
+    /// On the path: what `from` sends, seen by the bridge. The pods themselves cannot see the rule.
     pub(crate) fn on_path(net: &'a Net, from: &Pod, rules: &[&str]) -> Result<Self> {
         let hook = format!("ingress device \"{}\"", from.port);
         Self::make(net.switch(), "netdev", &format!("path_{}", from.port), &hook, rules)
@@ -46,7 +46,7 @@ impl<'a> Fault<'a> {
         Self::make(pod, "inet", "output_faults", "output", rules)
     }
 
-    /// In a pod: connections that it makes to one port go to another one of its own. No fault, but made as they are.
+    /// In a pod: connections that it makes to one port go to another one of its own. Not a fault, but made the same way.
     pub(crate) fn redirect_output(pod: &'a Pod, from: u16, to: u16) -> Result<Self> {
         Self::redirect(pod, "output", from, to)
     }
@@ -84,7 +84,7 @@ impl<'a> Fault<'a> {
     }
 }
 
-/// Whether this machine has `netem` (kernel and `tc`): tried in a namespace of its own.
+/// Whether this machine has `netem` (kernel and `tc`), by trying it in a namespace of its own.
 pub(crate) fn has_netem() -> bool {
     let try_it = || -> Result<()> {
         let namespace = Namespace::new("netem-probe", None)?;
@@ -94,7 +94,7 @@ pub(crate) fn has_netem() -> bool {
     try_it().is_ok()
 }
 
-/// Whether a program is there to be run, and runs: `about` has it tell of itself.
+/// Whether a program is installed and runs with the argument `about`, such as `--version`.
 pub(crate) fn has_program(program: &str, about: &str) -> bool {
     Process::run(program, Command::new(program).arg(about), "").is_ok_and(|end| end.status.success())
 }

@@ -15,7 +15,7 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// An empty directory; `what` tells it from others of the pod.
+    /// An empty directory; `what` distinguishes it from other directories of the pod.
     pub(crate) fn new(pod: &Pod, what: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(format!("{}-{what}", pod.workload()));
         fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
@@ -36,7 +36,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // In the temporary directory: a leftover harms nobody.
+        // In the temporary directory: a leftover does no harm.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

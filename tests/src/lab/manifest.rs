@@ -1,4 +1,4 @@
-//! What the manifests in `deploy/` say a container gets, read from their text.
+//! The container that the manifests in `deploy/` describe, read from their text.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -20,7 +20,7 @@ pub(crate) struct Mount {
     pub(crate) recursively: bool,
 }
 
-/// What a volume is.
+/// The contents of a volume.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// A directory of the node.
@@ -29,7 +29,7 @@ pub(crate) enum Source {
     Files(Vec<(String, String)>),
 }
 
-/// A container, as far as the kernel notices.
+/// A container, as far as the kernel is concerned.
 #[derive(Clone, Debug)]
 pub(crate) struct Container {
     /// The program, by the image, and its arguments, by the manifest.
@@ -39,7 +39,7 @@ pub(crate) struct Container {
     pub(crate) capabilities: Vec<String>,
     pub(crate) user: u32,
     pub(crate) group: u32,
-    /// Most octets of memory, kernel tables included.
+    /// The limit of memory in bytes, kernel tables included.
     pub(crate) memory: u64,
     /// All read-only.
     pub(crate) mounts: Vec<Mount>,
@@ -56,7 +56,7 @@ impl Container {
         Self::read(pod).context("reading deploy/kubernetes/daemonset.yaml")
     }
 
-    /// Everything that the lab cannot do otherwise is an error.
+    /// A setting that the lab cannot reproduce is an error.
     fn read(pod: &Value) -> Result<Self> {
         for shared in ["hostPID", "hostNetwork"] {
             ensure!(

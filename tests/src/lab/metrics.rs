@@ -1,7 +1,7 @@
-//! The agent's `/metrics`, read as Prometheus text 0.0.4, and the edges that scenarios ask about.
+//! The agent's `/metrics`, parsed as Prometheus text 0.0.4, and the edges that scenarios look up.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Display,
     net::IpAddr,
 };
@@ -10,9 +10,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{kernel_is_before, namespace::Namespace, topology::Pod};
 
-/// A client from outside the known networks, as the server's end names it.
+/// The name of all peers outside the known networks.
 pub(crate) const EXTERNAL: &str = "external";
-/// What is folded, as both ends of an edge.
+/// The name of both ends of the edge that folded traffic is counted on.
 pub(crate) const OTHER: &str = "other";
 
 pub(crate) const OPENED: &str = "netcause_tcp_connections_opened_total";
@@ -58,7 +58,7 @@ impl Edge {
         ])
     }
 
-    /// All edges of a client's end to a port, whatever the server.
+    /// All edges of a client's end to a port of any server.
     pub(crate) fn of_client(client: &Pod, port: u16) -> Self {
         Self(vec![
             ("reporter", "source".to_owned()),
@@ -67,7 +67,7 @@ impl Edge {
         ])
     }
 
-    /// As seen at the server's end; the client is an address, or what stands for it.
+    /// As seen at the server's end; the client is an address or a name.
     pub(crate) fn at_server(server: &Pod, client: impl Display, port: u16) -> Self {
         Self(vec![
             ("reporter", "destination".to_owned()),
@@ -87,12 +87,12 @@ impl Edge {
         Self(vec![("destination_workload", server.to_owned()), ("destination_port", port.to_string())])
     }
 
-    /// Everything of a client, whatever the server and its port.
+    /// All edges of a client, for any server and port.
     pub(crate) fn source(client: &Pod) -> Self {
         Self(vec![("source_workload", client.workload().to_owned())])
     }
 
-    /// Whatever has these labels.
+    /// Every sample with these labels.
     pub(crate) fn labelled(labels: &[(&'static str, &str)]) -> Self {
         Self(labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect())
     }
@@ -110,12 +110,14 @@ impl Edge {
 }
 
 impl Metrics {
+    /// Reads an exposition; an error if two of its samples have the same name and labels.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let samples = text
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .map(|line| parse_line(line).with_context(|| format!("reading the sample {line:?}")))
-            .collect::<Result<_>>()?;
+            .collect::<Result<Vec<_>>>()?;
+        expect_unique(&samples)?;
         Ok(Self { samples })
     }
 
@@ -126,9 +128,9 @@ impl Metrics {
         })
     }
 
-    /// How many events the kernel may have shown to neither of two programs with the same work, by what it says it
-    /// skipped (never more than the smaller count of the two), and by what the agent says it was not shown. That is nothing on most kernels; where tracepoints are
-    /// preemptible (7.x) and the processor is emulated, now and then it is one.
+    /// An upper bound of the events that the kernel showed to neither of two twin programs: the runs that it skipped, of
+    /// which the smaller count of the two matters, and the events that the agent reports as skipped. It is zero on most
+    /// kernels; where tracepoints are preemptible (7.x) and the CPU is emulated, it is now and then one.
     fn hidden(&self) -> f64 {
         let skips = |program: &str| self.sum(SKIPPED_RUNS, &[("program", program)]);
         let programs = self.label_values(SKIPPED_RUNS, "program");
@@ -137,7 +139,7 @@ impl Metrics {
         by_both + self.sum(EVENTS_LOST, &[("where", "skipped")])
     }
 
-    /// True when `is` is `all`, less at most what was hidden, which is never more than `most` each.
+    /// Whether `is` equals `all`, less at most `most` for each hidden event.
     fn is_all(&self, is: f64, all: f64, most: f64) -> bool {
         is <= all && (is == all || is + self.hidden() * most >= all)
     }
@@ -147,12 +149,12 @@ impl Metrics {
         self.total(name, |sample| edge.matches(sample))
     }
 
-    /// Fails unless the sum over an edge is exactly this, but for what the kernel hid (see [`Self::hidden`]).
+    /// Fails unless the sum over an edge is exactly this, apart from hidden events ([`Self::hidden`]).
     pub(crate) fn expect(&self, name: &str, edge: &Edge, value: u64) -> Result<()> {
         self.expect_amount(name, edge, value, 1)
     }
 
-    /// As [`Self::expect`], of an amount of which one event that the kernel hid may take up to `most` along.
+    /// As [`Self::expect`], for an amount of which each hidden event may be missing up to `most`.
     pub(crate) fn expect_amount(&self, name: &str, edge: &Edge, value: u64, most: u64) -> Result<()> {
         let is = self.on(name, edge);
         ensure!(
@@ -185,7 +187,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// All retransmitted segments of a pod's namespace, whatever edge they belong to.
+    /// All retransmitted segments of a pod's namespace, on any edge.
     pub(crate) fn retransmitted_by(&self, pod: &Pod) -> Result<f64> {
         let netns = netns_workload(pod)?;
         let local = |name: &str| name == pod.workload() || name == netns;
@@ -224,15 +226,15 @@ impl Metrics {
 
     /// Fails if any probe has lost events.
     pub(crate) fn expect_nothing_lost(&self) -> Result<()> {
-        // What the kernel kept from every program is not for the agent to mend: it only has to say so.
+        // The agent cannot see events that the kernel skipped for every program; it only has to report them.
         let skipped = |sample: &Sample| sample.labels.get("where").is_some_and(|place| place == "skipped");
         let lost = self.list(|sample| sample.name == EVENTS_LOST && sample.value != 0.0 && !skipped(sample));
         ensure!(lost.is_empty(), "events were lost:\n{lost}");
         Ok(())
     }
 
-    /// Fails unless every one of `count` connections of a client has its latency, but for those that the agent says
-    /// it was not shown.
+    /// Fails unless every one of `count` connections of a client has its latency, apart from those
+    /// that the agent reports as skipped.
     pub(crate) fn expect_durations(&self, edge: &Edge, count: u64) -> Result<()> {
         let name = format!("{CONNECT_DURATION}_count");
         let (is, missed) = (self.on(&name, edge), self.sum(EVENTS_LOST, &[("where", "skipped")]));
@@ -246,18 +248,18 @@ impl Metrics {
         Ok(())
     }
 
-    pub(crate) fn total(&self, name: &str, wanted: impl Fn(&Sample) -> bool) -> f64 {
+    pub(crate) fn total(&self, name: &str, filter: impl Fn(&Sample) -> bool) -> f64 {
         self.samples
             .iter()
-            .filter(|sample| sample.name == name && wanted(sample))
+            .filter(|sample| sample.name == name && filter(sample))
             .fold(0.0, |sum, sample| sum + sample.value)
     }
 
     /// Samples as lines of a message.
-    pub(crate) fn list(&self, wanted: impl Fn(&Sample) -> bool) -> String {
+    pub(crate) fn list(&self, filter: impl Fn(&Sample) -> bool) -> String {
         self.samples
             .iter()
-            .filter(|sample| wanted(sample))
+            .filter(|sample| filter(sample))
             .map(|sample| format!("    {} {:?} {}\n", sample.name, sample.labels, sample.value))
             .collect()
     }
@@ -271,7 +273,7 @@ impl Metrics {
         values
     }
 
-    /// What the agent does say of the edge's local pod: the first thing one wants to know when a value is missing.
+    /// The agent's samples of this name for the edge's local pod, for error messages.
     fn like(&self, name: &str, edge: &Edge) -> String {
         let names: Vec<&String> =
             edge.0.iter().filter(|(label, _)| label.ends_with("_workload")).map(|(_, value)| value).collect();
@@ -280,15 +282,15 @@ impl Metrics {
     }
 }
 
-/// Watches over scrapes that no counter goes backwards. One that is away for a scrape begins anew: an edge that was
-/// folded has left what it had in `other`.
+/// Checks over successive scrapes that no counter decreases. A series that is absent from a scrape may start again from
+/// zero: the counts of an edge that was folded stay in `other`.
 #[derive(Default)]
 pub(crate) struct Watch {
     last: HashMap<String, f64>,
 }
 
 impl Watch {
-    /// Takes the next scrape.
+    /// Checks the next scrape against the last one.
     pub(crate) fn see(&mut self, metrics: &Metrics) -> Result<()> {
         let mut now = HashMap::new();
         for sample in &metrics.samples {
@@ -322,9 +324,21 @@ fn local_workload(sample: &Sample) -> &str {
     sample.labels.get(label).map_or("", String::as_str)
 }
 
-/// What the agent calls a namespace when a packet has no socket, and so no cgroup.
+/// The agent's name of a namespace, for packets without a socket and so without a cgroup.
 pub(crate) fn netns_workload(namespace: &Namespace) -> Result<String> {
     Ok(format!("netns:{}", namespace.inode()?))
+}
+
+/// Fails if two samples have the same name and labels: Prometheus would keep one of them and drop the other.
+fn expect_unique(samples: &[Sample]) -> Result<()> {
+    let mut seen = HashSet::with_capacity(samples.len());
+    for sample in samples {
+        ensure!(
+            seen.insert((&sample.name, &sample.labels)),
+            "the exposition has this series twice: {sample:?}"
+        );
+    }
+    Ok(())
 }
 
 fn parse_line(line: &str) -> Result<Sample> {
@@ -395,6 +409,15 @@ mod tests {
         assert!(sound.is_all(10.0, 10.0, 5.0) && !sound.is_all(9.0, 10.0, 5.0));
         assert!(hidden.is_all(90.0, 100.0, 5.0) && !hidden.is_all(89.0, 100.0, 5.0));
         assert!(!hidden.is_all(101.0, 100.0, 5.0));
+    }
+
+    #[test]
+    fn a_series_that_is_there_twice_is_refused() {
+        let twice = "a{x=\"1\",y=\"2\"} 1\nb 1\na{y=\"2\",x=\"1\"} 3\n";
+        let error = Metrics::parse(twice).unwrap_err().to_string();
+        assert!(error.contains("twice") && error.contains("\"a\""), "{error}");
+        assert!(Metrics::parse("b 1\nb 1\n").is_err());
+        assert!(Metrics::parse("a{x=\"1\"} 1\na{x=\"2\"} 1\na 1\nb{x=\"1\"} 1\n").is_ok());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use rustix::{
 
 use super::{eventually, machine, process::Process};
 
-/// What every child does first: ask to be killed with the lab, and join its cgroup.
+/// The first steps of every child: ask to be killed with the lab, and join its cgroup.
 #[derive(Args)]
 pub(super) struct Tether {
     /// The lab's pid: this process dies with it
@@ -80,13 +80,13 @@ pub(crate) struct InPod {
     /// A setting of the namespace to write first: net/ipv4/tcp_syn_retries=1
     #[arg(long)]
     sysctl: Vec<String>,
-    /// Have the files of this directory as `/etc`, and no others
+    /// Mount this directory on `/etc`
     #[arg(long)]
     etc: Option<PathBuf>,
     /// Wait until this address is reachable, by datagrams to a closed port
     #[arg(long)]
     reach: Option<IpAddr>,
-    /// What to become; nothing: only the settings
+    /// The command to become; without one, only write the settings
     #[arg(last = true)]
     command: Vec<String>,
 }
@@ -125,13 +125,13 @@ impl InPod {
 fn mount_etc(etc: &Path) -> Result<()> {
     // SAFETY: a new mount namespace touches neither file descriptors nor memory, and this process has one thread.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("making a mount namespace (needs root)")?;
-    // Else the machine would get the mount as well.
+    // Otherwise the machine would see the mount too.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("making mounts private")?;
     mount_bind(etc, "/etc").with_context(|| format!("mounting {} on /etc", etc.display()))
 }
 
-/// Sends datagrams to a port where nobody listens until the answer comes: port unreachable, so the way there is open.
+/// Sends datagrams to a closed port until the answer comes (port unreachable), which shows that the address is reachable.
 fn reach(address: IpAddr) -> Result<()> {
     let any =
         if address.is_ipv6() { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
@@ -181,7 +181,7 @@ fn joining(netns_pid: Option<u32>, cgroup: Option<&Path>) -> Result<Command> {
 }
 
 /// Every namespace of this lab, kept until its end: the kernel would give the inode number of one that is gone to the
-/// next, and the agent names by it whatever has no socket.
+/// next, and the agent uses the inode number as the name of traffic without a socket.
 static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// A network namespace of the lab.
@@ -275,7 +275,7 @@ impl Namespace {
     /// A counter of `/proc/net/snmp` or `/proc/net/netstat` in this namespace, e.g. `("Tcp", "RetransSegs")`,
     /// `("TcpExt", "ListenDrops")` or `("Udp6", "RcvbufErrors")`.
     pub(crate) fn counter(&self, protocol: &str, name: &str) -> Result<u64> {
-        counter_of(&self.pid().to_string(), protocol, name)
+        counter_of(self.pid(), protocol, name)
     }
 
     /// Segments that the kernel says were retransmitted in this namespace.
@@ -297,12 +297,7 @@ impl Namespace {
     }
 }
 
-/// A counter of the machine's own namespace, which goes on with its own traffic whatever the lab does.
-pub(crate) fn own_counter(protocol: &str, name: &str) -> Result<u64> {
-    counter_of("self", protocol, name)
-}
-
-fn counter_of(process: &str, protocol: &str, name: &str) -> Result<u64> {
+fn counter_of(process: u32, protocol: &str, name: &str) -> Result<u64> {
     for file in ["snmp", "netstat", "snmp6"] {
         let path = format!("/proc/{process}/net/{file}");
         let Ok(text) = fs::read_to_string(&path) else { continue };

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::patience;
+use super::timeout;
 
 /// One output stream of a child, line by line, readable while the child still runs.
 #[derive(Default)]
@@ -88,7 +88,7 @@ pub(crate) struct Process {
     stderr: Arc<Stream>,
 }
 
-/// What a finished child left.
+/// The exit status and the output of a finished child.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) status: ExitStatus,
@@ -128,7 +128,7 @@ impl Process {
 
     /// Runs `command` to its end, with `input` on its standard input.
     pub(crate) fn run(name: &str, command: &mut Command, input: &str) -> Result<Finished> {
-        Self::run_within(patience(), name, command, input)
+        Self::run_within(timeout(), name, command, input)
     }
 
     /// As [`Process::run`], with a deadline of its own.
@@ -153,18 +153,18 @@ impl Process {
     /// The first thing `find` makes of a line of standard output.
     pub(crate) fn wait_stdout<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         self.stdout
-            .find(patience(), find)
+            .find(timeout(), find)
             .with_context(|| format!("{}: waited for {what}; it said:\n{}", self.name, self.said()))
     }
 
     /// The first thing `find` makes of a line of standard error.
     pub(crate) fn wait_stderr<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         self.stderr
-            .find(patience(), find)
+            .find(timeout(), find)
             .with_context(|| format!("{}: waited for {what}; it said:\n{}", self.name, self.said()))
     }
 
-    /// What it has written so far, both streams, the last 60 lines of each.
+    /// The last 60 lines that it has written to each stream, for error messages.
     pub(crate) fn said(&self) -> String {
         let mut said = String::new();
         for stream in [&self.stdout, &self.stderr] {
@@ -179,7 +179,7 @@ impl Process {
     }
 
     /// Writes one line to its standard input.
-    pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn write_line(&mut self, line: &str) -> Result<()> {
         let stdin = self.stdin.as_mut().with_context(|| format!("{}: its input is closed", self.name))?;
         writeln!(stdin, "{line}").with_context(|| format!("writing to {}", self.name))
     }
@@ -215,7 +215,7 @@ impl Process {
 
     /// Closes its input and waits for its end.
     pub(crate) fn finish(self) -> Result<Finished> {
-        self.finish_within(patience())
+        self.finish_within(timeout())
     }
 
     /// As [`Process::finish`], with a deadline of its own.

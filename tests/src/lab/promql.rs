@@ -1,4 +1,4 @@
-//! A real Prometheus that scrapes agents of the lab, and what it is asked.
+//! A real Prometheus that scrapes agents of the lab and answers queries.
 
 use std::{
     fs,
@@ -10,14 +10,14 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{namespace::tethered, patience, process::Process};
+use super::{namespace::tethered, process::Process, timeout};
 
-/// A directory, removed with what is in it.
+/// A directory, removed with its contents when dropped.
 struct Directory(PathBuf);
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // In the temporary directory: a leftover harms nobody.
+        // In the temporary directory: a leftover does no harm.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -67,7 +67,7 @@ impl Prometheus {
         let query: Vec<String> =
             arguments.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect();
         let mut stream = TcpStream::connect(self.at)?;
-        stream.set_read_timeout(Some(patience()))?;
+        stream.set_read_timeout(Some(timeout()))?;
         write!(stream, "GET /api/v1/{what}?{} HTTP/1.0\r\nHost: {}\r\n\r\n", query.join("&"), self.at)?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;

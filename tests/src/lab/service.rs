@@ -26,8 +26,8 @@ pub(crate) fn balance(net: &Net, clients: &[&Pod], backends: &[&Pod], port: u16)
         &["-batch", "-"],
         "link set lo up\naddr add fd77::1/64 dev br0 nodad\naddr add fe80::1/64 dev br0 nodad\n",
     )?;
-    // It forwards from one port of the bridge to another, and must not tell anybody that there is a shorter way: the
-    // answers have to come back through it.
+    // It forwards from one port of the bridge to another, and must not send redirects to a shorter path: the answers
+    // have to come back through it.
     node.sysctl(&[
         "net/ipv4/ip_forward=1",
         "net/ipv6/conf/all/forwarding=1",

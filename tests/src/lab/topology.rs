@@ -33,6 +33,13 @@ impl Net {
         Ok(Self { scenario: scenario.to_owned(), switch, pods: Cell::new(0) })
     }
 
+    /// A network with two pods, `client` and `server`. The pods are cut off when it is dropped.
+    pub(crate) fn pair(scenario: &str) -> Result<(Self, Pod, Pod)> {
+        let net = Self::new(scenario)?;
+        let (client, server) = (net.pod("client")?, net.pod("server")?);
+        Ok((net, client, server))
+    }
+
     /// The namespace of the bridge, where faults of the path are made.
     pub(crate) fn switch(&self) -> &Namespace {
         &self.switch
@@ -52,7 +59,7 @@ impl Net {
         self.plug(name, cgroup, number, number + 1)
     }
 
-    /// As [`Self::pod_of_uid`], at the addresses of another pod, whose cable is pulled.
+    /// As [`Self::pod_of_uid`], at the addresses of another pod, which is disconnected.
     pub(crate) fn pod_instead_of(&self, old: &Pod, name: &str, uid: &str) -> Result<Pod> {
         self.switch.run("ip", &["link", "del", &old.port], "")?;
         let cgroup = Cgroup::with_layout(&self.scenario, name, &kubepods(uid))?;
@@ -65,13 +72,13 @@ impl Net {
         number
     }
 
-    /// Makes a pod: its cable has a number, and its addresses have one.
+    /// Makes a pod with this number of its cable and this last byte of its addresses.
     fn plug(&self, name: &str, cgroup: Cgroup, number: u8, address: u8) -> Result<Pod> {
         let namespace = Namespace::new(&format!("{}-{name}", self.scenario), Some(cgroup.path()))?;
         let port = format!("port{number}");
         let v4 = Ipv4Addr::new(10, 77, 0, address);
         let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, address.into());
-        // The hardware address goes with the others: whoever knew the last pod at them finds the next one.
+        // The hardware address belongs to the others, so that neighbour caches stay right for the next pod at them.
         self.switch.run(
             "ip",
             &["-batch", "-"],
@@ -94,8 +101,7 @@ impl Net {
         Ok(Pod { namespace, cgroup, v4, v6, port })
     }
 
-    /// A pod on the host network, where another one stands for its node: the namespace and the addresses are the
-    /// node's, and the cgroup is its own.
+    /// A pod on the host network of `node`: it has the namespace and the addresses of that pod, and a cgroup of its own.
     pub(crate) fn pod_on_host(&self, node: &Pod, name: &str, uid: &str) -> Result<HostPod> {
         let cgroup = Cgroup::with_layout(&self.scenario, name, &kubepods(uid))?;
         Ok(HostPod { netns: node.pid(), cgroup })
@@ -127,7 +133,7 @@ impl Sidecar {
         listen: SocketAddr,
         to: SocketAddr,
     ) -> Result<Self> {
-        // Below another top than the pod's first container: an agent knows them by the uid.
+        // Not below the cgroup of the pod's first container: an agent recognises both by the uid.
         let name = format!("{}-sidecar", pod.port);
         let cgroup = Cgroup::with_layout(scenario, &name, &kubepods(uid))?;
         let mut command = tethered(Some(pod.pid()), Some(cgroup.path()), &[])?;
@@ -183,7 +189,7 @@ impl Deref for Pod {
 }
 
 impl Pod {
-    /// What the agent calls it.
+    /// Its name in the agent's metrics, where nothing else names it.
     pub(crate) fn workload(&self) -> &str {
         self.cgroup.name()
     }
@@ -196,19 +202,19 @@ impl Pod {
         SocketAddr::new(IpAddr::V6(self.v6), port)
     }
 
-    /// Sets the least time after which the retransmission timer goes off towards `peer`, for connections from now on.
+    /// Sets the minimum retransmission timeout of new connections to `peer`.
     pub(crate) fn set_min_rto(&self, peer: &Self, time: &str) -> Result<()> {
         let script = format!("route add {}/32 dev eth0 rto_min {time}\n", peer.v4);
         self.run("ip", &["-batch", "-"], &script).map(drop)
     }
 
-    /// Gives the pod one more address, written with its prefix: `203.0.113.7/24`.
+    /// Adds an address to the pod, written with its prefix: `203.0.113.7/24`.
     pub(crate) fn also_at(&self, address: &str) -> Result<()> {
         let nodad = if address.contains(':') { " nodad" } else { "" };
         self.run("ip", &["-batch", "-"], &format!("addr add {address} dev eth0{nodad}\n")).map(drop)
     }
 
-    /// Puts a queueing discipline on everything the pod sends: `netem delay 30ms`.
+    /// Sets the queueing discipline of everything the pod sends: `netem delay 30ms`.
     pub(crate) fn queue(&self, discipline: &str) -> Result<()> {
         let args = format!("qdisc add dev eth0 root {discipline}");
         self.run("tc", &args.split(' ').collect::<Vec<_>>(), "").map(drop)
@@ -256,7 +262,7 @@ impl Pod {
         self.send("udp-client", to, args)
     }
 
-    /// Sends what is no DNS. `args`: see `netcause-lab traffic dns-garbage --help`.
+    /// Sends malformed DNS. `args`: see `netcause-lab traffic dns-garbage --help`.
     pub(crate) fn send_garbage(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
         self.send("dns-garbage", to, args)
     }
@@ -305,8 +311,8 @@ impl Server {
 /// A running client.
 pub(crate) struct Client {
     process: Process,
-    /// Commands so far.
-    told: u64,
+    /// Commands sent so far.
+    commands: u64,
 }
 
 impl Client {
@@ -319,7 +325,7 @@ impl Client {
         let mut all = vec!["--connect", &to];
         all.extend(args);
         let process = Process::spawn(&format!("client of {to}"), &mut command(&all)?)?;
-        Ok(Self { process, told: 0 })
+        Ok(Self { process, commands: 0 })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -331,25 +337,20 @@ impl Client {
     }
 
     /// Waits until a client with `--hold` has opened all its connections.
-    pub(crate) fn wait_open(&self) -> Result<()> {
+    fn wait_open(&self) -> Result<()> {
         self.process.wait_stdout("open connections", |line| line.contains("\"open\"").then_some(()))
     }
 
-    /// Gives a client with `--hold` a command; see `netcause-lab traffic client --help`.
-    pub(crate) fn tell(&mut self, command: &str) -> Result<()> {
-        self.told += 1;
-        self.process.tell(command)
+    /// Sends a command to a client with `--hold` and does not wait; see `netcause-lab traffic client --help`.
+    pub(crate) fn send_command(&mut self, command: &str) -> Result<()> {
+        self.commands += 1;
+        self.process.write_line(command)
     }
 
-    /// Gives it a command and waits until it has carried it out.
-    pub(crate) fn make(&mut self, command: &str) -> Result<()> {
-        self.tell(command)?;
-        self.wait_done(self.told)
-    }
-
-    /// Has a client with `--hold` send `bytes` over each connection and receive them back.
-    pub(crate) fn echo(&mut self, bytes: u64) -> Result<()> {
-        self.tell(&format!("echo {bytes}"))
+    /// Sends it a command and waits until it has carried it out.
+    pub(crate) fn run_command(&mut self, command: &str) -> Result<()> {
+        self.send_command(command)?;
+        self.wait_done(self.commands)
     }
 
     /// Waits until it has carried out the `n`-th command.
@@ -364,13 +365,13 @@ impl Client {
     }
 }
 
-/// What a traffic program did, by its own count: the last line of its output.
+/// A traffic program's own counts: the last line of its output.
 #[derive(Debug)]
 pub(crate) struct Outcome(serde_json::Value);
 
 impl Outcome {
     pub(crate) fn read(stdout: &str) -> Result<Self> {
-        let last = stdout.lines().last().context("the traffic program said nothing")?;
+        let last = stdout.lines().last().context("the traffic program printed nothing")?;
         Ok(Self(serde_json::from_str(last).with_context(|| format!("reading {last:?}"))?))
     }
 

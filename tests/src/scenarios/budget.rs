@@ -1,4 +1,4 @@
-//! The budget for time series: what is too much goes to `other`, the smallest first, and no sum suffers.
+//! The budget of time series: edges over the budget are folded into `other`, the smallest first, and sums are conserved.
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
@@ -7,23 +7,22 @@ use super::udp::{ANSWER, Datagrams, UDP_SENT};
 use crate::lab::{
     agent::{Agent, Options},
     crossed::{Crossed, OPEN, RECEIVED, SENT},
-    metrics::{CLOSED, Edge, Metrics, OPENED, OTHER, Watch, float},
-    namespace::own_counter,
+    metrics::{CLOSED, Edge, Metrics, OPENED, Watch},
     scaled,
     topology::{Net, Pod},
+    witness::{Sum, Witness},
 };
 
 const SERIES: &str = "netcause_series";
 
-/// One client, many ports of a server, each with its own amount: the large ones keep their names while the ranking
-/// changes, and every counter stays what it was or grows.
+/// With more edges than the series budget allows, the smallest are folded into `other`, the largest keep their names
+/// as the ranking changes, every sum is conserved, and no counter decreases.
 pub(super) fn series(name: &str) -> Result<()> {
     let ports: u16 = scaled(40, 20);
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8000), &["--ports", &ports.to_string()])?;
     let _echo = server.serve_udp(server.at(5300), &["--ports", &ports.to_string()])?;
-    let own_before = Own::now()?;
+    let witness = Witness::start(name, &[&client, &server])?;
     let agent = Agent::start(
         name,
         "agent",
@@ -32,7 +31,7 @@ pub(super) fn series(name: &str) -> Result<()> {
     let mut watch = Watch::default();
     let mut crossed = Crossed::default();
     let mut datagrams = Datagrams::default();
-    // The last one is by far the largest, until the first one is. What that had before it had its name stays in `other`.
+    // The last port is by far the largest, until the first one is, whose earlier counts stay in `other`.
     let last = ports - 1;
     let all =
         (0..ports).map(|offset| (offset, if offset == last { 800_000 } else { 1000 * u64::from(offset) }));
@@ -53,40 +52,37 @@ pub(super) fn series(name: &str) -> Result<()> {
         datagrams = datagrams.and(Datagrams::answered(&client.send_udp(server.at(5300), &args)?)?);
         client.wait_quiet()?;
         server.wait_quiet()?;
-        agent.until("no sum suffers", |metrics| {
-            conserved(metrics, &crossed, &datagrams, &own_before)?;
+        agent.until("the sums are conserved within the budget", |metrics| {
+            let sums = sums(&crossed, &datagrams);
+            witness.expect_conserved(metrics, &sums)?;
             within_budget(metrics)?;
+            for name in [OPENED, SENT, UDP_SENT] {
+                let folded = sums.iter().find(|(of, reporter, _)| (*of, *reporter) == (name, "source"));
+                folded.map_or(Ok(()), |sum| witness.expect_folded(metrics, *sum))?;
+            }
             keeps_its_name(metrics, &client, &server, 8000 + named)
         })?;
         watch.see(&agent.scrape()?)?;
     }
+    witness.stop()?;
     agent.stop(Signal::TERM)
 }
 
-/// Fails unless all edges together have what crossed, and what the machine's own namespace did meanwhile at most.
-fn conserved(metrics: &Metrics, crossed: &Crossed, datagrams: &Datagrams, before: &Own) -> Result<()> {
-    let noise = Own::now()?.since(before);
-    let between = |name: &str, reporter: &str, least: u64, noise: u64| -> Result<()> {
-        let sum = metrics.sum(name, &[("reporter", reporter)]);
-        ensure!(
-            (float(least)..=float(least + noise)).contains(&sum),
-            "{name} of reporter {reporter} is {sum} in all, not {least} (and up to {noise} of the machine's own)"
-        );
-        Ok(())
+/// The sums that both reporters must have.
+fn sums(crossed: &Crossed, datagrams: &Datagrams) -> Vec<Sum> {
+    let of = |reporter, sent, received| {
+        [
+            (OPENED, reporter, crossed.connections),
+            (CLOSED, reporter, crossed.connections),
+            (sent, reporter, crossed.up),
+            (received, reporter, 0),
+            (UDP_SENT, reporter, datagrams.bytes),
+        ]
     };
-    for reporter in ["source", "destination"] {
-        between(OPENED, reporter, crossed.connections, noise.connections)?;
-        between(CLOSED, reporter, crossed.connections, noise.connections)?;
-        // Every octet of the machine's own connections is in one of its packets.
-        let (sent, received) = if reporter == "source" { (SENT, RECEIVED) } else { (RECEIVED, SENT) };
-        between(sent, reporter, crossed.up, noise.octets)?;
-        between(received, reporter, 0, noise.octets)?;
-        between(UDP_SENT, reporter, datagrams.bytes, if noise.datagrams == 0 { 0 } else { noise.octets })?;
-    }
-    Ok(())
+    [of("source", SENT, RECEIVED), of("destination", RECEIVED, SENT)].concat()
 }
 
-/// Fails unless the series are as few as they may be, and what was folded is said.
+/// Fails unless the series are within the budget and folding is reported.
 fn within_budget(metrics: &Metrics) -> Result<()> {
     let (said, limit) = (metrics.sum(SERIES, &[]), metrics.sum("netcause_series_limit", &[]));
     let real = metrics.samples.iter().filter(|sample| sample.labels.contains_key("reporter")).count();
@@ -95,10 +91,6 @@ fn within_budget(metrics: &Metrics) -> Result<()> {
         "netcause_series is {said}, there are {real}, and the limit is {limit}"
     );
     ensure!(metrics.sum("netcause_series_folded_total", &[]) > 0.0, "nothing was folded");
-    for name in [OPENED, SENT, UDP_SENT] {
-        let other = metrics.total(name, |sample| sample.labels.values().any(|value| value == OTHER));
-        ensure!(other > 0.0, "no {name} of `other`");
-    }
     Ok(())
 }
 
@@ -109,32 +101,4 @@ fn keeps_its_name(metrics: &Metrics, client: &Pod, server: &Pod, port: u16) -> R
         metrics.expect(OPEN, &edge, 0)?;
     }
     Ok(())
-}
-
-/// What the machine's own namespace has done: the agent sees it as well.
-struct Own {
-    connections: u64,
-    octets: u64,
-    datagrams: u64,
-}
-
-impl Own {
-    fn now() -> Result<Self> {
-        Ok(Self {
-            connections: own_counter("Tcp", "ActiveOpens")? + own_counter("Tcp", "PassiveOpens")?,
-            octets: own_counter("IpExt", "OutOctets")?
-                + own_counter("IpExt", "InOctets")?
-                + own_counter("Ip6", "OutOctets")?
-                + own_counter("Ip6", "InOctets")?,
-            datagrams: own_counter("Udp", "OutDatagrams")? + own_counter("Udp6", "OutDatagrams")?,
-        })
-    }
-
-    fn since(&self, before: &Self) -> Self {
-        Self {
-            connections: self.connections - before.connections,
-            octets: self.octets - before.octets,
-            datagrams: self.datagrams - before.datagrams,
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Payload, to the byte, at both ends: of connections that begin and end while the agent looks on.
+//! Payload bytes at both ends, exactly, of connections that open and close while the agent runs.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ use crate::lab::{
 const SENT_SEGMENTS: &str = "netcause_tcp_sent_segments_total";
 const RECEIVED_SEGMENTS: &str = "netcause_tcp_received_segments_total";
 
-/// Nothing, one byte and many, one after the other and at once, both ways, IPv4, IPv6 and IPv4 through an IPv6 socket.
+/// Payload bytes are exact at both ends for zero, one and many bytes, sequential and parallel, both directions, IPv4,
+/// IPv6 and v4-mapped.
 pub(super) fn both_ways(name: &str) -> Result<()> {
     const ECHO: u16 = 8080;
     const SINK: u16 = 8081;
     const SOURCE: u16 = 8082;
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let many = scaled("1000003", "200003");
     let servers = [
         (ECHO, server.serve("[::]:8080".parse()?, &["--mode", "echo"])?),
@@ -82,11 +82,10 @@ pub(super) fn both_ways(name: &str) -> Result<()> {
     })
 }
 
-/// Hundreds of connections come, carry something for a moment and go, in every manner, while one scrape follows the other
-/// and sweeps: whatever meets whatever, each byte is counted once, and no counter ever goes backwards.
+/// While hundreds of connections open, transfer and close during sweeps, every byte is counted once and no counter
+/// decreases.
 pub(super) fn while_swept(name: &str) -> Result<()> {
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let agent = Agent::start(
         name,
         "agent",
@@ -128,24 +127,23 @@ pub(super) fn while_swept(name: &str) -> Result<()> {
     expect()?;
     let swept = agent.scrape()?.sum("netcause_sweep_duration_seconds_count", &[]);
     ensure!(swept >= 2.0, "only {swept} sweeps beside the traffic");
-    // What is in TIME_WAIT now is not counted again.
+    // Sockets in TIME_WAIT are not counted again.
     agent.sweep_again()?;
     expect()?;
     watch.see(&agent.scrape()?)?;
     agent.stop(Signal::TERM)
 }
 
-/// Connections that nobody ever accepts carry bytes all the same.
+/// Connections that are never accepted count the bytes that they carried.
 pub(super) fn never_accepted(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let deaf = server.serve(server.at(8080), &["--mode", "never-accept"])?;
     let mut held = client.hold(server.at(8080), &["--count", "3"])?;
-    held.make("send 1234")?;
+    held.run_command("send 1234")?;
     let ends = Ends::v4(&client, &server, 8080);
     let crossed = Crossed::each(3, 1234, 0);
-    // Acknowledged is what the client's end knows to have arrived, before the server's goes with all it holds.
+    // The client's end learns of arrived bytes by acknowledgements, so it has to get them before the server ends.
     agent
         .until("the client's bytes have arrived", |metrics| metrics.expect(SENT, &ends.client, crossed.up))?;
     deaf.finish()?;
@@ -153,29 +151,28 @@ pub(super) fn never_accepted(name: &str) -> Result<()> {
     agent.until("both ends have counted them", |metrics| crossed.expect_closed(metrics, &ends))
 }
 
-/// What the peer did not acknowledge is not sent, and neither end of the stream is a byte, acknowledged or not.
+/// Bytes that the peer did not acknowledge are not counted as sent, and a FIN is never counted as a byte.
 pub(super) fn unacknowledged(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo", "--ports", "2"])?;
     let ends = [Ends::v4(&client, &server, 8080), Ends::v4(&client, &server, 8081)];
     let crossed = Crossed::each(2, 100, 100);
     let mut data = client.hold(server.at(8080), &["--count", "2", "--end", "reset"])?;
     let mut end = client.hold(server.at(8081), &["--count", "2", "--end", "reset"])?;
-    data.make("echo 100")?;
-    end.make("echo 100")?;
+    data.run_command("echo 100")?;
+    end.run_command("echo 100")?;
     agent.until("what arrived is acknowledged", |metrics| {
         ends.iter().try_for_each(|ends| crossed.expect_open(metrics, ends))
     })?;
 
-    // Data of the one, and the server's answer to the end of the stream of the other, are lost from now on.
+    // From now on the data of the one and the acknowledgement of the other's FIN are lost.
     let _faults = [
         Fault::on_path(&net, &client, &["tcp dport 8080 drop"])?,
         Fault::on_path(&net, &server, &["tcp sport 8081 drop"])?,
     ];
-    data.make("send 5000")?;
-    end.make("end")?;
+    data.run_command("send 5000")?;
+    end.run_command("end")?;
     agent.sweep_again()?;
     let unchanged = |what| {
         agent.until(what, |metrics| {

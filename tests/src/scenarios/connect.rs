@@ -1,4 +1,4 @@
-//! Connects that fail, each for its own reason, and connects that only look as if they failed.
+//! Connects that fail, by reason, and connects that only appear to fail.
 
 use anyhow::{Result, ensure};
 
@@ -10,17 +10,17 @@ use crate::lab::{
     topology::Net,
 };
 
-/// No listener: refused, by a reset that the client received.
+/// A connect to a port without a listener counts as one failure of reason `refused`, with the reset that the client
+/// received.
 pub(super) fn refused(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let outcome = client.connect(server.at(8080), &["--count", "3"])?;
     ensure!(outcome.failed("ECONNREFUSED") == 3, "{outcome:?}");
     let outcome = client.connect(server.at_v6(8080), &["--count", "2", "--nonblocking"])?;
     ensure!(outcome.failed("ECONNREFUSED") == 2, "{outcome:?}");
 
-    agent.until("every refusal is counted as one", |metrics| {
+    agent.until("each refusal is counted once", |metrics| {
         for (edge, count) in
             [(Edge::at_client(&client, server.v4, 8080), 3), (Edge::at_client(&client, server.v6, 8080), 2)]
         {
@@ -36,11 +36,10 @@ pub(super) fn refused(name: &str) -> Result<()> {
     })
 }
 
-/// An ICMP "host unreachable" in answer to the SYN.
+/// A connect that an ICMP "host unreachable" answers counts as a failure of reason `unreachable`.
 pub(super) fn unreachable(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _fault = Fault::on_input(
         &server,
         &[
@@ -52,7 +51,7 @@ pub(super) fn unreachable(name: &str) -> Result<()> {
     ensure!(v4.failed("EHOSTUNREACH") == 2, "{v4:?}");
     let v6 = client.connect(server.at_v6(8080), &["--count", "2"])?;
     ensure!(v6.failed("EHOSTUNREACH") == 2, "{v6:?}");
-    agent.until("unreachable is counted as such", |metrics| {
+    agent.until("unreachable hosts are counted", |metrics| {
         for edge in [Edge::at_client(&client, server.v4, 8080), Edge::at_client(&client, server.v6, 8080)] {
             metrics.expect(FAILURES, &edge.with("reason", "unreachable"), 2)?;
             metrics.expect(FAILURES, &edge, 2)?;
@@ -62,11 +61,11 @@ pub(super) fn unreachable(name: &str) -> Result<()> {
     })
 }
 
-/// SYNs vanish until the kernel gives up: timed_out, and every repeated SYN counted.
+/// A connect whose SYNs are all dropped counts as a failure of reason `timed_out`, and every repeated SYN as a
+/// retransmission.
 pub(super) fn blackhole(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _fault = Fault::on_path(&net, &client, &["tcp dport 8080 drop"])?;
     client.sysctl(&["net/ipv4/tcp_syn_retries=1", "?net/ipv4/tcp_syn_linear_timeouts=0"])?;
     let outcome = client.connect(server.at(8080), &["--count", "3", "--parallel", "3"])?;
@@ -74,7 +73,7 @@ pub(super) fn blackhole(name: &str) -> Result<()> {
     let repeated = client.retransmitted()?;
     ensure!(repeated == 3, "one repeated SYN each, not {repeated} in all");
     let edge = Edge::at_client(&client, server.v4, 8080);
-    agent.until("unanswered SYNs are a timeout", |metrics| {
+    agent.until("unanswered SYNs count as timeouts", |metrics| {
         metrics.expect(FAILURES, &edge.with("reason", "timed_out"), 3)?;
         metrics.expect(FAILURES, &edge, 3)?;
         metrics.expect(RETRANSMITTED, &edge.with("kind", "syn"), 3)?;
@@ -83,11 +82,10 @@ pub(super) fn blackhole(name: &str) -> Result<()> {
     })
 }
 
-/// The application's patience ends before the kernel's: after a repeated SYN that is a timeout too.
+/// A connect that the application gives up after a repeated SYN, before the kernel does, counts as `timed_out` too.
 pub(super) fn gave_up(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _fault = Fault::on_path(&net, &client, &["tcp dport 8080 drop"])?;
     let limit = scaled("1500", "2500");
     let outcome = client
@@ -95,42 +93,39 @@ pub(super) fn gave_up(name: &str) -> Result<()> {
     ensure!(outcome.failed("gave_up") == 2, "{outcome:?}");
     ensure!(client.retransmitted()? >= 2, "a SYN is repeated after a second");
     let edge = Edge::at_client(&client, server.v4, 8080);
-    agent.until("an application that gave up timed out", |metrics| {
+    agent.until("a connect given up counts as a timeout", |metrics| {
         metrics.expect(FAILURES, &edge.with("reason", "timed_out"), 2)?;
         metrics.expect(FAILURES, &edge, 2)?;
         metrics.expect_kernel_retransmits(&client)
     })
 }
 
-/// Closed before anything was answered or repeated: the application's own doing.
+/// A connect that the application closes before any answer or repeated SYN counts as `aborted`, not as a timeout.
 pub(super) fn aborted(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _fault = Fault::on_path(&net, &client, &["tcp dport 8080 drop"])?;
     let outcome = client.connect(server.at(8080), &["--count", "4", "--abort"])?;
     ensure!(outcome.failed("aborted") == 4, "{outcome:?}");
     let edge = Edge::at_client(&client, server.v4, 8080);
-    agent.until("an abort is no timeout", |metrics| {
+    agent.until("an abort does not count as a timeout", |metrics| {
         metrics.expect(FAILURES, &edge.with("reason", "aborted"), 4)?;
         metrics.expect(FAILURES, &edge, 4)?;
         metrics.expect(RETRANSMITTED, &edge, 0)
     })
 }
 
-/// All local ports towards one server are in use.
+/// Connects that fail because all local ports to one server are in use count as `no_local_port`.
 pub(super) fn no_local_port(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     client.sysctl(&["net/ipv4/ip_local_port_range=40000 40003"])?;
-    let held = client.start_client(server.at(8080), &["--hold", "--count", "7"])?;
-    held.wait_open()?;
+    let held = client.hold(server.at(8080), &["--count", "7"])?;
     let outcome = held.finish()?;
     ensure!((outcome.count("connected"), outcome.failed("EADDRNOTAVAIL")) == (4, 3), "{outcome:?}");
     let edge = Edge::at_client(&client, server.v4, 8080);
-    agent.until("exhausted ports are named", |metrics| {
+    agent.until("exhausted ports are counted", |metrics| {
         metrics.expect(FAILURES, &edge.with("reason", "no_local_port"), 3)?;
         metrics.expect(FAILURES, &edge, 3)?;
         metrics.expect(OPENED, &edge, 4)?;
@@ -138,17 +133,16 @@ pub(super) fn no_local_port(name: &str) -> Result<()> {
     })
 }
 
-/// A non-blocking connect returns an error first and succeeds later: no failure.
+/// A non-blocking connect, which first returns EINPROGRESS and succeeds later, is not a failure.
 pub(super) fn nonblocking(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     let outcome = client
         .connect(server.at(8080), &["--count", "200", "--parallel", "4", "--nonblocking", "--send", "10"])?;
     ensure!(outcome.count("connected") == 200, "{outcome:?}");
     let edge = Edge::at_client(&client, server.v4, 8080);
-    agent.until("no failure was seen", |metrics| {
+    agent.until("no failure is counted", |metrics| {
         metrics.expect(OPENED, &edge, 200)?;
         metrics.expect(CLOSED, &edge, 200)?;
         metrics.expect(FAILURES, &edge, 0)?;

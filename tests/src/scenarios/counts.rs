@@ -11,7 +11,7 @@ use crate::lab::{
     topology::Net,
 };
 
-/// Thousands of short connections of several clients at once.
+/// Each of thousands of short connections of several clients is counted exactly once at each end.
 pub(super) fn many_short(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
@@ -50,11 +50,11 @@ pub(super) fn many_short(name: &str) -> Result<()> {
     })
 }
 
-/// IPv4, IPv6, and IPv4 through an IPv6 socket at either end: one code path, and a v4-mapped address is an IPv4 one.
+/// IPv4, IPv6, and IPv4 through an IPv6 socket at either end are counted; a v4-mapped address is shown as an IPv4
+/// address.
 pub(super) fn families(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let any = "[::]:8080".parse()?;
     let _dual = server.serve(any, &["--mode", "echo"])?;
     let exchange = ["--send", "100", "--receive", "100", "--count"];
@@ -85,7 +85,7 @@ pub(super) fn families(name: &str) -> Result<()> {
     })
 }
 
-/// Both ends in one pod, over loopback: two edges, one for each role.
+/// A connection within one pod over loopback is two edges, one for each role.
 pub(super) fn loopback(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
@@ -105,11 +105,10 @@ pub(super) fn loopback(name: &str) -> Result<()> {
     })
 }
 
-/// A program that was not written for this lab: curl.
+/// Connections of a program that was not written for this lab (curl) are counted like those of the lab's own client.
 pub(super) fn curl(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _http = server.serve("[::]:80".parse()?, &["--mode", "http"])?;
     for url in [format!("http://{}/", server.v4), format!("http://[{}]/", server.v6)] {
         let said =

@@ -13,12 +13,12 @@ use crate::lab::{
     topology::Net,
 };
 
-/// SIGTERM ends it at once, cleanly, and nothing of it stays in the kernel.
+/// SIGTERM ends the agent at once and cleanly, and leaves nothing in the kernel.
 pub(super) fn sigterm(name: &str) -> Result<()> {
     ends_cleanly(name, Signal::TERM)
 }
 
-/// So does SIGINT.
+/// SIGINT ends the agent at once and cleanly, and leaves nothing in the kernel.
 pub(super) fn sigint(name: &str) -> Result<()> {
     ends_cleanly(name, Signal::INT)
 }
@@ -61,10 +61,9 @@ fn programs_of(pid: u32) -> Result<BTreeSet<u64>> {
     Ok(programs)
 }
 
-/// Two agents see the same, and one goes on when the other ends.
+/// Two agents count the same traffic, and one continues when the other ends.
 pub(super) fn two_agents(name: &str) -> Result<()> {
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     let first = Agent::start(name, "first", &Options::default())?;
     let second = Agent::start(name, "second", &Options::default())?;
@@ -102,7 +101,8 @@ fn with_config(name: &str, text: &str, args: &[&str], env: &[(&str, &str)]) -> R
     end
 }
 
-/// A wrong configuration is refused with the key's name and exit code 64, wherever it comes from.
+/// A wrong setting in the file, the environment or a flag ends the agent with exit code 64 and a message that names
+/// it.
 pub(super) fn config_errors(name: &str) -> Result<()> {
     let refused = |what: &str, key: &str, end: &Finished| -> Result<()> {
         ensure!(
@@ -140,7 +140,7 @@ pub(super) fn config_errors(name: &str) -> Result<()> {
     )
 }
 
-/// File, then environment, then flags: the later wins.
+/// Flags override the environment, which overrides the file.
 pub(super) fn config_order(name: &str) -> Result<()> {
     let text = "max_flows: 100\nmax_sockets: 1000\nevent_ring_bytes: 65536\n";
     let env = [("NETCAUSE_MAX_FLOWS", "200"), ("NETCAUSE_MAX_SOCKETS", "2000")];
@@ -152,7 +152,7 @@ pub(super) fn config_order(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The preflight: a table for people, JSON for programs, the same probes as the running agent has.
+/// `netcause check` lists the probes of the running agent, as a table and as JSON.
 pub(super) fn check(_name: &str) -> Result<()> {
     let running = agent::shared()?.scrape()?;
     let probes: BTreeSet<&String> = running

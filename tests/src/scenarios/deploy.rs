@@ -19,8 +19,8 @@ use crate::lab::{
     topology::Net,
 };
 
-/// What is not as in the manifest: many labs may run at the same time, so that no port is free for sure, and an agent
-/// sees them all.
+/// Settings that differ from the manifest: several labs may run at the same time, so no port is certain to be free, and an
+/// agent sees the edges of all labs.
 const ENV: [(&str, &str); 4] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("NETCAUSE_LISTEN", "127.0.0.1:0"),
@@ -28,7 +28,7 @@ const ENV: [(&str, &str); 4] = [
     ROOM,
 ];
 
-/// Probes, and why they do not run where they do not.
+/// Probes, each with the reason if it does not run.
 type Probes = BTreeMap<String, Option<String>>;
 
 /// The manifest for this kernel.
@@ -44,7 +44,7 @@ fn start(scenario: &str, name: &str, container: &Container) -> Result<(Agent, Ro
     Ok((Agent::begin(cgroup, None, &mut command)?, root))
 }
 
-/// Where cgroup v2 has memory, which on hybrid systems cgroup v1 has, the kernel kills whoever exceeds the manifest's limit.
+/// Sets the manifest's limit of memory, where cgroup v2 has the memory controller (on hybrid systems cgroup v1 has it).
 fn limit_memory(cgroup: &Cgroup, container: &Container) -> Result<()> {
     let root = &machine()?.cgroup_root;
     let controllers =
@@ -52,7 +52,7 @@ fn limit_memory(cgroup: &Cgroup, container: &Container) -> Result<()> {
     if !controllers.split_whitespace().any(|controller| controller == "memory") {
         return Ok(());
     }
-    // Of the root, so that it goes for all: whoever had it switched on has it still.
+    // Of the root, so that it goes for all: it stays on for other users.
     fs::write(root.join("cgroup.subtree_control"), "+memory").context("having memory counted")?;
     fs::write(cgroup.path().join("memory.max"), container.memory.to_string()).context("limiting memory")
 }
@@ -63,7 +63,7 @@ fn has_headroom(agent: &Agent, container: &Container) -> Result<()> {
     let Ok(used) = fs::read_to_string(&path) else { return Ok(()) };
     let used: u64 = used.trim().parse().with_context(|| format!("reading {}", path.display()))?;
     println!("memory of the agent: {} of {} MiB", used >> 20, container.memory >> 20);
-    ensure!(used <= container.memory / 2, "it has {used} octets of {} already", container.memory);
+    ensure!(used <= container.memory / 2, "it has {used} bytes of {} already", container.memory);
     Ok(())
 }
 
@@ -100,12 +100,11 @@ pub(super) fn manifest_suffices(name: &str) -> Result<()> {
     is_confined(agent.pid(), &container)?;
     has_headroom(&agent, &container)?;
 
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
     let _udp = server.serve_udp(server.at(8081), &[])?;
     let mut held = client.hold(server.at(8080), &["--count", "3"])?;
-    held.make("echo 5003")?;
+    held.run_command("echo 5003")?;
     client.send_udp(server.at(8081), &["--count", "7"])?;
     let (ends, udp) = (Ends::v4(&client, &server, 8080), Ends::v4(&client, &server, 8081));
     let crossed = Crossed::each(3, 5003, 5003);
@@ -162,7 +161,8 @@ fn is_confined(pid: u32, container: &Container) -> Result<()> {
     Ok(())
 }
 
-/// Without one of its capabilities the agent says exactly what is lost, or that it cannot start and why.
+/// Without any one of the capabilities in the manifest, the agent reports exactly what is lost, or fails to start and
+/// says why.
 pub(super) fn each_capability_is_needed(name: &str) -> Result<()> {
     let container = manifest()?;
     for capability in &container.capabilities {
@@ -185,13 +185,14 @@ pub(super) fn each_capability_is_needed(name: &str) -> Result<()> {
                 let running: Vec<&Value> = running.map(|probe| &probe["probe"]).collect();
                 ensure!(probes.len() > 5 && running.iter().all(|probe| *probe == "udp"), "{running:?} run");
             }
-            _ => anyhow::bail!("nobody said what {capability} is for"),
+            _ => anyhow::bail!("this scenario does not cover the capability {capability}"),
         }
     }
     Ok(())
 }
 
-/// The same of its mounts.
+/// Without any one of the mounts in the manifest, the agent reports exactly what is lost, or fails to start and says
+/// why.
 pub(super) fn each_mount_is_needed(name: &str) -> Result<()> {
     let container = manifest()?;
     for mount in &container.mounts {
@@ -204,7 +205,7 @@ pub(super) fn each_mount_is_needed(name: &str) -> Result<()> {
             }
             "btf" => refused(&fails(name, &what, &less)?, 69, "/sys/kernel/btf")?,
             "config" => refused(&fails(name, &what, &less)?, 64, "/etc/netcause/config.yaml")?,
-            _ => anyhow::bail!("nobody said what {} is for", mount.name),
+            _ => anyhow::bail!("this scenario does not cover the mount {}", mount.name),
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! DNS: real servers and clients, what went wrong between them, and what the agent says of it.
+//! DNS: real servers and clients, faults between them, and the counts of the agent.
 
 pub(super) mod answers;
 pub(super) mod failures;
@@ -26,7 +26,7 @@ use crate::lab::{
     topology::Pod,
 };
 
-/// A server in a pod that only one client asks, over IPv4 and IPv6, and what it must have counted of both.
+/// A client, the only server that it queries, over IPv4 and IPv6, and the counts that the agent must have.
 struct Pair<'a> {
     client: &'a Pod,
     server: &'a Pod,

@@ -1,13 +1,13 @@
-//! What the agent serves over HTTP, beside the counts.
+//! The HTTP endpoints of the agent.
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::{agent, metrics::Metrics};
 
-/// OpenMetrics for who asks for it, Prometheus text 0.0.4 for all others.
+/// `/metrics` is OpenMetrics for clients that ask for it and Prometheus text 0.0.4 for all others.
 pub(super) fn formats(_name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    // What Prometheus 2.42 sends.
+    // As sent by Prometheus 2.42.
     let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
     for accept in ["application/openmetrics-text; version=1.0.0; charset=utf-8", prometheus] {
         let response = agent.get("/metrics", accept)?;
@@ -30,7 +30,7 @@ pub(super) fn formats(_name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Alive and ready; what is not there is not found.
+/// `/livez` and `/readyz` succeed, and unknown paths are not found.
 pub(super) fn health(_name: &str) -> Result<()> {
     let agent = agent::shared()?;
     for (path, status) in [("/livez", 200), ("/readyz", 200), ("/nothing", 404), ("/metrics/", 404)] {
@@ -40,7 +40,7 @@ pub(super) fn health(_name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The agent's facts about itself.
+/// The agent reports its probes, its build, its kernel and its tables.
 pub(super) fn about_itself(_name: &str) -> Result<()> {
     let metrics = agent::shared()?.scrape()?;
     let named = |name: &'static str| metrics.samples.iter().filter(move |sample| sample.name == name);

@@ -1,4 +1,4 @@
-//! What is outside the known networks: one edge for all of it, at either end.
+//! Peers outside the known networks: one edge for all of them, at either end.
 
 use std::net::IpAddr;
 
@@ -13,10 +13,11 @@ use crate::lab::{
     topology::{Net, Pod},
 };
 
-/// Clients from addresses of documentation (RFC 5737, RFC 3849), which are nobody's network, and from the pod's own one.
+/// All clients outside the known networks are one edge at either end; `known_networks` decides which are outside.
 pub(super) fn clients(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
+    // Addresses of documentation (RFC 5737, RFC 3849) are outside, those of the pods' own network are not.
     let (near, far, server) = (net.pod("near")?, net.pod("far")?, net.pod("server")?);
     for address in ["203.0.113.11/24", "203.0.113.12/24", "2001:db8::11/64"] {
         far.also_at(address)?;
@@ -24,7 +25,7 @@ pub(super) fn clients(name: &str) -> Result<()> {
     for address in ["203.0.113.1/24", "203.0.113.2/24", "2001:db8::1/64"] {
         server.also_at(address)?;
     }
-    // To this one those addresses are its own network, and all others are outside.
+    // For this agent those addresses are known, and all others are outside.
     let config = "known_networks: [\"203.0.113.0/24\", \"2001:db8::/32\"]\n";
     let inverse = Agent::start(name, "inverse", &Options { config: Some(config), ..Options::default() })?;
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
@@ -44,7 +45,7 @@ pub(super) fn clients(name: &str) -> Result<()> {
         let args = [&common[..], &["--send", bytes, "--receive", bytes]].concat();
         let outcome = client.connect((to, 8080).into(), &args)?;
         ensure!(outcome.count("broken") == 0 && outcome.count("connected") > 0, "{outcome:?}");
-        // One that is bound to its address: it is what the answers come from.
+        // Bound to its address, so that answers come from it.
         udp_echoes.push(server.serve_udp((to, 5300).into(), &[])?);
         let args = [&common[..], &["--size", bytes], &ANSWER].concat();
         let datagrams = Datagrams::answered(&client.send_udp((to, 5300).into(), &args)?)?;
@@ -53,12 +54,16 @@ pub(super) fn clients(name: &str) -> Result<()> {
     far.wait_quiet()?;
     near.wait_quiet()?;
     server.wait_quiet()?;
-    agent.until("what is outside is one client", |metrics| expect(metrics, &calls, &far, &server))?;
-    inverse.until("what is known is the setting's", |metrics| expect(metrics, &calls, &near, &server))?;
+    agent.until("clients outside the known networks are one", |metrics| {
+        expect(metrics, &calls, &far, &server)
+    })?;
+    inverse.until("the setting decides which networks are known", |metrics| {
+        expect(metrics, &calls, &near, &server)
+    })?;
     inverse.stop(Signal::TERM)
 }
 
-/// What one client did from one of its addresses.
+/// One client's traffic from one of its addresses.
 struct Call<'a> {
     client: &'a Pod,
     to: IpAddr,
@@ -67,7 +72,7 @@ struct Call<'a> {
     datagrams: Datagrams,
 }
 
-/// Fails unless the calls of the pod that is outside are one edge at either end, and all others are apart.
+/// Fails unless the calls of the outside pod are one edge at either end, and all others are edges of their own.
 fn expect(metrics: &Metrics, calls: &[Call<'_>], outside: &Pod, server: &Pod) -> Result<()> {
     let (mut collapsed, mut datagrams) = (Crossed::default(), Datagrams::default());
     for call in calls {

@@ -1,4 +1,4 @@
-//! Flows that nothing happens on: they leave, and come again.
+//! Idle flows: they expire, and may return.
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
@@ -12,11 +12,11 @@ use crate::lab::{
     topology::Net,
 };
 
-/// Idle flows leave the table and the exposition, those with an open connection do not, and what comes again counts anew.
+/// Idle flows leave the table and the exposition, flows with an open connection stay, and a flow that returns counts
+/// from zero.
 pub(super) fn flows(name: &str) -> Result<()> {
     const PORTS: u64 = 60;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8000), &["--mode", "echo", "--ports", &PORTS.to_string()])?;
     let _kept = server.serve(server.at(7000), &["--mode", "echo"])?;
     let _udp = server.serve_udp(server.at(5300), &[])?;
@@ -32,7 +32,7 @@ pub(super) fn flows(name: &str) -> Result<()> {
     let entries = |metrics: &Metrics| metrics.sum("netcause_map_entries", &[("map", "flows")]);
 
     let mut held = client.hold(server.at(7000), &["--count", "2"])?;
-    held.make("echo 100")?;
+    held.run_command("echo 100")?;
     let (kept, first) = (Ends::v4(&client, &server, 7000), Ends::v4(&client, &server, 8000));
     let udp = Ends::v4(&client, &server, 5300);
     let ask = |bytes: &str| -> Result<(Crossed, Datagrams)> {
@@ -52,7 +52,7 @@ pub(super) fn flows(name: &str) -> Result<()> {
     };
     expect(ask("1009")?)?;
     let many = entries(&agent.scrape()?);
-    agent.until("idle flows leave", |metrics| {
+    agent.until("idle flows expire", |metrics| {
         for edge in first.both().into_iter().chain(udp.both()) {
             let left = metrics.samples.iter().filter(|sample| edge.matches(sample)).count();
             ensure!(left == 0, "{left} series of {edge:?}");
@@ -67,7 +67,7 @@ pub(super) fn flows(name: &str) -> Result<()> {
     expect(ask("517")?)?;
 
     held.finish()?;
-    agent.until("it leaves when they have", |metrics| {
+    agent.until("the flow expires once its connections are closed", |metrics| {
         for edge in kept.both() {
             metrics.expect(OPENED, edge, 0)?;
             metrics.expect(CLOSED, edge, 0)?;

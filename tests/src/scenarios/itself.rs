@@ -1,4 +1,4 @@
-//! The lab itself, checked without an agent: if these fail, no other scenario says anything.
+//! The lab itself, without an agent: if these fail, the other scenarios prove nothing.
 
 use std::{fs, path::Path, process::Command};
 
@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 
 use crate::lab::{cgroup, eventually, faults::Fault, machine, process::Process, service, topology::Net};
 
-/// Pods reach each other, faults hit exactly what they name, and the programs' counts are the kernel's.
+/// Pods reach each other, faults hit exactly the packets they match, and the programs' counts equal the kernel's.
 pub(super) fn traffic_and_faults_are_exact(name: &str) -> Result<()> {
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let sink = server.serve(server.at(8080), &[])?;
     let sink_v6 = server.serve(server.at_v6(8081), &[])?;
     let sent = client.connect(server.at(8080), &["--count", "10", "--parallel", "2", "--send", "1000"])?;
@@ -40,7 +39,7 @@ pub(super) fn traffic_and_faults_are_exact(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// A service's connections and datagrams arrive at its backends by turns, as seen from its address.
+/// Connections and datagrams to a service's address arrive at its backends in turn.
 pub(super) fn a_service_has_backends(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let (client, one, other) = (net.pod("client")?, net.pod("one")?, net.pod("other")?);
@@ -64,10 +63,9 @@ pub(super) fn a_service_has_backends(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The UDP programs' counts are the kernel's.
+/// The counts of the UDP programs equal the kernel's.
 pub(super) fn datagrams_are_exact(name: &str) -> Result<()> {
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let echo = server.serve_udp("[::]:5300".parse()?, &["--ports", "2"])?;
     let before = (client.counter("Udp", "OutDatagrams")?, client.counter("Udp6", "OutDatagrams")?);
     let args = ["--ports", "2", "--count", "4", "--size", "0", "--size", "3001", "--answer-ms", "5000"];
@@ -84,7 +82,7 @@ pub(super) fn datagrams_are_exact(name: &str) -> Result<()> {
     let sent = (client.counter("Udp", "OutDatagrams")?, client.counter("Udp6", "OutDatagrams")?);
     ensure!((sent.0 - before.0, sent.1 - before.1) == (8, 4), "the kernel's count of the client");
     let lost = client.send_udp(server.at(5300), &["--count", "2", "--answer-ms", "50"]);
-    ensure!(lost.is_err() || lost.is_ok_and(|lost| lost.count("lost") > 0), "a loss is not told");
+    ensure!(lost.is_err() || lost.is_ok_and(|lost| lost.count("lost") > 0), "a loss is not reported");
     Ok(())
 }
 
@@ -94,11 +92,9 @@ pub(crate) struct Victim {}
 
 impl Victim {
     pub(crate) fn run(self) -> Result<()> {
-        let net = Net::new("victim")?;
-        let (client, server) = (net.pod("client")?, net.pod("server")?);
+        let (net, client, server) = Net::pair("victim")?;
         let sink = server.serve(server.at(8080), &[])?;
-        let held = client.start_client(server.at(8080), &["--hold", "--count", "2"])?;
-        held.wait_open()?;
+        let held = client.hold(server.at(8080), &["--count", "2"])?;
         let pids = [net.switch().pid(), client.pid(), server.pid(), sink.pid(), held.pid()];
         println!("{}", json!({"pids": pids}));
         loop {
@@ -107,8 +103,7 @@ impl Victim {
     }
 }
 
-/// Kills a lab the hard way: its processes die with it, and with them its namespaces, links and rules; its cgroups are
-/// empty and the next run removes them.
+/// The processes of a killed lab die with it, and the next run removes its cgroups.
 pub(super) fn a_crash_leaves_nothing(_name: &str) -> Result<()> {
     let mut command = Command::new(&machine()?.exe);
     let victim = Process::spawn("the victim", command.arg("victim"))?;

@@ -1,4 +1,4 @@
-//! An agent that comes late: connections that are older than it.
+//! Connections and workloads older than the agent, or gone before the first scrape.
 
 use std::{thread, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::lab::{
     topology::Net,
 };
 
-/// A workload that is gone, cgroup and all, before anybody asks for metrics: it keeps its name.
+/// A workload whose cgroup is removed before the first scrape keeps its name.
 pub(super) fn gone_workload(name: &str) -> Result<()> {
     let agent = Agent::start(name, "agent", &Options::default())?;
     let net = Net::new(name)?;
@@ -30,27 +30,23 @@ pub(super) fn gone_workload(name: &str) -> Result<()> {
     agent.until("the client is named", |metrics| metrics.expect(CLOSED, &edge, 3))
 }
 
-/// Open, idle connections; then the agent; then traffic with loss; then the close.
+/// An agent that starts after connections were opened counts their retransmissions and closes from its start on, in
+/// the right roles.
 pub(super) fn idle_connections(name: &str) -> Result<()> {
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
     let rule = "meta l4proto tcp meta length > 200 numgen inc mod 3 == 1 drop";
-    let mut held = client.start_client(server.at(8080), &["--hold", "--count", "3"])?;
-    held.wait_open()?;
+    let mut held = client.hold(server.at(8080), &["--count", "3"])?;
     let early = Fault::on_path(&net, &client, &[rule])?;
-    held.echo(20_000)?;
-    held.wait_done(1)?;
+    held.run_command("echo 20000")?;
     early.clear()?;
     let before = (client.retransmitted()?, server.retransmitted()?);
     ensure!(before.0 > 0, "nothing was lost before the agent's start");
 
     let agent = Agent::start(name, "agent", &Options::default())?;
-    // What the clients and servers retransmit between the count above and the agent's start would be missed; there is
-    // nothing in flight.
+    // Nothing is in flight, so nothing is retransmitted between the count above and the agent's start.
     let _faults = [Fault::on_path(&net, &client, &[rule])?, Fault::on_path(&net, &server, &[rule])?];
-    held.echo(50_000)?;
-    held.wait_done(2)?;
+    held.run_command("echo 50000")?;
     let outcome = held.finish()?;
     ensure!(outcome.count("broken") == 0, "{outcome:?}");
     client.wait_quiet()?;

@@ -1,4 +1,4 @@
-//! Listening sockets: how long their queues are, how long they may be, and what they had no room for.
+//! Listening sockets: the length and the limit of their accept queues, and the connections dropped at a full queue.
 
 use anyhow::{Result, ensure};
 
@@ -12,11 +12,10 @@ const LENGTH: &str = "netcause_tcp_accept_queue_length";
 const LIMIT: &str = "netcause_tcp_accept_queue_limit";
 const DROPS: &str = "netcause_tcp_listen_drops_total";
 
-/// Servers that accept nothing, with queues that are full, not full, and empty.
+/// The length and the limit of accept queues (full, partly full and empty) and their drops are the kernel's.
 pub(super) fn queues(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let deaf = |port: u16, backlog| {
         let listen = if port == 8081 { server.at_v6(port) } else { server.at(port) };
         server.serve(listen, &["--mode", "never-accept", "--backlog", backlog])
@@ -28,9 +27,9 @@ pub(super) fn queues(name: &str) -> Result<()> {
         client.hold(server.at_v6(8081), &["--count", "3"])?,
         client.hold(server.at(8082), &["--count", "3"])?,
     ];
-    let patience = ["--count", "3", "--parallel", "3", "--connect-timeout-ms", "300"];
+    let give_up = ["--count", "3", "--parallel", "3", "--connect-timeout-ms", "300"];
     for to in [server.at(8080), server.at_v6(8081)] {
-        let outcome = client.connect(to, &patience)?;
+        let outcome = client.connect(to, &give_up)?;
         ensure!(outcome.failed("gave_up") == 3, "{outcome:?}");
     }
     let drops = |metrics: &Metrics| -> Result<()> {
@@ -43,7 +42,7 @@ pub(super) fn queues(name: &str) -> Result<()> {
         );
         Ok(())
     };
-    agent.until("queues are as long as they are", |metrics| {
+    agent.until("queue lengths and limits are exact", |metrics| {
         for (port, length, limit) in [(8080, 5, 4), (8081, 3, 2), (8082, 3, 7), (8083, 0, 9)] {
             let listener = Edge::listener(&server, port);
             metrics.expect(LENGTH, &listener, length)?;
@@ -54,7 +53,7 @@ pub(super) fn queues(name: &str) -> Result<()> {
     for server in servers {
         server.finish()?;
     }
-    agent.until("a listener that is gone has no queue", |metrics| {
+    agent.until("a closed listener has no queue", |metrics| {
         for name in [LENGTH, LIMIT] {
             let left = metrics.list(|sample| {
                 sample.name == name

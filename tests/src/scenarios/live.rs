@@ -1,5 +1,5 @@
-//! Connections looked at while they are open, and in every state between open and closed: what a sweep has counted, the
-//! close does not count again.
+//! Connections that are swept while open, and in every state between open and closed: the close does not count again what a
+//! sweep has counted.
 
 use anyhow::{Result, ensure};
 
@@ -11,11 +11,11 @@ use crate::lab::{
     topology::Net,
 };
 
-/// Open connections: counted while they last, once more traffic has passed, and after the end, TIME_WAIT included.
+/// Open connections are counted while they are open, after more traffic, and after the close, TIME_WAIT included,
+/// without counting anything twice.
 pub(super) fn held(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
     let first = scaled(1_000_003, 100_003);
     // The client's end closes first, and waits in TIME_WAIT.
@@ -32,9 +32,9 @@ pub(super) fn held(name: &str) -> Result<()> {
         })
     };
     expect("they are open and have carried nothing", 0, Crossed::expect_open)?;
-    all.iter_mut().try_for_each(|client| client.make(&format!("echo {first}")))?;
+    all.iter_mut().try_for_each(|client| client.run_command(&format!("echo {first}")))?;
     expect("they are open and have carried much", first, Crossed::expect_open)?;
-    all.iter_mut().try_for_each(|client| client.make("echo 1"))?;
+    all.iter_mut().try_for_each(|client| client.run_command("echo 1"))?;
     expect("they are open and have carried one byte more", first + 1, Crossed::expect_open)?;
     for client in all {
         let outcome = client.finish()?;
@@ -45,11 +45,11 @@ pub(super) fn held(name: &str) -> Result<()> {
     expect("they are closed, and count no more", first + 1, Crossed::expect_closed)
 }
 
-/// One side has said that nothing more comes, the other goes on: both ways round.
+/// A connection that one side has shut down stays open and exact while the other side goes on sending, in both
+/// directions.
 pub(super) fn half_closed(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let answer = server.serve(server.at(8080), &["--mode", "answer", "--bytes", "300001"])?;
     let _source = server.serve(server.at_v6(8081), &["--mode", "source", "--bytes", "200003"])?;
     let mut client_first = client.hold(server.at(8080), &["--count", "2"])?;
@@ -57,10 +57,10 @@ pub(super) fn half_closed(name: &str) -> Result<()> {
     let ends = [Ends::v4(&client, &server, 8080), Ends::v6(&client, &server, 8081)];
     let crossed = [Crossed::each(2, 1000, 300_001), Crossed::each(2, 777, 200_003)];
     for command in ["send 1000", "end", "receive 300001"] {
-        client_first.make(command)?;
+        client_first.run_command(command)?;
     }
     for command in ["receive 200003", "send 777"] {
-        server_first.make(command)?;
+        server_first.run_command(command)?;
     }
     let expect = |what: &str, check: fn(&Crossed, &Metrics, &Ends) -> Result<()>| {
         agent.until(what, |metrics| {
@@ -77,13 +77,12 @@ pub(super) fn half_closed(name: &str) -> Result<()> {
     expect("closed stays exact", Crossed::expect_closed)
 }
 
-/// Connections that several processes hold open and send over: each is one connection.
+/// A connection that several processes hold open and send over counts as one.
 pub(super) fn shared(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &["--ports", "2"])?;
-    // The one says the end and has it answered while the others still hold the socket; of the other, the last process ends it.
+    // The first are shut down while other processes still hold the socket; the second end with the last process.
     let mut all = [
         client.hold(server.at(8080), &["--count", "2", "--share", "3"])?,
         client.hold(server.at(8081), &["--count", "2", "--share", "3", "--end", "abrupt"])?,
@@ -91,8 +90,8 @@ pub(super) fn shared(name: &str) -> Result<()> {
     let ends = [Ends::v4(&client, &server, 8080), Ends::v4(&client, &server, 8081)];
     let crossed = Crossed::each(2, 15_001, 0);
     for client in &mut all {
-        client.make("send 10000")?;
-        client.make("relay 5001")?;
+        client.run_command("send 10000")?;
+        client.run_command("relay 5001")?;
     }
     agent.until("each counts once, however many hold it", |metrics| {
         ends.iter().try_for_each(|ends| crossed.expect_open(metrics, ends))
@@ -111,17 +110,16 @@ pub(super) fn shared(name: &str) -> Result<()> {
     expect()
 }
 
-/// Sockets whose connection is over while their file is still open: ended in order, and reset by the peer.
+/// Sockets whose connection has ended, by FIN or by reset, while their file is still open are counted once.
 pub(super) fn outlived(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
     let unread = server.serve(server.at(8081), &["--mode", "never-read"])?;
     let mut ended = client.hold(server.at(8080), &["--count", "3"])?;
     let mut reset = client.hold(server.at(8081), &["--count", "3"])?;
-    ended.make("echo 5003")?;
-    reset.make("send 1009")?;
+    ended.run_command("echo 5003")?;
+    reset.run_command("send 1009")?;
     let ends = [Ends::v4(&client, &server, 8080), Ends::v4(&client, &server, 8081)];
     let crossed = [Crossed::each(3, 5003, 5003), Crossed::each(3, 1009, 0)];
     let expect = |what: &str, check: fn(&Crossed, &Metrics, &Ends) -> Result<()>| {
@@ -130,7 +128,7 @@ pub(super) fn outlived(name: &str) -> Result<()> {
         })
     };
     expect("all are open", Crossed::expect_open)?;
-    ended.make("end-both")?;
+    ended.run_command("end-both")?;
     // A process that ends with bytes unread resets its connections.
     unread.finish()?;
     expect("the connections are over", Crossed::expect_closed)?;
@@ -142,20 +140,19 @@ pub(super) fn outlived(name: &str) -> Result<()> {
     expect("nor does the end of their files", Crossed::expect_closed)
 }
 
-/// A socket that is taken from one connection to the next.
+/// A socket that is disconnected and connected again counts as two connections, each with its own bytes.
 pub(super) fn reconnected(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
     let ends = Ends::v4(&client, &server, 8080);
     let mut held = client.hold(server.at(8080), &["--count", "2"])?;
-    held.make("echo 10007")?;
+    held.run_command("echo 10007")?;
     let first = Crossed::each(2, 10_007, 10_007);
     // The disconnect is a reset, which acknowledges nothing: what the server sent has to be acknowledged before.
     agent.until("the first connections are counted", |metrics| first.expect_open(metrics, &ends))?;
-    held.make("reconnect")?;
-    held.make("echo 301")?;
+    held.run_command("reconnect")?;
+    held.run_command("echo 301")?;
     let both = first.and(Crossed::each(2, 301, 301));
     agent.until("the second ones begin from nothing", |metrics| both.expect_bytes(metrics, &ends))?;
     let outcome = held.finish()?;

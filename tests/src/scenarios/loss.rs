@@ -1,4 +1,4 @@
-//! Packets lost on the way: retransmits on the edge that suffers, in the kernel's own number.
+//! Packets lost on the way: retransmissions on the right edge, as many as the kernel counts.
 
 use std::net::IpAddr;
 
@@ -12,12 +12,12 @@ use crate::lab::{
     topology::Net,
 };
 
-/// Loss on one of two paths of one client: that edge has the retransmits, the other has none.
+/// With loss on one of two paths of a client, all retransmitted segments are on that edge and none on the other.
 pub(super) fn one_path(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
     let (client, lossy, sound) = (net.pod("client")?, net.pod("lossy")?, net.pod("sound")?);
-    // On a busy machine a healthy path may see a needless retransmit; not without loss probes and with a patient timer.
+    // On a busy machine a healthy path may see a spurious retransmission: loss probes are off and the timeout is long.
     client.sysctl(&["net/ipv4/tcp_early_retrans=0"])?;
     client.set_min_rto(&sound, "20s")?;
     let _sinks = [lossy.serve(lossy.at(8080), &[])?, sound.serve(sound.at(8080), &[])?];
@@ -48,20 +48,20 @@ pub(super) fn one_path(name: &str) -> Result<()> {
     })
 }
 
-/// Megabytes in both directions over a path that loses packets of every kind: segments, not events, and all of them.
+/// With loss of any packet in both directions, the retransmitted segments equal the kernel's RetransSegs at both
+/// ends.
 pub(super) fn bulk(name: &str) -> Result<()> {
     both_directions(name, false)
 }
 
-/// The same over IPv6.
+/// Over IPv6, too, the retransmitted segments equal the kernel's RetransSegs at both ends.
 pub(super) fn bulk_v6(name: &str) -> Result<()> {
     both_directions(name, true)
 }
 
 fn both_directions(name: &str, v6: bool) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let bytes = scaled("1000000", "200000");
     let at = |port| if v6 { server.at_v6(port) } else { server.at(port) };
     let _sink = server.serve(at(8080), &[])?;
@@ -82,7 +82,7 @@ fn both_directions(name: &str, v6: bool) -> Result<()> {
     server.wait_quiet()?;
     let (to, from): (IpAddr, IpAddr) =
         if v6 { (server.v6.into(), client.v6.into()) } else { (server.v4.into(), client.v4.into()) };
-    agent.until("the agent's sums are the kernel's RetransSegs", |metrics| {
+    agent.until("the agent's sums equal the kernel's RetransSegs", |metrics| {
         metrics.expect_at_least(RETRANSMITTED, &Edge::at_client(&client, to, 8080), 1)?;
         metrics.expect_at_least(RETRANSMITTED, &Edge::at_server(&server, from, 8081), 1)?;
         metrics.expect_kernel_retransmits(&client)?;
@@ -90,11 +90,10 @@ fn both_directions(name: &str, v6: bool) -> Result<()> {
     })
 }
 
-/// The answer to the SYN is lost: the server repeats it, and the client its SYN.
+/// Repeated SYN-ACKs count as retransmissions of the server's end, and repeated SYNs as those of the client's.
 pub(super) fn synack(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     let rule = "tcp sport 8080 tcp flags & (syn|ack) == syn|ack numgen inc mod 1000000 < 4 drop";
     let _fault = Fault::on_path(&net, &server, &[rule])?;

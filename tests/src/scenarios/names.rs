@@ -1,6 +1,6 @@
-//! Names: real connections between pods that a Kubernetes API server tells of, and what the agent calls their ends.
+//! Names: real connections between pods that a Kubernetes API server lists, and the names of their ends in the metrics.
 
-pub(super) mod away;
+pub(super) mod faults;
 pub(super) mod host;
 pub(super) mod malformed;
 pub(super) mod other;
@@ -8,7 +8,7 @@ pub(super) mod reuse;
 pub(super) mod rights;
 pub(super) mod services;
 pub(super) mod size;
-pub(super) mod trouble;
+pub(super) mod unreachable;
 pub(super) mod workloads;
 
 use anyhow::{Result, ensure};
@@ -24,11 +24,11 @@ use crate::{
     },
 };
 
-/// Whether a source says what it knows, with `source`, `kind` and `reason`.
+/// Whether a source works, with `source`, `kind` and `reason`.
 const SOURCE_UP: &str = "netcause_names_source_up";
 /// Failures of a source, with `source`, `kind` and `reason`.
 const SOURCE_FAILURES: &str = "netcause_names_source_failures_total";
-/// What is known now, with `kind`.
+/// Known objects, with `kind`.
 const OBJECTS: &str = "netcause_names_objects";
 
 /// The port of every server here.
@@ -42,7 +42,7 @@ struct Cluster {
     namespace: String,
 }
 
-/// A pod that runs, and of which the API server tells.
+/// A running pod and its API object.
 struct Member {
     pod: Pod,
     object: objects::Pod,
@@ -56,21 +56,21 @@ impl Cluster {
         Ok(Self { api: ApiServer::start(scenario, args)?, net: Net::new(scenario)?, namespace })
     }
 
-    /// Runs a pod and tells of it.
+    /// Runs a pod and adds it to the API server.
     fn run(&self, object: objects::Pod, workload: &str) -> Result<Member> {
-        let member = self.run_untold(object, workload)?;
+        let member = self.run_unlisted(object, workload)?;
         self.api.put_pod(&member.object)?;
         Ok(member)
     }
 
-    /// Runs a pod of which nobody tells yet.
-    fn run_untold(&self, object: objects::Pod, workload: &str) -> Result<Member> {
+    /// Runs a pod that the API server does not list yet.
+    fn run_unlisted(&self, object: objects::Pod, workload: &str) -> Result<Member> {
         let pod = self.net.pod_of_uid(&object.name, &object.uid)?;
         let object = object.at(pod.v4).at(pod.v6);
         Ok(Member { pod, object, workload: workload.to_owned() })
     }
 
-    /// Runs a pod at the addresses of one that is gone, and tells of it.
+    /// Runs a pod at the addresses of one that is gone, and adds it to the API server.
     fn run_instead_of(&self, old: &Member, object: objects::Pod, workload: &str) -> Result<Member> {
         let pod = self.net.pod_instead_of(&old.pod, &object.name, &object.uid)?;
         let object = object.at(pod.v4).at(pod.v6);
@@ -88,7 +88,7 @@ impl Cluster {
         self.run(objects::Pod::of_stateful_set(&self.namespace, name, 0), name)
     }
 
-    /// An agent that is told by this cluster's API server.
+    /// An agent that watches this cluster's API server.
     fn agent(&self, scenario: &str, more: &str) -> Result<Agent> {
         start(scenario, &format!("{}{more}", self.api.config()))
     }
@@ -100,7 +100,7 @@ impl Cluster {
         Ok(agent)
     }
 
-    /// Ends the scenario: the client has never asked for what it may not.
+    /// Ends the scenario; fails if the agent ever sent a request that it may not.
     fn end(&self, agent: &Agent) -> Result<()> {
         self.api.account()?.expect_nothing_wrong()?;
         agent.stop(rustix::process::Signal::TERM)
@@ -128,7 +128,7 @@ fn expect_known(metrics: &Metrics, pods: u64) -> Result<()> {
     Ok(())
 }
 
-/// What the agent says of its sources.
+/// The agent's metrics about its sources, for error messages.
 fn sources(metrics: &Metrics) -> String {
     metrics.list(|sample| sample.name.starts_with("netcause_names_"))
 }

@@ -10,11 +10,10 @@ use crate::lab::{
     topology::Net,
 };
 
-/// A delay shows in the connect duration, a loss beside it in the retransmits.
+/// A delay shows in the duration of connects, and a loss beside it in the retransmissions.
 pub(super) fn delay(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     client.queue("netem delay 120ms loss 10%")?;
     let mut connected = 0;
@@ -51,11 +50,10 @@ pub(super) fn delay(name: &str) -> Result<()> {
     })
 }
 
-/// Packets out of order, none lost: whatever the kernel retransmits for it, no timer went off.
+/// Reordering without loss causes no retransmission of kind `timeout`.
 pub(super) fn reordering(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     client.set_min_rto(&server, "20s")?;
     // The kernel counts packets out of order, the agent segments: one segment in each makes them the same.

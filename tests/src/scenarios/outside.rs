@@ -1,4 +1,4 @@
-//! What is outside the cluster by name: as a client resolved it, and as a file calls networks and cgroups.
+//! Names of peers outside the cluster: from DNS answers, and from a file of networks and cgroups.
 
 use std::{fs, net::IpAddr, path::Path};
 
@@ -21,7 +21,8 @@ const PORT: u16 = 8080;
 const NAMES: [(&str, &str); 3] =
     [("only4.lab.test", "192.0.2.4"), ("a.many.test", "192.0.2.77"), ("web.lab.test", "2001:db8::1")];
 
-/// An outside address is what its client resolved it from, from the first connection on; to others it is nothing.
+/// An outside address is named as its client resolved it, from the first connection on; for other clients it stays
+/// `external`.
 pub(super) fn by_name(name: &str) -> Result<()> {
     let start = |agent: &str, config| {
         Agent::start(name, agent, &Options { config: Some(config), env: &[ROOM], ..Options::default() })
@@ -84,8 +85,8 @@ pub(super) fn by_name(name: &str) -> Result<()> {
     [shown, hashed, none].iter().try_for_each(|agent| agent.stop(Signal::TERM))
 }
 
-/// A file names networks, at both ends of what crosses to and from them. When it has changed, what was counted stays with
-/// the old name, and what comes goes to the new one; so do clients of networks that are new in it.
+/// A names file names networks at both ends; after a change, earlier counts keep the old name and later ones get the
+/// new name.
 pub(super) fn networks(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let (far, server) = (net.pod("far")?, net.pod("server")?);
@@ -109,7 +110,7 @@ pub(super) fn networks(name: &str) -> Result<()> {
     let unknown = call(&far, late, "2")?;
     // One that is open when the name changes.
     let mut held = far.hold((named, PORT).into(), &["--count", "1"])?;
-    held.make("echo 1009")?;
+    held.run_command("echo 1009")?;
     let mut all = before.and(Crossed::each(1, 1009, 1009));
     agent.until("the file's networks are named", |metrics| {
         for (end, namespace) in ends("cards").iter().zip(["destination_namespace", "source_namespace"]) {
@@ -128,10 +129,10 @@ pub(super) fn networks(name: &str) -> Result<()> {
     eventually("the new names are there", || {
         all = all.and(call(&far, named, "1")?);
         let metrics = agent.scrape()?;
-        ensure!(metrics.on(OPENED, &ends("rates")[0]) > 0.0, "none is called so");
+        ensure!(metrics.on(OPENED, &ends("rates")[0]) > 0.0, "no edge has the new name");
         Ok(())
     })?;
-    held.make("echo 2003")?;
+    held.run_command("echo 2003")?;
     let more = call(&far, named, "5")?;
     all = all.and(more);
     let (up, held_up) = (all.up, 2003);
@@ -140,9 +141,9 @@ pub(super) fn networks(name: &str) -> Result<()> {
     agent.until("what was counted stays, and what comes has the new name", |metrics| {
         for [old, new] in [0, 1].map(|end| [ends("cards")[end].clone(), ends("rates")[end].clone()]) {
             let sum = |name| metrics.on(name, &old) + metrics.on(name, &new);
-            let told = || metrics.list(|sample| [&old, &new].iter().any(|edge| edge.matches(sample)));
-            ensure!(metrics.on(OPENED, &old) >= float(before.connections + 1), "{}", told());
-            ensure!(metrics.on(OPENED, &new) >= float(more.connections), "{}", told());
+            let listed = || metrics.list(|sample| [&old, &new].iter().any(|edge| edge.matches(sample)));
+            ensure!(metrics.on(OPENED, &old) >= float(before.connections + 1), "{}", listed());
+            ensure!(metrics.on(OPENED, &new) >= float(more.connections), "{}", listed());
             for (name, count) in [
                 (OPENED, all.connections),
                 (CLOSED, all.connections),
@@ -150,7 +151,7 @@ pub(super) fn networks(name: &str) -> Result<()> {
                 (SENT, up + held_up),
                 (RECEIVED, up + held_up),
             ] {
-                ensure!(sum(name) == float(count), "{name} is {}, not {count}:\n{}", sum(name), told());
+                ensure!(sum(name) == float(count), "{name} is {}, not {count}:\n{}", sum(name), listed());
             }
         }
         for [old, new] in [0, 1].map(|end| [ends(EXTERNAL)[end].clone(), ends("news")[end].clone()]) {
@@ -162,7 +163,8 @@ pub(super) fn networks(name: &str) -> Result<()> {
     agent.stop(Signal::TERM)
 }
 
-/// A file names cgroups outside Kubernetes; the first rule that fits counts, and names nothing else.
+/// A names file names cgroups outside Kubernetes; the first matching rule applies, and cgroups without a rule keep
+/// their names.
 pub(super) fn cgroup_rules(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let (teller, ledger, other) = (net.pod("teller")?, net.pod("ledger")?, net.pod("other")?);
@@ -202,7 +204,7 @@ pub(super) fn cgroup_rules(name: &str) -> Result<()> {
     fs::write(&file, rules("clerk")).context("changing the file")?;
     eventually("the new name is there", || {
         all = all.and(call(&teller, ledger.v4.into(), "1")?);
-        ensure!(agent.scrape()?.on(OPENED, &edge("clerk")) > 0.0, "none is called so");
+        ensure!(agent.scrape()?.on(OPENED, &edge("clerk")) > 0.0, "no edge has the new name");
         Ok(())
     })?;
     let more = call(&teller, ledger.v4.into(), "5")?;

@@ -1,4 +1,4 @@
-//! A real Prometheus: it scrapes the agent and answers a query with the lab's numbers; promtool has no complaint.
+//! A real Prometheus that scrapes the agent, and promtool, which checks the format.
 
 mod dashboard;
 
@@ -16,12 +16,11 @@ use crate::lab::{
 
 pub(super) use dashboard::every_query as dashboard;
 
-/// Scraped every second, asked in PromQL.
+/// A real Prometheus scrapes the agent every second and answers a query with the lab's number.
 pub(super) fn query(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let prometheus = Prometheus::start(name, agent.address())?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     client.connect(server.at(8080), &["--count", "17"])?;
     let promql =
@@ -39,8 +38,7 @@ pub(super) fn query(name: &str) -> Result<()> {
 /// The text format passes `promtool check metrics`.
 pub(super) fn promtool(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     client.connect(server.at(8080), &["--count", "2"])?;
     agent.until("there is something to check", |metrics| {
         metrics.expect(FAILURES, &Edge::at_client(&client, server.v4, 8080), 2)

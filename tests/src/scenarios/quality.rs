@@ -1,4 +1,4 @@
-//! How well connections fare: round-trip times, what holds senders back, disorder and needless repetition.
+//! The quality of connections: round-trip times, limited senders, reordering and spurious retransmissions.
 
 use std::time::Instant;
 
@@ -38,15 +38,14 @@ pub(super) fn expect_all_in(
     Ok(())
 }
 
-/// A plain cable: round trips are short. An idle connection is looked at once more, at its close, and not before.
+/// On an undelayed path round-trip times are short; an idle connection is sampled once more, at its close.
 pub(super) fn rtt(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
     let ends = Ends::v4(&client, &server, 8080);
     let mut held = client.hold(server.at(8080), &["--count", "3"])?;
-    held.make("echo 100000")?;
+    held.run_command("echo 100000")?;
     let most = scaled("0.02", "1.0");
     agent.until("every connection has round-trip times", |metrics| {
         for (name, edge) in [RTT, MIN_RTT].iter().flat_map(|name| ends.both().map(|edge| (name, edge))) {
@@ -63,26 +62,25 @@ pub(super) fn rtt(name: &str) -> Result<()> {
     let before = counts(&agent.scrape()?);
     agent.sweep_again()?;
     let idle = counts(&agent.scrape()?);
-    ensure!(before == idle, "idle connections were looked at: {before:?}, then {idle:?}");
+    ensure!(before == idle, "idle connections were sampled: {before:?}, then {idle:?}");
     held.finish()?;
-    agent.until("the close is a look", |metrics| {
+    agent.until("the close adds a sample", |metrics| {
         let closed = counts(metrics);
         ensure!(closed == before.map(|count| count + 3.0), "{before:?} before the close, {closed:?} after");
         Ok(())
     })
 }
 
-/// A delay of 30 ms each way is a round trip of 60 ms, at both ends.
+/// A delay of 30 ms each way shows as a round trip of 60 ms at both ends.
 pub(super) fn delayed_rtt(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     client.queue("netem delay 30ms")?;
     server.queue("netem delay 30ms")?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
     let mut held = client.hold(server.at(8080), &["--count", "2"])?;
-    held.make("echo 1000")?;
-    held.make("echo 1000")?;
+    held.run_command("echo 1000")?;
+    held.run_command("echo 1000")?;
     let ends = Ends::v4(&client, &server, 8080);
     let expect = || {
         agent.until("round trips are as long as the delays", |metrics| {
@@ -101,7 +99,7 @@ pub(super) fn delayed_rtt(name: &str) -> Result<()> {
     expect()
 }
 
-/// What holds senders back: a receiver that does not read, and a slow cable; nothing holds back who has nothing to send.
+/// The time that senders are limited is attributed to the receive window or the network, and an idle sender has none.
 pub(super) fn limited(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
@@ -112,7 +110,7 @@ pub(super) fn limited(name: &str) -> Result<()> {
     let start = Instant::now();
     let idle = client.hold(server.at(8081), &[])?;
     let mut stuck = client.hold(server.at(8080), &[])?;
-    stuck.tell("send 10000000")?;
+    stuck.send_command("send 10000000")?;
     let outcome = slow.connect(server.at(8081), &["--send", "1000000"])?;
     ensure!(outcome.count("bytes_sent") == 1_000_000, "{outcome:?}");
     let [unread, idle_edge, slow_edge] = [
@@ -121,7 +119,7 @@ pub(super) fn limited(name: &str) -> Result<()> {
         Edge::at_client(&slow, server.v4, 8081),
     ];
     let closed = unread.with("by", "receive_window");
-    agent.until("each sender is held back by what holds it back", |metrics| {
+    agent.until("the limit of each sender is attributed", |metrics| {
         let elapsed = start.elapsed().as_secs_f64();
         metrics.expect_between(LIMITED, &closed, 1.0, elapsed)?;
         metrics.expect_between(LIMITED, &slow_edge.with("by", "network"), 0.5, elapsed)?;
@@ -140,11 +138,10 @@ pub(super) fn limited(name: &str) -> Result<()> {
     idle.finish().map(drop)
 }
 
-/// A lost segment, and what overtakes it: out of order as many as the kernel says.
+/// The segments that overtake a lost one are counted as out of order by the receiver, as many as the kernel counts.
 pub(super) fn out_of_order(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &["--ports", "2"])?;
     // The kernel counts packets, the agent segments: one segment in each makes them the same.
     client.run("ip", &["link", "set", "dev", "eth0", "gso_max_segs", "1"], "")?;
@@ -160,7 +157,7 @@ pub(super) fn out_of_order(name: &str) -> Result<()> {
     let overtook = server.counter("TcpExt", "TCPOFOQueue")?;
     ensure!(overtook > 0, "nothing arrived out of order");
     let (lossy, sound) = (Ends::v4(&client, &server, 8080), Ends::v4(&client, &server, 8081));
-    agent.until("the receiver of what is out of order counts it", |metrics| {
+    agent.until("the receiver counts segments out of order", |metrics| {
         metrics.expect_at_least(REORDERED, &lossy.server, 1)?;
         // On a busy machine something may overtake on a sound path too.
         let both = [&lossy.server, &sound.server].map(|edge| metrics.on(REORDERED, edge));
@@ -175,17 +172,17 @@ pub(super) fn out_of_order(name: &str) -> Result<()> {
     })
 }
 
-/// Acknowledgements are lost, so data is sent again that had arrived: the sender learns that it was for nothing.
+/// Segments retransmitted only because acknowledgements were lost are counted as spurious, as many as the kernel
+/// learns by DSACK.
 pub(super) fn spurious(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     let edge = Edge::at_client(&client, server.v4, 8080);
     let mut held = client.hold(server.at(8080), &[])?;
-    held.make("send 1000")?;
+    held.run_command("send 1000")?;
     let _fault = Fault::on_path(&net, &server, &["tcp sport 8080 numgen inc mod 1000000 < 2 drop"])?;
-    held.make("send 1000")?;
+    held.run_command("send 1000")?;
     let reported = || client.counter("TcpExt", "TCPDSACKRecvSegs");
     eventually("the server reports duplicates", || {
         ensure!(reported()? > 0, "none so far");

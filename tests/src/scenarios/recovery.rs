@@ -1,4 +1,4 @@
-//! How a loss was repaired: the kinds of retransmits, each made to happen.
+//! The kinds of retransmissions, each provoked.
 
 use anyhow::{Result, ensure};
 
@@ -6,60 +6,53 @@ use crate::lab::{
     agent,
     faults::Fault,
     metrics::{Edge, RETRANSMITTED},
-    topology::Net,
+    topology::{Net, Pod},
 };
 
-/// The one segment in flight is lost: the timer that is armed then sends a loss probe, whatever it would have been without.
+/// Sends 1000 bytes and receives them back, without a FIN behind them: its arrival would reveal a loss before a timer does.
+fn echo(client: &Pod, server: &Pod) -> Result<()> {
+    let mut held = client.hold(server.at(8080), &[])?;
+    held.run_command("echo 1000")?;
+    let outcome = held.finish()?;
+    ensure!(outcome.count("bytes_received") == 1000, "{outcome:?}");
+    client.wait_quiet()
+}
+
+/// The only segment in flight is lost, and its retransmission counts as `tail_loss_probe`.
 ///
-/// Of several segments the probe is the last, and its acknowledgement need not tell of the others' loss: RACK makes nothing of
-/// a round trip that is shorter than the shortest before (`tcp_rack_advance`), which is nothing rare where the first ones
-/// were slowed down by a busy machine. Then the retransmission timer goes off after all.
+/// Only one segment, because of several the probe repeats the last, and RACK ignores a round trip shorter than the
+/// minimum (`tcp_rack_advance`), which happens where a busy machine delayed the first ones. Then the retransmission
+/// timer fires after all.
 pub(super) fn tail_loss_probe(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
-    // The time that the probe's acknowledgement has. Behind one segment some kernels wait as long before they send the probe.
+    // Leaves the probe's acknowledgement enough time. Behind one segment some kernels wait this long before the probe.
     client.set_min_rto(&server, "3s")?;
     let rule = "tcp dport 8080 meta length > 200 numgen inc mod 1000000 < 1 drop";
     let _fault = Fault::on_path(&net, &client, &[rule])?;
-    // No end of the stream behind the data: its arrival would tell of the loss before the probe does.
-    let mut held = client.start_client(server.at(8080), &["--hold"])?;
-    held.wait_open()?;
-    held.echo(1000)?;
-    held.wait_done(1)?;
-    let outcome = held.finish()?;
-    ensure!(outcome.count("bytes_received") == 1000, "{outcome:?}");
-    client.wait_quiet()?;
+    echo(&client, &server)?;
     ensure!(client.counter("TcpExt", "TCPLossProbes")? > 0, "the kernel sent no loss probe");
     ensure!(client.counter("TcpExt", "TCPTimeouts")? == 0, "the kernel's timer went off");
     let edge = Edge::at_client(&client, server.v4, 8080);
-    agent.until("a loss probe is one", |metrics| {
+    agent.until("the loss probe is counted as one", |metrics| {
         metrics.expect_at_least(RETRANSMITTED, &edge.with("kind", "tail_loss_probe"), 1)?;
         metrics.expect(RETRANSMITTED, &edge.with("kind", "timeout"), 0)?;
         metrics.expect_kernel_retransmits(&client)
     })
 }
 
-/// Loss probes off, everything in flight lost several times: the timer goes off.
+/// With loss probes off and everything in flight lost several times, the retransmissions count as `timeout`.
 pub(super) fn timeout(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
     client.sysctl(&["net/ipv4/tcp_early_retrans=0"])?;
     let rule = "tcp dport 8080 meta length > 200 numgen inc mod 1000000 < 3 drop";
     let _fault = Fault::on_path(&net, &client, &[rule])?;
-    // No end of the stream behind the data: its arrival would tell of the loss before the timer does.
-    let mut held = client.start_client(server.at(8080), &["--hold"])?;
-    held.wait_open()?;
-    held.echo(1000)?;
-    held.wait_done(1)?;
-    let outcome = held.finish()?;
-    ensure!(outcome.count("bytes_received") == 1000, "{outcome:?}");
-    client.wait_quiet()?;
+    echo(&client, &server)?;
     let edge = Edge::at_client(&client, server.v4, 8080);
-    agent.until("the timer's retransmits are its own", |metrics| {
+    agent.until("retransmissions by timeout are counted as such", |metrics| {
         metrics.expect_at_least(RETRANSMITTED, &edge.with("kind", "timeout"), 3)?;
         metrics.expect(RETRANSMITTED, &edge.with("kind", "tail_loss_probe"), 0)?;
         metrics.expect(RETRANSMITTED, &edge.with("kind", "fast"), 0)?;
@@ -67,12 +60,11 @@ pub(super) fn timeout(name: &str) -> Result<()> {
     })
 }
 
-/// The client's own firewall drops what it retransmits: the kernel counts retransmits that it could not transmit, and most
-/// kernels report none of them at their tracepoint. The agent's sum is exact all the same.
+/// Retransmissions that the client's own firewall drops are counted: the kernel counts them too, though most kernels
+/// do not report them at their tracepoint.
 pub(super) fn local_drop(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     let data = "tcp dport 8080 meta length > 200 numgen inc mod 1000000";
     let _faults = [
@@ -89,7 +81,7 @@ pub(super) fn local_drop(name: &str) -> Result<()> {
         "three retransmits that failed and one that did not, but the kernel counted {counted}"
     );
     let edge = Edge::at_client(&client, server.v4, 8080);
-    agent.until("retransmits that failed are counted", |metrics| {
+    agent.until("retransmissions that failed are counted", |metrics| {
         metrics.expect(RETRANSMITTED, &edge, counted)?;
         metrics.expect_kernel_retransmits(&client)
     })

@@ -1,4 +1,4 @@
-//! Resets: who sent them, and who received them.
+//! Resets, by the end that sent them.
 
 use anyhow::{Result, ensure};
 
@@ -25,11 +25,10 @@ fn ends(client: &Pod, server: &Pod) -> (Edge, Edge) {
     (Edge::at_client(client, server.v4, 8080), Edge::at_server(server, client.v4, 8080))
 }
 
-/// The client closes with a reset.
+/// Connections that the client closes with a reset count one reset sent by the client and one received by the server.
 pub(super) fn by_client(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
     let outcome = client
         .connect(server.at(8080), &["--count", "5", "--send", "100", "--receive", "100", "--end", "reset"])?;
@@ -41,14 +40,13 @@ pub(super) fn by_client(name: &str) -> Result<()> {
     })
 }
 
-/// The server resets what it accepts.
+/// Connections that the server resets on accept count one reset sent by the server and one received by the client.
 pub(super) fn by_server(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _reset = server.serve(server.at(8080), &["--mode", "reset"])?;
     let outcome = client.connect(server.at(8080), &["--count", "5", "--receive", "1"])?;
-    // A reset that comes before the client has been told of its success is an error of its connect(2), though not a
+    // A reset that comes before the client has seen its connect succeed is an error of its connect(2), though not a
     // failure to connect.
     ensure!(outcome.count("broken") + outcome.failed("ECONNRESET") == 5, "{outcome:?}");
     let (source, destination) = ends(&client, &server);
@@ -58,11 +56,10 @@ pub(super) fn by_server(name: &str) -> Result<()> {
     })
 }
 
-/// The server resets after it has read, over IPv6.
+/// Resets that the server sends after it has read count the same way over IPv6.
 pub(super) fn after_read(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _reset = server.serve(server.at_v6(8080), &["--mode", "reset-after-read"])?;
     let outcome = client.connect(server.at_v6(8080), &["--count", "5", "--send", "100", "--receive", "1"])?;
     ensure!(outcome.count("broken") == 5, "{outcome:?}");
@@ -74,14 +71,12 @@ pub(super) fn after_read(name: &str) -> Result<()> {
     })
 }
 
-/// Connections that the server never accepted, reset when it goes.
+/// Connections that the server never accepted count as opened, and as reset by the server when its process ends.
 pub(super) fn never_accepted(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let deaf = server.serve(server.at(8080), &["--mode", "never-accept"])?;
-    let held = client.start_client(server.at(8080), &["--hold", "--count", "3"])?;
-    held.wait_open()?;
+    let held = client.hold(server.at(8080), &["--count", "3"])?;
     let (source, destination) = ends(&client, &server);
     agent.until("the connections are open, accepted or not", |metrics| {
         for edge in [&source, &destination] {
@@ -97,16 +92,14 @@ pub(super) fn never_accepted(name: &str) -> Result<()> {
     held.finish().map(drop)
 }
 
-/// A firewall that answers in the server's name: the client receives resets that no connection of the server sent.
+/// Resets that a firewall sends in the server's name count as received by the client, and as sent by no connection of
+/// the server.
 pub(super) fn by_firewall(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
-    let mut held = client.start_client(server.at(8080), &["--hold", "--count", "2"])?;
-    held.wait_open()?;
-    held.echo(100)?;
-    held.wait_done(1)?;
+    let mut held = client.hold(server.at(8080), &["--count", "2"])?;
+    held.run_command("echo 100")?;
     let _fault = Fault::on_input(&server, &["tcp dport 8080 reject with tcp reset"])?;
     let refused = client.connect(server.at(8080), &["--count", "3"])?;
     ensure!(refused.failed("ECONNREFUSED") == 3, "{refused:?}");

@@ -1,4 +1,4 @@
-//! Proxies beside a workload: what they pass on is one edge, whose inner leg is counted apart.
+//! Sidecar proxies: proxied traffic is one edge, and the leg between the workload and its sidecar is counted apart.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -16,7 +16,7 @@ use crate::lab::{
     topology::{Net, Pod, Sidecar},
 };
 
-/// Where Istio's sidecars take what goes out of their pod, and into it.
+/// The ports of Istio's sidecars for traffic out of their pod and into it.
 const OUTBOUND: u16 = 15001;
 const INBOUND: u16 = 15006;
 
@@ -28,7 +28,7 @@ const SIDECAR_SENT: &str = "netcause_sidecar_sent_bytes_total";
 struct Mesh {
     client: Pod,
     server: Pod,
-    /// Like no other's: agents of other scenarios and labs see these pods' cgroups too.
+    /// Unique, since agents of other scenarios and labs see these pods' cgroups too.
     client_uid: String,
     server_uid: String,
     agent: Agent,
@@ -81,7 +81,8 @@ impl Mesh {
     }
 }
 
-/// The workload connects to its sidecar over loopback.
+/// A workload that connects to its sidecar over loopback has one edge to the destination, and the leg to the sidecar
+/// is counted apart.
 pub(super) fn over_loopback(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let mesh = Mesh::new(&net, name)?;
@@ -95,14 +96,15 @@ pub(super) fn over_loopback(name: &str) -> Result<()> {
     mesh.finish()
 }
 
-/// What the workload sends is redirected to its sidecar, but for what is excluded from that.
+/// Outgoing connections redirected to the sidecar are one edge, and those excluded from the redirect are edges of
+/// their own.
 pub(super) fn redirected(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let mesh = Mesh::new(&net, name)?;
     let at = mesh.server.at(8080);
     let _echo = mesh.server.serve(at, &["--mode", "echo"])?;
     let _sidecar = Sidecar::start(name, &mesh.client, &mesh.client_uid, loopback(OUTBOUND), at)?;
-    // Nobody listens on port 80: that the connections are served is the sidecar's doing.
+    // Port 80 has no listener, so only the sidecar can have served the connections.
     let _redirect = Fault::redirect_output(&mesh.client, 80, OUTBOUND)?;
     let args = ["--count", "5", "--send", "1000", "--receive", "1000"];
     let outcome = mesh.client.connect(mesh.server.at(80), &args)?;
@@ -125,7 +127,8 @@ pub(super) fn redirected(name: &str) -> Result<()> {
     mesh.finish()
 }
 
-/// What others send to the workload is redirected to its sidecar.
+/// Incoming connections redirected to the sidecar are one edge, and the leg from the sidecar to the workload is
+/// counted apart.
 pub(super) fn inbound(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let mesh = Mesh::new(&net, name)?;
@@ -150,7 +153,7 @@ pub(super) fn inbound(name: &str) -> Result<()> {
     mesh.finish()
 }
 
-/// The client's end has one edge to the other workload, through its sidecar, and both ends of the leg to that.
+/// Fails unless the client's end has one edge to the other workload, through its sidecar, and both ends of the leg.
 fn outbound(metrics: &Metrics, port: u16, connections: u64, bytes: u64) -> Result<()> {
     metrics.expect(OPENED, &Mesh::edge("source", port).with("via", "sidecar"), connections)?;
     metrics.expect(OPENED, &Mesh::edge("source", port), connections)?;

@@ -1,4 +1,4 @@
-//! The sweep over open sockets itself.
+//! The sweep over open sockets.
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -12,7 +12,7 @@ use crate::lab::{
 
 const DURATION: &str = "netcause_sweep_duration_seconds";
 
-/// It happens when the agent is asked, and beside that by itself; how long it takes is said.
+/// A scrape causes a sweep, and the duration of each sweep is observed.
 pub(super) fn duration(name: &str) -> Result<()> {
     let asked = Agent::start(
         name,
@@ -30,13 +30,13 @@ pub(super) fn duration(name: &str) -> Result<()> {
     asked.stop(Signal::TERM)
 }
 
-/// Where the agent sees no process but itself it says that it cannot look at open sockets, and why; closes are exact.
+/// In a PID namespace of its own the agent reports that it cannot sweep open sockets, and why; counts at the close
+/// stay exact.
 pub(super) fn own_pid_namespace(name: &str) -> Result<()> {
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo", "--ports", "2"])?;
     let mut older = client.hold(server.at(8080), &["--count", "2"])?;
-    older.make("echo 10007")?;
+    older.run_command("echo 10007")?;
     let agent = Agent::start(name, "agent", &Options { own_pids: true, ..Options::default() })?;
     let up = agent.scrape()?;
     let probe = up
@@ -52,13 +52,13 @@ pub(super) fn own_pid_namespace(name: &str) -> Result<()> {
 
     let args = ["--count", "20", "--parallel", "4", "--send", "3001", "--receive", "3001"];
     let outcome = client.connect(server.at(8081), &args)?;
-    older.make("echo 503")?;
+    older.run_command("echo 503")?;
     older.finish()?;
     client.wait_quiet()?;
     server.wait_quiet()?;
     let (young, crossed) = (Ends::v4(&client, &server, 8081), Crossed::of(&outcome));
     let (old, whole) = (Ends::v4(&client, &server, 8080), Crossed::each(2, 10_510, 10_510));
-    agent.until("closes are exact", |metrics| {
+    agent.until("counts at the close are exact", |metrics| {
         crossed.expect_closed(metrics, &young)?;
         whole.expect_bytes(metrics, &old)?;
         old.both().into_iter().try_for_each(|edge| {

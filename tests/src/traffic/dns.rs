@@ -1,4 +1,4 @@
-//! DNS that no ready-made client makes: the C library's resolver as programs use it, and what is no DNS.
+//! DNS traffic that no existing client makes: the C library's resolver as programs use it, and malformed messages.
 
 pub(super) mod garbage;
 pub(super) mod resolve;

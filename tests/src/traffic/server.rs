@@ -1,4 +1,4 @@
-//! The server: one thread per connection, one of a few manners of treating its clients.
+//! The server: one thread per connection, one mode for all its clients.
 
 use std::{
     io::{Read as _, Write as _},
@@ -19,7 +19,7 @@ use rustix::net::{
 };
 use serde_json::json;
 
-use super::{CHUNK, receive, send};
+use super::{CHUNK, Listen, receive, send};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
@@ -48,23 +48,16 @@ enum Mode {
 /// `netcause-lab traffic server`
 #[derive(Args)]
 pub(crate) struct Server {
-    /// Where to listen; [::] takes IPv4 clients as v4-mapped addresses too
-    #[arg(long)]
-    listen: SocketAddr,
-    /// How many consecutive ports to listen on
-    #[arg(long, default_value_t = 1)]
-    ports: u16,
+    #[command(flatten)]
+    listen: Listen,
     #[arg(long, value_enum, default_value = "sink")]
     mode: Mode,
-    /// What --mode source and --mode answer send
+    /// How many bytes --mode source and --mode answer send
     #[arg(long, default_value_t = 0)]
     bytes: u64,
     /// The limit of the queue of connections not yet accepted
     #[arg(long, default_value_t = 1024)]
     backlog: i32,
-    /// Ask for receive buffers of this size; the kernel doubles it
-    #[arg(long)]
-    receive_buffer: Option<usize>,
 }
 
 #[derive(Default)]
@@ -75,19 +68,19 @@ struct Totals {
     sent: AtomicU64,
     /// Standard input has closed.
     ending: Mutex<bool>,
-    told: Condvar,
+    changed: Condvar,
 }
 
 impl Totals {
     /// Waits until standard input closes.
     fn wait_for_the_end(&self) {
         let ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.told.wait_while(ending, |ending| !*ending));
+        drop(self.changed.wait_while(ending, |ending| !*ending));
     }
 
     fn end(&self) {
         *self.ending.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.told.notify_all();
+        self.changed.notify_all();
     }
 }
 
@@ -95,8 +88,7 @@ impl Server {
     pub(crate) fn run(self) -> Result<()> {
         let totals = Arc::new(Totals::default());
         let mut listeners = Vec::new();
-        for offset in 0..self.ports {
-            let address = SocketAddr::new(self.listen.ip(), self.listen.port() + offset);
+        for address in self.listen.addresses() {
             listeners.push(self.open(address).with_context(|| format!("listening on {address}"))?);
         }
         if !matches!(self.mode, Mode::NeverAccept) {
@@ -106,7 +98,7 @@ impl Server {
                 thread::spawn(move || accept(&listener, mode, bytes, &totals));
             }
         }
-        println!("{}", json!({"listening": self.listen.to_string()}));
+        self.listen.print_ready();
         std::io::stdin().read_to_end(&mut Vec::new()).context("waiting for the lab")?;
         totals.end();
         // Connections that are about to end may do so in order.
@@ -134,7 +126,7 @@ impl Server {
         if address.is_ipv6() {
             set_ipv6_v6only(&socket, false)?;
         }
-        if let Some(bytes) = self.receive_buffer {
+        if let Some(bytes) = self.listen.receive_buffer {
             set_socket_recv_buffer_size(&socket, bytes)?;
         }
         bind(&socket, &address)?;
@@ -153,7 +145,7 @@ fn accept(listener: &TcpListener, mode: Mode, bytes: u64, totals: &Arc<Totals>) 
             _ => {
                 let totals = Arc::clone(totals);
                 thread::spawn(move || {
-                    // A client that goes away ends its connection; the totals tell what came before.
+                    // A client that goes away ends its connection; the totals have what came before.
                     let _ = serve(stream, mode, bytes, &totals);
                     totals.finished.fetch_add(1, Ordering::SeqCst);
                 });

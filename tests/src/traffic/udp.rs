@@ -1,11 +1,11 @@
-//! Datagrams: a server and a client, which count what they sent and what they got, and repeat nothing.
+//! UDP: a server and a client that count the datagrams that they send and receive, without retries.
 
 pub(super) mod client;
 pub(super) mod server;
 
 use serde_json::{Value, json};
 
-/// What one program sent and received.
+/// The counts of one program.
 #[derive(Default)]
 struct Totals {
     datagrams_sent: u64,

@@ -22,13 +22,13 @@ use crate::lab::{
     topology::{Net, Pod},
 };
 
-/// Longer than the agent's patience with a query.
+/// Longer than the agent's timeout of a query.
 const SETTLED: Duration = Duration::from_secs(20);
 
 /// `netcause-lab bench dns-count`
 #[derive(Args)]
 pub(crate) struct Counting {
-    /// For so long
+    /// How long to run, in seconds
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Sockets of each dnsperf
@@ -42,8 +42,7 @@ pub(crate) struct Counting {
 impl Counting {
     pub(crate) fn run(self) -> Result<()> {
         let agent = Agent::start("dns-count", "agent", &Options::default())?;
-        let net = Net::new("dns-count")?;
-        let (client, server) = (net.pod("client")?, net.pod("server")?);
+        let (_net, client, server) = Net::pair("dns-count")?;
         let mut servers = Vec::new();
         let sites = Site::addresses(&server, super::PORT, self.placement)?;
         for site in &sites {
@@ -106,7 +105,7 @@ impl Counting {
     }
 }
 
-/// What the kernel says of the pods, which have no datagrams but DNS. What found a full receive buffer had arrived.
+/// The kernel's counts of the pods, whose only datagrams are DNS. One dropped at a full receive buffer was received.
 struct Truth {
     queries_sent: u64,
     queries_received: u64,
@@ -137,7 +136,7 @@ impl Truth {
     }
 }
 
-/// What the agent says of them.
+/// The agent's counts of the same pods.
 struct Counted {
     metrics: Metrics,
     at_client: Edge,

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::lab::{process::Process, topology::Pod};
 
-/// What to ask; removed when dropped.
+/// A file of queries; removed when dropped.
 struct Questions {
     path: PathBuf,
 }
@@ -32,7 +32,7 @@ impl Questions {
 
 impl Drop for Questions {
     fn drop(&mut self) {
-        // In the temporary directory: a leftover harms nobody.
+        // In the temporary directory: a leftover does no harm.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -44,7 +44,7 @@ pub(super) struct Dnsperf {
     _questions: Questions,
 }
 
-/// What it says at its end.
+/// The counts that it prints at its end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Counts {
     pub(super) sent: u64,
@@ -69,7 +69,7 @@ impl Dnsperf {
             .args(["-e", "-s", &to.ip().to_string(), "-p", &to.port().to_string()])
             .args(["-l", &time.as_secs_f64().to_string(), "-c", &sockets.to_string(), "-d"])
             .arg(&questions.path);
-        // It waits for the last answers, five seconds unless told otherwise.
+        // It waits for the last answers, five seconds by default.
         if let Some(rate) = rate {
             command.args(["-Q", &rate.to_string()]);
         }

@@ -13,7 +13,7 @@ pub(super) struct DnsServer {
 
 impl DnsServer {
     /// Starts it at one address of a pod. It has an address of either family for every name below `cluster.local`, and
-    /// nobody to ask for others.
+    /// no upstream server for others.
     pub(super) fn start(pod: &Pod, at: SocketAddr) -> Result<Self> {
         let mut command = pod.command("dnsmasq")?;
         command

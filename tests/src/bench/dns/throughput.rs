@@ -1,4 +1,4 @@
-//! What is left of the throughput of DNS with the agent.
+//! DNS throughput with the agent, relative to that without it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::lab::topology::Net;
 
-/// What should be left.
+/// The least share of the throughput that should be left.
 const LEAST: f64 = 0.97;
 
 /// Where queries come from.
@@ -58,8 +58,7 @@ pub(crate) struct Throughput {
 
 impl Throughput {
     pub(crate) fn run(self) -> Result<()> {
-        let net = Net::new("dns")?;
-        let (client, server) = (net.pod("client")?, net.pod("server")?);
+        let (_net, client, server) = Net::pair("dns")?;
         let sites = Site::addresses(&server, super::PORT, self.placement)?;
         let start = |site: &Site| {
             let process = DnsServer::start(&server, site.to)?;
@@ -96,7 +95,7 @@ impl Throughput {
                 Kind::ManyPorts => with_dnsperf(200, meanwhile),
                 Kind::NewPorts => {
                     let milliseconds = self.rounds.slice_ms.to_string();
-                    drivers.iter_mut().try_for_each(|driver| driver.tell(&milliseconds))?;
+                    drivers.iter_mut().try_for_each(|driver| driver.send_command(&milliseconds))?;
                     meanwhile()?;
                     let done = drivers.iter().map(Driver::done).collect::<Result<Vec<_>>>()?;
                     Ok(drivers::rate(&done))

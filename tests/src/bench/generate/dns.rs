@@ -11,15 +11,15 @@ use clap::Args;
 
 use super::{
     drive::{LOST, repeat},
-    obey,
+    serve_commands,
 };
 
 /// A query for an IPv4 address, as a pod's resolver sends it: recursion desired (RFC 1035 §4.1), then what EDNS adds, with
-/// room for 1232 octets (RFC 6891 §6.1.2).
+/// room for 1232 bytes (RFC 6891 §6.1.2).
 const QUERY: &[u8] = b"\0\0\x01\0\0\x01\0\0\0\0\0\x01\
     \x09cart-0000\x04shop\x03svc\x07cluster\x05local\0\0\x01\0\x01\
     \0\0\x29\x04\xd0\0\0\0\0\0\0";
-/// Octets of what EDNS adds at the end.
+/// Length in bytes of what EDNS adds at the end.
 const OPT: usize = 11;
 /// Where the name's number is.
 const NUMBER: std::ops::Range<usize> = 18..22;
@@ -79,7 +79,7 @@ pub(super) fn ask(to: SocketAddr, new_ports: bool) -> Result<()> {
         socket.send(queries.next())?;
         loop {
             match socket.recv(&mut buffer) {
-                Ok(octets) if queries.answered_by(&buffer[..octets]) => return Ok(1),
+                Ok(bytes) if queries.answered_by(&buffer[..bytes]) => return Ok(1),
                 // To a query that was given up.
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(0),
@@ -145,7 +145,7 @@ impl Answer {
                 thread::spawn(move || ended("a connection", serve()));
             }
         });
-        obey(|command| bail!("{command}: a server has no commands"))
+        serve_commands(|command| bail!("{command}: a server has no commands"))
     }
 }
 
@@ -159,8 +159,8 @@ fn ended(what: &str, result: Result<()>) {
 fn serve_datagrams(socket: &UdpSocket) -> Result<()> {
     let mut buffer = [0; MOST];
     loop {
-        let (octets, from) = socket.recv_from(&mut buffer)?;
-        if let Some(answer) = answer(&buffer[..octets]) {
+        let (bytes, from) = socket.recv_from(&mut buffer)?;
+        if let Some(answer) = answer(&buffer[..bytes]) {
             socket.send_to(&answer, from)?;
         }
     }

@@ -9,16 +9,16 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, ValueEnum};
 
-use super::{dns, obey};
+use super::{dns, serve_commands};
 
-/// What is written at once in bulk.
+/// Bytes of one write of the bulk load.
 const CHUNK: usize = 256 * 1024;
 /// Datagrams under way: they fit into a receive buffer of default size.
 const BURST: usize = 32;
-/// After this a datagram is lost.
+/// A datagram without an answer after this is lost.
 pub(super) const LOST: Duration = Duration::from_millis(100);
 
-/// What to do with the server, and what is counted.
+/// The load, and the operations that are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Load {
     /// Bytes over one connection, to a server that reads
@@ -110,7 +110,7 @@ impl Drive {
 
 /// Operates for as many milliseconds as each command says; `operate` returns how much it did.
 pub(super) fn repeat(mut operate: impl FnMut() -> Result<u64>) -> Result<()> {
-    obey(|milliseconds| {
+    serve_commands(|milliseconds| {
         let limit = Duration::from_millis(milliseconds.parse().context("milliseconds")?);
         let (began, mut done) = (Instant::now(), 0);
         while began.elapsed() < limit {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
-use super::{obey, raise_file_limit};
+use super::{raise_file_limit, serve_commands};
 
 /// `netcause-lab bench generate keep`
 #[derive(Args)]
@@ -36,7 +36,7 @@ impl Keep {
                 }
             }
         });
-        obey(|command| bail!("{command}: a keeper has no commands"))
+        serve_commands(|command| bail!("{command}: a keeper has no commands"))
     }
 }
 
@@ -57,7 +57,7 @@ impl Hold {
     pub(super) fn run(self) -> Result<()> {
         raise_file_limit()?;
         let mut held = Vec::new();
-        obey(|command| {
+        serve_commands(|command| {
             if command == "touch" {
                 for stream in &mut held {
                     TcpStream::write_all(stream, &[0])?;

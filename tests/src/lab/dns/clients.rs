@@ -1,4 +1,4 @@
-//! Real DNS clients in a pod, and what they say they did: `dig`, `dnsperf`, and glibc's resolver.
+//! Real DNS clients in a pod, and the counts that they print: `dig`, `dnsperf`, and glibc's resolver.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -22,21 +22,21 @@ fn limit() -> Duration {
     scaled(Duration::from_secs(40), Duration::from_secs(240))
 }
 
-/// Arguments that let `dig` wait for an answer as long as a scenario may take, and ask once.
-pub(crate) const PATIENT: [&str; 2] = ["+tries=1", "+timeout=200"];
+/// Arguments with which `dig` sends each query once and waits as long as a scenario may take.
+pub(crate) const ONE_TRY: [&str; 2] = ["+tries=1", "+timeout=200"];
 
-/// What `dig` says it did.
+/// The counts of `dig`, from its output.
 #[derive(Debug, Default)]
 pub(crate) struct Dug {
     /// Answers by code.
     pub(crate) answers: Tally,
-    /// Queries that it waited for in vain.
+    /// Queries that timed out.
     pub(crate) timed_out: u64,
-    /// Queries that nobody was there to receive.
+    /// Queries to a port where no server listens.
     pub(crate) refused: u64,
-    /// Answers that it took as a reason to ask again over TCP; not among the answers.
+    /// Truncated answers, after which it asked again over TCP; not among the answers.
     pub(crate) truncated: u64,
-    /// What each answer took, in milliseconds.
+    /// The latency of each answer in milliseconds.
     pub(crate) took_ms: Vec<u64>,
 }
 
@@ -66,12 +66,12 @@ impl Dug {
         self.answers.all() + self.timed_out + self.refused + self.truncated
     }
 
-    /// Fails unless all it asked was answered, and so.
+    /// Fails unless every query was answered, with these codes.
     pub(crate) fn expect(&self, answers: &[(&str, u64)]) -> Result<()> {
-        let wanted = Tally::of(answers.iter().copied());
+        let expected = Tally::of(answers.iter().copied());
         ensure!(
-            self.answers == wanted && (self.timed_out, self.refused) == (0, 0),
-            "not {wanted:?} but {self:?}"
+            self.answers == expected && (self.timed_out, self.refused) == (0, 0),
+            "not {expected:?} but {self:?}"
         );
         Ok(())
     }
@@ -104,7 +104,7 @@ pub(crate) fn dig(pod: &Pod, server: SocketAddr, args: &[&str]) -> Result<Dug> {
     Dig::start(pod, server, args)?.finish()
 }
 
-/// What `dnsperf` says it did.
+/// The counts of `dnsperf`, from its output.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) sent: u64,

@@ -1,4 +1,4 @@
-//! What the agent must have counted of one client and one server, or of one server: nothing more and nothing less.
+//! The exact counts that the agent must have of one client and one server, or of one server.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const SERVER_RESPONSES: &str = "netcause_dns_server_responses_total";
 pub(crate) const SERVER_DURATION: &str = "netcause_dns_server_duration_seconds";
 const SERVER_UNANSWERED: &str = "netcause_dns_server_unanswered_total";
 
-/// A client's queries to one server, and what became of them.
+/// A client's queries to one server, and their outcomes.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Counted {
     /// Queries by type.
@@ -28,7 +28,7 @@ pub(crate) struct Counted {
     pub(crate) late: u64,
     pub(crate) retries: u64,
     pub(crate) truncated: u64,
-    /// Answers to nothing; not among the responses.
+    /// Answers without a query; not among the responses.
     pub(crate) unmatched: u64,
 }
 
@@ -55,7 +55,7 @@ impl Counted {
     }
 }
 
-/// The queries of all clients of one server, and what it did with them.
+/// The queries of all clients of one server, and their outcomes at the server.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Served {
     /// Queries by type.
@@ -66,12 +66,12 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// What a client has asked, all of which arrived, and what came back, all of which was sent.
+    /// The same counts at the server, where nothing was lost on the way.
     pub(crate) fn to(client: &Counted) -> Self {
         Self { queries: client.queries.clone(), responses: client.responses.clone(), unanswered: 0 }
     }
 
-    /// Adds what another client asked.
+    /// Adds the queries of another client.
     pub(crate) fn and(&self, client: &Counted) -> Self {
         Self {
             queries: self.queries.and(&client.queries),
@@ -89,22 +89,21 @@ impl Served {
     }
 }
 
-/// Fails unless the sum over the edge is this. No event is excused here: what counts DNS is no tracepoint, and the kernel
-/// skips it never.
+/// Fails unless the sum over the edge is exactly this. DNS is counted without tracepoints, so the kernel skips no run.
 pub(crate) fn exactly(metrics: &Metrics, name: &str, edge: &Edge, value: u64) -> Result<()> {
     metrics.expect_between(name, edge, float(value), float(value))
 }
 
-fn by_label(metrics: &Metrics, name: &str, edge: &Edge, label: &str, wanted: &Tally) -> Result<()> {
+fn by_label(metrics: &Metrics, name: &str, edge: &Edge, label: &str, expected: &Tally) -> Result<()> {
     let mut is: BTreeMap<String, f64> = BTreeMap::new();
     for sample in metrics.samples.iter().filter(|sample| sample.name == name && edge.matches(sample)) {
         let word = sample.labels.get(label).cloned().unwrap_or_default();
         *is.entry(word).or_default() += sample.value;
     }
     is.retain(|_, value| *value != 0.0);
-    let wanted: BTreeMap<String, f64> =
-        wanted.0.iter().map(|(word, count)| (word.clone(), float(*count))).collect();
-    ensure!(is == wanted, "{name} is {is:?}, not {wanted:?}, on {edge:?}");
+    let expected: BTreeMap<String, f64> =
+        expected.0.iter().map(|(word, count)| (word.clone(), float(*count))).collect();
+    ensure!(is == expected, "{name} is {is:?}, not {expected:?}, on {edge:?}");
     Ok(())
 }
 

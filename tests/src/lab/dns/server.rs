@@ -1,4 +1,4 @@
-//! A real DNS server in a pod: unbound, with a zone of its own, whose log is the second witness of every count.
+//! A real DNS server in a pod: unbound, with a zone of its own, whose log confirms every count.
 
 use std::{fmt::Write as _, net::IpAddr, path::Path, time::Duration};
 
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use super::{PORT, Tally};
 use crate::lab::{files::Files, process::Process, scaled, topology::Pod};
 
-/// What every server of the lab knows. Names that it does not know do not exist.
+/// The zones of every server of the lab; other names do not exist.
 ///
 /// `lab.test` has a record of every type, `many.test` an address for every name in it, `refused.test` is refused,
 /// `failing.test` has no server that could be asked, and nothing is ever said of `dropped.test`.
@@ -38,7 +38,7 @@ const ZONES: &str = r#"
   local-data: "web.here.svc.cluster.local. 60 IN AAAA 2001:db8::9"
 "#;
 
-/// Octets of text of `big.lab.test`: more than fits a message without EDNS (RFC 1035 §4.2.1), less than one with.
+/// Bytes of text of `big.lab.test`: more than fits a message without EDNS (RFC 1035 §4.2.1), less than one with.
 const BIG_TEXT: usize = 3 * 220;
 
 /// How a server is started.
@@ -50,7 +50,7 @@ pub(crate) struct Options<'a> {
     pub(crate) port: Option<u16>,
     /// Another container of the pod: in this cgroup instead of the pod's.
     pub(crate) cgroup: Option<&'a Path>,
-    /// Ask this server for everything, and remember nothing: a stub.
+    /// Forward every query to this server and cache nothing: a stub.
     pub(crate) forward: Option<IpAddr>,
     /// Refuse everything.
     pub(crate) refuses: bool,
@@ -65,7 +65,7 @@ pub(crate) struct Server {
     _files: Files,
 }
 
-/// What a server did, by its log.
+/// The counts of a server, from its log.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Log {
     /// Queries by type.
@@ -94,12 +94,12 @@ impl Server {
         Ok(Self { process, _files: files })
     }
 
-    /// Stops the server in its tracks: what is asked waits, as in a server whose processor is taken away.
+    /// Stops the server's process: queries wait, as in a server that gets no CPU time.
     pub(crate) fn pause(&self) -> Result<()> {
         self.process.signal(Signal::STOP)
     }
 
-    /// Lets it go on, and answer what has waited.
+    /// Continues it, so that it answers the queries that wait.
     pub(crate) fn resume(&self) -> Result<()> {
         self.process.signal(Signal::CONT)
     }
@@ -167,7 +167,7 @@ fn config(pod: &Pod, port: u16, options: &Options<'_>) -> String {
     }
     match options.forward {
         Some(server) => {
-            // What a stub would answer by itself, it asks for.
+            // Forward the names that unbound would answer itself.
             let _ = writeln!(text, "  local-zone: \"test.\" nodefault");
             let _ = writeln!(text, "forward-zone:\n  name: \".\"\n  forward-addr: {server}");
         }
@@ -179,7 +179,7 @@ fn config(pod: &Pod, port: u16, options: &Options<'_>) -> String {
                 let words = letter.repeat(BIG_TEXT / 3);
                 let _ = writeln!(text, "  local-data: \"big.lab.test. 60 IN TXT {words}\"");
             }
-            // The machine's own is a server that unbound does not ask, so there is none.
+            // unbound never forwards to loopback, so this zone has no server.
             text.push_str("forward-zone:\n  name: \"failing.test.\"\n  forward-addr: 127.0.0.1\n");
         }
     }

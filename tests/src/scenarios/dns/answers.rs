@@ -1,4 +1,4 @@
-//! Right answers: queries of every type, over both families, with EDNS and without, of `dig` and of glibc.
+//! Successful answers: queries of every type, over both families, with EDNS and without, of `dig` and of glibc.
 
 use anyhow::{Result, ensure};
 
@@ -7,7 +7,7 @@ use crate::lab::{
     agent,
     dns::{
         PORT,
-        clients::{PATIENT, Resolver, dig},
+        clients::{ONE_TRY, Resolver, dig},
         counted::Counted,
         server::Server,
     },
@@ -29,15 +29,14 @@ const EVERY_TYPE: [(&str, &str); 11] = [
     ("lab.test", "CAA"),
 ];
 
-/// Every type: over IPv4 with EDNS, over IPv6 without.
+/// Queries of every type are counted by type at both ends, over IPv4 with EDNS and over IPv6 without.
 pub(in super::super) fn types(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
     let questions: Vec<&str> = EVERY_TYPE.iter().flat_map(|(name, kind)| ["-q", name, "-t", kind]).collect();
     let all = EVERY_TYPE.len() as u64;
-    let ask = |to, more: &[&str]| dig(&client, to, &[&PATIENT[..], more, &questions].concat());
+    let ask = |to, more: &[&str]| dig(&client, to, &[&ONE_TRY[..], more, &questions].concat());
     ask(pod.at(PORT), &["+bufsize=1232"])?.expect(&[("NOERROR", all)])?;
     ask(pod.at_v6(PORT), &["+noedns"])?.expect(&[("NOERROR", all)])?;
     let log = server.finish()?;
@@ -50,11 +49,10 @@ pub(in super::super) fn types(name: &str) -> Result<()> {
     agent.until("every type is counted at both ends", |metrics| pair.expect(metrics))
 }
 
-/// What programs do: `getaddrinfo`, which asks for both families at once, of names with both and with one.
+/// `getaddrinfo` is counted as two queries for each name, for names with addresses of both families and of one.
 pub(in super::super) fn glibc(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
     let names = ["web.lab.test", "only4.lab.test", "WEB.lab.test"];
     for address in [pod.v4.into(), pod.v6.into()] {

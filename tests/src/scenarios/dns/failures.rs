@@ -1,4 +1,4 @@
-//! Answers that say no, each by its code.
+//! Answers with failure codes.
 
 use anyhow::{Result, ensure};
 
@@ -7,18 +7,17 @@ use crate::lab::{
     agent,
     dns::{
         PORT,
-        clients::{PATIENT, Resolver, dig},
+        clients::{ONE_TRY, Resolver, dig},
         counted::Counted,
         server::Server,
     },
     topology::Net,
 };
 
-/// A real server's every way to say no, to `dig`.
+/// Every failure code that a real server returns to `dig` is counted at both ends.
 pub(in super::super) fn codes(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let _server = Server::start(&pod)?;
     let questions = [
         "nowhere.lab.test",
@@ -28,10 +27,10 @@ pub(in super::super) fn codes(name: &str) -> Result<()> {
         "web.lab.test",
         "+opcode=STATUS",
     ];
-    let v4 = dig(&client, pod.at(PORT), &[&PATIENT[..], &questions].concat())?;
+    let v4 = dig(&client, pod.at(PORT), &[&ONE_TRY[..], &questions].concat())?;
     v4.expect(&[("NXDOMAIN", 2), ("REFUSED", 1), ("SERVFAIL", 1), ("NOTIMP", 1)])?;
     // A head, and no question.
-    let v6 = dig(&client, pod.at_v6(PORT), &[&PATIENT[..], &["+header-only", "web.lab.test"]].concat())?;
+    let v6 = dig(&client, pod.at_v6(PORT), &[&ONE_TRY[..], &["+header-only", "web.lab.test"]].concat())?;
     v6.expect(&[("FORMERR", 1)])?;
 
     let codes = [("NXDOMAIN", 2), ("REFUSED", 1), ("SERVFAIL", 1), ("NOTIMP", 1)];
@@ -44,11 +43,11 @@ pub(in super::super) fn codes(name: &str) -> Result<()> {
     agent.until("every code is counted at both ends", |metrics| pair.expect(metrics))
 }
 
-/// glibc asks on when a server fails or refuses, and stops when it says that there is no such name.
+/// The queries that glibc repeats after SERVFAIL and REFUSED, but not after NXDOMAIN, are counted as the server
+/// counts them.
 pub(in super::super) fn glibc(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
     let resolver = Resolver::new(&client, &[pod.v4.into()], "options timeout:60 attempts:1")?;
     let outcome = resolver.resolve(&["nowhere.lab.test", "a.refused.test", "a.failing.test"])?;

@@ -1,4 +1,4 @@
-//! What is no DNS, at a port of DNS: the agent lives, everything passes, and real queries beside it are answered.
+//! Malformed traffic at DNS ports: the agent survives, everything passes, and real queries are counted.
 
 use anyhow::{Result, ensure};
 
@@ -7,7 +7,7 @@ use crate::lab::{
     crossed::Ends,
     dns::{
         PORT,
-        clients::{PATIENT, dig},
+        clients::{ONE_TRY, dig},
         counted::{Counted, QUERIES, exactly},
         server::Server,
     },
@@ -21,14 +21,14 @@ const UNMATCHED: &str = "netcause_dns_unmatched_responses_total";
 /// Rounds of each kind: as many as a receive buffer holds when its reader is not in time.
 const ROUNDS: [&str; 2] = ["--rounds", "4"];
 
-/// Every kind of garbage: to a port of DNS and from one, to a real server and to programs that only read; a client beside
-/// it asks the real server.
+/// Malformed datagrams to and from DNS ports are counted as malformed or unmatched, and real queries beside them are
+/// counted exactly.
 pub(in super::super) fn garbage(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
     let (victim, villain, pod) = (net.pod("victim")?, net.pod("villain")?, net.pod("server")?);
     let _server = Server::start(&pod)?;
-    // Who was never asked is nobody, whatever it answers. (For another name: the same one again would be a retry.)
+    // Answers are only unmatched on an edge that exists, so query it once, for another name so that no query is a retry.
     let dug = dig(&victim, villain.at(PORT), &["+tries=1", "first.lab.test"])?;
     ensure!(dug.refused == 1, "{dug:?}");
     let malformed_before = agent.scrape()?.sum(MALFORMED, &[]);
@@ -44,18 +44,18 @@ pub(in super::super) fn garbage(name: &str) -> Result<()> {
         sent += from_port.count("datagrams_sent");
         answers += from_port.count("answers");
         queries += to_port.count("queries");
-        // What is too short, or goes the wrong way, is so at both ends.
+        // Messages that are too short or go in the wrong direction are malformed at both ends.
         malformed += 2 * (from_port.count("short") + from_port.count("queries"));
         malformed += 2 * (to_port.count("short") + to_port.count("answers"));
         malformed += 2 * (to_real.count("short") + to_real.count("answers"));
-        dig(&victim, pod.at(PORT), &[&PATIENT[..], &["web.lab.test"]].concat())?.expect(&[("NOERROR", 1)])?;
+        dig(&victim, pod.at(PORT), &[&ONE_TRY[..], &["web.lab.test"]].concat())?.expect(&[("NOERROR", 1)])?;
     }
     for sink in sinks {
         let outcome = sink?.finish()?;
         ensure!(outcome.count("datagrams_received") == sent, "{sent} sent; {outcome:?}");
     }
     let honest = Counted::of(&[("A", 4)], &[("NOERROR", 4)]);
-    agent.until("the honest are counted, and so is the rest", |metrics| {
+    agent.until("real queries and garbage are counted", |metrics| {
         honest.expect_at_client(metrics, &Ends::v4(&victim, &pod, PORT).client)?;
         exactly(metrics, UNMATCHED, &Ends::v4(&victim, &villain, PORT).client, answers)?;
         exactly(metrics, QUERIES, &Ends::v4(&villain, &victim, PORT).client, queries)?;

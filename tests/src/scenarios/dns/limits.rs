@@ -19,26 +19,25 @@ use crate::lab::{
 const UNTRACKED: &str = "netcause_dns_untracked_queries_total";
 const SERVER_QUERIES: &str = "netcause_dns_server_queries_total";
 
-/// More queries wait than there is room for: their answers count, without latency.
+/// Queries beyond the limit of waiting queries count as untracked; their answers count, without latency.
 pub(in super::super) fn waiting_queries(name: &str) -> Result<()> {
     const ROOM_FOR: u64 = 16;
     const ASKED: u64 = 60;
     let env = [("NETCAUSE_MAX_DNS_QUERIES", "16"), ("NETCAUSE_DNS_TIMEOUT_SECONDS", "60"), ROOM];
     let agent = Agent::start(name, "agent", &Options { env: &env, ..Options::default() })?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
     let edge = Ends::v4(&client, &pod, PORT).client;
     server.pause()?;
     std::thread::scope(|scope| -> Result<()> {
         let load = scope.spawn(|| dnsperf(&client, pod.at(PORT), ASKED, &["-q", "100", "-t", "200"]));
-        let asked = agent.until("all are asked", |metrics| exactly(metrics, QUERIES, &edge, ASKED));
+        let asked = agent.until("all queries are counted", |metrics| exactly(metrics, QUERIES, &edge, ASKED));
         server.resume()?;
         let load = load.join().map_err(|_| anyhow::anyhow!("dnsperf's thread panicked"))??;
         ensure!((load.sent, load.completed) == (ASKED, ASKED), "{load:?}");
         asked
     })?;
-    agent.until("what found no room is said, and answered all the same", |metrics| {
+    agent.until("queries beyond the limit count as untracked, and their answers count", |metrics| {
         exactly(metrics, RESPONSES, &edge, ASKED)?;
         let untracked = metrics.on(UNTRACKED, &edge);
         // The machine's own queries take room as well.
@@ -50,7 +49,7 @@ pub(in super::super) fn waiting_queries(name: &str) -> Result<()> {
     agent.stop(Signal::TERM)
 }
 
-/// Hardly any room for flows, and nobody who reads what the programs tell: sums are conserved.
+/// With hardly any room for DNS flows and an agent that does not read its events, the sums are conserved.
 pub(in super::super) fn flows(name: &str) -> Result<()> {
     const ASKED: u64 = 500;
     let env = [("NETCAUSE_MAX_DNS_FLOWS", "3"), ROOM];

@@ -1,4 +1,4 @@
-//! As fast as `dnsperf` can.
+//! Queries as fast as `dnsperf` can send them.
 
 use anyhow::{Result, ensure};
 
@@ -15,15 +15,14 @@ use crate::lab::{
     topology::Net,
 };
 
-/// Thousands of queries, a hundred at a time, over both families: the count is that of `dnsperf`.
+/// Thousands of queries, a hundred at a time over both families, are counted as `dnsperf` counts them.
 pub(in super::super) fn dnsperf_agrees(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let _server = Server::start_with(&pod, &Options { silent: true, ..Options::default() })?;
     let count = scaled(20_000, 1000);
     let ask = |to, more: &[&str]| -> Result<Counted> {
-        // It waits longer than the agent, so that what it gives up the agent has given up before.
+        // It waits longer than the agent, so that the agent has counted a timeout for every query that it gives up.
         let load = dnsperf(&client, to, count, &[&["-q", "100", "-c", "4", "-t", "30"], more].concat())?;
         ensure!(load.sent == count && load.completed + load.lost == count, "{load:?}");
         Ok(Counted {

@@ -1,4 +1,4 @@
-//! Names in the API: as they are, hashed, and not at all. The counts are the same.
+//! Names in the DNS API: shown, hashed and off. The counts are the same.
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -9,7 +9,7 @@ use crate::lab::{
     crossed::Ends,
     dns::{
         PORT,
-        clients::{PATIENT, Resolver, dig},
+        clients::{ONE_TRY, Resolver, dig},
         counted::Counted,
         server::Server,
     },
@@ -18,7 +18,7 @@ use crate::lab::{
     topology::{Net, Pod},
 };
 
-/// What an agent with this setting says of names; `check` takes what the API says of the client.
+/// Runs an agent with this value of `dns_names`; `check` gets the part of the API about the client and the whole answer.
 fn names_are(
     name: &str,
     setting: &str,
@@ -27,21 +27,20 @@ fn names_are(
 ) -> Result<()> {
     let env = [("NETCAUSE_DNS_NAMES", setting), ROOM];
     let agent = Agent::start(name, "agent", &Options { env: &env, ..Options::default() })?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let _server = Server::start(&pod)?;
     let resolver = Resolver::new(&client, &[pod.v4.into()], "search lab.test\noptions timeout:60")?;
     resolver.resolve_all(&["web", "only4"])?;
     let outcome = resolver.resolve(&["secret"])?;
     ensure!(outcome.count("resolved") == 0, "{outcome:?}");
-    dig(&client, pod.at(PORT), &[&PATIENT[..], &["a.failing.test"]].concat())?.expect(&[("SERVFAIL", 1)])?;
+    dig(&client, pod.at(PORT), &[&ONE_TRY[..], &["a.failing.test"]].concat())?.expect(&[("SERVFAIL", 1)])?;
 
     let counted = Counted::of(&[("A", 5), ("AAAA", 4)], &[("NOERROR", 4), ("NXDOMAIN", 4), ("SERVFAIL", 1)]);
     agent.until("counts do not depend on names", |metrics| {
         counted.expect_at_client(metrics, &Ends::v4(&client, &pod, PORT).client)?;
         metrics_say(metrics)
     })?;
-    eventually("the API says what it may", || {
+    eventually("the API has the names that it may have", || {
         let response = agent.get("/api/v1/dns", "application/json")?;
         ensure!(response.status == 200, "{response:?}");
         let said: Value = serde_json::from_str(&response.body).context("reading /api/v1/dns")?;
@@ -63,7 +62,7 @@ fn of_client<'a>(said: &'a Value, client: &Pod) -> Result<&'a Value> {
         .with_context(|| format!("nothing of {}: {said}", client.workload()))
 }
 
-/// As they are: the default.
+/// By default the API shows the names of queries as they are.
 pub(in super::super) fn shown(name: &str) -> Result<()> {
     names_are(
         name,
@@ -84,7 +83,7 @@ pub(in super::super) fn shown(name: &str) -> Result<()> {
     )
 }
 
-/// Hashed: names can be told apart, and not read.
+/// With `dns_names: hashed` names can be distinguished but not read.
 pub(in super::super) fn hashed(name: &str) -> Result<()> {
     names_are(
         name,
@@ -102,7 +101,7 @@ pub(in super::super) fn hashed(name: &str) -> Result<()> {
     )
 }
 
-/// Not at all: they do not leave the kernel.
+/// With `dns_names: off` names never leave the kernel.
 pub(in super::super) fn off(name: &str) -> Result<()> {
     names_are(
         name,

@@ -1,4 +1,4 @@
-//! Ports of DNS that are configured.
+//! Configured DNS ports.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use crate::lab::{
     agent::{Agent, Options, ROOM},
     crossed::Ends,
     dns::{
-        clients::{PATIENT, dig},
+        clients::{ONE_TRY, dig},
         counted::{Counted, Served},
         server::{self, Server},
     },
@@ -17,16 +17,15 @@ use crate::lab::{
     topology::Net,
 };
 
-/// The configured ports are DNS, over UDP and TCP; another one is not, though the same is spoken there.
+/// Only the configured ports are counted as DNS, over UDP and TCP, even where another port carries DNS.
 pub(in super::super) fn configured(name: &str) -> Result<()> {
     let env = [("NETCAUSE_DNS_PORTS", "53,5353"), ROOM];
     let agent = Agent::start(name, "agent", &Options { env: &env, ..Options::default() })?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let start = |port| Server::start_with(&pod, &server::Options { port: Some(port), ..Default::default() });
     let _servers = [start(53)?, start(5353)?, start(5354)?];
     let ask = |to: SocketAddr, over: &str| -> Result<()> {
-        dig(&client, to, &[&PATIENT[..], &[over, "web.lab.test"]].concat())?.expect(&[("NOERROR", 1)])
+        dig(&client, to, &[&ONE_TRY[..], &[over, "web.lab.test"]].concat())?.expect(&[("NOERROR", 1)])
     };
     for port in [53, 5353, 5354] {
         ask(pod.at(port), "+notcp")?;

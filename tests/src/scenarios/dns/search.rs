@@ -19,12 +19,11 @@ use crate::lab::{
 const EXPANSIONS: &str = "netcause_dns_search_expansions_total";
 const WASTED: &str = "netcause_dns_search_wasted_queries_total";
 
-/// What Kubernetes writes into a pod's `resolv.conf`.
+/// The lines that Kubernetes writes into a pod's `resolv.conf`.
 const KUBERNETES: &str =
     "search here.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:60";
 
-/// A name with few dots is looked up in three domains before it is found; one of the first domain, and one that ends
-/// with a dot, at once.
+/// Names that glibc first tries in search domains count as search expansions, with the queries wasted on them.
 pub(in super::super) fn ndots(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
@@ -44,7 +43,7 @@ pub(in super::super) fn ndots(name: &str) -> Result<()> {
     let by_wasteful = Counted::of(&both(9), &[("NXDOMAIN", 12), ("NOERROR", 6)]);
     let by_thrifty = Counted::of(&both(6), &[("NXDOMAIN", 6), ("NOERROR", 6)]);
     let served = Served::to(&by_wasteful).and(&by_thrifty);
-    agent.until("what was tried in vain is said", |metrics| {
+    agent.until("wasted queries are counted", |metrics| {
         for (client, counted, expansions) in [(&wasteful, &by_wasteful, 6), (&thrifty, &by_thrifty, 3)] {
             counted.expect_at_client(metrics, &Ends::v4(client, &pod, PORT).client)?;
             let of_client = Edge::source(client);
@@ -55,11 +54,10 @@ pub(in super::super) fn ndots(name: &str) -> Result<()> {
     })
 }
 
-/// A program that asks for names that do not exist, and ends each with a dot: no search domain wastes anything.
+/// Failed lookups of names that end with a dot waste no queries on search domains.
 pub(in super::super) fn no_search(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let _server = Server::start(&pod)?;
     let resolver = Resolver::new(&client, &[pod.v4.into()], KUBERNETES)?;
     let outcome = resolver.resolve(&["one.nowhere.test.", "two.nowhere.test."])?;
@@ -68,7 +66,7 @@ pub(in super::super) fn no_search(name: &str) -> Result<()> {
 
     let v4 = Counted::of(&[("A", 3), ("AAAA", 3)], &[("NXDOMAIN", 4), ("NOERROR", 2)]);
     let pair = Pair { client: &client, server: &pod, v4, v6: Counted::default() };
-    agent.until("no search domain is to blame", |metrics| {
+    agent.until("no query is counted as wasted", |metrics| {
         pair.expect(metrics)?;
         for name in [EXPANSIONS, WASTED] {
             exactly(metrics, name, &Edge::source(&client), 0)?;

@@ -17,10 +17,10 @@ use crate::lab::{
     topology::Net,
 };
 
-/// The agent gives a server half a minute; longer than that, and something is broken.
-const SERVICE_PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than the half minute after which the agent counts a query as unanswered by its server.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Clients in two pods of the same node and the server's own: each has its counts, the server the sum of them.
+/// Each client in two pods and in the server's own has its counts, and the server's end has their sum.
 pub(in super::super) fn several_clients(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
@@ -43,11 +43,10 @@ pub(in super::super) fn several_clients(name: &str) -> Result<()> {
     })
 }
 
-/// A server that says nothing to some questions: it is the server, and not the way to it.
+/// Queries that the server drops count as timeouts at the client and as unanswered at the server.
 pub(in super::super) fn unanswered(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
     let args = ["+tries=1", "+timeout=1", "a.dropped.test", "b.dropped.test", "web.lab.test"];
     let dug = dig(&client, pod.at(PORT), &args)?;
@@ -57,7 +56,7 @@ pub(in super::super) fn unanswered(name: &str) -> Result<()> {
 
     let counted = Counted { timeouts: 2, ..Counted::of(&[("A", 3)], &[("NOERROR", 1)]) };
     let served = Served { unanswered: 2, ..Served::to(&counted) };
-    agent.until_within(SERVICE_PATIENCE, "both ends miss the same answers", |metrics| {
+    agent.until_within(SERVER_TIMEOUT, "both ends miss the same answers", |metrics| {
         counted.expect_at_client(metrics, &Ends::v4(&client, &pod, PORT).client)?;
         served.expect_at_server(metrics, &Edge::listener(&pod, PORT))
     })

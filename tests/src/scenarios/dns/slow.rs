@@ -1,4 +1,4 @@
-//! Answers that take long: some that the client waits for, and some that come after the agent has given them up.
+//! Slow answers: within the timeout of the agent and after it.
 
 use std::{
     thread,
@@ -14,7 +14,7 @@ use crate::lab::{
     crossed::Ends,
     dns::{
         PORT,
-        clients::{Dig, PATIENT},
+        clients::{Dig, ONE_TRY},
         counted::{Counted, DURATION, QUERIES, SERVER_DURATION, Served, TIMEOUTS, exactly},
         server::Server,
     },
@@ -22,24 +22,23 @@ use crate::lab::{
     topology::Net,
 };
 
-/// A server that stands still for a while, as one whose processor is taken away: the client's latency, and the server's.
+/// The time that a paused server takes to answer shows in the latency at the client and at the server.
 pub(in super::super) fn delayed(name: &str) -> Result<()> {
     const STANDSTILL: Duration = Duration::from_millis(400);
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
     let ends = Ends::v4(&client, &pod, PORT);
     server.pause()?;
     let began = Instant::now();
-    let dig = Dig::start(&client, pod.at(PORT), &[&PATIENT[..], &["web.lab.test"]].concat())?;
+    let dig = Dig::start(&client, pod.at(PORT), &[&ONE_TRY[..], &["web.lab.test"]].concat())?;
     agent.until("the query is sent", |metrics| exactly(metrics, QUERIES, &ends.client, 1))?;
     thread::sleep(STANDSTILL);
     server.resume()?;
     let dug = dig.finish()?;
     let most = began.elapsed();
     dug.expect(&[("NOERROR", 1)])?;
-    // dig looks at a coarse clock, after the query has left.
+    // dig reads a coarse clock after it has sent the query.
     let felt = Duration::from_millis(dug.took_ms.iter().sum());
     ensure!(felt + Duration::from_millis(20) >= STANDSTILL, "{dug:?}");
 
@@ -59,21 +58,20 @@ pub(in super::super) fn delayed(name: &str) -> Result<()> {
     })
 }
 
-/// An agent that waits for a second, and a server that answers afterwards: a timeout, and a late answer.
+/// Answers after the timeout of the agent count as timeouts and as late answers.
 pub(in super::super) fn late(name: &str) -> Result<()> {
     let agent = Agent::start(
         name,
         "agent",
         &Options { env: &[("NETCAUSE_DNS_TIMEOUT_SECONDS", "1"), ROOM], ..Options::default() },
     )?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
     let ends = Ends::v4(&client, &pod, PORT);
     server.pause()?;
     let questions = ["web.lab.test", "nowhere.lab.test"];
     let digs =
-        questions.map(|question| Dig::start(&client, pod.at(PORT), &[&PATIENT[..], &[question]].concat()));
+        questions.map(|question| Dig::start(&client, pod.at(PORT), &[&ONE_TRY[..], &[question]].concat()));
     agent.until("two timeouts", |metrics| exactly(metrics, TIMEOUTS, &ends.client, 2))?;
     server.resume()?;
     let mut answers = 0;
@@ -84,7 +82,7 @@ pub(in super::super) fn late(name: &str) -> Result<()> {
 
     let codes = [("NOERROR", 1), ("NXDOMAIN", 1)];
     let counted = Counted { timeouts: 2, late: 2, ..Counted::of(&[("A", 2)], &codes) };
-    // A server has more time than its clients have patience.
+    // The agent gives a server longer than a client's timeout, so nothing is unanswered.
     let served = Served::to(&counted);
     agent.until("two late answers", |metrics| {
         counted.expect_at_client(metrics, &ends.client)?;

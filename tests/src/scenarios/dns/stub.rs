@@ -1,4 +1,5 @@
-//! A stub in the client's own pod, a container beside it, at an address of 127.0.0.0/8, as systemd-resolved and NodeLocal DNSCache have it.
+//! A stub resolver in the client's own pod, in a container beside it, at an address of 127.0.0.0/8, as
+//! systemd-resolved and NodeLocal DNSCache run.
 
 use std::net::IpAddr;
 
@@ -17,12 +18,12 @@ use crate::lab::{
     topology::Net,
 };
 
-/// The program asks the stub, and the stub the server: two pairs of ends, and each is counted.
+/// Queries to a stub resolver on loopback in the pod, and its own queries to the server, are counted apart at both
+/// ends of each.
 pub(in super::super) fn loopback(name: &str) -> Result<()> {
     let stub_address: IpAddr = [127, 0, 0, 53].into();
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
     let cgroup = Cgroup::new(name, "stub")?;
     let options = Options {

@@ -7,7 +7,7 @@ use crate::lab::{
     agent,
     dns::{
         PORT,
-        clients::{PATIENT, dig, dnsperf},
+        clients::{ONE_TRY, dig, dnsperf},
         counted::Counted,
         server::{Options, Server},
     },
@@ -17,13 +17,12 @@ use crate::lab::{
     topology::Net,
 };
 
-/// An answer too large for a datagram: the client asks again over TCP. With EDNS the datagram is large enough.
+/// A truncated answer and the query repeated over TCP are counted; with EDNS nothing is truncated.
 pub(in super::super) fn truncated(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
-    let ask = |to, more: &[&str]| dig(&client, to, &[&PATIENT[..], more, &["big.lab.test", "TXT"]].concat());
+    let ask = |to, more: &[&str]| dig(&client, to, &[&ONE_TRY[..], more, &["big.lab.test", "TXT"]].concat());
     for to in [pod.at(PORT), pod.at_v6(PORT)] {
         let dug = ask(to, &["+noedns"])?;
         ensure!((dug.truncated, dug.answers.get("NOERROR")) == (1, 1), "{dug:?}");
@@ -35,14 +34,13 @@ pub(in super::super) fn truncated(name: &str) -> Result<()> {
 
     let counted = Counted { truncated: 1, ..Counted::of(&[("TXT", 3)], &[("NOERROR", 3)]) };
     let pair = Pair { client: &client, server: &pod, v4: counted.clone(), v6: counted };
-    agent.until("what is truncated is asked twice", |metrics| pair.expect(metrics))
+    agent.until("truncated answers and repeated queries are counted", |metrics| pair.expect(metrics))
 }
 
-/// One connection with many messages, the answers of which are cut into several segments.
+/// Every message of a connection is counted, with answers that span several segments.
 pub(in super::super) fn many_messages(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     // The answer with the long text has three segments.
     client.run("ip", &["route", "add", &format!("{}/32", pod.v4), "dev", "eth0", "advmss", "300"], "")?;
     let server = Server::start(&pod)?;
@@ -63,7 +61,7 @@ pub(in super::super) fn many_messages(name: &str) -> Result<()> {
     ];
     let before = client.counter("Tcp", "ActiveOpens")?;
     let dug =
-        dig(&client, pod.at(PORT), &[&PATIENT[..], &["+tcp", "+keepopen"], &round.repeat(rounds)].concat())?;
+        dig(&client, pod.at(PORT), &[&ONE_TRY[..], &["+tcp", "+keepopen"], &round.repeat(rounds)].concat())?;
     let rounds = rounds as u64;
     dug.expect(&[("NOERROR", 2 * rounds), ("NXDOMAIN", rounds)])?;
     let opened = client.counter("Tcp", "ActiveOpens")? - before;
@@ -82,11 +80,10 @@ pub(in super::super) fn many_messages(name: &str) -> Result<()> {
     })
 }
 
-/// Many queries under way in each of a few connections.
+/// Pipelined queries over a few TCP connections are all counted.
 pub(in super::super) fn pipelined(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let _server = Server::start_with(&pod, &Options { silent: true, ..Options::default() })?;
     let count = scaled(5000, 500);
     let load = dnsperf(&client, pod.at_v6(PORT), count, &["-m", "tcp", "-c", "3", "-q", "60", "-t", "60"])?;
@@ -97,19 +94,18 @@ pub(in super::super) fn pipelined(name: &str) -> Result<()> {
     agent.until("every message is counted", |metrics| pair.expect(metrics))
 }
 
-/// Segments of queries are lost, and sent again: each query counts once.
+/// Queries in retransmitted segments are counted once.
 pub(in super::super) fn lost_segments(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;
-    // Every third segment with something in it, and no other way for them: what is sent again may be lost again.
+    // Drops every third segment with payload; a retransmitted one may be dropped again.
     let rule = "tcp dport 53 meta length > 80 numgen inc mod 3 == 1 drop";
     let _fault = Fault::on_path(&net, &client, &[rule])?;
     let count = 12;
     let questions = ["web.lab.test"].repeat(count);
     let before = client.retransmitted()?;
-    let dug = dig(&client, pod.at(PORT), &[&PATIENT[..], &["+tcp", "+keepopen"], &questions].concat())?;
+    let dug = dig(&client, pod.at(PORT), &[&ONE_TRY[..], &["+tcp", "+keepopen"], &questions].concat())?;
     dug.expect(&[("NOERROR", count as u64)])?;
     ensure!(client.retransmitted()? > before, "nothing was lost");
     let log = server.finish()?;
@@ -117,17 +113,16 @@ pub(in super::super) fn lost_segments(name: &str) -> Result<()> {
 
     let v4 = Counted::of(&[("A", count as u64)], &[("NOERROR", count as u64)]);
     let pair = Pair { client: &client, server: &pod, v4, v6: Counted::default() };
-    agent.until("what is sent again is the same query", |metrics| pair.expect(metrics))
+    agent.until("retransmitted queries are counted once", |metrics| pair.expect(metrics))
 }
 
-/// The acknowledgements that complete handshakes are lost, so that queries do: at that moment they are the listening socket's,
-/// which is that of all the other connections as well.
+/// Queries whose segment also completes the handshake, because the ACK was lost, are counted, although at that moment
+/// they belong to the listening socket.
 pub(in super::super) fn completes_handshake(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (net, client, pod) = Net::pair(name)?;
     let _server = Server::start_with(&pod, &Options { silent: true, ..Options::default() })?;
-    // Every segment with nothing in it: what acknowledges answers are the next queries, and the end of the connection.
+    // Drops every pure ACK: answers are acknowledged by the next queries and by the FIN.
     let bare = "tcp dport 53 tcp flags & (syn|fin|rst|psh|ack) == ack counter drop";
     let fault = Fault::on_path(&net, &client, &[bare])?;
     let (connections, count) = (8, 40);

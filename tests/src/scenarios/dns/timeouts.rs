@@ -1,4 +1,4 @@
-//! No answer: a server that is dead, one that is not there, answers that are lost, and one dead server of two.
+//! Queries without an answer: dead and missing servers, lost answers, and a second server.
 
 use anyhow::{Result, ensure};
 
@@ -22,7 +22,7 @@ fn again() -> &'static str {
     scaled("1", "4")
 }
 
-/// A server that swallows everything: two pods ask it for the same at the same time, each three times.
+/// Queries of two pods that a server never answers count as timeouts, and repeated queries as retries.
 pub(in super::super) fn dead_server(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
@@ -45,11 +45,10 @@ pub(in super::super) fn dead_server(name: &str) -> Result<()> {
     })
 }
 
-/// Nobody listens: the client is told at once, and no answer comes all the same.
+/// A query to a port without a server, which ICMP reports to the client at once, counts as a timeout.
 pub(in super::super) fn no_server(name: &str) -> Result<()> {
     let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, pod) = (net.pod("client")?, net.pod("server")?);
+    let (_net, client, pod) = Net::pair(name)?;
     let dug = dig(&client, pod.at_v6(PORT), &["+tries=1", "web.lab.test", "AAAA"])?;
     ensure!((dug.queries(), dug.refused) == (1, 1), "{dug:?}");
 
@@ -58,7 +57,8 @@ pub(in super::super) fn no_server(name: &str) -> Result<()> {
     agent.until("a query without an answer", |metrics| counted.expect_at_client(metrics, &ends.client))
 }
 
-/// The first answer is lost on the way: `dig` asks again from another port, glibc from the same.
+/// An answer lost on the way counts as a timeout and a retry at the client, whether it is repeated from another port
+/// (`dig`) or the same (glibc).
 pub(in super::super) fn lost_answers(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
@@ -78,7 +78,7 @@ pub(in super::super) fn lost_answers(name: &str) -> Result<()> {
     ensure!(log.queries.all() == log.answers.all(), "the server says {log:?}");
 
     let by_dig = Counted { timeouts: 1, retries: 1, ..Counted::of(&[("A", 2)], &[("NOERROR", 1)]) };
-    // What else came to the server is glibc's: it repeats the one question, or both.
+    // The other queries at the server are glibc's, which repeats one question or both.
     let mut by_glibc = Counted {
         queries: Tally::of([("A", log.queries.get("A") - 2), ("AAAA", log.queries.get("AAAA"))]),
         timeouts: 1,
@@ -94,7 +94,7 @@ pub(in super::super) fn lost_answers(name: &str) -> Result<()> {
     })
 }
 
-/// Of two servers the first is dead: glibc goes to the second, for every name anew.
+/// When the first of two servers is dead, the timeouts count on its edge and the retries on the edge of the second.
 pub(in super::super) fn second_server(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
@@ -119,7 +119,7 @@ pub(in super::super) fn second_server(name: &str) -> Result<()> {
     })
 }
 
-/// Of two servers the first fails at once: glibc goes on to the second with the same queries.
+/// When the first of two servers refuses, the repeated queries count as retries on the edge of the second.
 pub(in super::super) fn after_failure(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
@@ -133,12 +133,12 @@ pub(in super::super) fn after_failure(name: &str) -> Result<()> {
     ensure!(refusals > 0 && refusals == refused.answers.all(), "the first says {refused:?}");
     ensure!(answered.queries.all() > 0, "the second says {answered:?}");
 
-    // What the second is asked, the first has refused to answer.
+    // Every query to the second server was refused by the first.
     let retries = answered.queries.all();
     let at_first = Counted { queries: refused.queries, responses: refused.answers, ..Counted::default() };
     let at_second =
         Counted { queries: answered.queries, responses: answered.answers, retries, ..Counted::default() };
-    agent.until("what fails is asked elsewhere", |metrics| {
+    agent.until("refused queries are repeated at the second server", |metrics| {
         for (pod, counted) in [(&failing, &at_first), (&live, &at_second)] {
             counted.expect_at_client(metrics, &Ends::v4(&client, pod, PORT).client)?;
             Served::to(counted).expect_at_server(metrics, &Edge::listener(pod, PORT))?;

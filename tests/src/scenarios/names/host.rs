@@ -1,4 +1,4 @@
-//! Pods on the host network have one address, their node's: at their own end they are told apart by their cgroups.
+//! Pods on the host network: only their cgroups distinguish them, at their own end.
 
 use anyhow::{Result, ensure};
 
@@ -8,7 +8,8 @@ use crate::{
     lab::{crossed::Crossed, metrics::OPENED},
 };
 
-/// Two of them as clients and as servers, beside each other on one node.
+/// Pods on the host network, which share the address of their node, have their own names at their own end and that of
+/// the node at the other.
 pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let namespace = cluster.namespace.as_str();

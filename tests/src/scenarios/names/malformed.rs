@@ -1,4 +1,4 @@
-//! Objects that are not what they should be cost themselves, and nothing else.
+//! Malformed objects: they are counted, and no other object is lost.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{Cluster, expect_known, expect_up, failures};
 /// Longer than a client's longest wait between two attempts.
 const BACK: Duration = Duration::from_secs(60);
 
-/// In a list: of the wrong type, broken off, not UTF-8.
+/// A malformed object in a list (wrong type, cut off, not UTF-8) affects no other object.
 pub(in crate::scenarios) fn in_a_list(name: &str) -> Result<()> {
     for how in ["name", "no_metadata", "status", "truncated", "not_utf8"] {
         let scenario = format!("{name}-{}", how.replace('_', "-"));
@@ -18,13 +18,13 @@ pub(in crate::scenarios) fn in_a_list(name: &str) -> Result<()> {
         let (server, web) = (cluster.stateful("db")?, cluster.deployed("web")?);
         let bad = cluster.deployed("bad")?;
         let what = json!({"malformed": {"how": how, "name": bad.object.name}});
-        // What is no JSON spoils the whole list, which is asked for again.
+        // Invalid JSON fails the whole list, which is requested again.
         cluster.api.fault("pods", None, Some(1), &what)?;
         let agent = cluster.agent(&scenario, "")?;
         let is_json = !matches!(how, "truncated" | "not_utf8");
         agent.until_within(BACK, &format!("the others are known: {how}"), |metrics| {
             expect_up(metrics, "pod", true)?;
-            // A status of the wrong type is none that addresses could be read from.
+            // A pod with a status of the wrong type is known, without addresses.
             let known = metrics.sum(super::OBJECTS, &[("kind", "pod")]);
             ensure!((2.0..=3.0).contains(&known), "{known} pods are known:\n{}", super::sources(metrics));
             if is_json && how != "status" {
@@ -35,15 +35,15 @@ pub(in crate::scenarios) fn in_a_list(name: &str) -> Result<()> {
         let _echo = server.serve()?;
         let crossed = web.call(&server, 3, 307)?;
         agent.until("the others are named", |metrics| crossed.expect_closed(metrics, &web.ends(&server)))?;
-        // The next version of it is as it should be.
+        // Its next version is valid.
         cluster.api.put_pod(&bad.object.clone().labelled("fixed", "yes"))?;
-        agent.until_within(BACK, "it is known once it is well", |metrics| expect_known(metrics, 3))?;
+        agent.until_within(BACK, "it is known once it is valid", |metrics| expect_known(metrics, 3))?;
         cluster.end(&agent)?;
     }
     Ok(())
 }
 
-/// In an event of a watch.
+/// A malformed object in an event of a watch affects no other object.
 pub(in crate::scenarios) fn in_an_event(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let server = cluster.stateful("db")?;

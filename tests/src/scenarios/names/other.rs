@@ -16,7 +16,7 @@ use crate::{
 /// The kubelet is asked every ten seconds, and later after failures.
 const ASKED_AGAIN: Duration = Duration::from_secs(60);
 
-/// The kubelet knows the pods of its node alone; while it fails, what it told is used.
+/// The kubelet names the pods of its node; while it fails, its last answer is used.
 pub(in crate::scenarios) fn kubelet(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let here = |workload| Pod::of_deployment(&cluster.namespace, workload, 0).on_node("here");
@@ -31,24 +31,28 @@ pub(in crate::scenarios) fn kubelet(name: &str) -> Result<()> {
         .until("pods of this node are named", |metrics| crossed.expect_closed(metrics, &web.ends(&server)))?;
     cluster.api.fault("kubelet", None, None, &serde_json::json!({"status": {"code": 503}}))?;
     let next = cluster.run(here("next"), "next")?;
-    agent.until_within(ASKED_AGAIN, "it is said to be down, and known what it told", |metrics| {
-        let up = metrics.sum(SOURCE_UP, &[("source", "kubelet"), ("kind", "pod")]);
-        anyhow::ensure!(up == 0.0, "{}", super::sources(metrics));
-        expect_known(metrics, 2)
-    })?;
+    agent.until_within(
+        ASKED_AGAIN,
+        "the kubelet is reported as down, and its pods stay known",
+        |metrics| {
+            let up = metrics.sum(SOURCE_UP, &[("source", "kubelet"), ("kind", "pod")]);
+            anyhow::ensure!(up == 0.0, "{}", super::sources(metrics));
+            expect_known(metrics, 2)
+        },
+    )?;
     cluster.api.clear()?;
     agent.until_within(2 * ASKED_AGAIN, "the next pod is known", |metrics| expect_known(metrics, 3))?;
     let more = next.call(&server, 2, 307)?;
-    agent.until("it is named", |metrics| more.expect_closed(metrics, &next.ends(&server)))?;
+    agent.until("the next pod is named", |metrics| more.expect_closed(metrics, &next.ends(&server)))?;
     cluster.end(&agent)
 }
 
-/// A file names pods, and is read again when it has changed; a broken version changes nothing.
+/// A file names pods and nodes and is read again when it has changed; a broken version changes nothing.
 pub(in crate::scenarios) fn file(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let object = |workload| Pod::of_deployment(&cluster.namespace, workload, 0);
-    let server = cluster.run_untold(object("db"), "db")?;
-    let web = cluster.run_untold(object("web"), "web")?;
+    let server = cluster.run_unlisted(object("db"), "db")?;
+    let web = cluster.run_unlisted(object("web"), "web")?;
     let files = Files::new(&server.pod, "names")?;
     let entry = |member: &super::Member| {
         let (namespace, workload) = member.name();
@@ -61,7 +65,7 @@ pub(in crate::scenarios) fn file(name: &str) -> Result<()> {
     let agent = start(name, &format!("kubernetes: off\nnames_file: {}\n", path.display()))?;
     super::wait_known(&agent, 1)?;
     fs::write(&path, "pods:\n  - nonsense: [\n").context("breaking the file")?;
-    agent.until("a broken file is said to be", |metrics| {
+    agent.until("the broken file is reported", |metrics| {
         let up = metrics.sum(SOURCE_UP, &[("source", "file")]);
         anyhow::ensure!(up == 0.0, "{}", super::sources(metrics));
         expect_known(metrics, 1)

@@ -1,4 +1,4 @@
-//! An address belongs to a pod for a time.
+//! Addresses that pass from one pod to the next.
 
 use anyhow::{Result, ensure};
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// A pod goes, another one gets its address within seconds: each keeps its own traffic.
+/// When another pod gets the address of a deleted pod within seconds, each keeps its own traffic.
 pub(in crate::scenarios) fn within_seconds(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let server = cluster.stateful("db")?;
@@ -21,7 +21,7 @@ pub(in crate::scenarios) fn within_seconds(name: &str) -> Result<()> {
     let _echo = server.serve()?;
     let before = first.call(&server, 5, 1009)?;
     wait_seen(&agent, &first, &server, &before)?;
-    // It is told to go, is itself until it has, and goes.
+    // It is being deleted, keeps its name until it is gone, and goes.
     let going = first.object.clone().deleted(now());
     cluster.api.put_pod(&going)?;
     let last = first.call(&server, 2, 101)?;
@@ -34,7 +34,7 @@ pub(in crate::scenarios) fn within_seconds(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// A Job has ended and is still told of, address and all, while another pod has that address.
+/// A Job that has ended and still lists its address does not take traffic of the pod that has the address now.
 pub(in crate::scenarios) fn completed_job(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let server = cluster.stateful("db")?;
@@ -60,7 +60,7 @@ pub(in crate::scenarios) fn completed_job(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// A chain of pods at one address, each told of as its predecessor goes.
+/// Each pod of a chain at one address keeps its own traffic.
 pub(in crate::scenarios) fn many_times(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let server = cluster.stateful("db")?;
@@ -88,19 +88,19 @@ pub(in crate::scenarios) fn many_times(name: &str) -> Result<()> {
 
 fn wait_seen(agent: &Agent, client: &Member, server: &Member, crossed: &Crossed) -> Result<()> {
     server.pod.wait_quiet()?;
-    agent.until("what the first pod did is its own", |metrics| {
+    agent.until("the traffic of the first pod is its own", |metrics| {
         crossed.expect_closed(metrics, &client.ends(server))
     })
 }
 
 /// Waits until the agent knows who has the address now, has it make seven connections, and checks whose they are.
 fn wait_successor(agent: &Agent, next: &Member, server: &Member, gone: &[(&Member, Crossed)]) -> Result<()> {
-    let told = |metrics: &Metrics| {
+    let is_known = |metrics: &Metrics| {
         let known = metrics.sum(super::OBJECTS, &[("kind", "workload")]);
         ensure!(known >= 2.0, "{known} workloads are known:\n{}", super::sources(metrics));
         Ok(())
     };
-    agent.until("the next pod is told of", told)?;
+    agent.until("the next pod is known", is_known)?;
     let after = next.call(server, 7, 503)?;
     server.pod.wait_quiet()?;
     agent.until("each pod has its own", |metrics| {

@@ -9,13 +9,13 @@ use super::{Cluster, expect_known, expect_up};
 /// Longer than a client keeps a token that it has read.
 const BACK: Duration = Duration::from_secs(90);
 
-/// The token rotates: the new one is read from its file, and neither is ever shown.
+/// After the token file changes, new requests use the new token, and neither token appears in the log or the metrics.
 pub(in crate::scenarios) fn token_rotates(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let _web = cluster.deployed("web")?;
     let agent = cluster.agent_that_knows(name, 1)?;
     cluster.api.rotate_token("a-second-secret")?;
-    // What is open goes on; what begins needs the new token.
+    // Open watches continue; new requests need the new token.
     cluster.api.watches("pods", "end")?;
     let _next = cluster.deployed("next")?;
     agent.until_within(BACK, "the next pod is known", |metrics| {
@@ -29,7 +29,7 @@ pub(in crate::scenarios) fn token_rotates(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// Services are forbidden: that is said, once in a while tried, and pods are named all the same.
+/// While services are forbidden the source reports it and retries slowly, and pods are named.
 pub(in crate::scenarios) fn forbidden_kind(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let (server, web) = (cluster.stateful("db")?, cluster.deployed("web")?);

@@ -1,4 +1,4 @@
-//! Services: the edge has the service that was asked and the workload that answered.
+//! Services: the edge has the service and the workload behind it.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,10 +12,11 @@ use crate::{
 
 /// The address of the service, which only the client's rules know.
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 77));
-/// Its port.
+/// The port of the service.
 const ASKED: u16 = 80;
 
-/// A service that is reached by its own address, which the client's kernel rewrites, and by its backend's.
+/// An edge has the service that the client connected to, by its own address or its backend's, and the workload behind
+/// it.
 pub(in crate::scenarios) fn one_backend(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let namespace = cluster.namespace.as_str();

@@ -1,11 +1,11 @@
-//! Large clusters, and old ones.
+//! Large clusters and old API servers.
 
 use anyhow::{Result, ensure};
 
 use super::{Cluster, expect_known, wait_known};
 use crate::lab::{eventually, scaled};
 
-/// Thousands of pods of real size: asked for page by page or as a stream, all known, and two among them that talk.
+/// Thousands of pods of real size are listed in pages or as a stream, and two of them are named.
 pub(in crate::scenarios) fn huge(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let pods: u32 = scaled(5000, 500);
@@ -15,19 +15,20 @@ pub(in crate::scenarios) fn huge(name: &str) -> Result<()> {
     expect_in_parts(&cluster)?;
     let _echo = server.serve()?;
     let crossed = web.call(&server, 3, 307)?;
-    agent.until("two among many are named", |metrics| crossed.expect_closed(metrics, &web.ends(&server)))?;
+    agent
+        .until("two of many pods are named", |metrics| crossed.expect_closed(metrics, &web.ends(&server)))?;
     // A list again, of a server that has forgotten.
     cluster.api.compact()?;
     cluster.api.forget()?;
     cluster.api.watches("pods", "expire")?;
     cluster.api.delete_pod(&web.object)?;
     wait_known(&agent, u64::from(pods) + 1)?;
-    // The watch that has expired may have told of the deletion before.
-    eventually("pods were asked for again", || expect_in_parts(&cluster))?;
+    // The expired watch may have delivered the deletion before it ended.
+    eventually("pods were listed again", || expect_in_parts(&cluster))?;
     cluster.end(&agent)
 }
 
-/// A server that knows no streaming lists: pages are asked for instead.
+/// A server without streaming lists is asked for pages.
 pub(in crate::scenarios) fn older_server(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &["--no-watch-list"])?;
     cluster.api.generate(1200, 10)?;
@@ -43,7 +44,7 @@ pub(in crate::scenarios) fn older_server(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// A very large cluster, of which only the pods of this node are kept, and those that they talk to.
+/// With `kubernetes_pods: node` only the pods of this node and their peers are known, and no list asks for all pods.
 pub(in crate::scenarios) fn node_only(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     cluster.api.generate(300, 10)?;
@@ -60,7 +61,7 @@ pub(in crate::scenarios) fn node_only(name: &str) -> Result<()> {
     })?;
     let _echo = far.serve()?;
     let crossed = web.call(&far, 3, 307)?;
-    agent.until("who it talks to was asked for", |metrics| {
+    agent.until("the peer is known", |metrics| {
         expect_known(metrics, 2)?;
         crossed.expect_closed(metrics, &web.ends(&far))
     })?;

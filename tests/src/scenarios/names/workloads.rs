@@ -1,11 +1,11 @@
-//! Pods are named after the workload that they are of.
+//! Pods are named after their workload.
 
 use anyhow::{Result, ensure};
 
 use super::Cluster;
 use crate::apiserver::objects::{LONG_AGO, Pod, owner};
 
-/// Each kind of owner, as client and as server, in both families.
+/// A pod is named after the workload behind each kind of owner, as client and as server, in both families.
 pub(in crate::scenarios) fn owners(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let (api, namespace) = (&cluster.api, cluster.namespace.as_str());
@@ -14,7 +14,7 @@ pub(in crate::scenarios) fn owners(name: &str) -> Result<()> {
     api.put_cron_job(namespace, "nightly", job)?;
     // A Job of the time at which its pod was made needs no asking.
     let hourly = format!("hourly-{}", LONG_AGO / 60);
-    // What a template's hash does not tell: this ReplicaSet is called as it likes.
+    // A ReplicaSet whose name has no hash of a template, so its owner has to be looked up.
     api.put(&owner("apps/v1", "ReplicaSet", namespace, "odd", Some(("apps/v1", "Deployment", "renamed"))))?;
     let canary = Pod::new(namespace, "canary-6b8f-x2kpq")
         .owned_by("apps/v1", "ReplicaSet", "canary-6b8f")
@@ -61,27 +61,26 @@ pub(in crate::scenarios) fn owners(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// A pod that is told of after its connections have begun: they get its name, and nothing is counted twice.
-pub(in crate::scenarios) fn told_late(name: &str) -> Result<()> {
+/// Connections of a pod that the API server lists only later get its name, and nothing is counted twice.
+pub(in crate::scenarios) fn late_pod(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let server = cluster.stateful("db")?;
     let agent = cluster.agent_that_knows(name, 1)?;
     let _echo = server.serve()?;
-    let late = cluster.run_untold(Pod::of_deployment(&cluster.namespace, "late", 0), "late")?;
+    let late = cluster.run_unlisted(Pod::of_deployment(&cluster.namespace, "late", 0), "late")?;
     let before = late.call(&server, 3, 1009)?;
     agent.sweep_again()?;
     cluster.api.put_pod(&late.object)?;
     super::wait_known(&agent, 2)?;
     let after = late.call(&server, 4, 503)?;
-    agent.until("all connections have the name", |metrics| {
+    agent.until("all connections have its name", |metrics| {
         let all = before.and(after);
         all.expect_closed(metrics, &late.ends(&server))
     })?;
     cluster.end(&agent)
 }
 
-/// A static pod: its cgroups have the hash of its manifest where those of others have the uid, and the API has a mirror of
-/// it with a uid of its own.
+/// A static pod is named by the hash of its manifest, which its cgroups have in place of the uid of its mirror pod.
 pub(in crate::scenarios) fn static_pod(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let server = cluster.stateful("db")?;

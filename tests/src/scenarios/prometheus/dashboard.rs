@@ -24,17 +24,17 @@ const DASHBOARD: &str = include_str!("../../../../deploy/grafana/netcause.json")
 /// The row whose panels are best when they show zero.
 const ITSELF: &str = "The agents themselves";
 
-/// What Kubernetes writes into a pod's `resolv.conf`.
+/// The lines that Kubernetes writes into a pod's `resolv.conf`.
 const KUBERNETES: &str =
     "search here.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:60";
 
 /// A query of the dashboard.
 #[derive(Debug)]
 struct Query {
-    /// Where it stands.
+    /// The row and the title of its panel.
     panel: String,
     promql: String,
-    /// Whether zero is no answer.
+    /// Whether its value must be above zero.
     positive: bool,
 }
 
@@ -63,7 +63,7 @@ pub(in super::super) fn every_query(name: &str) -> Result<()> {
     let _faults = [Fault::on_path(&net, &client, &[lossy])?, Fault::on_input(&dead, &["udp dport 53 drop"])?];
     let limit = Duration::from_secs(scaled(90, 600));
     eventually_within(limit, "every query of the dashboard returns data", || {
-        trouble(&client, &server, &dns, &dead)?;
+        traffic_and_faults(&client, &server, &dns, &dead)?;
         // As long as two scrapes, without which nothing has a rate.
         thread::sleep(Duration::from_secs(2));
         let wrong: Vec<String> = at_clients
@@ -80,8 +80,8 @@ pub(in super::super) fn every_query(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Some of everything that the dashboard shows.
-fn trouble(client: &Pod, server: &Pod, dns: &Pod, dead: &Pod) -> Result<()> {
+/// Makes some of everything that the dashboard shows.
+fn traffic_and_faults(client: &Pod, server: &Pod, dns: &Pod, dead: &Pod) -> Result<()> {
     client.connect(server.at(8080), &["--count", "3", "--send", "200000", "--receive", "200000"])?;
     client.connect(server.at(8080), &["--count", "2", "--end", "reset"])?;
     let refused = client.connect(server.at(8085), &["--count", "2"])?;

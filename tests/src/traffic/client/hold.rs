@@ -93,7 +93,7 @@ impl Client {
     }
 }
 
-/// Another process that holds the connection open until it is told to end, and sends over it what it is given: `cat`,
+/// Another process that holds the connection open until its input closes, and sends over it what it is given: `cat`,
 /// with the connection as its standard output.
 fn share(stream: &TcpStream) -> Result<Child> {
     let socket = OwnedFd::from(stream.try_clone().context("sharing a connection")?);

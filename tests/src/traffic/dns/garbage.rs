@@ -1,4 +1,4 @@
-//! Datagrams that look like DNS, or like nothing: what a port of DNS gets from the internet.
+//! Malformed datagrams at a DNS port, such as those that arrive from the internet.
 
 use std::net::{SocketAddr, UdpSocket};
 
@@ -10,13 +10,13 @@ use super::super::any_like;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
-    /// Too short for the head of a message
+    /// Too short for the header of a message
     Short,
-    /// Queries with a sound head, whose question is none
+    /// Queries with a valid header and a malformed question
     Queries,
-    /// The same as answers, which nobody asked for
+    /// The same as answers, to queries that were never sent
     Answers,
-    /// Octets that a generator made
+    /// Pseudo-random bytes
     Noise,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Garbage {
     from: Option<SocketAddr>,
     #[arg(long, value_enum)]
     kind: Kind,
-    /// How often to send all of the kind
+    /// How many times to send every datagram of the kind
     #[arg(long, default_value_t = 1)]
     rounds: u16,
 }
@@ -45,7 +45,7 @@ impl Garbage {
             for datagram in self.kind.datagrams(round) {
                 socket.send_to(&datagram, self.to).context("sending")?;
                 sent += 1;
-                match datagram.get(..HEAD_OCTETS) {
+                match datagram.get(..HEADER_BYTES) {
                     None => short += 1,
                     // The bit that makes an answer (RFC 1035 §4.1.1).
                     Some(head) if head[2] & 0x80 != 0 => answers += 1,
@@ -65,7 +65,7 @@ impl Garbage {
 impl Kind {
     fn datagrams(self, round: u16) -> Vec<Vec<u8>> {
         match self {
-            Self::Short => (0..HEAD_OCTETS).map(|length| vec![0; length]).collect(),
+            Self::Short => (0..HEADER_BYTES).map(|length| vec![0; length]).collect(),
             Self::Queries => broken(round, 0x01),
             Self::Answers => broken(round, 0x81),
             Self::Noise => noise(round),
@@ -73,10 +73,10 @@ impl Kind {
     }
 }
 
-/// RFC 1035 §4.1.1.
-const HEAD_OCTETS: usize = 12;
+/// The length of the header of a message (RFC 1035 §4.1.1).
+const HEADER_BYTES: usize = 12;
 
-/// Messages with a head, a count of questions, and what they say are questions.
+/// Messages with a valid header and malformed questions.
 fn broken(round: u16, flags: u8) -> Vec<Vec<u8>> {
     let kind_and_class = [0, 1, 0, 1];
     let bodies: [(u16, Vec<u8>); 8] = [
@@ -107,9 +107,9 @@ fn broken(round: u16, flags: u8) -> Vec<Vec<u8>> {
 /// Datagrams of every length up to 512 in steps, the same in every run of a round (Knuth's MMIX generator).
 fn noise(round: u16) -> Vec<Vec<u8>> {
     let mut state = u64::from(round);
-    let mut octet = move || {
+    let mut byte = move || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         state.to_be_bytes()[0]
     };
-    (0..=512).step_by(19).map(|length| (0..length).map(|_| octet()).collect()).collect()
+    (0..=512).step_by(19).map(|length| (0..length).map(|_| byte()).collect()).collect()
 }

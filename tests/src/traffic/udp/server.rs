@@ -1,9 +1,6 @@
 //! The UDP server: one thread for all its ports.
 
-use std::{
-    io::ErrorKind,
-    net::{SocketAddr, UdpSocket},
-};
+use std::{io::ErrorKind, net::UdpSocket};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -11,9 +8,11 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     net::sockopt::set_socket_recv_buffer_size,
 };
-use serde_json::json;
 
-use super::{super::CHUNK, Totals};
+use super::{
+    super::{CHUNK, Listen},
+    Totals,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Mode {
@@ -28,32 +27,24 @@ enum Mode {
 /// `netcause-lab traffic udp-server`
 #[derive(Args)]
 pub(crate) struct Server {
-    /// Where to listen; [::] takes IPv4 clients as v4-mapped addresses too
-    #[arg(long)]
-    listen: SocketAddr,
-    /// How many consecutive ports to listen on
-    #[arg(long, default_value_t = 1)]
-    ports: u16,
+    #[command(flatten)]
+    listen: Listen,
     #[arg(long, value_enum, default_value = "echo")]
     mode: Mode,
-    /// Ask for a receive buffer of this size; the kernel doubles it
-    #[arg(long)]
-    receive_buffer: Option<usize>,
 }
 
 impl Server {
     pub(crate) fn run(self) -> Result<()> {
         let mut sockets = Vec::new();
-        for offset in 0..self.ports {
-            let address = SocketAddr::new(self.listen.ip(), self.listen.port() + offset);
+        for address in self.listen.addresses() {
             let socket = UdpSocket::bind(address).with_context(|| format!("listening on {address}"))?;
             socket.set_nonblocking(true)?;
-            if let Some(bytes) = self.receive_buffer {
+            if let Some(bytes) = self.listen.receive_buffer {
                 set_socket_recv_buffer_size(&socket, bytes)?;
             }
             sockets.push(socket);
         }
-        println!("{}", json!({"listening": self.listen.to_string()}));
+        self.listen.print_ready();
         let mut totals = Totals::default();
         let stdin = std::io::stdin();
         let watched: &[UdpSocket] = if self.mode == Mode::ReadLate { &[] } else { &sockets };

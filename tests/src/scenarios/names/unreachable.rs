@@ -1,4 +1,4 @@
-//! The API server is away: what is known is used, and said to be old; when it is back, all is caught up with.
+//! An API server that is unreachable for a while, and watches that end.
 
 use std::time::Duration;
 
@@ -13,23 +13,24 @@ use crate::{
 /// Longer than a client's longest wait between two attempts.
 const BACK: Duration = Duration::from_secs(60);
 
-/// The server dies, the cluster goes on, the server comes back.
-pub(in crate::scenarios) fn and_back(name: &str) -> Result<()> {
+/// While the API server is down its objects stay in use and the source is reported as down; changes are caught up
+/// with when it returns.
+pub(in crate::scenarios) fn for_a_while(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let (server, web) = (cluster.stateful("db")?, cluster.deployed("web")?);
     let agent = cluster.agent_that_knows(name, 2)?;
     let _echo = server.serve()?;
     cluster.api.listen(false)?;
-    agent.until("the source is said to be down", |metrics| expect_up(metrics, "pod", false))?;
+    agent.until("the source is reported as down", |metrics| expect_up(metrics, "pod", false))?;
     let crossed = web.call(&server, 5, 1009)?;
-    agent.until("what was known is used", |metrics| {
+    agent.until("cached objects are used", |metrics| {
         crossed.expect_closed(metrics, &web.ends(&server))?;
         expect_known(metrics, 2)
     })?;
     ensure!(agent.get("/readyz", "*/*")?.status == 200, "an agent without its API server is ready");
     let unheard = cluster.run(Pod::of_deployment(&cluster.namespace, "unheard", 0), "unheard")?;
     cluster.api.listen(true)?;
-    agent.until_within(BACK, "what happened meanwhile is known", |metrics| {
+    agent.until_within(BACK, "changes during the outage are known", |metrics| {
         expect_up(metrics, "pod", true)?;
         expect_known(metrics, 3)
     })?;
@@ -37,7 +38,7 @@ pub(in crate::scenarios) fn and_back(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// As before, and meanwhile the past was forgotten: 410, in both of its forms, and a new list that takes away what is gone.
+/// After an outage that outlasts the history of the server (410, in both forms), a new list removes deleted pods.
 pub(in crate::scenarios) fn too_long(name: &str) -> Result<()> {
     for (form, args) in [("event", &[][..]), ("status", &["--expired-as-status"][..])] {
         let name = format!("{name}-{form}");
@@ -51,7 +52,7 @@ pub(in crate::scenarios) fn too_long(name: &str) -> Result<()> {
         let other = cluster.deployed("other")?;
         cluster.api.compact()?;
         cluster.api.listen(true)?;
-        agent.until_within(BACK, "a new list says what is there", |metrics| {
+        agent.until_within(BACK, "a new list has replaced the objects", |metrics| {
             expect_up(metrics, "pod", true)?;
             expect_known(metrics, 3)
         })?;
@@ -62,7 +63,7 @@ pub(in crate::scenarios) fn too_long(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Watches that end in every way there is: each begins again where it was, and nothing is missed.
+/// After every way in which a watch can end, it resumes and misses no change.
 pub(in crate::scenarios) fn watches_end(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let server = cluster.stateful("db")?;
@@ -90,5 +91,5 @@ pub(in crate::scenarios) fn watches_end(name: &str) -> Result<()> {
 fn expect_named(agent: &Agent, client: &Member, server: &Member) -> Result<()> {
     let crossed = client.call(server, 3, 307)?;
     server.pod.wait_quiet()?;
-    agent.until("it is named", |metrics| crossed.expect_closed(metrics, &client.ends(server)))
+    agent.until("the client is named", |metrics| crossed.expect_closed(metrics, &client.ends(server)))
 }

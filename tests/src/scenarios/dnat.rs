@@ -1,4 +1,4 @@
-//! A service's address is rewritten on its way, as on a node: the client's edge tells the service and who answers for it.
+//! Service addresses that a node rewrites (DNAT): the client's edge has the service and the workload behind it.
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
@@ -13,7 +13,7 @@ use crate::lab::{
 
 const LOOKUPS: &str = "netcause_conntrack_lookups_total";
 
-/// Both backends are of one workload.
+/// A client's edge to a service address that the node rewrites has the service and the workload of its backends.
 pub(super) fn rewritten(name: &str) -> Result<()> {
     run(name, "shopper-0", ["backend", "backend"], false, |metrics| {
         metrics.expect(OPENED, &edge("shopper-0", "backend"), 8)?;
@@ -23,7 +23,7 @@ pub(super) fn rewritten(name: &str) -> Result<()> {
     })
 }
 
-/// They are of two, which share the connections.
+/// A service with backends of two workloads is one edge to `several`.
 pub(super) fn of_two(name: &str) -> Result<()> {
     run(name, "shopper-1", ["stable", "canary"], false, |metrics| {
         metrics.expect(OPENED, &edge("shopper-1", "several"), 8)?;
@@ -32,7 +32,7 @@ pub(super) fn of_two(name: &str) -> Result<()> {
     })
 }
 
-/// The service's endpoints are known, so that the kernel is not asked.
+/// When the endpoints of the service are known, the kernel is not asked.
 pub(super) fn known(name: &str) -> Result<()> {
     run(name, "shopper-2", ["backend", "backend"], true, |metrics| {
         metrics.expect(OPENED, &edge("shopper-2", "backend"), 8)?;
@@ -70,11 +70,11 @@ fn run(
         let sent = client.connect(address, &["--count", "4", "--send", "1000"])?;
         ensure!(sent.count("connected") == 4, "{address}: {sent:?}");
     }
-    agent.until("the client's edge tells service and backend", expect)?;
+    agent.until("the client's edge has the service and its backend", expect)?;
     agent.stop(Signal::TERM)
 }
 
-/// Of the client's pod, whose workload's name ends with a digit.
+/// The uid of the client's pod, whose workload's name ends with a digit.
 fn uid(shopper: &str) -> String {
     format!("5e0f9a52-31c7-4d0e-8a55-9f7d3b1c2e4{}", &shopper[shopper.len() - 1..])
 }

@@ -1,4 +1,4 @@
-//! Payload of connections that are older than the agent.
+//! Payload of connections that existed before the agent started.
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
@@ -11,13 +11,12 @@ use crate::lab::{
     topology::Net,
 };
 
-const EAGER: [&str; 2] = ["--sweep-cpu-percent", "100"];
+const SWEEP_ALWAYS: [&str; 2] = ["--sweep-cpu-percent", "100"];
 
-/// Everything, or a part, or nothing of what a connection carries comes before the agent: it counts whole, or, where the
-/// agent is told so, as of now.
-pub(super) fn whole_or_rest(name: &str) -> Result<()> {
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+/// Bytes that a connection carried before the agent started are counted by default, and are not with `--older-
+/// connections rest`.
+pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
     let answer = server.serve("[::]:8081".parse()?, &["--mode", "answer", "--bytes", "3001"])?;
     let _sink = server.serve("[::]:8082".parse()?, &[])?;
@@ -26,17 +25,20 @@ pub(super) fn whole_or_rest(name: &str) -> Result<()> {
     let mut before_only = client.hold(server.at_v6(8080), &["--count", "2"])?;
     let mut half_closed = client.hold(server.at(8081), &["--count", "2", "--mapped"])?;
     let mut after_only = client.hold(server.at_v6(8082), &["--count", "2"])?;
-    on_both_sides.make(&format!("echo {early}"))?;
-    before_only.make("echo 50021")?;
+    on_both_sides.run_command(&format!("echo {early}"))?;
+    before_only.run_command("echo 50021")?;
     for command in ["send 1000", "end", "receive 3001"] {
-        half_closed.make(command)?;
+        half_closed.run_command(command)?;
     }
 
-    let whole = Agent::start(name, "whole", &Options { args: &EAGER, ..Options::default() })?;
+    let whole = Agent::start(name, "whole", &Options { args: &SWEEP_ALWAYS, ..Options::default() })?;
     let rest = Agent::start(
         name,
         "rest",
-        &Options { args: &[&EAGER[..], &["--older-connections", "rest"]].concat(), ..Options::default() },
+        &Options {
+            args: &[&SWEEP_ALWAYS[..], &["--older-connections", "rest"]].concat(),
+            ..Options::default()
+        },
     )?;
     let ends = [
         Ends::v4(&client, &server, 8080),
@@ -63,8 +65,8 @@ pub(super) fn whole_or_rest(name: &str) -> Result<()> {
     expect(&whole, "what came before counts", crossed(early, 0, 50_021, [1000, 3001], 0), true)?;
     expect(&rest, "what came before does not count", crossed(0, 0, 0, [0, 0], 0), true)?;
 
-    on_both_sides.make("echo 7019")?;
-    after_only.make("send 1013")?;
+    on_both_sides.run_command("echo 7019")?;
+    after_only.run_command("send 1013")?;
     let all = crossed(early, 7019, 50_021, [1000, 3001], 1013);
     let late = crossed(0, 7019, 0, [0, 0], 1013);
     expect(&whole, "what comes after counts too", all, true)?;
@@ -95,17 +97,16 @@ fn expect_older(metrics: &Metrics, crossed: &Crossed, ends: &Ends, open: bool) -
     Ok(())
 }
 
-/// The agent starts in the middle of transfers: the sum is the whole transfer.
-pub(super) fn in_the_middle(name: &str) -> Result<()> {
-    let net = Net::new(name)?;
-    let (client, server) = (net.pod("client")?, net.pod("server")?);
+/// An agent that starts during transfers counts the whole transfers.
+pub(super) fn during_transfer(name: &str) -> Result<()> {
+    let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
     let mut held = client.hold(server.at(8080), &["--count", "3"])?;
     let rounds = scaled(150, 15);
     for _ in 0..rounds {
-        held.tell("echo 1000003")?;
+        held.send_command("echo 1000003")?;
     }
-    let agent = Agent::start(name, "agent", &Options { args: &EAGER, ..Options::default() })?;
+    let agent = Agent::start(name, "agent", &Options { args: &SWEEP_ALWAYS, ..Options::default() })?;
     held.wait_done(rounds)?;
     let crossed = Crossed::each(3, rounds * 1_000_003, rounds * 1_000_003);
     let ends = Ends::v4(&client, &server, 8080);

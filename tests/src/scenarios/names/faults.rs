@@ -1,4 +1,4 @@
-//! An API server in trouble: it is left alone as it asks, tried again, and never waited for.
+//! Faults of the API server: retries, backoff, and no effect on the counts.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{Cluster, expect_known, expect_up, failures};
 /// Longer than a client's longest wait between two attempts.
 const BACK: Duration = Duration::from_secs(60);
 
-/// 429, with the time to wait: nobody comes earlier, in either form of the answer.
+/// After a 429 the agent waits as long as `Retry-After` says, in either form of the answer.
 pub(in crate::scenarios) fn throttled(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let _web = cluster.deployed("web")?;
@@ -36,7 +36,8 @@ pub(in crate::scenarios) fn throttled(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// 500 and 503 for every request of a while: attempts become fewer, and other kinds do not suffer.
+/// While every request for pods fails with 500 or 503, the agent retries less and less often, and other kinds still
+/// work.
 pub(in crate::scenarios) fn failing(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let _web = cluster.deployed("web")?;
@@ -58,8 +59,8 @@ pub(in crate::scenarios) fn failing(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// Lists that break off in the middle: each begins again, and what it had told is not kept twice.
-pub(in crate::scenarios) fn dropped(name: &str) -> Result<()> {
+/// Lists that are cut off in the middle begin again, and no object is kept twice.
+pub(in crate::scenarios) fn cut_lists(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     cluster.api.generate(50, 3)?;
     for after in [0, 7_000, 100_000] {
@@ -77,7 +78,7 @@ pub(in crate::scenarios) fn dropped(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// A list that trickles in, and a server that takes requests and says nothing: the agent does its work all the same.
+/// A list that arrives slowly and requests that are never answered do not delay the counts of edges.
 pub(in crate::scenarios) fn slow(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let (server, web) = (cluster.stateful("db")?, cluster.deployed("web")?);
