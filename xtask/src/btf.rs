@@ -15,7 +15,7 @@ use netcause_common::layout::KernelLayout;
 
 use crate::{
     exec,
-    setup::{self, packages::Purpose},
+    tools::{self, packages::Purpose},
     vm, workspace,
 };
 use reduce::Wanted;
@@ -43,16 +43,13 @@ const ITERATORS: &[&str] = &["task_file"];
 
 /// Makes a fixture of each kernel of the matrix.
 pub(crate) fn command() -> Result<()> {
-    setup::packages::ensure(&[Purpose::Vm, Purpose::Btf])?;
+    tools::packages::ensure(&[Purpose::Vm, Purpose::Btf])?;
     let directory = workspace::root()?.join(FIXTURES);
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for series in vm::select(&[])? {
         let kernel = match series.fetch() {
             Err(error) if series.optional => {
-                exec::say(format!(
-                    "the kernel {} is not to be had here and was left out: {error:#}",
-                    series.name
-                ));
+                exec::say(format!("the kernel {} is not available and was left out: {error:#}", series.name));
                 continue;
             }
             fetched => fetched?,

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     cargo::{self, Profile},
-    exec, setup,
+    exec, tools,
 };
 
 /// Builds the agent in release mode and says where it is.
@@ -18,6 +18,6 @@ pub(crate) fn command() -> Result<()> {
 
 /// Sets up what building needs and builds the agent in release mode.
 pub(crate) fn release_agent() -> Result<PathBuf> {
-    setup::toolchain()?;
+    tools::toolchain()?;
     cargo::program(&cargo::build(&["netcause"], Profile::Release)?, "netcause")
 }
