@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// The files of this machine that a program is linked with; none for a static one.
 pub(crate) fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    // A static program has none, and ldd's exit code says so.
+    // For a static program ldd fails, which means no libraries.
     let listing = Command::new("ldd").arg(program).env("LC_ALL", "C").output().context("cannot start ldd")?;
     libraries_of(&String::from_utf8_lossy(&listing.stdout), program)
 }

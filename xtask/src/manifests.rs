@@ -12,7 +12,7 @@ const WHOLES: [&str; 3] = ["deploy/kubernetes", "deploy/overlays/old-kernels", "
 /// The oldest release that knows every field that is used (`recursiveReadOnly`), and the newest with schemas.
 const RELEASES: [&str; 2] = ["1.30.0", "1.37.0"];
 
-/// Kinds without a schema there: they are not Kubernetes' own. tidy looks at them.
+/// Kinds without a schema there, because they are not part of Kubernetes; tidy checks them.
 const FOREIGN: [&str; 1] = ["PodMonitor"];
 
 /// Fails unless every object of every overlay is valid, with no field that Kubernetes does not know.

@@ -30,7 +30,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     command.arg("agent").args(&args.agent);
     match listen(&args.agent) {
         Listen::Given(address) => exec::say(format!("metrics will be at http://{address}/metrics")),
-        Listen::Elsewhere => exec::say("metrics will be where the configuration says"),
+        Listen::Elsewhere => exec::say("the address of the metrics is in the configuration"),
         Listen::Default => {
             command.args(["--listen", LISTEN]);
             exec::say(format!("metrics will be at http://{LISTEN}/metrics; Ctrl-C ends the agent"));

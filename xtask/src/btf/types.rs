@@ -83,7 +83,7 @@ fn kind_of(info: u32) -> u32 {
     info >> 24 & 0x7f
 }
 
-/// The columns of a kind's rows, and whether the count says how many there are (else one); `None` for no rows.
+/// The columns of a kind's rows, and whether the count is the number of rows (otherwise one); `None` for no rows.
 fn rows(kind: u32) -> Option<(&'static [Column], bool)> {
     use Column::{Name, Number, Type};
     Some(match kind {

@@ -18,7 +18,7 @@ pub(super) fn names(paths: &[String]) -> Vec<Violation> {
     let is_mod = |path: &&String| path.ends_with("/mod.rs");
     let violation = |path: &String| {
         let module = path.trim_end_matches("/mod.rs");
-        Violation::new(path, 0, format!("a module with parts is {module}.rs beside {module}/"))
+        Violation::new(path, 0, format!("rename it: a module with submodules is {module}.rs and {module}/"))
     };
     paths.iter().filter(is_mod).map(violation).collect()
 }

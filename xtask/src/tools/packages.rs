@@ -88,7 +88,7 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
     ensure_these(&wanted, &purposes.iter().map(|purpose| purpose.what()).collect::<Vec<_>>().join(", "))
 }
 
-/// As [`ensure`], of these packages; `what` says what for.
+/// As [`ensure`], for these packages; `what` is their purpose in messages.
 ///
 /// # Errors
 ///
@@ -229,7 +229,7 @@ fn apt_get() -> Command {
 /// Which of these packages are not installed.
 pub(crate) fn missing<'a>(packages: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let packages: Vec<&str> = packages.into_iter().collect();
-    // Its exit code says that some package is unknown, which is an answer and not a failure.
+    // It fails when a package is unknown, which is an answer here.
     let listing = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
         .args(&packages)

@@ -113,8 +113,10 @@ fn first<T>(ways: &[Way], make: impl Fn(Way) -> Result<T>) -> Result<(Way, T, St
             Ok(made) => return Ok((*way, made, reasons.join("; "))),
             Err(error) => {
                 exec::say(format!("no eBPF toolchain from {way}: {error:#}"));
+                // What follows the semicolon is the end of a log, which is printed above.
                 let reason = error.to_string();
-                reasons.push(format!("{way} failed ({})", reason.lines().next().unwrap_or_default()));
+                reasons
+                    .push(format!("{way} failed ({})", reason.split([';', '\n']).next().unwrap_or_default()));
             }
         }
     }
@@ -286,7 +288,8 @@ fn install_nightly() -> Result<()> {
         .args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--component", "rust-src"])
         .arg("--no-self-update")
         // One try instead of rustup's three: a network that refuses it refuses it at once.
-        .env("RUSTUP_MAX_RETRIES", "0");
+        .env("RUSTUP_MAX_RETRIES", "0")
+        .env("RUST_BACKTRACE", "0");
     exec::quietly_if_it_begins(&mut command, &what, &log, ANSWER_LIMIT, server_answered)
 }
 

@@ -205,7 +205,7 @@ fn not_started(error: std::io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("cannot start the emulator (setpriv of package util-linux)")
 }
 
-/// A file beside the image for one purpose of one VM.
+/// A log file of this name; makes the directory.
 pub(super) fn log_file(directory: &Path, name: &str) -> Result<PathBuf> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     Ok(directory.join(format!("{name}.log")))
