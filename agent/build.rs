@@ -59,7 +59,8 @@ fn build_nothing(setup: &Path) -> Result<()> {
     // directory is there from now on, and changes when set-up writes the file.
     fs::create_dir_all(setup).with_context(|| format!("cannot make {}", setup.display()))?;
     println!("cargo:rerun-if-changed={}", setup.display());
-    let object = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets no OUT_DIR")?).join("netcause-ebpf");
+    let object =
+        PathBuf::from(env::var_os("OUT_DIR").context("cargo sets no OUT_DIR")?).join("netcause-ebpf");
     fs::write(&object, []).with_context(|| format!("cannot write {}", object.display()))?;
     println!(
         "cargo:warning=no eBPF toolchain: built without the eBPF programs, which is enough for checks and unit tests; \
