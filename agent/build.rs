@@ -1,10 +1,12 @@
 //! Builds the eBPF programs for the BPF target and leaves the object where `include_bytes_aligned!` finds it.
 //!
-//! Which toolchain can do that is chosen by `cargo xtask setup`, which writes `target/setup/ebpf-toolchain`.
+//! `cargo xtask setup` chooses the toolchain that can do this and writes `target/setup/ebpf-toolchain`. Without that file the
+//! object is empty: `cargo check`, an IDE and every test that loads no program work on a fresh clone, and the agent refuses
+//! to start. Every command of xtask that builds the agent runs set-up first.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::{env, fs};
+use std::{env, fs, io};
 
 use anyhow::{Context as _, Result, ensure};
 use aya_build::{Package, Toolchain};
@@ -25,11 +27,14 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let workspace =
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the agent has no workspace around it")?;
-    let file = workspace.join("target/setup/ebpf-toolchain");
+    let setup = workspace.join("target/setup");
+    let file = setup.join("ebpf-toolchain");
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return build_nothing(&setup),
+        text => text.with_context(|| format!("cannot read {}", file.display()))?,
+    };
     println!("cargo:rerun-if-changed={}", file.display());
     println!("cargo:rerun-if-changed={}", workspace.join("agent-common/src").display());
-    let text = fs::read_to_string(&file)
-        .with_context(|| format!("cannot read {}: run `cargo xtask setup` first", file.display()))?;
     let value = |key: &str| {
         let found = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
         found.with_context(|| {
@@ -48,14 +53,33 @@ fn run() -> Result<()> {
     aya_build::build_ebpf([package], Toolchain::Custom(value("toolchain")?))
 }
 
-/// aya-build takes its instructions from its own environment, and changing that of a running program is unsafe: this
-/// program starts itself once more with bpf-linker on its path, and, for a stable toolchain, with leave to build `core`.
-/// Nothing but the build of the programs sees either.
+/// Leaves an empty object and a warning.
+fn build_nothing(setup: &Path) -> Result<()> {
+    // cargo would run this script again, and compile the agent again, each time it finds a named file missing. The
+    // directory is there from now on, and changes when set-up writes the file.
+    fs::create_dir_all(setup).with_context(|| format!("cannot make {}", setup.display()))?;
+    println!("cargo:rerun-if-changed={}", setup.display());
+    let object =
+        PathBuf::from(env::var_os("OUT_DIR").context("cargo sets no OUT_DIR")?).join("netcause-ebpf");
+    fs::write(&object, []).with_context(|| format!("cannot write {}", object.display()))?;
+    println!(
+        "cargo:warning=no eBPF toolchain: built without the eBPF programs, which is enough for checks and unit tests; \
+         run `cargo xtask setup` to get one"
+    );
+    Ok(())
+}
+
+/// Runs this script once more, with bpf-linker on its path and, for a stable toolchain, with permission to build `core`.
+///
+/// aya-build takes both from its own environment, and changing that of a running program is unsafe.
 fn run_again_prepared(linker_dir: &str, bootstrap: bool) -> Result<()> {
     let mut path = vec![PathBuf::from(linker_dir)];
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let mut command = Command::new(env::current_exe().context("cannot find this build script")?);
     command.env(PREPARED, "1").env("PATH", env::join_paths(path)?);
+    // aya-build turns every line of the inner cargo into a warning, and the outer cargo repeats a script's warnings at each
+    // later build. Without its progress what is left are the compiler's warnings and errors.
+    command.env("CARGO_TERM_QUIET", "true").env_remove("CARGO_TERM_VERBOSE");
     if bootstrap {
         command.env("RUSTC_BOOTSTRAP", "1");
     }

@@ -24,6 +24,11 @@ mod traffic;
 #[expect(unsafe_code, reason = "the loader finds the licence by section and symbol")]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
+// On the host the programs are only checked, in one graph with crates that use std: its panic handler is the one there.
+#[cfg(not(target_arch = "bpf"))]
+extern crate std;
+
+#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

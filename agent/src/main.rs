@@ -79,6 +79,7 @@ fn agent(arguments: &AgentArguments) -> ExitCode {
 
 fn load_code(error: &LoadError) -> u8 {
     match error {
+        LoadError::NotBuilt => exit::OTHER,
         LoadError::NotPermitted(_) => exit::NOT_PERMITTED,
         LoadError::Btf(_) | LoadError::Object(_) => exit::UNAVAILABLE,
     }

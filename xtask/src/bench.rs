@@ -1,5 +1,4 @@
-//! `cargo xtask bench`: what the agent's programs cost in the kernel, counted in instructions; with `--native`, what the
-//! agent costs this machine.
+//! `cargo xtask bench`: the cost of the eBPF programs in instructions; with `--native`, the cost of the agent on this machine.
 //!
 //! In a VM with one processor where one instruction is one nanosecond, the run times that the kernel keeps for eBPF programs
 //! (`kernel.bpf_stats_enabled`) are instruction counts, which repeat on any machine.
@@ -11,7 +10,7 @@ use anyhow::{Result, bail};
 use crate::{
     cargo::Profile,
     exec,
-    setup::{self, packages::Purpose},
+    tools::{self, packages::Purpose},
     vm::{self, Matrix, Programs},
 };
 
@@ -45,9 +44,9 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         return native(&args.lab);
     }
     let series = vm::select(std::slice::from_ref(&args.kernel))?;
-    setup::packages::ensure(&[Purpose::Vm, Purpose::Lab])?;
-    setup::unpacked::ensure(&[Purpose::Vm])?;
-    setup::toolchain()?;
+    tools::packages::ensure(&[Purpose::Vm, Purpose::Lab])?;
+    tools::unpacked::ensure(&[Purpose::Vm])?;
+    tools::toolchain()?;
     let programs = Programs::build(Profile::Release)?;
     let script = args.command.clone().unwrap_or_else(|| vm::lab_script("bench", &args.lab));
     Matrix { series, jobs: 1, seconds: args.seconds }.count(&[&programs.agent, &programs.lab], &script)
@@ -59,8 +58,8 @@ fn native(lab: &[String]) -> Result<()> {
             "loading eBPF programs needs root: run it as root: sudo -E env \"PATH=$PATH\" cargo xtask bench --native"
         );
     }
-    setup::packages::ensure(&[Purpose::Lab, Purpose::Bench])?;
-    setup::toolchain()?;
+    tools::packages::ensure(&[Purpose::Lab, Purpose::Bench])?;
+    tools::toolchain()?;
     let programs = Programs::build(Profile::Release)?;
     let bench = |args: &[String]| {
         let mut command = Command::new(&programs.lab);

@@ -1,4 +1,4 @@
-//! `cargo xtask btf`: types of the matrix's kernels as small fixtures for the tests of the agent's BTF reader.
+//! `cargo xtask btf`: makes small BTF fixtures from the kernels of the matrix, for the tests of the agent's BTF reader.
 //!
 //! A fixture is named by the kernel's version and not by the matrix's series: when the newest kernel moves on, the
 //! older file stays as one more layout that is tested.
@@ -15,7 +15,7 @@ use netcause_common::layout::KernelLayout;
 
 use crate::{
     exec,
-    setup::{self, packages::Purpose},
+    tools::{self, packages::Purpose},
     vm, workspace,
 };
 use reduce::Wanted;
@@ -23,8 +23,8 @@ use reduce::Wanted;
 /// Where the fixtures are, from the workspace's root.
 const FIXTURES: &str = "tests/golden/btf";
 
-/// Tracepoints that the probes attach to. A fixture without one of them fails the agent's tests, so a new probe that
-/// is forgotten here is noticed.
+/// Tracepoints that the probes attach to. A fixture without one of them fails the agent's tests, so a probe missing
+/// here is noticed.
 const TRACEPOINTS: &[&str] = &[
     "inet_sock_set_state",
     "tcp_destroy_sock",
@@ -38,21 +38,18 @@ const TRACEPOINTS: &[&str] = &[
 /// Enums whose values the programs use.
 const ENUMS: &[&str] = &["bpf_func_id", "sock_flags"];
 
-/// Iterators that the probes run; a struct tells that the kernel has one.
+/// Iterators that the probes run; a kernel with an iterator has a struct of its name.
 const ITERATORS: &[&str] = &["task_file"];
 
 /// Makes a fixture of each kernel of the matrix.
 pub(crate) fn command() -> Result<()> {
-    setup::packages::ensure(&[Purpose::Vm, Purpose::Btf])?;
+    tools::packages::ensure(&[Purpose::Vm, Purpose::Btf])?;
     let directory = workspace::root()?.join(FIXTURES);
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for series in vm::select(&[])? {
         let kernel = match series.fetch() {
             Err(error) if series.optional => {
-                exec::say(format!(
-                    "the kernel {} is not to be had here and was left out: {error:#}",
-                    series.name
-                ));
+                exec::say(format!("the kernel {} is not available and was left out: {error:#}", series.name));
                 continue;
             }
             fetched => fetched?,

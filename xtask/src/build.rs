@@ -1,4 +1,4 @@
-//! `cargo xtask build`: the agent as users get it.
+//! `cargo xtask build`: builds the agent in release mode.
 
 use std::path::PathBuf;
 
@@ -6,18 +6,18 @@ use anyhow::Result;
 
 use crate::{
     cargo::{self, Profile},
-    exec, setup,
+    exec, tools,
 };
 
-/// Builds the agent in release mode and says where it is.
+/// Builds the agent in release mode and prints its path.
 pub(crate) fn command() -> Result<()> {
     let agent = release_agent()?;
     exec::say(format!("the agent is {}", agent.display()));
     Ok(())
 }
 
-/// Sets up what building needs and builds the agent in release mode.
+/// Installs the toolchain and builds the agent in release mode.
 pub(crate) fn release_agent() -> Result<PathBuf> {
-    setup::toolchain()?;
+    tools::toolchain()?;
     cargo::program(&cargo::build(&["netcause"], Profile::Release)?, "netcause")
 }

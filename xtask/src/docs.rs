@@ -1,14 +1,14 @@
-//! `cargo xtask docs`: the documentation that is made from code.
+//! `cargo xtask docs`: regenerates the documentation that is made from code.
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{exec, setup, workspace};
+use crate::{exec, tools, workspace};
 
-/// Lets the unit tests that compare documents with code write the documents instead.
+/// Runs the unit tests that compare documents with the code, in the mode where they write the documents.
 pub(crate) fn command() -> Result<()> {
-    setup::toolchain()?;
+    tools::toolchain()?;
     exec::say("regenerating docs/ from the code");
     exec::show(
         Command::new(workspace::cargo())

@@ -1,4 +1,4 @@
-//! Running other programs: with progress, with output kept for the message when they fail, with an end.
+//! Runs other programs: with progress lines, and with their last output in the error when they fail.
 
 use std::{
     fs::File,
@@ -11,8 +11,10 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-/// How long a silent program may run before a line says that it still does.
+/// The interval of the lines that say that a silent program still runs.
 const STILL_RUNNING_SECONDS: u64 = 15;
+/// How often a running program is looked at.
+const POLL: Duration = Duration::from_millis(50);
 /// How many of its last lines a failure shows.
 const TAIL_LINES: usize = 25;
 
@@ -71,21 +73,55 @@ pub(crate) struct Failed {
     pub output: String,
 }
 
-/// Runs a long program with its output in `log`, and a line every few seconds to show that it goes on.
+/// Runs a long program with its output in `log`, and prints a progress line every few seconds.
 ///
 /// The outer error is ours (it could not be started or waited for), the inner one is its own failure.
 pub(crate) fn logged(command: &mut Command, what: &str, log: &Path) -> Result<Result<(), Failed>> {
     let started = Instant::now();
+    let mut child = start_logged(command, what, log)?;
+    finish_logged(&mut child, what, log, started)
+}
+
+/// As [`quietly`], and ended with an error unless `has_begun` is true of its output within `limit`.
+pub(crate) fn quietly_if_it_begins(
+    command: &mut Command,
+    what: &str,
+    log: &Path,
+    limit: Duration,
+    has_begun: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let started = Instant::now();
+    let mut child = start_logged(command, what, log)?;
+    let output = || std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    loop {
+        let ended = child.try_wait().with_context(|| format!("{what}: waiting for it"))?.is_some();
+        if ended || has_begun(&output().unwrap_or_default()) {
+            break;
+        }
+        if started.elapsed() >= limit {
+            drop(child.kill());
+            drop(child.wait());
+            bail!("{what}: no answer within {} s, stopped", limit.as_secs());
+        }
+        thread::sleep(POLL);
+    }
+    finish_logged(&mut child, what, log, started)?.map_err(|failed| failed.into_error(what, log))
+}
+
+fn start_logged(command: &mut Command, what: &str, log: &Path) -> Result<Child> {
     say(format!("{what} …"));
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let errors = file.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
-    let mut child = command
+    command
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(errors)
         .spawn()
-        .map_err(|error| cannot_start(command, what, &error))?;
-    let status = wait_aloud(&mut child, what, log, started)?;
+        .map_err(|error| cannot_start(command, what, &error))
+}
+
+fn finish_logged(child: &mut Child, what: &str, log: &Path, started: Instant) -> Result<Result<(), Failed>> {
+    let status = wait_aloud(child, what, log, started)?;
     if status.success() {
         say(format!("{what}: done in {}", seconds(started)));
         return Ok(Ok(()));
@@ -100,7 +136,7 @@ pub(crate) fn quietly(command: &mut Command, what: &str, log: &Path) -> Result<(
 }
 
 impl Failed {
-    /// The error to show: what failed, the reason where we know it, the last lines, where the rest is.
+    /// The error to show: what failed, the reason if it is a known one, the last lines, the log with the rest.
     pub(crate) fn into_error(self, what: &str, log: &Path) -> anyhow::Error {
         let reason = explain(&self.output).map(|reason| format!("{reason}\n")).unwrap_or_default();
         anyhow!(
@@ -112,7 +148,7 @@ impl Failed {
     }
 }
 
-/// What to do about the failures that have nothing to do with us.
+/// Advice on failures of the machine, not of the project.
 fn explain(output: &str) -> Option<&'static str> {
     let known = [
         ("No space left on device", "the disk is full: make room and run this again."),
@@ -133,17 +169,17 @@ fn explain(output: &str) -> Option<&'static str> {
 }
 
 fn wait_aloud(child: &mut Child, what: &str, log: &Path, started: Instant) -> Result<ExitStatus> {
-    let mut said = started;
+    let mut reported = started;
     loop {
         if let Some(status) = child.try_wait().with_context(|| format!("{what}: waiting for it"))? {
             return Ok(status);
         }
-        if said.elapsed() >= Duration::from_secs(STILL_RUNNING_SECONDS) {
-            said = Instant::now();
+        if reported.elapsed() >= Duration::from_secs(STILL_RUNNING_SECONDS) {
+            reported = Instant::now();
             let last = last_line(log).unwrap_or_default();
             say(format!("{what}: {} so far; {last}", seconds(started)));
         }
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(POLL);
     }
 }
 
@@ -158,7 +194,7 @@ fn last_line(log: &Path) -> Option<String> {
     end.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
-/// Seconds since `started`, to be read by a person.
+/// The time since `started`, for a person to read.
 pub(crate) fn seconds(started: Instant) -> String {
     let elapsed = started.elapsed().as_secs_f64();
     if elapsed < 100.0 { format!("{elapsed:.1} s") } else { format!("{:.1} min", elapsed / 60.0) }
@@ -199,6 +235,24 @@ mod tests {
     fn a_missing_program_is_named() {
         let error = output(&mut Command::new("no-such-program-here"), "looking").unwrap_err();
         assert_eq!(error.to_string(), "looking: the program `no-such-program-here` is not installed");
+    }
+
+    #[test]
+    fn what_does_not_begin_is_stopped() {
+        let log = std::env::temp_dir().join(format!("netcause-begin-{}", std::process::id()));
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            let limit = Duration::from_millis(300);
+            let begun = |output: &str| output.contains("answer");
+            quietly_if_it_begins(command.args(["-c", script]), "the test", &log, limit, begun)
+        };
+        let started = Instant::now();
+        let error = run("echo request; exec sleep 60").unwrap_err().to_string();
+        assert!(error.contains("no answer") && started.elapsed() < Duration::from_secs(30), "{error}");
+        assert!(run("echo request; exit 3").unwrap_err().to_string().contains("request"));
+        // What has begun may take longer than the limit.
+        run("echo answer; sleep 0.5").unwrap();
+        std::fs::remove_file(log).unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: hostile octets for the parser of DNS messages, led by which of its code they reach.
+//! `cargo xtask fuzz`: coverage-guided fuzzing of the parser of DNS messages.
 //!
-//! The fuzzer is LLVM's libFuzzer, compiled into `tests/fuzz`. `cargo fuzz` would want a nightly compiler, for its sanitizers; the
-//! parser has no unsafe code for them to watch, and coverage itself is a pass that every compiler has.
+//! The fuzzer is LLVM's libFuzzer, compiled into `tests/fuzz`. `cargo fuzz` needs a nightly compiler for its sanitizers; the parser
+//! has no unsafe code for them to check, and every compiler has the coverage pass.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use netcause_common::dns::AnswerDetail;
 
 use crate::{
     cargo, exec,
-    setup::packages::{self, Purpose},
+    tools::packages::{self, Purpose},
     workspace,
 };
 
@@ -23,12 +23,12 @@ use crate::{
 const FUZZER: &str = "fuzz-dns";
 /// The inputs that are kept in the repository.
 const CORPUS: &str = "tests/fuzz/corpus/dns";
-/// An input that takes longer is a hang; others take microseconds. libFuzzer looks at the clock on the wall, and a busy machine has
-/// been seen to take the processor away for a second.
+/// An input that takes longer is a hang; others take microseconds. libFuzzer reads the wall clock, and a
+/// busy machine has kept the processor away for a second.
 const HANG_SECONDS: u32 = 10;
-/// A fuzzer that takes more is a leak, or an input that makes the parser greedy.
+/// More is a leak, or an input for which the parser allocates too much.
 const MEMORY_MIB: u32 = 512;
-/// What cargo-fuzz gives the compiler: counters at every edge, and the operands of every comparison.
+/// The flags of cargo-fuzz: counters at every edge, and the operands of every comparison.
 const COVERAGE: [&str; 10] = [
     "-C",
     "passes=sancov-module",
@@ -48,15 +48,15 @@ pub(crate) struct Args {
     /// How many inputs to try
     #[arg(long, default_value_t = 1_000_000)]
     inputs: u64,
-    /// Seconds after which to stop, whatever was tried till then
+    /// Seconds after which to stop
     #[arg(long)]
     seconds: Option<u64>,
-    /// Afterwards, add to the repository's corpus what reached code that it did not
+    /// Add the inputs that reach new code to the corpus in the repository
     #[arg(long)]
     keep: bool,
 }
 
-/// Fuzzes, and prints what came of it in one line.
+/// Fuzzes, and prints the result in one line.
 pub(crate) fn command(args: &Args) -> Result<()> {
     if !exec::on_path("c++") {
         packages::ensure(&[Purpose::Fuzz])?;
@@ -71,7 +71,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     command
         .arg(format!("-runs={}", args.inputs))
         .arg(format!("-max_total_time={}", args.seconds.unwrap_or(0)))
-        // The kernel side shows no more of a message.
+        // The eBPF programs copy no more of a message.
         .arg(format!("-max_len={}", AnswerDetail::LONG))
         .arg(format!("-timeout={HANG_SECONDS}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB}"))
@@ -105,25 +105,25 @@ fn keep(fuzzer: &Path, corpus: &Path, found: &Path, directory: &Path) -> Result<
     exec::quietly(&mut command, "merging what was found into the corpus", &directory.join("merge.log"))
 }
 
-/// What libFuzzer says of an input that failed: the panic if it was one, its own words, and where it put the input.
+/// What libFuzzer prints about an input that failed: the panic if there was one, its error, and the file with the input.
 fn failure(output: &str) -> Option<String> {
     let after = |line: &str, mark: &str| line.find(mark).map(|at| line[at..].trim().to_owned());
     let mut lines = output.lines();
-    let mut said = Vec::new();
+    let mut parts = Vec::new();
     while let Some(line) = lines.next() {
         if line.contains("panicked at ") {
-            said.extend([line.trim(), lines.next().unwrap_or_default().trim()].map(str::to_owned));
+            parts.extend([line.trim(), lines.next().unwrap_or_default().trim()].map(str::to_owned));
         }
-        said.extend(after(line, "ERROR: libFuzzer: "));
+        parts.extend(after(line, "ERROR: libFuzzer: "));
         if let Some(place) = after(line, "Test unit written to ") {
-            said.push(place);
-            return Some(said.join("\n"));
+            parts.push(place);
+            return Some(parts.join("\n"));
         }
     }
     None
 }
 
-/// What libFuzzer says at its end.
+/// The statistics that libFuzzer prints at its end.
 #[derive(PartialEq, Debug)]
 struct Tried {
     inputs: u64,
@@ -136,7 +136,7 @@ impl Tried {
     fn read(output: &str, seconds: f64) -> Result<Self> {
         let number = |name: &str| -> Result<u64> {
             let found = output.lines().find_map(|line| line.strip_prefix("stat::")?.strip_prefix(name));
-            let text = found.with_context(|| format!("{FUZZER} did not say its {name}"))?;
+            let text = found.with_context(|| format!("{FUZZER} did not print its {name}"))?;
             text.trim_start_matches(':').trim().parse().with_context(|| format!("{name} of {FUZZER}"))
         };
         Ok(Self {
@@ -173,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_in_few_lines() {
+    fn a_failure_is_a_few_lines() {
         let output = "#3 NEW\n\nthread '<unnamed>' (1) panicked at dns.rs:1:2:\nno way\nstack backtrace:\n\
                       ==4== ERROR: libFuzzer: deadly signal\nMS: 1\n\
                       artifact_prefix='/a b/'; Test unit written to /a b/crash-12\nBase64: AA==\n";
-        let told = "thread '<unnamed>' (1) panicked at dns.rs:1:2:\nno way\n\
+        let lines = "thread '<unnamed>' (1) panicked at dns.rs:1:2:\nno way\n\
                     ERROR: libFuzzer: deadly signal\nTest unit written to /a b/crash-12";
-        assert_eq!(failure(output).as_deref(), Some(told));
+        assert_eq!(failure(output).as_deref(), Some(lines));
         assert_eq!(failure("Done 5 runs\n"), None);
     }
 }

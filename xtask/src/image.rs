@@ -1,4 +1,4 @@
-//! `cargo xtask image`: the files of the agent's image.
+//! `cargo xtask image`: assembles the files of the agent's image.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use crate::{build, exec, linked, workspace};
 /// Where the program is in the image; deploy/Containerfile starts it there.
 pub(crate) const PROGRAM: &str = "/usr/bin/netcause";
 
-/// Builds the agent in release mode and puts its image's files together.
+/// Builds the agent in release mode and assembles the files of its image.
 pub(crate) fn command() -> Result<()> {
     let agent = build::release_agent()?;
     let context = workspace::root()?.join("target/image");
@@ -22,7 +22,7 @@ pub(crate) fn command() -> Result<()> {
     Ok(())
 }
 
-/// A directory with the program at its place and the libraries that it is linked with at theirs, and nothing else.
+/// Fills a directory with the program, the libraries that it is linked with, and nothing else.
 fn assemble(program: &Path, root: &Path) -> Result<Vec<PathBuf>> {
     drop(fs::remove_dir_all(root));
     let mut files = vec![(program.to_owned(), PathBuf::from(PROGRAM))];
@@ -32,7 +32,7 @@ fn assemble(program: &Path, root: &Path) -> Result<Vec<PathBuf>> {
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
         }
-        // What a link leads to, under the link's name: that is what the loader looks for.
+        // The target of a link under the name of the link, which is what the loader opens.
         fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
     }
     Ok(files.into_iter().map(|(_, to)| to).collect())
@@ -43,9 +43,9 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// A program of this machine runs in a root with nothing but what was put there; where `chroot` is permitted.
+    /// A program of this machine runs in a root directory with the assembled files alone; where `chroot` is permitted.
     #[test]
-    fn what_is_put_together_is_enough() {
+    fn the_assembled_files_are_enough() {
         let root = std::env::temp_dir().join(format!("netcause-image-{}", std::process::id()));
         let files = assemble(Path::new("/bin/true"), &root).unwrap();
         assert_eq!(files[0], Path::new(PROGRAM));

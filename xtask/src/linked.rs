@@ -1,4 +1,4 @@
-//! What a program needs beside itself: the libraries that it is linked with, and their loader.
+//! The shared libraries of a program, and their loader.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// The files of this machine that a program is linked with; none of a static one.
+/// The files of this machine that a program is linked with; none for a static one.
 pub(crate) fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    // A static program has none, and ldd's exit code says so.
+    // For a static program ldd fails, which means no libraries.
     let listing = Command::new("ldd").arg(program).env("LC_ALL", "C").output().context("cannot start ldd")?;
     libraries_of(&String::from_utf8_lossy(&listing.stdout), program)
 }

@@ -1,10 +1,10 @@
-//! `cargo xtask lint`: formatting, the habits of the house, the manifests, clippy.
+//! `cargo xtask lint`: formatting, project lints, the manifests, clippy.
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{exec, manifests, setup, tidy, workspace};
+use crate::{exec, manifests, tidy, tools, workspace};
 
 /// Checks everything that can be checked without running the project. Cheapest first.
 pub(crate) fn command() -> Result<()> {
@@ -14,12 +14,15 @@ pub(crate) fn command() -> Result<()> {
         Ok(command)
     };
     exec::say("lint: formatting");
-    exec::show(cargo()?.args(["fmt", "--all", "--check"]), "checking the formatting (`cargo fmt` mends it)")?;
+    exec::show(
+        cargo()?.args(["fmt", "--all", "--check"]),
+        "checking the formatting (`cargo fmt --all` corrects it)",
+    )?;
     exec::say("lint: tidy");
     tidy::command()?;
     exec::say("lint: manifests");
     manifests::check()?;
-    setup::toolchain()?;
+    tools::toolchain()?;
     exec::say("lint: clippy");
     exec::show(
         cargo()?.args([
@@ -40,6 +43,6 @@ pub(crate) fn command() -> Result<()> {
         cargo()?.args(["clippy", "--package", "netcause-ebpf", "--bins", "--", "-D", "warnings"]),
         "clippy on the eBPF programs",
     )?;
-    exec::say("lint: all is well");
+    exec::say("lint: no violations");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Everything a developer of Netcause runs: set-up, build, run, test, lint, the kernel matrix, benchmarks.
 //!
-//! One file per command. Each says what it is about to do, shows that it goes on, and ends in a message that names what
-//! is missing and what to do about it.
+//! One file per command. Each prints what it is about to do, shows progress, and where it fails names what is missing and what
+//! to do about it.
 
 mod bench;
 mod btf;
@@ -19,6 +19,7 @@ mod run;
 mod setup;
 mod test;
 mod tidy;
+mod tools;
 mod vm;
 mod workspace;
 
@@ -40,21 +41,21 @@ enum Command {
     Setup(setup::Args),
     /// Build the agent in release mode
     Build,
-    /// Build the agent and put the files of its image together
+    /// Build the agent and assemble the files of its image
     Image,
     /// Build the agent and run it on this machine's real traffic (needs root)
     Run(run::Args),
     /// Run every test: unit tests, the lab on this machine, the lab on every kernel of the matrix
     Test(test::Args),
-    /// Formatting, clippy and the habits of the house
+    /// Check formatting, clippy, the manifests and the project lints
     Lint,
-    /// Only the habits of the house (part of `lint`)
+    /// Check only the project lints (part of `lint`)
     Tidy,
     /// Run the lab inside VMs, one per kernel
     Vm(vm::Args),
     /// Count the kernel-side cost in instructions, in a VM where they repeat
     Bench(bench::Args),
-    /// Throw hostile octets at the parsers of what comes from the network
+    /// Fuzz the parser of DNS messages
     Fuzz(fuzz::Args),
     /// Regenerate the documentation that is made from code
     Docs,
@@ -69,7 +70,7 @@ fn main() -> ExitCode {
         Command::Build => build::command().map(done),
         Command::Image => image::command().map(done),
         Command::Run(args) => run::command(&args).map(done),
-        // Its last line is the sum of the tests, failed ones included: nothing is printed after it.
+        // Its last line is the sums, also when tests failed: nothing is printed after it.
         Command::Test(args) => test::command(&args),
         Command::Lint => lint::command().map(done),
         Command::Tidy => tidy::command().map(done),

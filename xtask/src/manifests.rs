@@ -1,10 +1,10 @@
-//! The manifests in `deploy/`: put together as users do it, and held against the schemas of Kubernetes.
+//! Checks the manifests in `deploy/`: built with kustomize as users do it, validated against the schemas of Kubernetes.
 
 use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{exec, setup, workspace};
+use crate::{exec, tools, workspace};
 
 /// What users apply.
 const WHOLES: [&str; 3] = ["deploy/kubernetes", "deploy/overlays/old-kernels", "deploy/overlays/podmonitor"];
@@ -12,12 +12,12 @@ const WHOLES: [&str; 3] = ["deploy/kubernetes", "deploy/overlays/old-kernels", "
 /// The oldest release that knows every field that is used (`recursiveReadOnly`), and the newest with schemas.
 const RELEASES: [&str; 2] = ["1.30.0", "1.37.0"];
 
-/// Kinds without a schema there: they are not Kubernetes' own. tidy looks at them.
+/// Kinds without a schema there, because they are not part of Kubernetes; tidy checks them.
 const FOREIGN: [&str; 1] = ["PodMonitor"];
 
 /// Fails unless every object of every overlay is valid, with no field that Kubernetes does not know.
 pub(crate) fn check() -> Result<()> {
-    let validator = setup::validator()?;
+    let validator = tools::validator()?;
     let directory = workspace::root()?.join("target/manifests");
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     for whole in WHOLES {
@@ -35,28 +35,29 @@ pub(crate) fn check() -> Result<()> {
                 .arg(&file)
                 .output()
                 .context("cannot start kubernetes-validate")?;
-            let said = [output.stdout, output.stderr].concat();
-            let said = String::from_utf8_lossy(&said);
+            let messages = [output.stdout, output.stderr].concat();
+            let messages = String::from_utf8_lossy(&messages);
             if !output.status.success() {
-                bail!("{whole} is not valid in Kubernetes {release}:\n{said}");
+                bail!("{whole} is not valid in Kubernetes {release}:\n{messages}");
             }
-            all_were_checked(&objects, &said).with_context(|| format!("{whole}, Kubernetes {release}"))?;
+            all_were_checked(&objects, &messages)
+                .with_context(|| format!("{whole}, Kubernetes {release}"))?;
         }
     }
     Ok(())
 }
 
 /// Fails when an object has no schema, which the validator lets pass, or was not looked at.
-fn all_were_checked(objects: &str, said: &str) -> Result<()> {
+fn all_were_checked(objects: &str, messages: &str) -> Result<()> {
     let is_foreign = |line: &&str| FOREIGN.iter().any(|kind| line.contains(&format!("kind {kind} ")));
-    if let Some(line) = said.lines().find(|line| line.starts_with("WARN") && !is_foreign(line)) {
+    if let Some(line) = messages.lines().find(|line| line.starts_with("WARN") && !is_foreign(line)) {
         bail!("{line}");
     }
     let kinds = objects.lines().filter_map(|line| line.strip_prefix("kind: "));
     let known = kinds.filter(|kind| !FOREIGN.contains(kind)).count();
-    let passed = said.lines().filter(|line| line.contains(" passed for resource ")).count();
+    let passed = messages.lines().filter(|line| line.contains(" passed for resource ")).count();
     if known == 0 || passed != known {
-        bail!("of {known} objects {passed} were checked:\n{said}");
+        bail!("of {known} objects {passed} were checked:\n{messages}");
     }
     Ok(())
 }

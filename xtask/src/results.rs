@@ -1,4 +1,4 @@
-//! What a run of tests said, read from the lines that Rust's test binaries print.
+//! The results of a test run, read from the lines that Rust's test binaries print.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,22 +7,22 @@ use std::{collections::BTreeMap, time::Duration};
 pub(crate) enum Outcome {
     /// It did not run.
     Skipped,
-    /// It ran and held.
+    /// It ran and succeeded.
     Passed,
-    /// It ran and did not hold.
+    /// It ran and failed.
     Failed,
 }
 
-/// One run of the lab in one place.
+/// One run of the lab on one kernel.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Where: `this machine`, or a kernel of the matrix.
+    /// `this machine`, or the release of a kernel of the matrix.
     pub place: String,
-    /// Each test that said how it ended.
+    /// Each test with a result.
     pub outcomes: BTreeMap<String, Outcome>,
-    /// What the failed tests printed.
+    /// The output of the failed tests.
     pub failures: String,
-    /// What went wrong besides the tests: the VM died, the lab ended without a word.
+    /// A failure outside the tests: the VM died, the lab ended without results.
     pub problem: Option<String>,
     /// How long it took, boot included.
     pub took: Duration,
@@ -53,8 +53,8 @@ impl Run {
         run
     }
 
-    /// A place where nothing could be run at all.
-    pub(crate) fn broken(place: &str, problem: String) -> Self {
+    /// A place where nothing could be run.
+    pub(crate) fn not_run(place: &str, problem: String) -> Self {
         Self {
             place: place.to_owned(),
             outcomes: BTreeMap::new(),
@@ -64,12 +64,12 @@ impl Run {
         }
     }
 
-    /// How many tests ended so.
+    /// The number of tests with this outcome.
     pub(crate) fn count(&self, outcome: Outcome) -> usize {
         self.outcomes.values().filter(|found| **found == outcome).count()
     }
 
-    /// Whether the run is one to be content with.
+    /// Whether no test failed and nothing else did.
     pub(crate) fn is_good(&self) -> bool {
         self.problem.is_none() && self.count(Outcome::Failed) == 0
     }
@@ -84,8 +84,8 @@ pub(crate) fn outcome(line: &str) -> Option<(String, Outcome)> {
         "ignored" => Outcome::Skipped,
         _ => return None,
     };
-    // A test of a kind is printed as `[kind] name`, the others with spaces in its place; the lab's kinds are reasons for
-    // not running.
+    // A test with a kind is printed as `[kind] name`, the others with spaces instead; the lab's kinds are reasons for
+    // skipping.
     let name = name.trim_start();
     let name = name.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(name, |(_, name)| name);
     // Kinds are padded to the longest, and so are names.
@@ -118,9 +118,9 @@ pub(crate) fn sums(output: &str) -> Counts {
 /// The numbers of the last line.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Counts {
-    /// Ran and held.
+    /// Ran and succeeded.
     pub passed: usize,
-    /// Ran and did not hold, and places where nothing could be run.
+    /// Ran and failed, and places where nothing could be run.
     pub failed: usize,
     /// Ran nowhere.
     pub skipped: usize,

@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 
 use crate::{build, exec};
 
-/// Where the agent listens unless the arguments say otherwise. Only this machine may ask: it is a trial, not a deployment.
+/// The default address: reachable from this machine only, because this is a trial and no deployment.
 const LISTEN: &str = "127.0.0.1:9779";
 
-/// What it logs unless the arguments say otherwise: whoever runs it here wants to see trouble as it happens.
-const LOG: &str = "info,trouble=debug";
+/// The default log filter: connect failures, retransmits and resets are shown as they happen.
+const LOG: &str = "info,tcp_events=debug";
 
 /// Arguments of `cargo xtask run`.
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     command.arg("agent").args(&args.agent);
     match listen(&args.agent) {
         Listen::Given(address) => exec::say(format!("metrics will be at http://{address}/metrics")),
-        Listen::Elsewhere => exec::say("metrics will be where the configuration says"),
+        Listen::Elsewhere => exec::say("the address of the metrics is in the configuration"),
         Listen::Default => {
             command.args(["--listen", LISTEN]);
             exec::say(format!("metrics will be at http://{LISTEN}/metrics; Ctrl-C ends the agent"));
@@ -43,10 +43,12 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     bail!("cannot start {}: {error}", agent.display());
 }
 
-/// Who decides where the agent listens.
+/// Where the address that the agent listens at comes from.
 #[derive(PartialEq, Debug)]
 enum Listen<'a> {
+    /// The arguments.
     Given(&'a str),
+    /// The configuration file.
     Elsewhere,
     Default,
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test there is, and one answer.
+//! `cargo xtask test`: runs every test and prints one report.
 
 mod report;
 
@@ -17,13 +17,13 @@ use crate::{
     cargo::Profile,
     exec,
     results::{self, Counts, Run},
-    setup::{self, packages::Purpose},
+    tools::{self, packages::Purpose},
     vm::{self, Matrix, Programs},
     workspace,
 };
 use report::Report;
 
-/// Exit codes of `netcause check` that say "not on this machine" and are no failure of ours.
+/// Exit codes of `netcause check` for a machine that cannot run the agent; they are no failures.
 const NOT_PERMITTED: i32 = 77;
 const NOTHING_CAN_RUN: i32 = 69;
 
@@ -45,7 +45,7 @@ pub(crate) struct Args {
 pub(crate) fn command(args: &Args) -> Result<ExitCode> {
     let started = Instant::now();
     let series = vm::select(&args.kernel)?;
-    setup::everything(!args.no_vm)?;
+    tools::everything(!args.no_vm)?;
     let unit = unit_tests(args.filter.as_deref())?;
     let programs = Programs::build(Profile::Dev)?;
     let mut report =
@@ -56,9 +56,9 @@ pub(crate) fn command(args: &Args) -> Result<ExitCode> {
     } else {
         let lab: Vec<String> = args.filter.iter().cloned().collect();
         let matrix = Matrix { series, jobs: vm::default_jobs(), seconds: vm::LIMIT_SECONDS };
-        let said = matrix.run(&[&programs.agent, &programs.lab], &vm::lab_script("run", &lab))?;
-        report.notes.extend(said.notes);
-        report.runs.extend(said.runs);
+        let results = matrix.run(&[&programs.agent, &programs.lab], &vm::lab_script("run", &lab))?;
+        report.notes.extend(results.notes);
+        report.runs.extend(results.runs);
     }
     print!("{}", report.text());
     exec::say(format!("all tests took {}", exec::seconds(started)));
@@ -120,7 +120,7 @@ fn native(programs: &Programs, filter: Option<&str>, report: &mut Report) -> Res
             let messages = String::from_utf8_lossy(&check.stderr);
             report
                 .runs
-                .push(Run::broken(PLACE, format!("`netcause check` failed ({}): {messages}", check.status)));
+                .push(Run::not_run(PLACE, format!("`netcause check` failed ({}): {messages}", check.status)));
             return Ok(());
         }
     }
@@ -132,15 +132,15 @@ fn native(programs: &Programs, filter: Option<&str>, report: &mut Report) -> Res
     Ok(())
 }
 
-/// The search path with what set-up unpacked for the lab and the administrator's programs.
+/// The search path with the programs that were unpacked for the lab, and the system directories.
 fn path() -> Result<OsString> {
-    let mut path = setup::unpacked::ensure(&[Purpose::Lab])?;
+    let mut path = tools::unpacked::ensure(&[Purpose::Lab])?;
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     path.extend(["/usr/sbin", "/sbin"].map(Into::into));
     env::join_paths(path).context("a directory on the search path has a colon in its name")
 }
 
-/// Runs a program, shows its output as it comes and keeps it; returns it with the exit code.
+/// Runs a program, shows its output at once and returns it with the exit code.
 fn tee(command: &mut Command, what: &str) -> Result<(String, Option<i32>)> {
     let mut child = command
         .stdin(Stdio::null())

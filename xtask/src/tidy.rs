@@ -1,5 +1,6 @@
-//! `cargo xtask tidy`: the habits of the house that a program can check.
+//! `cargo xtask tidy`: project lints that neither rustc nor clippy has.
 
+mod core;
 mod deploy;
 mod files;
 mod probes;
@@ -15,9 +16,9 @@ use crate::{exec, workspace};
 /// The files of the repository by path, with their text. Files that are not text are not here.
 pub(crate) type Files = BTreeMap<String, String>;
 
-/// A habit that was broken.
+/// One place that violates a project lint.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Broken {
+pub(crate) struct Violation {
     /// The file.
     pub path: String,
     /// The line, from 1; 0 for the file as a whole.
@@ -26,13 +27,13 @@ pub(crate) struct Broken {
     pub what: String,
 }
 
-impl Broken {
+impl Violation {
     fn new(path: &str, line: usize, what: impl Into<String>) -> Self {
         Self { path: path.to_owned(), line, what: what.into() }
     }
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => write!(f, "{}: {}", self.path, self.what),
@@ -45,28 +46,31 @@ impl fmt::Display for Broken {
 pub(crate) fn command() -> Result<()> {
     let paths = tracked()?;
     let files = read(&paths)?;
-    for broken in rust::long(&files) {
-        exec::say(format!("tidy: note: {broken}"));
+    for violation in rust::long(&files) {
+        exec::say(format!("tidy: note: {violation}"));
     }
-    let broken = check(&paths, &files);
-    for broken in &broken {
-        eprintln!("{broken}");
+    let violations = check(&paths, &files);
+    for violation in &violations {
+        eprintln!("{violation}");
     }
-    match broken.len() {
+    match violations.len() {
         0 => {
             exec::say(format!("tidy: {} files are in order", paths.len()));
             Ok(())
         }
-        count => bail!("tidy: {count} habits of the house are broken, see above"),
+        count => bail!("tidy: {count} violations of project lints; they are listed above"),
     }
 }
 
-fn check(paths: &[String], files: &Files) -> Vec<Broken> {
+fn check(paths: &[String], files: &Files) -> Vec<Violation> {
     [
         files::names(paths),
+        files::documents(files),
+        core::is_pure(files),
+        core::has_no_runtime(files),
         probes::registered(files),
         rust::too_long(files),
-        rust::seams(files),
+        rust::aya_users(files),
         rust::unsafe_places(files),
         text::machine_facts(files),
         text::links(paths, files),
@@ -111,12 +115,12 @@ fn read(paths: &[String]) -> Result<Files> {
 mod tests {
     use super::*;
 
-    /// The repository itself is the best test of the rules: this fails where `cargo xtask tidy` does.
+    /// Fails where `cargo xtask tidy` does.
     #[test]
     fn the_repository_is_tidy() {
         let paths = tracked().unwrap();
-        let broken = check(&paths, &read(&paths).unwrap());
-        let text: Vec<String> = broken.iter().map(ToString::to_string).collect();
-        assert!(broken.is_empty(), "{}", text.join("\n"));
+        let violations = check(&paths, &read(&paths).unwrap());
+        let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        assert!(violations.is_empty(), "{}", text.join("\n"));
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     cargo::{self, Profile},
     exec,
     results::{Outcome, Run},
-    setup::{self, packages::Purpose},
+    tools::{self, packages::Purpose},
     workspace,
 };
 use image::{Job, quoted};
@@ -60,8 +60,8 @@ pub(crate) struct Args {
     lab: Vec<String>,
 }
 
-/// VMs at a time: as many as there are processors. The lab waits about half of its time, so that two VMs with two processors
-/// each take four fifths of the time of one after the other on two cores; with more, scenarios run into their patience.
+/// VMs at a time: as many as there are processors. The lab waits about half of its time, so on two cores two VMs with two
+/// processors each need four fifths of the time of one after the other; with more VMs, scenarios time out.
 pub(crate) fn default_jobs() -> usize {
     thread::available_parallelism().map_or(1, usize::from).min(MATRIX.len())
 }
@@ -85,13 +85,13 @@ impl Programs {
 /// Runs `cargo xtask vm`.
 pub(crate) fn command(args: &Args) -> Result<()> {
     let purposes = [Purpose::Vm, Purpose::Lab];
-    setup::packages::ensure(&purposes)?;
-    setup::unpacked::ensure(&purposes)?;
+    tools::packages::ensure(&purposes)?;
+    tools::unpacked::ensure(&purposes)?;
     let matrix = Matrix { series: select(&args.kernel)?, jobs: args.jobs.max(1), seconds: args.seconds };
-    // A shell or a command may be wanted to look at a kernel when nothing of ours builds.
+    // A shell or a command can inspect a kernel without the agent and the lab.
     let programs = match built() {
         Err(error) if args.shell || args.command.is_some() => {
-            exec::say(format!("going on without the agent and the lab: {error:#}"));
+            exec::say(format!("continuing without the agent and the lab: {error:#}"));
             Vec::new()
         }
         built => built?,
@@ -101,7 +101,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
         return matrix.shell(&programs);
     }
     let script = args.command.clone().unwrap_or_else(|| lab_script("run", &args.lab));
-    let mut all_well = true;
+    let mut all_passed = true;
     for run in matrix.run(&programs, &script)?.runs {
         let problem = run.problem.as_deref().map(|problem| format!("; {problem}")).unwrap_or_default();
         exec::say(format!(
@@ -112,13 +112,13 @@ pub(crate) fn command(args: &Args) -> Result<()> {
             run.count(Outcome::Skipped),
             run.took.as_secs_f64()
         ));
-        all_well &= run.is_good();
+        all_passed &= run.is_good();
     }
-    if all_well { Ok(()) } else { bail!("not every VM was content; see above") }
+    if all_passed { Ok(()) } else { bail!("tests failed in at least one VM; the lines above name them") }
 }
 
 fn built() -> Result<Vec<PathBuf>> {
-    setup::toolchain()?;
+    tools::toolchain()?;
     let programs = Programs::build(Profile::Dev)?;
     Ok(vec![programs.agent, programs.lab])
 }
@@ -132,73 +132,71 @@ pub(crate) fn lab_script(command: &str, args: &[String]) -> String {
 
 /// Fetches every kernel of the matrix.
 pub(crate) fn fetch_kernels() -> Result<()> {
-    let (_, said) = Matrix { series: select(&[])?, jobs: 1, seconds: LIMIT_SECONDS }.fetch();
-    let problems: Vec<String> = said.runs.into_iter().filter_map(|run| run.problem).collect();
+    let (_, results) = Matrix { series: select(&[])?, jobs: 1, seconds: LIMIT_SECONDS }.fetch();
+    let problems: Vec<String> = results.runs.into_iter().filter_map(|run| run.problem).collect();
     if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n")) }
 }
 
 /// The series that the user named, or all.
-pub(crate) fn select(wishes: &[String]) -> Result<Vec<&'static Series>> {
-    if wishes.is_empty() {
+pub(crate) fn select(names: &[String]) -> Result<Vec<&'static Series>> {
+    if names.is_empty() {
         return Ok(MATRIX.iter().collect());
     }
-    let find = |wish: &String| {
-        let names: Vec<&str> = MATRIX.iter().map(|series| series.name).collect();
+    let find = |name: &String| {
+        let known: Vec<&str> = MATRIX.iter().map(|series| series.name).collect();
         MATRIX
             .iter()
-            .find(|series| series.is(wish))
-            .with_context(|| format!("no kernel {wish} in the matrix: it has {}", names.join(", ")))
+            .find(|series| series.is(name))
+            .with_context(|| format!("no kernel {name} in the matrix: it has {}", known.join(", ")))
     };
-    wishes.iter().map(find).collect()
+    names.iter().map(find).collect()
 }
 
-/// Some kernels, to be booted.
+/// Kernels to boot.
 pub(crate) struct Matrix {
-    /// Which.
+    /// The series of the matrix.
     pub series: Vec<&'static Series>,
-    /// How many at a time.
+    /// VMs at a time.
     pub jobs: usize,
-    /// How long each may take.
+    /// Seconds after which a VM is stopped.
     pub seconds: u64,
 }
 
-/// What a matrix said.
-pub(crate) struct Said {
-    /// One run for each kernel, and for each that should have been there and was not.
+/// The results of a matrix.
+pub(crate) struct Results {
+    /// One run for each kernel, also for a required one that could not be fetched.
     pub runs: Vec<Run>,
-    /// What to say about optional kernels that are not to be had.
+    /// One line for each optional kernel that could not be fetched.
     pub notes: Vec<String>,
 }
 
 impl Matrix {
-    /// The kernels that are to be had, and what to say of the others.
-    fn fetch(&self) -> (Vec<Kernel>, Said) {
+    /// The kernels that could be fetched, and results for the others.
+    fn fetch(&self) -> (Vec<Kernel>, Results) {
         let mut kernels = Vec::new();
-        let mut said = Said { runs: Vec::new(), notes: Vec::new() };
+        let mut results = Results { runs: Vec::new(), notes: Vec::new() };
         for series in &self.series {
             match series.fetch() {
                 Ok(kernel) => kernels.push(kernel),
                 Err(error) if series.optional => {
-                    let note = format!(
-                        "the kernel {} is not to be had here and was left out: {error:#}",
-                        series.name
-                    );
+                    let note =
+                        format!("the kernel {} is not available and was left out: {error:#}", series.name);
                     exec::say(&note);
-                    said.notes.push(note);
+                    results.notes.push(note);
                 }
-                Err(error) => said.runs.push(Run::broken(series.name, format!("{error:#}"))),
+                Err(error) => results.runs.push(Run::not_run(series.name, format!("{error:#}"))),
             }
         }
-        (kernels, said)
+        (kernels, results)
     }
 
-    /// Runs a script on each kernel and reads what tests it reports.
+    /// Runs a script on each kernel and reads the tests in its output.
     ///
     /// # Errors
     ///
-    /// When no image can be made; what happens on one kernel is in its [`Run`].
-    pub(crate) fn run(&self, programs: &[&Path], script: &str) -> Result<Said> {
-        let (kernels, mut said) = self.fetch();
+    /// When no image can be made; what fails on one kernel is in its [`Run`].
+    pub(crate) fn run(&self, programs: &[&Path], script: &str) -> Result<Results> {
+        let (kernels, mut results) = self.fetch();
         let workshop = Workshop::new(programs)?;
         let next = AtomicUsize::new(0);
         let finished = Mutex::new(Vec::new());
@@ -208,19 +206,19 @@ impl Matrix {
                     while let Some(kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let run = workshop
                             .lab(kernel, script, self.seconds)
-                            .unwrap_or_else(|error| Run::broken(&kernel.release, format!("{error:#}")));
+                            .unwrap_or_else(|error| Run::not_run(&kernel.release, format!("{error:#}")));
                         finished.lock().unwrap_or_else(PoisonError::into_inner).push(run);
                     }
                 });
             }
         });
-        said.runs.extend(finished.into_inner().unwrap_or_else(PoisonError::into_inner));
-        said.runs.sort_by_key(|run| kernels.iter().position(|kernel| kernel.release == run.place));
-        Ok(said)
+        results.runs.extend(finished.into_inner().unwrap_or_else(PoisonError::into_inner));
+        results.runs.sort_by_key(|run| kernels.iter().position(|kernel| kernel.release == run.place));
+        Ok(results)
     }
 
     fn shell(&self, programs: &[&Path]) -> Result<()> {
-        // With every kernel selected nobody was named: the one most people have.
+        // With every kernel selected none was named: Debian's stable one.
         let series = if let [one] = self.series[..] { one } else { select(&["6.12".to_owned()])?[0] };
         let kernel = series.fetch()?;
         let workshop = Workshop::new(programs)?;
@@ -235,6 +233,19 @@ impl Matrix {
     }
 }
 
+/// What a VM is booted for.
+struct VmJob<'a> {
+    /// The shell script that it runs.
+    script: &'a str,
+    /// Seconds of its own clock after which it ends by itself.
+    guest_seconds: u64,
+    /// The name of the file with its kernel's messages.
+    log: &'a str,
+    clock: Clock,
+    /// A shell on this terminal instead of the script.
+    shell: bool,
+}
+
 /// A directory for one call of xtask, with the image's common part; removed at the end.
 struct Workshop {
     directory: PathBuf,
@@ -244,7 +255,7 @@ struct Workshop {
 impl Workshop {
     fn new(programs: &[&Path]) -> Result<Self> {
         let started = Instant::now();
-        sweep(&workspace::vm_dir()?);
+        remove_leftovers(&workspace::vm_dir()?);
         let directory = workspace::vm_dir()?.join(format!("run-{}", process::id()));
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let workshop = Self { base: directory.join("base.cpio"), directory };
@@ -253,35 +264,33 @@ impl Workshop {
         Ok(workshop)
     }
 
-    /// The image for one kernel and job.
-    fn image(&self, kernel: &Kernel, script: &str, mark: &str, seconds: u64, shell: bool) -> Result<PathBuf> {
-        let path = self.directory.join(format!("{}.cpio", kernel.name));
+    /// The machine for one job, with its image.
+    fn machine(&self, kernel: &Kernel, job: &VmJob<'_>) -> Result<Machine> {
+        let image = self.directory.join(format!("{}.cpio", kernel.name));
         let modules = image::modules(kernel)?;
-        let shell = if shell { "1" } else { "" };
+        let shell = if job.shell { "1" } else { "" };
         let settings = vec![
-            ("NETCAUSE_VM_MARK", mark.to_owned()),
+            ("NETCAUSE_VM_MARK", mark()),
             ("NETCAUSE_VM_MODULES", MODULES.to_owned()),
-            ("NETCAUSE_VM_SECONDS", seconds.to_string()),
+            ("NETCAUSE_VM_SECONDS", job.guest_seconds.to_string()),
             ("NETCAUSE_VM_SHELL", shell.to_owned()),
         ];
-        image::assemble(&path, &[&self.base, &modules], &Job { command: script.to_owned(), settings })?;
-        Ok(path)
+        let content = Job { command: job.script.to_owned(), settings };
+        image::assemble(&image, &[&self.base, &modules], &content)?;
+        Ok(Machine {
+            kernel: kernel.image.clone(),
+            image,
+            kernel_log: qemu::log_file(&workspace::vm_dir()?.join("logs"), job.log)?,
+            clock: job.clock,
+        })
     }
 
     fn lab(&self, kernel: &Kernel, script: &str, seconds: u64) -> Result<Run> {
-        let mark = mark();
-        let image = self.image(kernel, script, &mark, seconds, false)?;
-        let kernel_log = qemu::log_file(&workspace::vm_dir()?.join("logs"), kernel.name)?;
-        let machine = Machine {
-            kernel: &kernel.image,
-            image: &image,
-            kernel_log: &kernel_log,
-            clock: Clock::Wall,
-            cpus: 2,
-        };
-        exec::say(format!("kernel {}: booting {}", kernel.name, kernel.release));
         let name = kernel.name;
-        let ended = machine.run(&mark, Duration::from_secs(seconds), |line| {
+        let job = VmJob { script, guest_seconds: seconds, log: name, clock: Clock::Wall, shell: false };
+        let machine = self.machine(kernel, &job)?;
+        exec::say(format!("kernel {name}: booting {}", kernel.release));
+        let ended = machine.run(&mark(), Duration::from_secs(seconds), |line| {
             if !line.is_empty() {
                 eprintln!("[{name}] {line}");
             }
@@ -302,19 +311,12 @@ impl Workshop {
     }
 
     fn count(&self, kernel: &Kernel, script: &str, seconds: u64) -> Result<()> {
-        let mark = mark();
-        // Virtual seconds pass at another speed than ours: the guest's own limit must not be the one that ends it.
-        let image = self.image(kernel, script, &mark, seconds.saturating_mul(100), false)?;
-        let kernel_log = qemu::log_file(&workspace::vm_dir()?.join("logs"), "bench")?;
-        let machine = Machine {
-            kernel: &kernel.image,
-            image: &image,
-            kernel_log: &kernel_log,
-            clock: Clock::Instructions,
-            cpus: 1,
-        };
+        // Virtual seconds pass at another speed than the host's: the guest's own limit must not end the job.
+        let guest_seconds = seconds.saturating_mul(100);
+        let job = VmJob { script, guest_seconds, log: "bench", clock: Clock::Instructions, shell: false };
+        let machine = self.machine(kernel, &job)?;
         exec::say(format!("booting {}, one instruction a nanosecond", kernel.release));
-        let ended = machine.run(&mark, Duration::from_secs(seconds), |line| println!("{line}"))?;
+        let ended = machine.run(&mark(), Duration::from_secs(seconds), |line| println!("{line}"))?;
         exec::say(format!("ended after {:.1} s", ended.total.as_secs_f64()));
         match (ended.problem, ended.code) {
             (Some(problem), _) => bail!("{problem}\n{}", exec::tail(&ended.output, 25)),
@@ -324,17 +326,11 @@ impl Workshop {
     }
 
     fn shell(&self, kernel: &Kernel) -> Result<()> {
-        // Nobody stops a shell after some minutes.
-        let image = self.image(kernel, &lab_script("run", &[]), &mark(), 7 * 24 * 3600, true)?;
-        let kernel_log = qemu::log_file(&workspace::vm_dir()?.join("logs"), "shell")?;
-        let machine = Machine {
-            kernel: &kernel.image,
-            image: &image,
-            kernel_log: &kernel_log,
-            clock: Clock::Wall,
-            cpus: 2,
-        };
-        machine.shell()
+        let script = lab_script("run", &[]);
+        // A week: a person ends a shell.
+        let guest_seconds = 7 * 24 * 3600;
+        let job = VmJob { script: &script, guest_seconds, log: "shell", clock: Clock::Wall, shell: true };
+        self.machine(kernel, &job)?.shell()
     }
 }
 
@@ -344,8 +340,8 @@ impl Drop for Workshop {
     }
 }
 
-/// Removes what killed calls of xtask left: images are large.
-fn sweep(directory: &Path) {
+/// Removes the directories of calls that were killed: images are large.
+fn remove_leftovers(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -357,7 +353,7 @@ fn sweep(directory: &Path) {
     }
 }
 
-/// What begins the lines that frame a job's output; no test prints it by chance.
+/// The beginning of the two lines that frame a job's output; no test prints it by chance.
 fn mark() -> String {
     format!("@netcause-vm-{}@", process::id())
 }

@@ -1,4 +1,4 @@
-//! Where things are: the workspace, what is cached in it, and the user's cache that clones share.
+//! Directories: the workspace, its caches, and the user's cache that all clones share.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ pub(crate) fn root() -> Result<&'static Path> {
     if let Some(root) = ROOT.get() {
         return Ok(root);
     }
-    // Asked at run time and not compiled in: a clone may be moved, and a target directory shared.
+    // Found at run time and not compiled in: a clone may be moved, and a target directory shared.
     let output = exec::output(
         Command::new(cargo()).args(["locate-project", "--workspace", "--message-format", "plain"]),
         "finding the workspace (run this inside a clone of Netcause)",
@@ -36,7 +36,7 @@ pub(crate) fn cargo() -> String {
     env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
-/// What set-up made for this clone: `target/setup/`, whatever `CARGO_TARGET_DIR` says, because `agent/build.rs` reads it.
+/// The output of set-up for this clone: `target/setup/`, independent of `CARGO_TARGET_DIR`, because `agent/build.rs` reads it.
 pub(crate) fn setup_dir() -> Result<PathBuf> {
     directory(root()?.join("target/setup"))
 }
@@ -46,12 +46,12 @@ pub(crate) fn vm_dir() -> Result<PathBuf> {
     directory(root()?.join("target/vm"))
 }
 
-/// What fuzzing found: `target/fuzzing/`.
+/// The output of fuzzing: `target/fuzzing/`.
 pub(crate) fn fuzzing_dir() -> Result<PathBuf> {
     directory(root()?.join("target/fuzzing"))
 }
 
-/// What all clones of this user share: `$XDG_CACHE_HOME/netcause`, else `~/.cache/netcause`.
+/// The cache of this user, shared by all clones: `$XDG_CACHE_HOME/netcause`, else `~/.cache/netcause`.
 pub(crate) fn user_cache() -> Result<PathBuf> {
     let base = match (env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {
         (Some(cache), _) if Path::new(&cache).is_absolute() => PathBuf::from(cache),

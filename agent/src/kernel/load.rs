@@ -27,6 +27,7 @@ use super::{heap, networks};
 use crate::config::OlderConnections;
 use crate::probe::{self, Direction, Hook, Probe, Support};
 
+/// The eBPF programs; empty where agent/build.rs had no toolchain for them.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netcause-ebpf"));
 
 /// Sizes and switches of the kernel side.
@@ -94,6 +95,9 @@ impl Options {
 /// Why nothing could be loaded at all.
 #[derive(Debug, Error)]
 pub enum LoadError {
+    /// The build had no toolchain for eBPF.
+    #[error("built without its eBPF programs: run `cargo xtask build`")]
+    NotBuilt,
     /// The kernel does not say where its members are.
     #[error(transparent)]
     Btf(#[from] BtfError),
@@ -170,6 +174,9 @@ fn lacks_packets(probe: &Probe, has_packets: bool) -> Option<String> {
 }
 
 fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NotBuilt);
+    }
     heap::return_large_pieces();
     lift_memory_lock_limit();
     let path = Path::new("/sys/kernel/btf/vmlinux");

@@ -14,7 +14,7 @@ use crate::exec;
 struct Packing {
     magic: &'static [u8],
     program: &'static str,
-    /// The build appends the unpacked size as four octets, which the program would take for damage. gzip has its own.
+    /// The build appends the unpacked size as four bytes, which the program would take for damage. gzip has its own.
     has_size_appended: bool,
 }
 
@@ -71,8 +71,8 @@ fn payload(image: &[u8]) -> Result<(&'static Packing, &[u8])> {
         Some(sectors) => usize::from(*sectors),
     };
     let field = |at: usize| {
-        let octets = image.get(at..).and_then(<[u8]>::first_chunk);
-        octets.map(|octets| u32::from_le_bytes(*octets) as usize).context("cut short")
+        let bytes = image.get(at..).and_then(<[u8]>::first_chunk);
+        bytes.map(|bytes| u32::from_le_bytes(*bytes) as usize).context("cut short")
     };
     let start = (sectors + 1) * 512 + field(0x248)?;
     let payload = image.get(start..start + field(0x24c)?).context("the payload reaches beyond the end")?;

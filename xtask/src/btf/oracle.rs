@@ -80,7 +80,7 @@ impl Types {
         match places.as_slice() {
             [] => Ok("missing".to_owned()),
             [place, rest @ ..] if rest.iter().all(|other| other == place) => Ok(place.clone()),
-            // Then nobody can say which of them a pointer leads to, and the agent's first is a guess.
+            // A pointer may lead to any of them, so the agent's choice of the first would be a guess.
             _ => bail!("{} structs are called {} and differ", places.len(), member.structure),
         }
     }

@@ -83,7 +83,7 @@ fn kind_of(info: u32) -> u32 {
     info >> 24 & 0x7f
 }
 
-/// The columns of a kind's rows, and whether the count says how many there are (else one); `None` for no rows.
+/// The columns of a kind's rows, and whether the count is the number of rows (otherwise one); `None` for no rows.
 fn rows(kind: u32) -> Option<(&'static [Column], bool)> {
     use Column::{Name, Number, Type};
     Some(match kind {
@@ -145,7 +145,7 @@ pub(super) fn parse(data: &[u8]) -> Result<Vec<Type>> {
     Ok(found)
 }
 
-/// Writes little-endian BTF; strings stand in the order of their first use, so that equal types give equal octets.
+/// Writes little-endian BTF; strings stand in the order of their first use, so that equal types give equal bytes.
 pub(super) fn write(types: &[Type]) -> Result<Vec<u8>> {
     let mut strings = Strings { data: vec![0], offsets: BTreeMap::from([(String::new(), 0)]) };
     let mut body = Vec::new();
@@ -188,13 +188,13 @@ impl Strings {
 }
 
 fn word(data: &[u8], at: usize) -> Result<u32> {
-    let octets = data.get(at..).and_then(<[u8]>::first_chunk);
-    octets.map(|octets| u32::from_le_bytes(*octets)).context("cut short")
+    let bytes = data.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map(|bytes| u32::from_le_bytes(*bytes)).context("cut short")
 }
 
 fn string(strings: &[u8], offset: u32) -> Result<String> {
     let tail = strings.get(offset as usize..).context("a name lies outside the strings")?;
-    let name = tail.split(|octet| *octet == 0).next().unwrap_or_default();
+    let name = tail.split(|byte| *byte == 0).next().unwrap_or_default();
     String::from_utf8(name.to_vec()).context("a name is not UTF-8")
 }
 

@@ -1,4 +1,4 @@
-//! The report: scenarios by places, then what failed and why, then the sums.
+//! The report: scenarios by kernel, the output of failed tests, the sums.
 
 use std::fmt::Write as _;
 
@@ -7,19 +7,19 @@ use crate::{
     results::{Counts, Outcome, Run},
 };
 
-/// How much of each place's failures is shown.
+/// Lines of failures shown of each place.
 const FAILURE_LINES: usize = 120;
 
-/// Everything that was run.
+/// The results of everything that ran.
 #[derive(Default)]
 pub(super) struct Report {
     /// The unit tests.
     pub unit: Counts,
-    /// Every scenario that was asked for.
+    /// The selected scenarios.
     pub scenarios: Vec<String>,
     /// The lab, once for each place.
     pub runs: Vec<Run>,
-    /// What a reader must know to read the table right.
+    /// Lines that explain gaps in the table.
     pub notes: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ impl Report {
     /// The report as text, without the last line.
     pub(super) fn text(&self) -> String {
         let mut text = String::from("\n");
-        // Whoever sees only the end of a long output must see what failed, and why.
+        // Failures come last: of a long output often only the end is read.
         self.table(&mut text);
         text.push('\n');
         self.failures(&mut text);
@@ -46,7 +46,7 @@ impl Report {
                 run.took.as_secs_f64()
             );
             if let Some(problem) = &run.problem {
-                result = format!("{result}; BROKEN: {problem}");
+                result = format!("{result}; PROBLEM: {problem}");
             }
             line(&mut text, &run.place, &result);
         }
@@ -60,14 +60,14 @@ impl Report {
         text
     }
 
-    /// The sums. A scenario counts once for each place where it ran, and as skipped only when it ran nowhere; a place that
-    /// broke counts as a failure of its own.
+    /// The sums. A scenario counts once for each place where it ran, and as skipped only when it ran nowhere; a place with a
+    /// problem counts as one more failure.
     pub(super) fn counts(&self) -> Counts {
         let sum = |outcome| self.runs.iter().map(|run| run.count(outcome)).sum::<usize>();
-        let broken = self.runs.iter().filter(|run| run.problem.is_some()).count();
+        let problems = self.runs.iter().filter(|run| run.problem.is_some()).count();
         Counts {
             passed: self.unit.passed + sum(Outcome::Passed),
-            failed: self.unit.failed + sum(Outcome::Failed) + broken,
+            failed: self.unit.failed + sum(Outcome::Failed) + problems,
             skipped: self.unit.skipped + self.nowhere().count(),
         }
     }
@@ -119,7 +119,7 @@ fn line(text: &mut String, what: &str, result: &str) {
     let _ = writeln!(text, "{what}: {result}");
 }
 
-/// A kernel's release without what all of Debian's have.
+/// A kernel's release without Debian's suffix.
 fn short(place: &str) -> &str {
     place.split(['+', '-']).next().unwrap_or(place)
 }
@@ -152,13 +152,13 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_place_is_a_failure() {
+    fn a_place_with_a_problem_is_a_failure() {
         let report = Report {
             scenarios: vec!["a".to_owned()],
-            runs: vec![Run::broken("6.1", "the VM ended by itself".to_owned())],
+            runs: vec![Run::not_run("6.1", "the VM ended by itself".to_owned())],
             ..Report::default()
         };
         assert_eq!(report.counts(), Counts { passed: 0, failed: 1, skipped: 1 });
-        assert!(report.text().contains("BROKEN: the VM ended by itself"));
+        assert!(report.text().contains("PROBLEM: the VM ended by itself"));
     }
 }

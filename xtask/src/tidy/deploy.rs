@@ -1,11 +1,11 @@
-//! What `deploy/` says elsewhere too: metrics, settings, permissions, paths and ports.
+//! Lints on `deploy/`: metrics, settings, permissions, paths and ports agree with the code.
 
 mod dashboard;
 mod kubernetes;
 
 use serde_json::Value;
 
-use super::{Broken, Files};
+use super::{Files, Violation};
 use crate::image;
 
 pub(super) use dashboard::dashboards;
@@ -13,12 +13,12 @@ pub(super) use kubernetes::{agents, permissions};
 
 const CONTAINERFILE: &str = "deploy/Containerfile";
 
-/// The image is what `cargo xtask image` puts together, started where it puts it, as the user of the manifest.
-pub(super) fn image(files: &Files) -> Vec<Broken> {
+/// The Containerfile copies what `cargo xtask image` assembles, and starts it as the manifest's user.
+pub(super) fn image(files: &Files) -> Vec<Violation> {
     let Some(text) = files.get(CONTAINERFILE) else {
-        return vec![Broken::new(CONTAINERFILE, 0, "there is no such file")];
+        return vec![Violation::new(CONTAINERFILE, 0, "this file is missing")];
     };
-    let said: Vec<&str> = text
+    let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty() && !line.starts_with("EXPOSE "))
         .collect();
@@ -29,19 +29,19 @@ pub(super) fn image(files: &Files) -> Vec<Broken> {
         format!("ENTRYPOINT [\"{}\"]", image::PROGRAM),
         "CMD [\"agent\"]".to_owned(),
     ];
-    if said == wanted {
+    if lines == wanted {
         return Vec::new();
     }
-    vec![Broken::new(CONTAINERFILE, 0, format!("says {said:?}, and not {wanted:?}"))]
+    vec![Violation::new(CONTAINERFILE, 0, format!("has {lines:?} instead of {wanted:?}"))]
 }
 
-/// The objects in a file of YAML.
-fn objects(files: &Files, path: &str) -> Result<Vec<Value>, Broken> {
-    let text = files.get(path).ok_or_else(|| Broken::new(path, 0, "there is no such file"))?;
-    serde_saphyr::from_multiple(text).map_err(|error| Broken::new(path, 0, error.to_string()))
+/// The objects in a YAML file.
+fn objects(files: &Files, path: &str) -> Result<Vec<Value>, Violation> {
+    let text = files.get(path).ok_or_else(|| Violation::new(path, 0, "this file is missing"))?;
+    serde_saphyr::from_multiple(text).map_err(|error| Violation::new(path, 0, error.to_string()))
 }
 
-/// The text at a place in an object.
+/// The text at a JSON pointer; empty where there is none.
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }

@@ -1,16 +1,16 @@
-//! A probe is a file of one name in the kernel and in the agent, and on the wire when it has anything to say there. Lists
-//! of them agree with the directories.
+//! A probe is one file name in `agent-ebpf` and `agent`, and in `agent-common` where it emits events. The module lists agree
+//! with the directories.
 
 use std::collections::BTreeSet;
 
-use super::{Broken, Files};
+use super::{Files, Violation};
 
 const CRATES: [&str; 3] = [WIRE, "agent-ebpf", "agent"];
 const WIRE: &str = "agent-common";
 
-/// Each crate's `probe.rs` lists what its `probe/` has, and the programs and the agent have the same.
-pub(super) fn registered(files: &Files) -> Vec<Broken> {
-    let mut broken = Vec::new();
+/// Each crate's `probe.rs` lists the files of its `probe/`, and `agent-ebpf` and `agent` have the same files.
+pub(super) fn registered(files: &Files) -> Vec<Violation> {
+    let mut violations = Vec::new();
     let present: Vec<&str> =
         CRATES.into_iter().filter(|name| files.contains_key(&format!("{name}/src/probe.rs"))).collect();
     let everywhere: BTreeSet<&str> = present.iter().flat_map(|name| in_directory(files, name)).collect();
@@ -22,15 +22,19 @@ pub(super) fn registered(files: &Files) -> Vec<Broken> {
             let file = format!("{name}/src/probe/{probe}.rs");
             if !found.contains(probe) {
                 if name != WIRE {
-                    let rule = "missing: a probe is a file of this name among the programs and in the agent";
-                    broken.push(Broken::new(&file, 0, rule));
+                    let rule = "missing: a probe has a file of this name in both agent-ebpf and agent";
+                    violations.push(Violation::new(&file, 0, rule));
                 }
             } else if !listed.contains(probe) {
-                broken.push(Broken::new(&list, 0, format!("has no `mod {probe};` for the file {file}")));
+                violations.push(Violation::new(
+                    &list,
+                    0,
+                    format!("has no `mod {probe};` for the file {file}"),
+                ));
             }
         }
     }
-    broken
+    violations
 }
 
 fn in_directory<'a>(files: &'a Files, crate_name: &str) -> BTreeSet<&'a str> {
@@ -76,7 +80,7 @@ mod tests {
         let mut bad = silent;
         bad.remove("agent/src/probe/a.rs");
         bad.insert("agent-ebpf/src/probe.rs".to_owned(), String::new());
-        let paths: Vec<String> = registered(&bad).into_iter().map(|broken| broken.path).collect();
+        let paths: Vec<String> = registered(&bad).into_iter().map(|violation| violation.path).collect();
         assert_eq!(paths, ["agent-ebpf/src/probe.rs", "agent/src/probe/a.rs"]);
     }
 }

@@ -1,77 +1,81 @@
-//! Habits of Rust source: length, seams, where unsafe may be.
+//! Lints on Rust source: length, the only user of aya, where `unsafe` may be.
 
-use super::{Broken, Files};
+use super::{Files, Violation};
 
-/// Longer files are usually two ideas; said, and no failure.
+/// Longer files are usually two ideas: a note, no violation.
 const LONG: usize = 400;
-/// Longer files fail.
+/// Longer files are violations.
 const TOO_LONG: usize = 500;
 
-/// Where the agent may name `aya`: everything else works on plain types.
+/// Where the agent may use `aya`; everything else works on plain types.
 const AYA: &[&str] = &["agent/src/kernel"];
-/// Where `unsafe` may be. Each block still proves itself to clippy.
+/// Where `unsafe` may be; clippy asks for the SAFETY comment.
 const UNSAFE: &[&str] = &["agent-ebpf/", "agent-common/src/", "agent/src/kernel", "tests/"];
 
 /// Files that are long.
-pub(super) fn long(files: &Files) -> Vec<Broken> {
+pub(super) fn long(files: &Files) -> Vec<Violation> {
     by_length(files, LONG, TOO_LONG)
 }
 
 /// Files that are too long.
-pub(super) fn too_long(files: &Files) -> Vec<Broken> {
+pub(super) fn too_long(files: &Files) -> Vec<Violation> {
     by_length(files, TOO_LONG, usize::MAX)
 }
 
-fn by_length(files: &Files, above: usize, to: usize) -> Vec<Broken> {
-    let length = |(path, text): (&String, &String)| {
+fn by_length(files: &Files, above: usize, to: usize) -> Vec<Violation> {
+    let length = |(path, text): (&str, &str)| {
         let lines = text.lines().count();
-        (lines > above && lines <= to)
-            .then(|| Broken::new(path, 0, format!("{lines} lines: about {LONG} are enough for one idea")))
+        (lines > above && lines <= to).then(|| {
+            Violation::new(path, 0, format!("{lines} lines: one idea takes about {LONG}, split the file"))
+        })
     };
     sources(files).filter_map(length).collect()
 }
 
-/// Only the agent's kernel side names `aya`.
-pub(super) fn seams(files: &Files) -> Vec<Broken> {
+/// Of the daemon only `kernel` uses `aya`.
+pub(super) fn aya_users(files: &Files) -> Vec<Violation> {
     let agent = sources(files).filter(|(path, _)| path.starts_with("agent/src/"));
     let outside = agent.filter(|(path, _)| !AYA.iter().any(|place| path.starts_with(place)));
     lines(outside)
         .filter(|(_, _, code)| names(code, "aya::") || names(code, "use aya;"))
-        .map(|(path, line, _)| Broken::new(path, line, format!("names aya; only {} do", AYA.join("*, "))))
+        .map(|(path, line, _)| Violation::new(path, line, format!("uses aya; only {} may", AYA.join(", "))))
         .collect()
 }
 
-/// `unsafe` has an address.
-pub(super) fn unsafe_places(files: &Files) -> Vec<Broken> {
+/// `unsafe` is in few directories.
+pub(super) fn unsafe_places(files: &Files) -> Vec<Violation> {
     let outside = sources(files).filter(|(path, _)| !UNSAFE.iter().any(|place| path.starts_with(place)));
     let is_unsafe = |code: &str| {
         ["{", "fn", "impl", "extern", "trait"].iter().any(|what| names(code, &["unsafe", what].join(" ")))
     };
     lines(outside)
         .filter(|(_, _, code)| is_unsafe(code))
-        .map(|(path, line, _)| Broken::new(path, line, format!("unsafe is only in {}", UNSAFE.join(", "))))
+        .map(|(path, line, _)| {
+            Violation::new(path, line, format!("`unsafe` may only be in {}", UNSAFE.join(", ")))
+        })
         .collect()
 }
 
-fn sources(files: &Files) -> impl Iterator<Item = (&String, &String)> {
-    files.iter().filter(|(path, _)| path.ends_with(".rs"))
+/// Path and text of each file of Rust.
+pub(super) fn sources(files: &Files) -> impl Iterator<Item = (&str, &str)> {
+    let rust = files.iter().filter(|(path, _)| path.ends_with(".rs"));
+    rust.map(|(path, text)| (path.as_str(), text.as_str()))
 }
 
 /// Path, line number and code of each line that is not a comment.
-fn lines<'a>(
-    files: impl Iterator<Item = (&'a String, &'a String)>,
+pub(super) fn lines<'a>(
+    files: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> impl Iterator<Item = (&'a str, usize, &'a str)> {
     files.flat_map(|(path, text)| {
-        let code = |(number, line): (usize, &'a str)| {
-            let code = line.split("//").next().unwrap_or_default();
-            (path.as_str(), number + 1, code)
+        let code = move |(number, line): (usize, &'a str)| {
+            (path, number + 1, line.split("//").next().unwrap_or_default())
         };
         text.lines().enumerate().map(code)
     })
 }
 
 /// Whether a line has this text, and not as the end of a longer name or in a string.
-fn names(code: &str, what: &str) -> bool {
+pub(super) fn names(code: &str, what: &str) -> bool {
     code.match_indices(what).any(|(at, _)| {
         let before = &code[..at];
         let in_string = before.matches('"').count() % 2 == 1;
@@ -89,11 +93,11 @@ mod tests {
     }
 
     #[test]
-    fn aya_stays_behind_its_seam() {
+    fn only_the_kernel_module_uses_aya() {
         let source = "// aya::Ebpf\nuse aya::Ebpf;\nuse my_aya::X;\nlet s = \"aya::\";\n";
-        assert_eq!(seams(&file("agent/src/expose.rs", source)).len(), 1);
-        assert!(seams(&file("agent/src/kernel/load.rs", source)).is_empty());
-        assert!(seams(&file("tests/src/main.rs", source)).is_empty());
+        assert_eq!(aya_users(&file("agent/src/expose.rs", source)).len(), 1);
+        assert!(aya_users(&file("agent/src/kernel/load.rs", source)).is_empty());
+        assert!(aya_users(&file("tests/src/main.rs", source)).is_empty());
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Habits of all text: no facts about one machine, links that lead somewhere.
+//! Lints on all text: no facts about one machine, no dead links.
 
 use std::collections::BTreeSet;
 
-use super::{Broken, Files};
+use super::{Files, Violation};
 
-/// Hosts and directories that belong to a machine's set-up and not into a repository, in pieces so that this file is clean.
+/// Hosts and directories of one machine's configuration, in pieces so that this file has none of them.
 const MACHINE_FACTS: &[&[&str]] = &[
     &["deb", ".debian.org"],
     &["security", ".debian.org"],
@@ -19,23 +19,23 @@ const MACHINE_FACTS: &[&[&str]] = &[
     &["/ro", "ot/"],
 ];
 
-/// No package registry's host, no path of somebody's machine.
-pub(super) fn machine_facts(files: &Files) -> Vec<Broken> {
+/// No host of a package registry, no path of one machine.
+pub(super) fn machine_facts(files: &Files) -> Vec<Violation> {
     let facts: Vec<String> = MACHINE_FACTS.iter().map(|pieces| pieces.concat()).collect();
-    let mut broken = Vec::new();
+    let mut violations = Vec::new();
     // cargo writes the registry's name into its lock file.
     for (path, text) in files.iter().filter(|(path, _)| !path.ends_with("Cargo.lock")) {
         for (number, line) in text.lines().enumerate() {
             for fact in facts.iter().filter(|fact| says(line, fact)) {
-                broken.push(Broken::new(
+                violations.push(Violation::new(
                     path,
                     number + 1,
-                    format!("names {fact}: true of some machines only"),
+                    format!("contains {fact}, which is true of some machines only"),
                 ));
             }
         }
     }
-    broken
+    violations
 }
 
 /// Whether a line has this text, and not as the end of a longer path or name.
@@ -46,13 +46,13 @@ fn says(line: &str, fact: &str) -> bool {
     })
 }
 
-/// Links in Markdown lead to files that are there.
-pub(super) fn links(paths: &[String], files: &Files) -> Vec<Broken> {
+/// Links in Markdown lead to files that exist.
+pub(super) fn links(paths: &[String], files: &Files) -> Vec<Violation> {
     let mut known: BTreeSet<&str> = paths.iter().map(String::as_str).collect();
     for path in paths {
         known.extend(path.match_indices('/').map(|(at, _)| &path[..at]));
     }
-    let mut broken = Vec::new();
+    let mut violations = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".md")) {
         let mut in_code = false;
         for (number, line) in text.lines().enumerate() {
@@ -63,12 +63,16 @@ pub(super) fn links(paths: &[String], files: &Files) -> Vec<Broken> {
             for target in targets {
                 let file = resolve(path, target);
                 if !file.is_empty() && !known.contains(file.as_str()) {
-                    broken.push(Broken::new(path, number + 1, format!("the link to {target} leads nowhere")));
+                    violations.push(Violation::new(
+                        path,
+                        number + 1,
+                        format!("the link to {target} is dead: there is no such file"),
+                    ));
                 }
             }
         }
     }
-    broken
+    violations
 }
 
 /// The targets of a line's links that are files.
@@ -106,8 +110,8 @@ mod tests {
         let host = ["deb", ".debian.org"].concat();
         let directory = ["/wo", "rk/main"].concat();
         let text = format!("see {host}\nin {directory}\nframe{directory}\n");
-        let broken = machine_facts(&Files::from([("README.md".to_owned(), text)]));
-        assert_eq!(broken.iter().map(|broken| broken.line).collect::<Vec<_>>(), [1, 2]);
+        let violations = machine_facts(&Files::from([("README.md".to_owned(), text)]));
+        assert_eq!(violations.iter().map(|violation| violation.line).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]
@@ -115,8 +119,8 @@ mod tests {
         let paths = ["README.md", "docs/a.md", "docs/b.md"].map(str::to_owned);
         let text = "[b](b.md#x) [up](../README.md) [dir](../docs) [web](https://x.y/z) [gone](c.md)\n```\n[x](y)\n```\n";
         let files = Files::from([("docs/a.md".to_owned(), text.to_owned())]);
-        let broken = links(&paths, &files);
-        assert_eq!(broken.len(), 1, "{broken:?}");
-        assert!(broken[0].what.contains("c.md"));
+        let violations = links(&paths, &files);
+        assert_eq!(violations.len(), 1, "{violations:?}");
+        assert!(violations[0].what.contains("c.md"));
     }
 }

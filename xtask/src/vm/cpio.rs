@@ -1,7 +1,7 @@
 //! A writer for the archives that Linux unpacks as its first root file system ("newc" cpio).
 //!
-//! Format: `Documentation/driver-api/early-userspace/buffer-format.rst` in the kernel's source. Archives may follow one
-//! another in one file, so an image is put together from parts that are made once.
+//! Format: `Documentation/driver-api/early-userspace/buffer-format.rst` in the kernel's source. One file may
+//! hold several archives, so an image is concatenated from parts that are made once.
 
 use std::{
     collections::BTreeSet,
@@ -102,11 +102,11 @@ impl<W: Write> Archive<W> {
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.written += bytes.len();
-        self.out.write_all(bytes).map_err(no_room)
+        self.out.write_all(bytes).map_err(write_error)
     }
 }
 
-fn no_room(error: io::Error) -> anyhow::Error {
+fn write_error(error: io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("cannot write the image (is the disk full?)")
 }
 

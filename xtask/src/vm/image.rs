@@ -1,7 +1,7 @@
 //! The first root file system of a VM: busybox, the programs under test, the tools they call, the kernel's modules.
 //!
-//! It is put together from three archives: the tools (the same for all kernels), the modules (made once per kernel),
-//! and what this run is to do.
+//! It is made of three archives: the tools (the same for all kernels), the modules (made once per kernel), and the job of this
+//! run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,13 +17,13 @@ use super::{
     cpio::Archive,
     kernel::{self, Kernel},
 };
-use crate::{exec, linked, setup::unpacked};
+use crate::{exec, linked, tools::unpacked};
 
-/// Programs of this machine that the lab calls, taken along where they are installed; busybox has the rest. dash, because
-/// busybox's own shell takes its small `ip` and `tc` whatever the search path says.
+/// Programs of this machine that the lab calls, copied where they are installed; busybox has the rest. dash is among them because
+/// busybox's own shell prefers its small `ip` and `tc` to those on the search path.
 const TOOLS: &[&str] = &["ip", "tc", "ss", "nft", "curl", "dash", "dig", "dnsperf"];
 
-/// Parts of the kernel's module tree that are taken along, with everything they depend on. The rest is hardware.
+/// Parts of the kernel's module tree that are copied, with their dependencies. The rest is for hardware.
 const MODULES: &[&str] = &[
     "kernel/net/",
     "kernel/drivers/net/veth",
@@ -33,7 +33,7 @@ const MODULES: &[&str] = &[
     "kernel/drivers/net/tun",
     "kernel/drivers/net/vxlan",
 ];
-/// Parts of those that no lab needs.
+/// Parts of those that the lab does not need.
 const NOT_MODULES: &[&str] = &[
     "bluetooth",
     "wireless",
@@ -51,7 +51,7 @@ const NOT_MODULES: &[&str] = &[
 /// The guest's path of the programs under test.
 pub(super) const BIN: &str = "/usr/local/bin";
 
-/// What a run does inside.
+/// The job of one run.
 pub(super) struct Job {
     /// A shell script.
     pub command: String,
@@ -59,7 +59,7 @@ pub(super) struct Job {
     pub settings: Vec<(&'static str, String)>,
 }
 
-/// The archive that is the same for all kernels: tools, libraries, the programs in `programs`.
+/// The archive that all kernels share: tools, libraries, the programs in `programs`.
 pub(super) fn base(path: &Path, programs: &[&Path]) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(create(path)?));
     for directory in
@@ -88,7 +88,7 @@ pub(super) fn base(path: &Path, programs: &[&Path]) -> Result<()> {
         add_program(&mut archive, &tool, &tool, &mut libraries)?;
     }
     for program in programs {
-        // Debug information is most of a program and no use in there.
+        // Debug information is most of a program and not needed in a VM.
         let stripped = path.with_extension("stripped");
         exec::output(
             Command::new("strip").arg("--strip-debug").arg("-o").arg(&stripped).arg(program),
@@ -115,7 +115,7 @@ fn add_program(
     Ok(())
 }
 
-/// The archive of a kernel's modules, made once and kept beside the kernel.
+/// The archive of a kernel's modules, made once and kept in the kernel's directory.
 pub(super) fn modules(kernel: &Kernel) -> Result<PathBuf> {
     let path = kernel.tree.join("modules.cpio");
     if path.is_file() {
@@ -145,7 +145,7 @@ pub(super) fn modules(kernel: &Kernel) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The modules of [`MODULES`] and all that they depend on, from a `modules.dep`.
+/// The modules of [`MODULES`] and their dependencies, from a `modules.dep`.
 fn wanted(index: &str) -> BTreeSet<String> {
     let depends: BTreeMap<&str, Vec<&str>> = index
         .lines()
@@ -169,7 +169,7 @@ fn uncompressed(module: &str) -> &str {
     module.trim_end_matches(".xz").trim_end_matches(".zst").trim_end_matches(".gz")
 }
 
-/// Copies a module, unpacked: the emulated machine would take long over it.
+/// Copies a module and unpacks it: an emulated processor is slow at that.
 fn unpack(from: &Path, to: &Path) -> Result<()> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modules_come_with_what_they_need() {
+    fn modules_come_with_their_dependencies() {
         let index = "kernel/drivers/net/veth.ko.xz:\nkernel/net/sched/sch_netem.ko.xz: kernel/lib/crc.ko.xz\n\
                      kernel/net/bluetooth/bluetooth.ko.xz: kernel/crypto/x.ko\nkernel/drivers/gpu/drm.ko.xz:\n";
         let wanted: Vec<String> = wanted(index).into_iter().collect();

@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The first process of a VM of the matrix: makes the machine usable, runs /etc/netcause-vm/command, says how it ended.
+# The first process of a VM of the matrix: prepares the machine, runs /etc/netcause-vm/command, prints its exit code.
 # The kernel's own messages go to the first serial line, everything from here to the second.
 export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/home TERM=linux
 /bin/busybox mkdir -p /proc /sys /dev /run /tmp /home /etc
@@ -17,12 +17,12 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
 . /etc/netcause-vm/settings
-# The host kills this machine when its time is over; should the host's process have died, it ends by itself.
+# The host kills this machine at its time limit; without the host's process it ends by itself.
 (sleep $((NETCAUSE_VM_SECONDS + 30)); reboot -f) >/dev/null 2>&1 &
 ulimit -H -n 65536
 ulimit -n 65536
 ip link set lo up
-# Before the lab runs, so that parallel scenarios do not pay for it. What a kernel has built in is not a module.
+# Before the lab runs, so that parallel scenarios do not wait for it. Some kernels have some of them built in.
 for module in $NETCAUSE_VM_MODULES; do modprobe -q "$module"; done
 cd /home
 if [ -n "$NETCAUSE_VM_SHELL" ]; then

@@ -1,4 +1,4 @@
-//! Debian's cloud kernels: which ones, fetched once, unpacked into `target/vm/kernels/`.
+//! Debian's cloud kernels: which are in the matrix, how they are fetched once into `target/vm/kernels/`.
 //!
 //! The suites that have them are not this machine's own, so apt gets a state of its own for each: sources, lists, cache.
 //! The mirror is the one that this machine's apt uses.
@@ -12,22 +12,22 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{exec, setup::packages, workspace};
+use crate::{exec, tools::packages, workspace};
 
 /// A kernel series of the matrix.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Series {
-    /// What it is called in the report and on the command line.
+    /// Its name in the report and on the command line.
     pub name: &'static str,
     /// Debian's suites that have it.
     suites: &'static [&'static str],
     /// What follows `linux-image-` in the package's name, as an extended regular expression.
     versions: &'static str,
-    /// A series that moves with Debian's development: when it is not to be had, that is said and is no failure.
+    /// A series that follows Debian's development: its absence is a note and no failure.
     pub optional: bool,
 }
 
-/// The matrix: the oldest kernel we promise, Debian's stable ones, and the newest that there is.
+/// The matrix: the oldest supported kernel, those of Debian's stable releases, and the newest.
 pub(crate) const MATRIX: &[Series] = &[
     Series {
         name: "5.10",
@@ -55,7 +55,7 @@ pub(crate) const MATRIX: &[Series] = &[
 pub(crate) struct Kernel {
     /// The series' name.
     pub name: &'static str,
-    /// The release, as `uname -r` says it.
+    /// The release, as `uname -r` prints it.
     pub release: String,
     /// The compressed kernel.
     pub image: PathBuf,
@@ -70,10 +70,10 @@ struct Mirrors {
 }
 
 impl Series {
-    /// Whether a user who asks for `wish` (`6.1`, `7.2`, `newest`) means this one.
-    pub(crate) fn is(&self, wish: &str) -> bool {
-        let major = wish.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        self.name == wish || (self.optional && major.is_some_and(|major| major >= 7))
+    /// Whether `name` (`6.1`, `7.2`, `newest`) selects this series.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        let major = name.split('.').next().and_then(|major| major.parse::<u32>().ok());
+        self.name == name || (self.optional && major.is_some_and(|major| major >= 7))
     }
 
     /// The kernel if it was fetched before.
@@ -85,17 +85,17 @@ impl Series {
         Ok(image.is_file().then_some(Kernel { name: self.name, release, image, tree }))
     }
 
-    /// The kernel, fetched if need be.
+    /// The kernel, fetched if necessary.
     ///
     /// # Errors
     ///
-    /// When the mirror does not have it or the network is not there.
+    /// When the mirror does not have it or cannot be reached.
     pub(crate) fn fetch(&self) -> Result<Kernel> {
         if let Some(kernel) = self.cached()? {
             return Ok(kernel);
         }
         self.download().with_context(|| format!("cannot get the kernel {}", self.name))?;
-        self.cached()?.with_context(|| format!("the kernel {} was unpacked and is not there", self.name))
+        self.cached()?.with_context(|| format!("the kernel {} was unpacked, but is incomplete", self.name))
     }
 
     fn tree(&self) -> Result<PathBuf> {
@@ -128,7 +128,7 @@ impl Series {
     }
 }
 
-/// Gives an unpacked kernel one shape: `vmlinuz`, `lib/modules/RELEASE` with its index, and `release` last of all.
+/// Arranges an unpacked kernel as `vmlinuz`, `lib/modules/RELEASE` with its index, and, written last, `release`.
 fn arrange(tree: &Path, release: &str) -> Result<()> {
     // Newer packages have everything below usr/.
     let find = |places: [String; 2]| {
@@ -193,14 +193,14 @@ impl Apt {
         option("Dir::Etc::SourceParts", "-");
         option("Dir::State::Lists", &path("lists"));
         option("Dir::Cache", &path("cache"));
-        // Old suites' lists are past their date and are still what there is.
+        // The lists of old suites are past their date and no longer renewed.
         option("Acquire::Check-Valid-Until", "false");
         option("Acquire::Languages", "none");
         for index in ["DEP-11", "DEP-11-icons", "DEP-11-icons-small", "DEP-11-icons-hidpi", "Contents-deb"] {
             option(&format!("Acquire::IndexTargets::deb::{index}::DefaultEnabled"), "false");
         }
         option("APT::Architecture", "amd64");
-        // The files are ours, not the system's: apt's own user may not be able to reach this directory.
+        // The user that apt switches to may have no access to this directory.
         option("APT::Sandbox::User", "root");
         option("Acquire::Retries", "3");
         command.env("LC_ALL", "C").current_dir(self.state.join("download"));
@@ -209,7 +209,7 @@ impl Apt {
 
     fn update(&self) -> Result<()> {
         let log = self.state.join("update.log");
-        let what = format!("kernel {}: reading the mirror's lists", self.name);
+        let what = format!("kernel {}: reading the lists of the mirror", self.name);
         exec::quietly(self.command("apt-get").arg("update"), &what, &log)
     }
 
@@ -264,7 +264,7 @@ fn mirrors() -> Result<Mirrors> {
             "the kernels of the matrix come from Debian's mirrors, and this machine has no apt-get: use --no-vm"
         );
     }
-    let ask = || {
+    let list = || {
         exec::output(
             Command::new("apt-get").args([
                 "indextargets",
@@ -275,11 +275,11 @@ fn mirrors() -> Result<Mirrors> {
             "asking apt for its mirrors",
         )
     };
-    let mut found = parse_mirrors(&ask()?);
+    let mut found = parse_mirrors(&list()?);
     if found.is_none() && exec::is_root() {
-        // apt names only mirrors whose lists it has.
+        // apt lists only mirrors whose package lists it has.
         packages::update()?;
-        found = parse_mirrors(&ask()?);
+        found = parse_mirrors(&list()?);
     }
     found.context(
         "apt knows no mirror of Debian here: the kernels of the matrix come from one. Run `apt-get update` first, \
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn mirrors_are_this_machines() {
+    fn mirrors_are_those_of_this_machine() {
         let listing = "Other uri-0 Else\nDebian uri-1/debian/ Debian\nDebian-Security uri-2/ Debian\n";
         let mirrors = parse_mirrors(listing).unwrap();
         assert_eq!((mirrors.main.as_str(), mirrors.security.as_deref()), ("uri-1/debian/", Some("uri-2/")));
@@ -353,8 +353,8 @@ mod tests {
     }
 
     #[test]
-    fn a_series_answers_to_its_name() {
-        let of = |wish: &str| MATRIX.iter().find(|series| series.is(wish)).map(|series| series.name);
+    fn a_series_is_selected_by_its_name() {
+        let of = |name: &str| MATRIX.iter().find(|series| series.is(name)).map(|series| series.name);
         assert_eq!(of("6.1"), Some("6.1"));
         assert_eq!(of("6.12"), Some("6.12"));
         assert_eq!(of("7.2"), Some("newest"));

@@ -1,4 +1,4 @@
-//! Booting one VM and listening to it.
+//! Boots one VM and reads its output.
 
 use std::{
     fs,
@@ -12,9 +12,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{exec, setup::unpacked};
+use crate::{exec, tools::unpacked};
 
-/// Memory of a VM. 512 MiB was too little once for a kernel and an image of this size.
+/// Memory of a VM. 512 MiB has been too little for a kernel with an image of this size.
 const MEMORY_MIB: u32 = 1024;
 
 /// How instructions become time.
@@ -26,18 +26,26 @@ pub(super) enum Clock {
     Instructions,
 }
 
+impl Clock {
+    /// Virtual processors: counting instructions needs exactly one.
+    const fn cpus(self) -> u32 {
+        match self {
+            Self::Wall => 2,
+            Self::Instructions => 1,
+        }
+    }
+}
+
 /// A VM to boot.
-pub(super) struct Machine<'a> {
+pub(super) struct Machine {
     /// The compressed kernel.
-    pub kernel: &'a Path,
+    pub kernel: PathBuf,
     /// The first root file system.
-    pub image: &'a Path,
+    pub image: PathBuf,
     /// Where the kernel's own messages go.
-    pub kernel_log: &'a Path,
+    pub kernel_log: PathBuf,
     /// How instructions become time.
     pub clock: Clock,
-    /// Virtual processors; counting instructions needs one.
-    pub cpus: u32,
 }
 
 /// How a VM's job ended.
@@ -55,9 +63,9 @@ pub(super) struct Ended {
     pub total: Duration,
 }
 
-impl Machine<'_> {
+impl Machine {
     fn command(&self) -> Command {
-        // setpriv becomes the emulator, after asking the kernel to end it should we be killed.
+        // setpriv becomes the emulator, and the kernel kills that when xtask is killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         command.arg(unpacked::find(unpacked::EMULATOR).unwrap_or_else(|| unpacked::EMULATOR.into()));
@@ -69,8 +77,8 @@ impl Machine<'_> {
                 command.args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"])
             }
         };
-        command.arg("-m").arg(MEMORY_MIB.to_string()).arg("-smp").arg(self.cpus.to_string());
-        command.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.image);
+        command.arg("-m").arg(MEMORY_MIB.to_string()).arg("-smp").arg(self.clock.cpus().to_string());
+        command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.image);
         // Mitigations cost an emulated processor much and protect nothing here. The emulator's timer needs no check.
         let mut parameters = "console=ttyS0 panic=-1 quiet loglevel=5 mitigations=off no_timer_check \
                               random.trust_cpu=on 8250.nr_uarts=4 printk.time=1"
@@ -83,7 +91,7 @@ impl Machine<'_> {
         command
     }
 
-    /// Runs the job, gives each of its lines to `on_line`, and ends the VM after `limit`.
+    /// Runs the job, passes each of its lines to `on_line`, and ends the VM after `limit`.
     ///
     /// `mark` begins the two lines that frame the job's output.
     pub(super) fn run(&self, mark: &str, limit: Duration, mut on_line: impl FnMut(&str)) -> Result<Ended> {
@@ -126,7 +134,7 @@ impl Machine<'_> {
         }
         ended.total = started.elapsed();
         if ended.problem.is_some() {
-            let kernel = fs::read(self.kernel_log).unwrap_or_default();
+            let kernel = fs::read(&self.kernel_log).unwrap_or_default();
             let kernel = exec::tail(&String::from_utf8_lossy(&kernel), 20);
             ended.output.push_str(&format!(
                 "--- the kernel's last lines ({}):\n{kernel}\n",
@@ -169,7 +177,7 @@ impl Emulator {
         Ok(lines)
     }
 
-    /// What the emulator itself complained of.
+    /// The error messages of the emulator itself.
     fn messages(&mut self) -> String {
         let Some(stderr) = self.0.stderr.take() else { return String::new() };
         let lines: Vec<String> = BufReader::new(stderr).lines().map_while(Result::ok).collect();
@@ -179,15 +187,15 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // It may have ended by itself; both are what we want.
+        // An error means that it has ended by itself.
         drop(self.0.kill());
         drop(self.0.wait());
     }
 }
 
-/// Whether the user wants the processor's own virtualisation (`NETCAUSE_VM_ACCEL=kvm`).
+/// Whether the user selected hardware virtualisation (`NETCAUSE_VM_ACCEL=kvm`).
 ///
-/// Not chosen by looking: inside cloud machines `/dev/kvm` can open, take a VM and fail at its first instructions.
+/// Not detected: inside cloud machines `/dev/kvm` can open, accept a VM and fail at its first instructions.
 /// Emulation works everywhere.
 fn kvm() -> bool {
     std::env::var_os("NETCAUSE_VM_ACCEL").is_some_and(|accel| accel == "kvm")
@@ -197,7 +205,7 @@ fn not_started(error: std::io::Error) -> anyhow::Error {
     anyhow::Error::new(error).context("cannot start the emulator (setpriv of package util-linux)")
 }
 
-/// A file beside the image for one purpose of one VM.
+/// A log file of this name; makes the directory.
 pub(super) fn log_file(directory: &Path, name: &str) -> Result<PathBuf> {
     fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     Ok(directory.join(format!("{name}.log")))

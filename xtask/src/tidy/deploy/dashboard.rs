@@ -1,11 +1,11 @@
-//! Dashboards: every panel explains itself, and asks for metrics that there are.
+//! Lints on dashboards: every panel has a description, and queries only metrics that exist.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::{
-    super::{Broken, Files},
+    super::{Files, Violation},
     text,
 };
 
@@ -15,19 +15,21 @@ const METRICS: &str = "docs/metrics.md";
 const SCHEMA: u64 = 42;
 
 /// Checks every file in deploy/grafana.
-pub(in super::super) fn dashboards(files: &Files) -> Vec<Broken> {
+pub(in super::super) fn dashboards(files: &Files) -> Vec<Violation> {
     let known = declared(files.get(METRICS).map_or("", String::as_str));
     let is_dashboard = |path: &str| path.starts_with("deploy/grafana/") && path.ends_with(".json");
-    let mut broken = Vec::new();
+    let mut violations = Vec::new();
     for (path, json) in files.iter().filter(|(path, _)| is_dashboard(path)) {
         match serde_json::from_str::<Value>(json) {
             Ok(dashboard) => {
-                broken.extend(wrong(&dashboard, &known).into_iter().map(|what| Broken::new(path, 0, what)));
+                violations.extend(
+                    mistakes(&dashboard, &known).into_iter().map(|what| Violation::new(path, 0, what)),
+                );
             }
-            Err(error) => broken.push(Broken::new(path, error.line(), error.to_string())),
+            Err(error) => violations.push(Violation::new(path, error.line(), error.to_string())),
         }
     }
-    broken
+    violations
 }
 
 /// Names of samples: those of counters and gauges as they are, of histograms with each of their suffixes.
@@ -47,52 +49,52 @@ fn declared(metrics: &str) -> BTreeSet<String> {
     names
 }
 
-fn wrong(dashboard: &Value, known: &BTreeSet<String>) -> Vec<String> {
-    let mut wrong = Vec::new();
+fn mistakes(dashboard: &Value, known: &BTreeSet<String>) -> Vec<String> {
+    let mut mistakes = Vec::new();
     if text(dashboard, "/uid").is_empty() {
-        wrong.push("has no uid: links to it would break".to_owned());
+        mistakes.push("has no uid: links to it would break".to_owned());
     }
     if dashboard.get("schemaVersion").and_then(Value::as_u64) != Some(SCHEMA) {
-        wrong.push(format!("its schemaVersion is not {SCHEMA}"));
+        mistakes.push(format!("its schemaVersion is not {SCHEMA}"));
     }
     let list = |pointer: &str| dashboard.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
     for variable in list("/templating/list") {
         if text(variable, "/description").is_empty() {
-            wrong.push(format!("the variable {} has no description", text(variable, "/name")));
+            mistakes.push(format!("the variable {} has no description", text(variable, "/name")));
         }
-        wrong.extend(unknown(text(variable, "/query/query"), known));
+        mistakes.extend(unknown(text(variable, "/query/query"), known));
     }
     let mut ids = BTreeSet::new();
     for panel in list("/panels") {
         let title = text(panel, "/title");
         if !ids.insert(panel.get("id").and_then(Value::as_u64)) {
-            wrong.push(format!("the panel {title:?} has the id of another"));
+            mistakes.push(format!("the panel {title:?} has the id of another"));
         }
         if text(panel, "/type") == "row" {
             continue;
         }
         for (what, pointer) in [("description", "/description"), ("unit", "/fieldConfig/defaults/unit")] {
             if text(panel, pointer).is_empty() {
-                wrong.push(format!("the panel {title:?} has no {what}"));
+                mistakes.push(format!("the panel {title:?} has no {what}"));
             }
         }
         let targets: Vec<&Value> =
             panel.get("targets").and_then(Value::as_array).into_iter().flatten().collect();
         if targets.is_empty() {
-            wrong.push(format!("the panel {title:?} asks for nothing"));
+            mistakes.push(format!("the panel {title:?} has no query"));
         }
         for target in targets {
             let query = text(target, "/expr");
             if text(target, "/datasource/uid") != "${datasource}" {
-                wrong.push(format!("a query of {title:?} has a data source of its own"));
+                mistakes.push(format!("a query of {title:?} has a data source of its own"));
             }
             if query.replace("[$__rate_interval]", "").contains('[') {
-                wrong.push(format!("a range that is not $__rate_interval: {query}"));
+                mistakes.push(format!("a range that is not $__rate_interval: {query}"));
             }
-            wrong.extend(unknown(query, known));
+            mistakes.extend(unknown(query, known));
         }
     }
-    wrong
+    mistakes
 }
 
 fn unknown(query: &str, known: &BTreeSet<String>) -> Vec<String> {
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_panel_lacks_is_found() {
+    fn mistakes_in_panels_are_found() {
         let metrics = "| name | type |\n|---|---|\n| `netcause_a_total` | counter |\n| `netcause_b_seconds` | histogram |\n";
         let known = declared(metrics);
         let good = r#"{"uid":"x","schemaVersion":42,"panels":[{"id":1,"type":"row","title":"r"},
@@ -117,7 +119,7 @@ mod tests {
              "expr":"rate(netcause_a_total[$__rate_interval]) / netcause_b_seconds_count"}]}]}"#;
         let check = |from: &str, to: &str| {
             assert!(good.contains(from));
-            wrong(&serde_json::from_str(&good.replace(from, to)).unwrap(), &known)
+            mistakes(&serde_json::from_str(&good.replace(from, to)).unwrap(), &known)
         };
         assert!(check("x", "y").is_empty());
         for (from, to) in [

@@ -1,11 +1,11 @@
-//! Manifests: what they grant is what the code needs, and what one says another does not contradict.
+//! Lints on manifests: they grant what the code needs and nothing else, and they agree with each other.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::{
-    super::{Broken, Files},
+    super::{Files, Violation},
     objects, text,
 };
 
@@ -13,26 +13,26 @@ const RBAC: &str = "deploy/kubernetes/rbac.yaml";
 const DAEMONSET: &str = "deploy/kubernetes/daemonset.yaml";
 const CONFIG: &str = "deploy/kubernetes/config.yaml";
 const PODMONITOR: &str = "deploy/overlays/podmonitor/podmonitor.yaml";
-/// Has a table of API groups, resources and verbs.
+/// The file with a table of API groups, resources and verbs.
 const NEEDS: &str = "agent/src/sources/kubernetes.rs";
 const SETTINGS: &str = "docs/config.md";
 
 /// Group, resource, verb.
 type Permission = (String, String, String);
 
-/// The ClusterRole grants what the table beside the code says, and nothing else.
-pub(in super::super) fn permissions(files: &Files) -> Vec<Broken> {
+/// The ClusterRole grants the permissions of the table in the code, and no others.
+pub(in super::super) fn permissions(files: &Files) -> Vec<Violation> {
     let Some(needs) = files.get(NEEDS) else { return Vec::new() };
     let role = match objects(files, RBAC) {
         Ok(objects) => objects.into_iter().find(|object| text(object, "/kind") == "ClusterRole"),
-        Err(broken) => return vec![broken],
+        Err(violation) => return vec![violation],
     };
     let (needed, granted) = (needed(needs), granted(&role.unwrap_or_default()));
     let list = |permissions: BTreeSet<&Permission>, what: &str| {
-        let broken = |(group, resource, verb): &Permission| {
-            Broken::new(RBAC, 0, format!("{what}: {verb} {resource} in the group {group:?} ({NEEDS})"))
+        let violation = |(group, resource, verb): &Permission| {
+            Violation::new(RBAC, 0, format!("{what}: {verb} {resource} in the group {group:?} ({NEEDS})"))
         };
-        permissions.into_iter().map(broken).collect::<Vec<_>>()
+        permissions.into_iter().map(violation).collect::<Vec<_>>()
     };
     let missing = list(needed.difference(&granted).collect(), "the code needs what is not granted");
     [missing, list(granted.difference(&needed).collect(), "the code does not need what is granted")].concat()
@@ -80,36 +80,40 @@ fn product(resources: &[String], verbs: &[String]) -> Vec<(String, String)> {
 }
 
 /// DaemonSet, configuration and PodMonitor agree on names, paths and ports, and every setting exists.
-pub(in super::super) fn agents(files: &Files) -> Vec<Broken> {
-    let read = || -> Result<Vec<Broken>, Broken> {
+pub(in super::super) fn agents(files: &Files) -> Vec<Violation> {
+    let read = || -> Result<Vec<Violation>, Violation> {
         let first = |path: &str| {
             let mut all = objects(files, path)?.into_iter();
-            all.next().ok_or_else(|| Broken::new(path, 0, "is empty"))
+            all.next().ok_or_else(|| Violation::new(path, 0, "is empty"))
         };
         let (daemonset, config, monitor) = (first(DAEMONSET)?, first(CONFIG)?, first(PODMONITOR)?);
         let settings: Value = serde_saphyr::from_str(text(&config, "/data/config.yaml"))
-            .map_err(|error| Broken::new(CONFIG, 0, error.to_string()))?;
-        let mut broken = contradictions(&daemonset, &settings, &monitor);
+            .map_err(|error| Violation::new(CONFIG, 0, error.to_string()))?;
+        let mut violations = contradictions(&daemonset, &settings, &monitor);
         let known = files.get(SETTINGS).map_or("", String::as_str);
         for key in settings.as_object().into_iter().flat_map(|settings| settings.keys()) {
             if !known.contains(&format!("| `{key}` |")) {
-                broken.push(Broken::new(CONFIG, 0, format!("there is no setting {key} in {SETTINGS}")));
+                violations.push(Violation::new(
+                    CONFIG,
+                    0,
+                    format!("there is no setting {key} in {SETTINGS}"),
+                ));
             }
         }
-        Ok(broken)
+        Ok(violations)
     };
-    read().unwrap_or_else(|broken| vec![broken])
+    read().unwrap_or_else(|violation| vec![violation])
 }
 
-fn contradictions(daemonset: &Value, settings: &Value, monitor: &Value) -> Vec<Broken> {
+fn contradictions(daemonset: &Value, settings: &Value, monitor: &Value) -> Vec<Violation> {
     let pod = daemonset.pointer("/spec/template").unwrap_or(&Value::Null);
     let container = pod.pointer("/spec/containers/0").unwrap_or(&Value::Null);
     let port = container.pointer("/ports/0/containerPort").and_then(Value::as_u64).unwrap_or_default();
     let port_name = text(container, "/ports/0/name");
-    let mut broken = Vec::new();
+    let mut violations = Vec::new();
     let mut expect = |path: &str, what: &str, is: &str, wanted: &str| {
         if is != wanted {
-            broken.push(Broken::new(path, 0, format!("{what} is {is:?}, not {wanted:?}")));
+            violations.push(Violation::new(path, 0, format!("{what} is {is:?}, not {wanted:?}")));
         }
     };
     let listens_at = text(settings, "/listen").rsplit(':').next().unwrap_or_default();
@@ -144,7 +148,7 @@ fn contradictions(daemonset: &Value, settings: &Value, monitor: &Value) -> Vec<B
             is.and_then(Value::as_str).unwrap_or("absent"),
         );
     }
-    broken
+    violations
 }
 
 #[cfg(test)]
@@ -165,9 +169,9 @@ mod tests {
             ]))
         };
         assert!(check("pods", "pods").is_empty());
-        let broken = check("nodes]", "nodes, secrets]");
-        assert_eq!(broken.len(), 2, "{broken:?}");
-        assert!(broken[0].what.contains("does not need") && broken[0].what.contains("secrets"));
+        let violations = check("nodes]", "nodes, secrets]");
+        assert_eq!(violations.len(), 2, "{violations:?}");
+        assert!(violations[0].what.contains("does not need") && violations[0].what.contains("secrets"));
         assert!(check("[get]", "[]")[0].what.contains("not granted: get replicasets"));
         assert_eq!(check("apps", "\"*\"").len(), 2);
     }
@@ -189,8 +193,8 @@ mod tests {
             ("- port: metrics", "- port: web"),
             ("    log: info", "    logg: info"),
         ] {
-            let broken = agents(&files(from, to));
-            assert_eq!(broken.len(), 1, "{from} → {to}: {broken:?}");
+            let violations = agents(&files(from, to));
+            assert_eq!(violations.len(), 1, "{from} → {to}: {violations:?}");
         }
     }
 }

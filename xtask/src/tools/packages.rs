@@ -1,4 +1,4 @@
-//! Packages of the operating system: which ones, are they there, install them.
+//! Packages of the operating system: which are needed, whether they are installed, how to install them.
 
 use std::{collections::BTreeSet, path::Path, process::Command};
 
@@ -6,18 +6,18 @@ use anyhow::{Result, bail};
 
 use crate::{exec, workspace};
 
-/// What packages are for; each has its list.
+/// What packages are needed for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Purpose {
     /// Compiling the eBPF programs with Debian's rustc and LLVM.
     Toolchain,
     /// The lab: namespaces, links, faults, clients.
     Lab,
-    /// Measuring this machine, beside what [`Purpose::Lab`] has.
+    /// Measuring this machine, together with [`Purpose::Lab`].
     Bench,
     /// Booting the kernel matrix.
     Vm,
-    /// Taking the types out of the matrix's kernels, beside what [`Purpose::Vm`] has.
+    /// Extracting BTF from the kernels of the matrix, together with [`Purpose::Vm`].
     Btf,
     /// Compiling the fuzzer.
     Fuzz,
@@ -38,19 +38,31 @@ impl Purpose {
                 "zlib1g-dev",
                 "g++",
             ],
-            // dig and dnsperf ask what unbound answers, which is unpacked beside them (`unpacked`).
+            // dig and dnsperf query unbound, which is unpacked and not installed (`unpacked`).
             Self::Lab => &["iproute2", "nftables", "curl", "bind9-dnsutils", "dnsperf"],
-            // The program alone: no service is started.
+            // Without the package that starts a service.
             Self::Bench => &["dnsmasq-base"],
-            // The emulator is unpacked beside them. binutils strips what goes into an image, kmod makes its module index,
-            // xz and zstd unpack its modules.
+            // The emulator is unpacked (`unpacked`). binutils strips programs for the image, kmod makes its module index, xz and
+            // zstd unpack its modules.
             Self::Vm => &["busybox-static", "kmod", "xz-utils", "zstd", "binutils"],
             Self::Btf => &["bpftool", "lz4"],
             Self::Fuzz => &["g++"],
         }
     }
 
-    /// What it is called in messages.
+    /// The programs by which a machine without Debian's package manager is judged; none for what only Debian's packages have.
+    const fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Toolchain => &[],
+            Self::Lab => &["ip", "tc", "nft", "curl", "dig", "dnsperf"],
+            Self::Bench => &["dnsmasq"],
+            Self::Vm => &["busybox", "depmod", "xz", "zstd", "strip"],
+            Self::Btf => &["bpftool", "lz4"],
+            Self::Fuzz => &["c++"],
+        }
+    }
+
+    /// Its name in messages.
     pub(super) const fn what(self) -> &'static str {
         match self {
             Self::Toolchain => "compiling eBPF programs",
@@ -63,17 +75,20 @@ impl Purpose {
     }
 }
 
-/// Installs what is missing for these purposes, after saying so.
+/// Installs what is missing for these purposes, after printing a line about it.
 ///
 /// # Errors
 ///
 /// When packages are missing and we may not install them (with the command that does), or when the installation fails.
 pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
+    if !exec::on_path("apt-get") {
+        return purposes.iter().try_for_each(|purpose| need_programs(*purpose, exec::on_path));
+    }
     let wanted: Vec<&str> = purposes.iter().flat_map(|purpose| purpose.packages()).copied().collect();
     ensure_these(&wanted, &purposes.iter().map(|purpose| purpose.what()).collect::<Vec<_>>().join(", "))
 }
 
-/// As [`ensure`], of these packages; `what` says what for.
+/// As [`ensure`], for these packages; `what` is their purpose in messages.
 ///
 /// # Errors
 ///
@@ -95,22 +110,39 @@ pub(crate) fn ensure_these(wanted: &[&str], what: &str) -> Result<()> {
     install(&missing)?;
     let still = self::missing(missing.iter().copied());
     if !still.is_empty() {
-        bail!("apt-get ended well, and yet these packages are not installed: {}", still.join(" "));
+        bail!("apt-get succeeded, but these packages are not installed: {}", still.join(" "));
     }
     Ok(())
 }
 
-/// Says what to do about missing packages where there is no apt.
+/// Fails where a program is missing, on a machine whose package manager is not Debian's.
+fn need_programs(purpose: Purpose, is_there: impl Fn(&str) -> bool) -> Result<()> {
+    let missing: Vec<&str> =
+        purpose.programs().iter().copied().filter(|program| !is_there(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "missing for {}: the programs {}. This machine has no apt-get: install them with its own package manager; Debian has \
+         them in the packages {}",
+        purpose.what(),
+        missing.join(" "),
+        purpose.packages().join(" ")
+    )
+}
+
+/// Fails where there is no apt, and names the packages.
 pub(super) fn need_apt(list: &str, what: &str) -> Result<()> {
     if !exec::on_path("apt-get") {
         bail!(
-            "missing for {what}: {list}. These are Debian's names, and this machine has no apt-get: install them with its own package manager"
+            "missing for {what}: the programs of Debian's packages {list}. This machine has no apt-get: install them with its own \
+             package manager, so that they are on the search path"
         );
     }
     Ok(())
 }
 
-/// Whether apt could install all of these, from what it knows now.
+/// Whether apt's current lists have all of these.
 pub(crate) fn available(packages: &[&str]) -> bool {
     let Ok(policy) =
         exec::output(Command::new("apt-cache").arg("policy").args(packages).env("LC_ALL", "C"), "asking apt")
@@ -136,7 +168,7 @@ fn install(packages: &[&str]) -> Result<()> {
     let attempt = || {
         exec::logged(
             apt_get()
-                // Waits for another package manager instead of failing at once; never takes anything away.
+                // Waits for another package manager instead of failing at once, and never removes a package.
                 .args([
                     "-o",
                     "DPkg::Lock::Timeout=300",
@@ -151,15 +183,15 @@ fn install(packages: &[&str]) -> Result<()> {
         )
     };
     let Err(failed) = attempt()? else { return Ok(()) };
-    // Two states of a machine that we can mend: lists older than the mirror, and an installation that was cut off.
+    // Two states of a machine that can be repaired: lists older than the mirror, and an interrupted installation.
     if failed.output.contains("dpkg was interrupted") {
-        exec::say("an earlier installation was cut off: finishing it (dpkg --configure -a)");
+        exec::say("an earlier installation was interrupted: finishing it (dpkg --configure -a)");
         exec::quietly(
             Command::new("dpkg").args(["--configure", "-a"]).env("DEBIAN_FRONTEND", "noninteractive"),
             "finishing an earlier installation",
             &log,
         )?;
-    } else if tells_of_old_lists(&failed.output) {
+    } else if lists_are_old(&failed.output) {
         update()?;
     } else {
         return Err(failed.into_error(&what, &log));
@@ -167,7 +199,7 @@ fn install(packages: &[&str]) -> Result<()> {
     attempt()?.map_err(|failed| failed.into_error(&what, &log))
 }
 
-/// Fetches the files of packages into a directory, and installs nothing.
+/// Downloads the files of packages into a directory without installing them.
 pub(super) fn download(packages: &[&str], directory: &Path) -> Result<()> {
     let log = workspace::setup_dir()?.join("apt-download.log");
     if !available(packages) {
@@ -177,14 +209,14 @@ pub(super) fn download(packages: &[&str], directory: &Path) -> Result<()> {
     let attempt =
         || exec::logged(apt_get().arg("download").args(packages).current_dir(directory), &what, &log);
     match attempt()? {
-        Err(failed) if tells_of_old_lists(&failed.output) => update()?,
+        Err(failed) if lists_are_old(&failed.output) => update()?,
         ended => return ended.map_err(|failed| failed.into_error(&what, &log)),
     }
     attempt()?.map_err(|failed| failed.into_error(&what, &log))
 }
 
 /// Whether apt failed because its lists are older than the mirror.
-fn tells_of_old_lists(output: &str) -> bool {
+fn lists_are_old(output: &str) -> bool {
     output.contains("404 ") || output.contains("Unable to locate package")
 }
 
@@ -197,7 +229,7 @@ fn apt_get() -> Command {
 /// Which of these packages are not installed.
 pub(crate) fn missing<'a>(packages: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let packages: Vec<&str> = packages.into_iter().collect();
-    // Its exit code says that some package is unknown, which is an answer and not a failure.
+    // It fails when a package is unknown, which is an answer here.
     let listing = Command::new("dpkg-query")
         .args(["--show", "--showformat", "${Package} ${db:Status-Status}\n"])
         .args(&packages)
@@ -246,7 +278,15 @@ mod tests {
     }
 
     #[test]
-    fn a_package_nobody_has_is_missing() {
+    fn other_distributions_learn_what_to_install() {
+        let error = need_programs(Purpose::Lab, |program| program != "dig").unwrap_err().to_string();
+        assert!(error.contains("the programs dig.") && error.contains("bind9-dnsutils"), "{error}");
+        assert!(need_programs(Purpose::Lab, |_| true).is_ok());
+        assert!(need_programs(Purpose::Toolchain, |_| false).is_ok());
+    }
+
+    #[test]
+    fn an_unknown_package_is_missing() {
         let missing = missing(["netcause-no-such-package"]);
         assert_eq!(missing, ["netcause-no-such-package"]);
     }

