@@ -15,7 +15,8 @@ use netcause_common::dns::{
 use netcause_common::flow::FlowKey;
 use netcause_common::limits;
 
-use super::load::{Loaded, Options};
+use super::load::Loaded;
+use super::options::Options;
 use super::tables::{Flows, Fullness, take};
 
 /// An answer is still told from one that nobody asked for when it comes so long after the timeout.

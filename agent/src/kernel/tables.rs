@@ -19,7 +19,8 @@ use netcause_common::statistics::Statistic;
 use tokio::io::unix::AsyncFd;
 
 use super::dns::Dns;
-use super::load::{Loaded, Options, walk};
+use super::load::{Loaded, walk};
+use super::options::Options;
 use crate::probe::Hook;
 
 /// The running kernel side, as the rest of the agent sees it.

@@ -49,7 +49,7 @@ pub(super) fn max_flows(name: &str) -> Result<()> {
     // The machine's own namespace goes on with its own connections; nothing else does, for this scenario runs alone.
     let own_before = own_connections()?;
     let agent =
-        Agent::start(name, "agent", &Options { config: Some("max_flows: 8\n"), ..Options::default() })?;
+        Agent::start(name, "agent", &Options { config: Some("max_tcp_flows: 8\n"), ..Options::default() })?;
     let count = (PORTS * EACH).to_string();
     let outcome = client
         .connect(server.at(8000), &["--count", &count, "--ports", &PORTS.to_string(), "--parallel", "2"])?;

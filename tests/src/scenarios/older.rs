@@ -36,7 +36,10 @@ pub(super) fn whole_or_rest(name: &str) -> Result<()> {
     let rest = Agent::start(
         name,
         "rest",
-        &Options { args: &[&EAGER[..], &["--older-connections", "rest"]].concat(), ..Options::default() },
+        &Options {
+            args: &[&EAGER[..], &["--preexisting-connections", "since_start"]].concat(),
+            ..Options::default()
+        },
     )?;
     let ends = [
         Ends::v4(&client, &server, 8080),
