@@ -4,6 +4,7 @@ mod agent;
 mod conntrack;
 mod exposition;
 mod inputs;
+mod options;
 mod server;
 mod sources;
 
@@ -71,7 +72,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     // Inside the runtime, because the ring and the log register with it.
     let result = runtime.block_on(async {
         let (mut kernel, rings) = Kernel::new(loaded, options)?;
-        if config.kernel_log {
+        if config.ebpf_log {
             tokio::spawn(kernel.take_log()?.forward());
         }
         serve(config, listener, kernel, rings, sources).await

@@ -1,4 +1,4 @@
-//! `netcause check`: can each probe run here, and why not.
+//! `netcause check`: which probes can run on this node, and why others cannot.
 
 use std::io::{self, Write};
 
@@ -19,18 +19,18 @@ struct Report {
 struct Row {
     probe: &'static str,
     available: bool,
-    tells: &'static str,
+    measures: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    without: Option<&'static str>,
+    without_it: Option<&'static str>,
 }
 
-/// Prints the report; true when anything can run.
+/// Prints the report; true when at least one probe can run.
 ///
 /// # Errors
 ///
-/// When nothing can be loaded at all, whatever the probe.
+/// When no program can be loaded, whatever the probe.
 pub fn run(output: Output) -> Result<bool, LoadError> {
     let root = find_root().ok().flatten();
     let probes = kernel::rehearse(&Options::minimal(root.clone()))?;
@@ -39,7 +39,7 @@ pub fn run(output: Output) -> Result<bool, LoadError> {
         cgroup2: root.map(|root| root.display().to_string()),
         probes: probes.into_iter().map(row).collect(),
     };
-    // A reader that has gone away has seen enough.
+    // The reader of a pipe may have closed it.
     let _ = print(&report, output, &mut io::stdout().lock());
     Ok(report.probes.iter().any(|row| row.available))
 }
@@ -48,8 +48,8 @@ fn row(state: ProbeState) -> Row {
     Row {
         probe: state.probe.name,
         available: state.unavailable.is_none(),
-        tells: state.probe.about,
-        without: state.unavailable.is_some().then_some(state.probe.without),
+        measures: state.probe.about,
+        without_it: state.unavailable.is_some().then_some(state.probe.without),
         reason: state.unavailable,
     }
 }
@@ -62,18 +62,19 @@ fn print(report: &Report, output: Output, to: &mut impl Write) -> io::Result<()>
     writeln!(to, "kernel   {}", report.kernel)?;
     match &report.cgroup2 {
         Some(mount) => writeln!(to, "cgroup2  {mount}")?,
-        None => writeln!(to, "cgroup2  not mounted: workloads are told apart by network namespace only")?,
+        None => writeln!(to, "cgroup2  not mounted: workloads are identified by network namespace only")?,
     }
     writeln!(to)?;
     let width = report.probes.iter().map(|row| row.probe.len()).max().unwrap_or_default();
-    writeln!(to, "{:width$}  RUNS  TELLS", "PROBE")?;
+    writeln!(to, "{:width$}  AVAILABLE  WHAT IT MEASURES", "PROBE")?;
     for row in &report.probes {
-        writeln!(to, "{:width$}  {:4}  {}", row.probe, if row.available { "yes" } else { "NO" }, row.tells)?;
+        let available = if row.available { "yes" } else { "no" };
+        writeln!(to, "{:width$}  {available:9}  {}", row.probe, row.measures)?;
         if let Some(reason) = &row.reason {
-            writeln!(to, "{:width$}        why not: {reason}", "")?;
+            writeln!(to, "{:width$}             reason: {reason}", "")?;
         }
-        if let Some(without) = row.without {
-            writeln!(to, "{:width$}        without it: {without}", "")?;
+        if let Some(without) = row.without_it {
+            writeln!(to, "{:width$}             without it: {without}", "")?;
         }
     }
     Ok(())

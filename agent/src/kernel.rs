@@ -11,11 +11,13 @@ mod heap;
 pub mod layout;
 mod load;
 mod networks;
+mod options;
 mod sweep;
 mod tables;
 
 pub use dns::TimedOut;
-pub use load::{LoadError, Options, ProbeState, attach, rehearse};
+pub use load::{LoadError, ProbeState, attach, rehearse};
+pub use options::Options;
 pub use sweep::Pace;
 pub use tables::{Events, Fullness, Kernel, KernelStatistics, ProgramCost, Wakeups};
 

@@ -1,4 +1,4 @@
-//! Netcause: a node agent that says why the network hurts.
+//! Netcause: a node agent that finds out why the network is slow or failing.
 //!
 //! The modules stand in the order in which data flows: kernel → ingest → enrich → aggregate → expose.
 
@@ -15,8 +15,8 @@ mod telemetry;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
+use clap::{ArgMatches, FromArgMatches as _};
 
 use app::AppError;
 use cli::{AgentArguments, Cli, Command};
@@ -32,17 +32,24 @@ mod exit {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = cli::command().try_get_matches().and_then(|matches| {
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok((cli, matches))
+    });
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(error) => {
-            // A reader that has gone away has seen enough.
+            // The reader of a pipe may have closed it.
             let _ = error.print();
-            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if asked { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) };
+            if let Some(variable) = cli::blamed_variable(&error) {
+                eprintln!("\nThe value comes from the environment variable {variable}.");
+            }
+            let is_wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if is_wanted { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) };
         }
     };
     match cli.command {
-        Command::Agent(arguments) => agent(&arguments),
+        Command::Agent(arguments) => agent(*arguments, &matches),
         Command::Check(arguments) => match check::run(arguments.output) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(exit::UNAVAILABLE),
@@ -51,12 +58,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn agent(arguments: &AgentArguments) -> ExitCode {
-    let config = match Config::load(arguments) {
+fn agent(arguments: AgentArguments, matches: &ArgMatches) -> ExitCode {
+    let AgentArguments { config: file, print_config, settings } = arguments;
+    let config = match Config::load(file.as_deref(), settings, |setting| cli::origin(matches, setting)) {
         Ok(config) => config,
         Err(error) => return fail(exit::USAGE, &error),
     };
-    if arguments.print_config {
+    if print_config {
         return match serde_saphyr::to_string(&config) {
             Ok(text) => {
                 let _ = io::stdout().write_all(text.as_bytes());

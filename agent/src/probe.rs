@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use netcause_common::probe::ProbeId;
 
-use crate::config::OlderConnections;
 use crate::kernel::btf::{Argument, Btf};
 
 mod dns;
@@ -60,8 +59,8 @@ pub enum Hook {
     AtStart {
         /// The kernel's name for what is walked.
         iterator: &'static str,
-        /// The setting that it is for; `None` when it is for all.
-        when: Option<OlderConnections>,
+        /// Whether it runs only where connections are counted since the agent's start: it notes what they carried before.
+        only_since_start: bool,
     },
     /// A walk over objects of the kernel, run again and again.
     Sweep(&'static str),

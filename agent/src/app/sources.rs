@@ -44,9 +44,9 @@ impl Sources {
         };
         let api = is_api.then(|| kubernetes::Options {
             kubeconfig: config.kubeconfig.clone(),
-            node: Some(config.node_name.clone()),
+            node: config.node_name.clone(),
             scope,
-            start_jitter: Duration::from_secs(config.kubernetes_start_seconds.into()),
+            start_jitter: Duration::from_secs(config.kubernetes_list_jitter_seconds.into()),
             ..kubernetes::Options::default()
         });
         let kubelet = (config.kubernetes == Kubernetes::Kubelet).then(|| config.kubelet_options());

@@ -18,7 +18,8 @@ use netcause_common::limits;
 use netcause_core::aggregate::dns::timeout::Timeouts;
 
 use super::flows::Flows;
-use super::load::{Loaded, Options};
+use super::load::Loaded;
+use super::options::Options;
 use super::tables::{Fullness, take};
 
 /// Queries that have timed out.

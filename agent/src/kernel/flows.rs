@@ -12,7 +12,8 @@ use netcause_common::limits;
 use netcause_core::aggregate::delta::Deltas;
 use netcause_core::aggregate::totals::{Counters, Totals};
 
-use super::load::{Loaded, Options};
+use super::load::Loaded;
+use super::options::Options;
 use super::tables::{Fullness, take};
 
 /// What flows are counted of, and where.

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Instant;
 
 use aya::maps::{HashMap, Map, ProgramArray};
 use aya::programs::{
@@ -12,85 +12,21 @@ use aya::programs::{
     ProgramError, ProgramFd,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
-use ipnet::IpNet;
 use netcause_common::dns::{self, DnsCounters, PROTOCOL_DNS};
 use netcause_common::flow::{
     FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER, TcpCounters, UdpCounters,
 };
-use netcause_common::limits;
 use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
 use super::layout::{self, Resolved};
+use super::options::Options;
 use super::{heap, networks};
-use crate::config::OlderConnections;
 use crate::probe::{self, Direction, Hook, Probe, Support};
 
 /// The eBPF programs; empty where agent/build.rs had no toolchain for them.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netcause-ebpf"));
-
-/// Sizes and switches of the kernel side.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// TCP flows kept apart.
-    pub max_flows: u32,
-    /// UDP flows kept apart.
-    pub max_udp_flows: u32,
-    /// Pairs of a DNS client and its server kept apart.
-    pub max_dns_flows: u32,
-    /// DNS queries that wait for their answer.
-    pub max_dns_queries: u32,
-    /// Ports of DNS, at most [`dns::MAX_PORTS`]; none switches DNS off.
-    pub dns_ports: Vec<u16>,
-    /// How long resolvers wait for an answer.
-    pub dns_patience: Duration,
-    /// Details of answers, of successes and of failures each; 0 keeps names in the kernel.
-    pub dns_details_per_second: u32,
-    /// Sockets remembered.
-    pub max_sockets: u32,
-    /// Listening ports remembered.
-    pub max_listeners: u32,
-    /// Octets of the ring buffer: a power of two, at least a page.
-    pub event_ring_bytes: u32,
-    /// Whether the programs log what they cannot handle.
-    pub kernel_log: bool,
-    /// What counts of connections that are older than the agent.
-    pub older_connections: OlderConnections,
-    /// Networks whose clients are told apart, at most [`limits::NETWORKS`].
-    pub known_networks: Vec<IpNet>,
-    /// Likewise, those that have a name: at most
-    /// [`MAX_NETWORKS`](netcause_core::enrich::networks::MAX_NETWORKS).
-    pub named_networks: Vec<IpNet>,
-    /// Where the root of cgroup v2 is mounted; `None` when it is not.
-    pub cgroup_root: Option<PathBuf>,
-}
-
-impl Options {
-    /// Tables as small as they can be, with the entries for what finds no room: for a rehearsal, where nothing is
-    /// counted.
-    #[must_use]
-    pub fn minimal(cgroup_root: Option<PathBuf>) -> Self {
-        Self {
-            max_flows: 2,
-            max_udp_flows: 2,
-            max_dns_flows: 2,
-            max_dns_queries: 1,
-            // As many as can be, for the verifier.
-            dns_ports: vec![53; dns::MAX_PORTS],
-            dns_patience: Duration::from_secs(1),
-            dns_details_per_second: 1000,
-            max_sockets: 1,
-            max_listeners: 1,
-            event_ring_bytes: limits::DEFAULT_EVENT_RING_BYTES,
-            kernel_log: false,
-            older_connections: OlderConnections::Whole,
-            known_networks: Vec::new(),
-            named_networks: Vec::new(),
-            cgroup_root,
-        }
-    }
-}
 
 /// Why nothing could be loaded at all.
 #[derive(Debug, Error)]
@@ -186,7 +122,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     drop(btf);
     let kernel_btf = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object(error.to_string()))?;
     // `AYA_LOG_LEVEL` counts up from error = 1; at 0 the verifier removes every log statement.
-    let log_level: u8 = if options.kernel_log { aya_log::Level::Debug as u8 } else { 0 };
+    let log_level: u8 = if options.ebpf_log { aya_log::Level::Debug as u8 } else { 0 };
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel_btf))
         .override_global("LAYOUT", &resolved.layout, true)
@@ -211,7 +147,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
 fn dns_settings(options: &Options) -> dns::Settings {
     let mut settings = dns::Settings {
         patience_ns: options.dns_patience.as_nanos().try_into().unwrap_or(u64::MAX),
-        details: u64::from(options.dns_details_per_second)
+        details: u64::from(options.dns_event_rate_limit)
             .saturating_mul(dns::DETAIL_WINDOW_NS)
             .div_ceil(1_000_000_000)
             .try_into()
@@ -309,8 +245,8 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
                 continue_with(ebpf, direction, over, &program)
                     .map_err(|error| failed(&format_args!("{error:#}")))?;
             }
-            (AyaProgram::Iter(iterator), Hook::AtStart { when, .. }) => {
-                if when.is_none_or(|when| when == options.older_connections) {
+            (AyaProgram::Iter(iterator), Hook::AtStart { only_since_start, .. }) => {
+                if !only_since_start || options.count_since_start {
                     walk(iterator).map_err(|error| failed(&error))?;
                 }
             }

@@ -20,7 +20,8 @@ use netcause_core::aggregate::totals::Totals;
 
 use super::dns::{Dns, TimedOut};
 use super::flows::Flows;
-use super::load::{Loaded, Options, walk};
+use super::load::{Loaded, walk};
+use super::options::Options;
 use crate::probe::Hook;
 
 /// The running kernel side, as the rest of the agent sees it.

@@ -2,8 +2,6 @@
 
 use netcause_common::probe::ProbeId;
 
-use crate::config::OlderConnections;
-
 use super::{Hook, Probe, Program, SOCKET, TCP, TRAFFIC};
 
 /// See the programs of the same name.
@@ -15,10 +13,13 @@ pub const PROBE: Probe = Probe {
               is told from its ports",
     emits: false,
     programs: &[
-        Program { name: "listening_ports", hook: Hook::AtStart { iterator: "task_file", when: None } },
+        Program {
+            name: "listening_ports",
+            hook: Hook::AtStart { iterator: "task_file", only_since_start: false },
+        },
         Program {
             name: "older_connections",
-            hook: Hook::AtStart { iterator: "task_file", when: Some(OlderConnections::Rest) },
+            hook: Hook::AtStart { iterator: "task_file", only_since_start: true },
         },
         Program { name: "open_sockets", hook: Hook::Sweep("task_file") },
     ],

@@ -27,7 +27,7 @@ const OTHER: u16 = 5300;
 pub(super) fn measure(noop: f64, client: &Pod, server: &Pod, milliseconds: u64) -> Result<()> {
     let sites = Site::addresses(server, DNS, Placement::Together)?;
     for (details, most) in [("few details", "1"), ("a detail of every answer", "1000000")] {
-        let args = ["--dns-details-per-second", most];
+        let args = ["--dns-event-rate-limit", most];
         let agent = Agent::start("bench-dns", "agent", &Options { args: &args, ..Options::default() })?;
         let bench = Transactions {
             meter: Meter { agent: &agent, noop },

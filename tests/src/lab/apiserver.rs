@@ -88,7 +88,10 @@ impl ApiServer {
 
     /// What the agent's configuration has to say to be a client of this server.
     pub(crate) fn config(&self) -> String {
-        format!("kubernetes: api\nkubernetes_start_seconds: 0\nkubeconfig: {}\n", self.kubeconfig().display())
+        format!(
+            "kubernetes: api\nkubernetes_list_jitter_seconds: 0\nkubeconfig: {}\n",
+            self.kubeconfig().display()
+        )
     }
 
     /// What the agent's configuration has to say to ask the kubelet of a node, which this server is as well.

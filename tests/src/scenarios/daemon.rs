@@ -119,9 +119,10 @@ pub(super) fn config_errors(name: &str) -> Result<()> {
     };
     for (text, key) in [
         ("max_flowz: 8\n", "max_flowz"),
-        ("max_flows: 0\n", "max_flows"),
-        ("max_flows: -1\n", "max_flows"),
+        ("max_tcp_flows: 0\n", "max_tcp_flows"),
+        ("max_tcp_flows: -1\n", "max_tcp_flows"),
         ("max_sockets: many\n", "max_sockets"),
+        ("older_connections: rest\n", "preexisting_connections"),
         ("event_ring_bytes: 1\n", "event_ring_bytes"),
         ("event_ring_bytes: 99999999999999999999\n", "event_ring_bytes"),
         ("log_format: yaml\n", "log_format"),
@@ -129,9 +130,9 @@ pub(super) fn config_errors(name: &str) -> Result<()> {
     ] {
         refused(&format!("the file {text:?}"), key, &with_config(name, text, &[], &[])?)?;
     }
-    let end = netcause(&["agent", "--listen", "127.0.0.1:0"], &[("NETCAUSE_MAX_FLOWS", "lots")])?;
-    refused("NETCAUSE_MAX_FLOWS=lots", "max_flows", &end)?;
-    refused("--max-flows=0", "max_flows", &netcause(&["agent", "--max-flows=0"], &[])?)?;
+    let end = netcause(&["agent", "--listen", "127.0.0.1:0"], &[("NETCAUSE_MAX_TCP_FLOWS", "lots")])?;
+    refused("NETCAUSE_MAX_TCP_FLOWS=lots", "netcause_max_tcp_flows", &end)?;
+    refused("--max-tcp-flows=0", "max_tcp_flows", &netcause(&["agent", "--max-tcp-flows=0"], &[])?)?;
     refused("an unknown flag", "max_flowz", &netcause(&["agent", "--max-flowz=1"], &[])?)?;
     refused(
         "a missing file",
@@ -142,11 +143,11 @@ pub(super) fn config_errors(name: &str) -> Result<()> {
 
 /// Flags override the environment, which overrides the file.
 pub(super) fn config_order(name: &str) -> Result<()> {
-    let text = "max_flows: 100\nmax_sockets: 1000\nevent_ring_bytes: 65536\n";
-    let env = [("NETCAUSE_MAX_FLOWS", "200"), ("NETCAUSE_MAX_SOCKETS", "2000")];
-    let end = with_config(name, text, &["--max-flows", "300", "--print-config"], &env)?;
+    let text = "max_tcp_flows: 100\nmax_sockets: 1000\nevent_ring_bytes: 65536\n";
+    let env = [("NETCAUSE_MAX_TCP_FLOWS", "200"), ("NETCAUSE_MAX_SOCKETS", "2000")];
+    let end = with_config(name, text, &["--max-tcp-flows", "300", "--print-config"], &env)?;
     ensure!(end.status.success(), "{}\n{}", end.status, end.stderr);
-    for line in ["max_flows: 300", "max_sockets: 2000", "event_ring_bytes: 65536"] {
+    for line in ["max_tcp_flows: 300", "max_sockets: 2000", "event_ring_bytes: 65536"] {
         ensure!(end.stdout.lines().any(|is| is.trim() == line), "no line {line:?} in\n{}", end.stdout);
     }
     Ok(())

@@ -48,7 +48,7 @@ pub(super) fn max_flows(name: &str) -> Result<()> {
     let _sink = server.serve(server.at(8000), &["--ports", &PORTS.to_string()])?;
     let witness = Witness::start(name, &[&client, &server])?;
     let agent =
-        Agent::start(name, "agent", &Options { config: Some("max_flows: 8\n"), ..Options::default() })?;
+        Agent::start(name, "agent", &Options { config: Some("max_tcp_flows: 8\n"), ..Options::default() })?;
     let count = (PORTS * EACH).to_string();
     let outcome = client
         .connect(server.at(8000), &["--count", &count, "--ports", &PORTS.to_string(), "--parallel", "2"])?;

@@ -29,7 +29,7 @@ pub(super) fn by_name(name: &str) -> Result<()> {
     };
     let shown = start("shown", "dns_names: shown\n")?;
     let hashed = start("hashed", "dns_names: hashed\n")?;
-    let none = start("none", "max_outside_names: 0\n")?;
+    let none = start("none", "max_external_names: 0\n")?;
     let net = Net::new(name)?;
     let (client, other) = (net.pod("client")?, net.pod("other")?);
     let (server, dns) = (net.pod("server")?, net.pod("dns")?);

@@ -36,7 +36,7 @@ pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
         name,
         "rest",
         &Options {
-            args: &[&SWEEP_ALWAYS[..], &["--older-connections", "rest"]].concat(),
+            args: &[&SWEEP_ALWAYS[..], &["--preexisting-connections", "since_start"]].concat(),
             ..Options::default()
         },
     )?;

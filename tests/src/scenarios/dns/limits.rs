@@ -23,7 +23,7 @@ const SERVER_QUERIES: &str = "netcause_dns_server_queries_total";
 pub(in super::super) fn waiting_queries(name: &str) -> Result<()> {
     const ROOM_FOR: u64 = 16;
     const ASKED: u64 = 60;
-    let env = [("NETCAUSE_MAX_DNS_QUERIES", "16"), ("NETCAUSE_DNS_TIMEOUT_SECONDS", "60"), ROOM];
+    let env = [("NETCAUSE_MAX_PENDING_DNS_QUERIES", "16"), ("NETCAUSE_DNS_TIMEOUT_SECONDS", "60"), ROOM];
     let agent = Agent::start(name, "agent", &Options { env: &env, ..Options::default() })?;
     let (_net, client, pod) = Net::pair(name)?;
     let server = Server::start(&pod)?;

@@ -1,0 +1,84 @@
+//! What each part of the agent is started with, by the settings: the only place that knows both.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, PreexistingConnections};
+use crate::kernel::{self, Pace};
+use crate::sources::kubelet::{self, Trust};
+use netcause_core::enrich;
+use netcause_core::enrich::policy::{DnsNames, Labels};
+
+impl Config {
+    /// Options of the kernel side.
+    #[must_use]
+    pub fn kernel_options(&self, cgroup_root: Option<PathBuf>) -> kernel::Options {
+        kernel::Options {
+            max_flows: self.max_tcp_flows,
+            max_udp_flows: self.max_udp_flows,
+            max_dns_flows: self.max_dns_flows,
+            max_dns_queries: self.max_pending_dns_queries,
+            dns_ports: self.dns_ports.clone(),
+            dns_patience: seconds(self.dns_timeout_seconds),
+            dns_event_rate_limit: match self.dns_names {
+                DnsNames::Off => 0,
+                DnsNames::Shown | DnsNames::Hashed => self.dns_event_rate_limit,
+            },
+            max_sockets: self.max_sockets,
+            max_listeners: self.max_listeners,
+            event_ring_bytes: self.event_ring_bytes,
+            ebpf_log: self.ebpf_log,
+            count_since_start: self.preexisting_connections == PreexistingConnections::SinceStart,
+            known_networks: self.known_networks.clone(),
+            named_networks: Vec::new(),
+            cgroup_root,
+        }
+    }
+
+    /// Options of the directory of names.
+    #[must_use]
+    pub fn names_options(&self, labels: Arc<Labels>) -> enrich::Options {
+        enrich::Options {
+            known_networks: self.known_networks.clone(),
+            labels,
+            max_outside_names: self.max_external_names as usize,
+            sidecar_ports: self.sidecar_ports.clone(),
+        }
+    }
+
+    /// Options of requests to the kubelet.
+    #[must_use]
+    pub fn kubelet_options(&self) -> kubelet::Options {
+        let authority = Path::new("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt");
+        let trust = match self.kubelet_insecure_tls {
+            true => Trust::Anyone,
+            false if authority.exists() => Trust::Authority(authority.to_owned()),
+            false => Trust::System,
+        };
+        let token = Path::new(kubelet::TOKEN).exists().then(|| kubelet::TOKEN.into());
+        kubelet::Options { url: self.kubelet_url.clone(), token, trust, ..kubelet::Options::default() }
+    }
+
+    /// How often sweeps run.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace { interval: seconds(self.sweep_interval_seconds), share: self.sweep_cpu_percent / 100.0 }
+    }
+
+    /// Idle timeout of a flow without open connections.
+    #[must_use]
+    pub fn flow_idle(&self) -> Duration {
+        seconds(self.flow_idle_seconds)
+    }
+
+    /// Time limit of one HTTP request.
+    #[must_use]
+    pub fn http_timeout(&self) -> Duration {
+        seconds(self.http_timeout_seconds)
+    }
+}
+
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(number.into())
+}
