@@ -17,7 +17,7 @@ mod udp;
 mod udp_drop;
 
 /// Every probe, in the order of [`ProbeId`].
-pub const ALL: [&Probe; ProbeId::COUNT as usize] = [
+pub const ALL: [&Probe; ProbeId::COUNT] = [
     &tcp_state::PROBE,
     &tcp_retransmit::PROBE,
     &tcp_retransmit_synack::PROBE,

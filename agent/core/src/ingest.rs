@@ -120,7 +120,7 @@ fn what(probe: u8, octets: &[u8]) -> Option<What> {
     Some(if is(ProbeId::TcpState) {
         let event: ConnectFailed = read(octets)?;
         What::ConnectFailed {
-            reason: *ConnectFailure::ALL.get(usize::from(event.reason))?,
+            reason: ConnectFailure::from_number(event.reason)?,
             error: event.error,
             syn_retransmits: event.syn_retransmits,
             after: Duration::from_nanos(event.duration_ns),
@@ -128,7 +128,7 @@ fn what(probe: u8, octets: &[u8]) -> Option<What> {
     } else if is(ProbeId::TcpRetransmit) {
         let event: Retransmitted = read(octets)?;
         What::Retransmitted {
-            kind: *RetransmitKind::ALL.get(usize::from(event.kind))?,
+            kind: RetransmitKind::from_number(event.kind)?,
             segments: event.segments,
             consecutive_timeouts: event.consecutive_timeouts,
         }
@@ -137,7 +137,7 @@ fn what(probe: u8, octets: &[u8]) -> Option<What> {
         What::Retransmitted { kind: RetransmitKind::SynAck, segments: 1, consecutive_timeouts: 0 }
     } else if is(ProbeId::TcpReset) {
         let event: Reset = read(octets)?;
-        What::Reset { direction: *ResetDirection::ALL.get(usize::from(event.direction))? }
+        What::Reset { direction: ResetDirection::from_number(event.direction)? }
     } else {
         return None;
     })
@@ -156,7 +156,7 @@ pub fn role(flow: &FlowKey) -> Option<Role> {
 /// The address as the standard library has it; v4-mapped becomes IPv4.
 #[must_use]
 pub fn ip(address: Address) -> IpAddr {
-    Ipv6Addr::from(address.to_octets()).to_canonical()
+    Ipv6Addr::from(address.to_bytes()).to_canonical()
 }
 
 fn read<E: Pod>(octets: &[u8]) -> Option<E> {

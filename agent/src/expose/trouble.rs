@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use tracing::debug;
 use tracing::field::display;
 
-use super::prometheus::{direction, kind, reason};
 use netcause_core::aggregate::Edge;
 use netcause_core::enrich::policy::Label;
 use netcause_core::ingest::{Trouble, What};
@@ -28,15 +27,15 @@ pub fn log(trouble: &Trouble, edge: &Edge, remote: IpAddr, peer_name: Option<&La
     );
     match &trouble.what {
         What::ConnectFailed { reason: why, error, syn_retransmits, after } => debug!(
-            target: "trouble", %source, %destination, port, client_port, %peer, peer_name, reason = reason(*why), error,
+            target: "trouble", %source, %destination, port, client_port, %peer, peer_name, reason = why.label(), error,
             syn_retransmits, after_seconds = after.as_secs_f64(), "connect failed"
         ),
         What::Retransmitted { kind: why, segments, consecutive_timeouts } => debug!(
-            target: "trouble", %source, %destination, port, client_port, %peer, peer_name, kind = kind(*why), segments,
+            target: "trouble", %source, %destination, port, client_port, %peer, peer_name, kind = why.label(), segments,
             consecutive_timeouts, "retransmitted"
         ),
         What::Reset { direction: way } => debug!(
-            target: "trouble", %source, %destination, port, client_port, %peer, peer_name, direction = direction(*way), "reset"
+            target: "trouble", %source, %destination, port, client_port, %peer, peer_name, direction = way.label(), "reset"
         ),
     }
 }
