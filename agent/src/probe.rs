@@ -186,9 +186,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_is_that_of_the_wire() {
+    fn order_and_names_are_those_of_the_wire() {
         for (index, probe) in ALL.iter().enumerate() {
             assert_eq!(probe.id as usize, index, "{}", probe.name);
+            assert_eq!(probe.name, probe.id.label());
         }
     }
 
