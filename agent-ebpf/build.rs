@@ -1,9 +1,9 @@
-//! Tells LLVM to write zeros in words. Beside the switch for copies in order that bpf-linker gives, it takes no more than eight
-//! stores for clearing memory, and calls a loop over single octets beyond them: five instructions for each.
+//! Makes LLVM clear memory in words. By default it uses at most eight stores, and beyond that calls a loop over single
+//! bytes, of five instructions each.
 
 use std::env;
 
-/// A stack has 512 octets (`MAX_BPF_STACK`, include/linux/filter.h); what is cleared is a part of it.
+/// Enough for what the programs clear on the stack, which has 512 bytes (`MAX_BPF_STACK`, include/linux/filter.h).
 const STORES: &str = "32";
 
 fn main() {

@@ -1,5 +1,5 @@
-//! DNS: what is counted of a client and its server, what is remembered of a query, and what the programs tell of an
-//! answer.
+//! DNS: counters of a client and its server, the state of pending queries, and the details of responses that the
+//! programs emit.
 
 mod counters;
 mod detail;
@@ -14,65 +14,65 @@ pub use question::*;
 use crate::endpoint::Address;
 use crate::flow::{FlowKey, ROLE_CLIENT};
 
-/// In [`FlowKey::protocol`]: DNS, over UDP and TCP together. IANA gives this number to a protocol that nobody speaks.
+/// In [`FlowKey::protocol`]: DNS over UDP and TCP. IANA assigns this number to SWIPE, which is not in use.
 pub const PROTOCOL_DNS: u8 = 53;
 
-/// Ports that can be configured.
+/// Maximum number of configured ports.
 pub const MAX_PORTS: usize = 8;
 
-/// Octets of the head of every message (RFC 1035 §4.1.1).
-pub const HEADER_OCTETS: usize = 12;
+/// Length of the header of a message (RFC 1035 §4.1.1).
+pub const HEADER_BYTES: usize = 12;
 
-/// Octets that are kept of a query, for its name: the head, a name of 128 octets, type and class. Hardly any name is
-/// longer.
-pub const QUERY_OCTETS: usize = HEADER_OCTETS + 128 + 4;
+/// How much of a query is kept, for its name: the header, a name of 128 bytes, type and class. Few names are longer.
+pub const QUERY_BYTES: usize = HEADER_BYTES + 128 + 4;
 
-/// Settings of the programs: a read-only global, so that what is switched off costs nothing.
+/// Settings of the programs: a read-only global, so that the verifier removes the code of what is switched off.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Settings {
-    /// No answer within this time is a timeout.
-    pub patience_ns: u64,
-    /// Details of answers per [`DETAIL_WINDOW_NS`], of successes and of failures each; 0 keeps names in the kernel.
+    /// A query without a response within this time, in nanoseconds, has timed out.
+    pub timeout_ns: u64,
+    /// Maximum number of response details per [`DETAIL_WINDOW_NS`], for successes and for failures each; with 0 no name
+    /// leaves the kernel.
     pub details: u32,
-    /// Ports of DNS in network order; those after a 0 are not looked at.
+    /// Ports of DNS in network order; a 0 ends the list.
     pub ports: [u16; MAX_PORTS],
     /// Always zero.
     pub reserved: u32,
 }
 
 impl Settings {
-    /// No port, so no DNS.
-    pub const OFF: Self = Self { patience_ns: 0, details: 0, ports: [0; MAX_PORTS], reserved: 0 };
+    /// No port: DNS is off.
+    pub const OFF: Self = Self { timeout_ns: 0, details: 0, ports: [0; MAX_PORTS], reserved: 0 };
 }
 
-/// Where in the arrays of programs the one for UDP stands.
+/// Index of the program for UDP in the program arrays.
 pub const OVER_UDP: u32 = 0;
-/// Where the one for TCP stands.
+/// Index of the program for TCP in the program arrays.
 pub const OVER_TCP: u32 = 1;
 
-/// Tells a query from others that wait for their answer.
+/// Key of a pending query.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct QueryKey {
     /// As [`FlowKey::local`].
     pub local: u64,
-    /// The peer.
+    /// The peer's address.
     pub remote: Address,
     /// The peer's port, in host order.
     pub remote_port: u16,
-    /// The port here, in host order.
+    /// The local port, in host order.
     pub local_port: u16,
-    /// The query's id, as it stands in the message.
+    /// The query's id, in network order.
     pub id: u16,
     /// IANA protocol number.
     pub protocol: u8,
-    /// [`ROLE_CLIENT`] or [`crate::flow::ROLE_SERVER`]: what the local end is.
+    /// Role of the local end: [`ROLE_CLIENT`] or [`crate::flow::ROLE_SERVER`].
     pub role: u8,
 }
 
 impl QueryKey {
-    /// Where the query counts. A server's clients are one: it may have as many as the internet.
+    /// The flow that the query counts for. All clients of a server share one: there may be as many as the internet has.
     #[inline(always)]
     #[must_use]
     pub const fn flow(&self) -> FlowKey {
@@ -92,60 +92,60 @@ impl QueryKey {
     }
 }
 
-/// A client's query that waits for its answer.
+/// A pending query of a local client.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Asked {
-    /// When it was sent first; CLOCK_MONOTONIC, nanoseconds.
+    /// When it was first sent; CLOCK_MONOTONIC, nanoseconds.
     pub since_ns: u64,
-    /// When it was sent last.
+    /// When it was last sent; CLOCK_MONOTONIC, nanoseconds.
     pub last_ns: u64,
-    /// Stands for the question: see [`question_hash`].
+    /// Hash of the question: [`question_hash`].
     pub question: u64,
-    /// How often it was sent, less answers; 0 when it is done with and could not be removed.
+    /// Transmissions minus responses; 0 when it is complete but could not be removed.
     pub unanswered: u64,
 }
 
-/// A query that a server here has not answered yet.
+/// A query that a local server has not answered yet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Served {
-    /// When it came first; CLOCK_MONOTONIC, nanoseconds.
+    /// When it first arrived; CLOCK_MONOTONIC, nanoseconds.
     pub since_ns: u64,
-    /// How often it came, less answers; 0 when it is done with and could not be removed.
+    /// Arrivals minus responses; 0 when it is complete but could not be removed.
     pub unanswered: u64,
 }
 
-/// How far the messages of a TCP connection were followed, by direction.
+/// Reassembly state of a TCP connection, by direction.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Streams {
-    /// Those that the socket sends.
+    /// Messages that the socket sends.
     pub sent: Stream,
-    /// Those that it receives.
+    /// Messages that the socket receives.
     pub received: Stream,
 }
 
-/// How far the messages in one direction of a TCP connection were followed.
+/// Reassembly state of one direction of a TCP connection.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Stream {
-    /// The sequence number at which the next thing to read begins.
+    /// Sequence number of the next byte to read.
     pub next: u32,
-    /// What that is: [`Stream::UNKNOWN`], [`Stream::LENGTH`], [`Stream::SECOND_OCTET`] or [`Stream::MESSAGE`].
+    /// What begins there: [`Stream::UNKNOWN`], [`Stream::LENGTH`], [`Stream::SECOND_BYTE`] or [`Stream::MESSAGE`].
     pub stage: u16,
-    /// At [`Stream::SECOND_OCTET`] the first one, at [`Stream::MESSAGE`] the message's length.
+    /// At [`Stream::SECOND_BYTE`] the first byte of the length, at [`Stream::MESSAGE`] the length of the message.
     pub length: u16,
 }
 
 impl Stream {
-    /// Nothing was seen of the connection yet: what is kept at a socket begins as zeros.
+    /// No segment seen yet: the storage of a socket starts as zeros.
     pub const UNKNOWN: u16 = 0;
-    /// The two octets of length that every message begins with (RFC 1035 §4.2.2).
+    /// The two-byte length in front of every message (RFC 1035 §4.2.2).
     pub const LENGTH: u16 = 1;
-    /// The second of them.
-    pub const SECOND_OCTET: u16 = 2;
-    /// The message.
+    /// The second byte of the length.
+    pub const SECOND_BYTE: u16 = 2;
+    /// The message itself.
     pub const MESSAGE: u16 = 3;
 }
 

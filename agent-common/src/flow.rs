@@ -1,12 +1,13 @@
-//! The flow table: who talks to whom, and what happened there.
+//! Flows: the keys of the flow tables, and the counters of TCP and UDP flows.
 //!
-//! The kernel side adds, the daemon reads; totals only grow. Ephemeral ports are no part of the key, so a million
-//! short connections to one service are one entry.
+//! The kernel side adds, the daemon reads; counters only grow. Ephemeral ports are not part of the key, so a million
+//! short connections to one service share one entry.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::endpoint::Address;
 use crate::histogram::{ConnectDuration, RoundTrips};
+use crate::labelled_enum;
 
 /// IANA protocol number of TCP.
 pub const PROTOCOL_TCP: u8 = 6;
@@ -21,143 +22,110 @@ pub const ROLE_SERVER: u8 = 2;
 /// Set in [`FlowKey::local`] when no cgroup is known and the low bits are a network namespace's inode number.
 pub const LOCAL_IS_NAMESPACE: u64 = 1 << 63;
 
-/// What tells one flow from another.
+/// Key of a flow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Pod, Zeroable)]
 pub struct FlowKey {
     /// The local end: its cgroup v2 id, or a network namespace (see [`LOCAL_IS_NAMESPACE`]); 0 only in [`FlowKey::other`].
     pub local: u64,
-    /// The remote end; [`Address::EXTERNAL`] for all clients from outside the known networks together.
+    /// The remote end; [`Address::EXTERNAL`] stands for all clients outside the known networks.
     pub remote: Address,
     /// The server's port, in host order.
     pub service_port: u16,
     /// IANA protocol number.
     pub protocol: u8,
-    /// [`ROLE_CLIENT`] or [`ROLE_SERVER`]: what the local end is.
+    /// Role of the local end: [`ROLE_CLIENT`] or [`ROLE_SERVER`].
     pub role: u8,
     /// Always zero, so that equal keys are equal bytes.
     pub reserved: u32,
 }
 
 impl FlowKey {
-    /// The entry that takes what the full table has no room for, so that sums are conserved; one per protocol and role.
+    /// The entry that counts for all flows that the full table cannot hold, so that sums are conserved; one per protocol
+    /// and role.
     #[inline(always)]
     #[must_use]
     pub const fn other(protocol: u8, role: u8) -> Self {
         Self { local: 0, remote: Address::EXTERNAL, service_port: 0, protocol, role, reserved: 0 }
     }
 
-    /// True for the entries of [`FlowKey::other`]: no real flow is without a local end.
+    /// True for the entries of [`FlowKey::other`]: every real flow has a local end.
     #[must_use]
     pub const fn is_other(&self) -> bool {
         self.local == 0
     }
 }
 
-/// Why a connection attempt failed: index into [`FlowCounters::connect_failures`].
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectFailure {
-    /// The peer answered with a reset, or a port-unreachable message came (ECONNREFUSED).
-    Refused = 0,
-    /// No answer: the kernel gave up (ETIMEDOUT), or the application did after at least one repeated SYN.
-    TimedOut = 1,
-    /// A reset in the middle of the handshake (ECONNRESET).
-    Reset = 2,
-    /// A network or host unreachable message, or no route any more.
-    Unreachable = 3,
-    /// No free local port (EADDRNOTAVAIL): no SYN was sent.
-    NoLocalPort = 4,
-    /// Administratively prohibited (EACCES, EPERM).
-    Denied = 5,
-    /// The application closed the socket before any SYN had to be repeated.
-    Aborted = 6,
-    /// Any other error.
-    Other = 7,
+labelled_enum! {
+    /// Why a connection attempt failed: index into [`TcpCounters::connect_failures`].
+    pub enum ConnectFailure: u8 {
+        /// The peer answered with a reset or an ICMP port-unreachable message (ECONNREFUSED).
+        Refused = 0, "refused";
+        /// No answer: the kernel gave up (ETIMEDOUT), or the application did after at least one SYN retransmission.
+        TimedOut = 1, "timed_out";
+        /// A reset during the handshake (ECONNRESET).
+        Reset = 2, "reset";
+        /// An ICMP network- or host-unreachable message, or the route disappeared.
+        Unreachable = 3, "unreachable";
+        /// No free local port (EADDRNOTAVAIL): no SYN was sent.
+        NoLocalPort = 4, "no_local_port";
+        /// Administratively prohibited (EACCES, EPERM).
+        Denied = 5, "denied";
+        /// The application closed the socket before any SYN retransmission.
+        Aborted = 6, "aborted";
+        /// Any other error.
+        Other = 7, "other";
+    }
 }
 
-impl ConnectFailure {
-    /// Every reason, in index order.
-    pub const ALL: [Self; 8] = [
-        Self::Refused,
-        Self::TimedOut,
-        Self::Reset,
-        Self::Unreachable,
-        Self::NoLocalPort,
-        Self::Denied,
-        Self::Aborted,
-        Self::Other,
-    ];
+labelled_enum! {
+    /// What made the kernel retransmit a segment: index into [`TcpCounters::retransmitted_segments`].
+    pub enum RetransmitKind: u8 {
+        /// Fast retransmit: selective or duplicate acknowledgements indicated the loss (`TCP_CA_Recovery`).
+        Fast = 0, "fast";
+        /// The retransmission timeout expired.
+        Timeout = 1, "timeout";
+        /// Recovery after a retransmission timeout, clocked by acknowledgements (`TCP_CA_Loss` while a timer is armed).
+        SlowStart = 2, "slow_start";
+        /// Tail loss probe (RFC 8985 §7): normal on healthy links.
+        TailLossProbe = 3, "tail_loss_probe";
+        /// SYN of a client.
+        Syn = 4, "syn";
+        /// SYN-ACK of a server.
+        SynAck = 5, "synack";
+        /// None of the above; includes segments that the kernel counted but could not pass to the device.
+        Other = 6, "other";
+    }
 }
 
-/// What made the kernel send a segment again: index into [`FlowCounters::retransmitted_segments`].
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetransmitKind {
-    /// Fast retransmit: selective acknowledgements or duplicates told of the loss (`TCP_CA_Recovery`).
-    Fast = 0,
-    /// The retransmission timer ran out.
-    Timeout = 1,
-    /// Repair after a time-out, driven by acknowledgements (`TCP_CA_Loss` while a timer is armed).
-    SlowStart = 2,
-    /// Tail loss probe (RFC 8985 §7): normal on healthy links.
-    TailLossProbe = 3,
-    /// SYN of a client.
-    Syn = 4,
-    /// SYN-ACK of a server.
-    SynAck = 5,
-    /// None of the above; segments the kernel counted and could not hand to the device are here too.
-    Other = 6,
+labelled_enum! {
+    /// Direction of a reset, seen from the local end: index into [`TcpCounters::resets`].
+    pub enum ResetDirection: u8 {
+        /// The local end sent it.
+        Sent = 0, "sent";
+        /// The local end received it.
+        Received = 1, "received";
+    }
 }
 
-impl RetransmitKind {
-    /// Every kind, in index order.
-    pub const ALL: [Self; 7] = [
-        Self::Fast,
-        Self::Timeout,
-        Self::SlowStart,
-        Self::TailLossProbe,
-        Self::Syn,
-        Self::SynAck,
-        Self::Other,
-    ];
+labelled_enum! {
+    /// What limited a sender while it had data to send: index into [`TcpCounters::limited_ticks`].
+    ///
+    /// In the order of `enum tcp_chrono` (include/net/tcp.h) without its first.
+    pub enum LimitedBy: u8 {
+        /// Neither of the others: the network, that is the congestion window and pacing (`TCP_CHRONO_BUSY`).
+        Network = 0, "network";
+        /// The peer's receive window is closed (`TCP_CHRONO_RWND_LIMITED`).
+        ReceiveWindow = 1, "receive_window";
+        /// The send buffer is too small (`TCP_CHRONO_SNDBUF_LIMITED`).
+        SendBuffer = 2, "send_buffer";
+    }
 }
 
-/// Which way a reset went, seen from the local end: index into [`FlowCounters::resets`].
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResetDirection {
-    /// This end sent it.
-    Sent = 0,
-    /// This end received it.
-    Received = 1,
-}
-
-impl ResetDirection {
-    /// Both directions, in index order.
-    pub const ALL: [Self; 2] = [Self::Sent, Self::Received];
-}
-
-/// What held a sender back while it had data to send: index into [`TcpCounters::limited_ticks`]. The order is that of
-/// `enum tcp_chrono`, include/net/tcp.h, less its first.
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LimitedBy {
-    /// Neither of the others: the network, that is the congestion window and pacing (`TCP_CHRONO_BUSY`).
-    Network = 0,
-    /// The receiver's window is closed (`TCP_CHRONO_RWND_LIMITED`).
-    ReceiveWindow = 1,
-    /// The send buffer is too small (`TCP_CHRONO_SNDBUF_LIMITED`).
-    SendBuffer = 2,
-}
-
-impl LimitedBy {
-    /// Every reason, in index order.
-    pub const ALL: [Self; 3] = [Self::Network, Self::ReceiveWindow, Self::SendBuffer];
-}
-
-/// What is counted per TCP flow. Traffic is the kernel's own count of each connection, whole; all else is counted
-/// since the agent started.
+/// Counters of a TCP flow.
+///
+/// Traffic is what the kernel itself counted over the lifetime of each connection; everything else is counted since the
+/// agent started.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct TcpCounters {
@@ -165,38 +133,39 @@ pub struct TcpCounters {
     pub opened: u64,
     /// Established connections that ended.
     pub closed: u64,
-    /// Connections open now, of those whose sockets are remembered.
+    /// Connections open now, of those whose sockets are in the socket table.
     pub open: i64,
-    /// Payload the peer has acknowledged, in octets.
+    /// Payload acknowledged by the peer, in bytes.
     pub sent_bytes: u64,
-    /// Payload received in order, in octets.
+    /// Payload received in order, in bytes.
     pub received_bytes: u64,
-    /// Segments sent, with those that carry no payload and those sent again.
+    /// Segments sent, including retransmissions and those without payload.
     pub sent_segments: u64,
-    /// Segments received, with those that carry no payload.
+    /// Segments received, including those without payload.
     pub received_segments: u64,
-    /// Segments the peer says it had already (DSACK, RFC 2883).
+    /// Segments that the peer reported as duplicates (DSACK, RFC 2883).
     pub spurious_retransmits: u64,
     /// Segments that arrived out of order.
     pub reordered_segments: u64,
-    /// Time with data to send by what held it back, in the kernel's ticks, by [`LimitedBy`].
-    pub limited_ticks: [u64; LimitedBy::ALL.len()],
+    /// Time with data to send, in the kernel's ticks, by [`LimitedBy`].
+    pub limited_ticks: [u64; LimitedBy::COUNT],
     /// Connection attempts that failed, by [`ConnectFailure`].
-    pub connect_failures: [u64; ConnectFailure::ALL.len()],
-    /// Segments sent again, by [`RetransmitKind`].
-    pub retransmitted_segments: [u64; RetransmitKind::ALL.len()],
+    pub connect_failures: [u64; ConnectFailure::COUNT],
+    /// Retransmitted segments, by [`RetransmitKind`].
+    pub retransmitted_segments: [u64; RetransmitKind::COUNT],
     /// Resets, by [`ResetDirection`].
-    pub resets: [u64; ResetDirection::ALL.len()],
-    /// SYN sent to established, of the client's connections.
+    pub resets: [u64; ResetDirection::COUNT],
+    /// Time from SYN to established, of client connections.
     pub connect_duration: ConnectDuration,
-    /// Smoothed round-trip times, of connections that were in use since the last look, and at the close.
+    /// Smoothed round-trip times: one observation per sweep for each connection with traffic since the last one, and one
+    /// at the close.
     pub rtt: RoundTrips,
-    /// The least round-trip time that the kernel has measured on the connection of late; looked at as the other.
+    /// Minimum round-trip times, over the kernel's window of recent measurements; observed together with [`Self::rtt`].
     pub min_rtt: RoundTrips,
 }
 
 impl TcpCounters {
-    /// Nothing counted.
+    /// All counters at zero.
     pub const ZERO: Self = Self {
         opened: 0,
         closed: 0,
@@ -207,41 +176,43 @@ impl TcpCounters {
         received_segments: 0,
         spurious_retransmits: 0,
         reordered_segments: 0,
-        limited_ticks: [0; LimitedBy::ALL.len()],
-        connect_failures: [0; ConnectFailure::ALL.len()],
-        retransmitted_segments: [0; RetransmitKind::ALL.len()],
-        resets: [0; ResetDirection::ALL.len()],
+        limited_ticks: [0; LimitedBy::COUNT],
+        connect_failures: [0; ConnectFailure::COUNT],
+        retransmitted_segments: [0; RetransmitKind::COUNT],
+        resets: [0; ResetDirection::COUNT],
         connect_duration: ConnectDuration::ZERO,
         rtt: RoundTrips::ZERO,
         min_rtt: RoundTrips::ZERO,
     };
 
-    /// Connections open now. The kernel side may have had no room for the flow at the beginning of a connection and
-    /// found some at its end: such a moment is no less than none.
+    /// Connections open now, at least 0.
+    ///
+    /// The counter is negative when the flow table was full at the start of a connection, which then counted for
+    /// [`FlowKey::other`], and was not at its end.
     #[must_use]
     pub fn open(&self) -> u64 {
         self.open.try_into().unwrap_or(0)
     }
 }
 
-/// What is counted per UDP flow, since the agent started.
+/// Counters of a UDP flow since the agent started.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct UdpCounters {
-    /// Payload sent, in octets.
+    /// Payload sent, in bytes.
     pub sent_bytes: u64,
-    /// Payload that arrived at the socket, in octets; what then found the buffer full included.
+    /// Payload that reached the socket, in bytes; includes datagrams dropped because the receive buffer was full.
     pub received_bytes: u64,
     /// Datagrams sent.
     pub sent_datagrams: u64,
-    /// Datagrams that arrived at the socket; those that then found the buffer full included.
+    /// Datagrams that reached the socket; includes those dropped because the receive buffer was full.
     pub received_datagrams: u64,
-    /// Datagrams that found the receive buffer full, or no memory.
+    /// Datagrams dropped because the receive buffer was full, or for lack of memory.
     pub receive_drops: u64,
 }
 
 impl UdpCounters {
-    /// Nothing counted.
+    /// All counters at zero.
     pub const ZERO: Self =
         Self { sent_bytes: 0, received_bytes: 0, sent_datagrams: 0, received_datagrams: 0, receive_drops: 0 };
 }

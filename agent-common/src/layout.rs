@@ -1,18 +1,18 @@
-//! Where the running kernel keeps the members we read.
+//! Offsets of the kernel's struct members that the programs read.
 //!
-//! The daemon finds every offset by name in the kernel's BTF and hands this struct to the programs as a read-only
-//! global before they are loaded; the verifier then sees constants. One table below is the only list of members.
+//! The daemon looks up every offset by name in the kernel's BTF and sets this struct as a read-only global of the programs
+//! before it loads them, so the verifier sees constants. The table below is the only list of members.
 
-/// Stands for a member that this kernel does not have.
+/// Offset of a member that this kernel does not have.
 pub const MISSING: u32 = u32::MAX;
 
-/// One member that some program reads.
+/// A member that a program reads.
 pub struct Member {
     /// The field of [`KernelLayout`] that holds its offset.
     pub field: &'static str,
-    /// The kernel's struct.
+    /// Name of the kernel's struct.
     pub structure: &'static str,
-    /// The member; dots lead into named members, anonymous ones are passed through.
+    /// Path of the member: dots lead into named members; anonymous ones are left out.
     pub path: &'static str,
     /// Stores the offset.
     pub set: fn(&mut KernelLayout, u32),
@@ -20,20 +20,20 @@ pub struct Member {
 
 macro_rules! kernel_layout {
     ($($(#[$doc:meta])* $field:ident = $structure:literal . $path:literal;)*) => {
-        /// Offsets in octets from the start of their struct, or [`MISSING`]; then facts of other kinds.
+        /// Offsets in bytes from the start of the struct, or [`MISSING`]; then other facts about the kernel.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct KernelLayout {
             $($(#[$doc])* #[doc = concat!(" Offset of `", $structure, ".", $path, "`.")] pub $field: u32,)*
-            /// Bits to shift the octet at `icsk_ca_state` right by: the member is a bit field.
+            /// Bits to shift the byte at `icsk_ca_state` right by: the member is a bit field.
             pub icsk_ca_state_shift: u32,
             /// Mask to apply after the shift.
             pub icsk_ca_state_mask: u32,
-            /// As `icsk_ca_state_shift`, of the octet at `chrono_type`.
+            /// As `icsk_ca_state_shift`, of the byte at `chrono_type`.
             pub chrono_type_shift: u32,
-            /// As `icsk_ca_state_mask`, of the octet at `chrono_type`.
+            /// As `icsk_ca_state_mask`, of the byte at `chrono_type`.
             pub chrono_type_mask: u32,
-            /// The bit of `skc_flags` that says that the peer's end of the stream was received: `SOCK_DONE` of `enum sock_flags`.
+            /// Bit of `skc_flags` that is set once the peer's FIN was received: `SOCK_DONE` of `enum sock_flags`.
             pub sock_done: u32,
             /// 1 when the kernel has the helper `bpf_sock_from_file` (5.11 on).
             pub has_sock_from_file: u32,
@@ -44,7 +44,7 @@ macro_rules! kernel_layout {
         }
 
         impl KernelLayout {
-            /// Nothing known: no program may be loaded with this.
+            /// Placeholder until the daemon sets the layout; no program is loaded with it.
             pub const UNKNOWN: Self = Self {
                 $($field: MISSING,)*
                 icsk_ca_state_shift: 0,
@@ -85,47 +85,47 @@ kernel_layout! {
     skc_v6_daddr = "sock_common"."skc_v6_daddr";
     /// Network namespace.
     skc_net = "sock_common"."skc_net.net";
-    /// Its inode number.
+    /// Inode number of a network namespace.
     net_inum = "net"."ns.inum";
     /// Pending error.
     sk_err = "sock"."sk_err";
-    /// Error that did not end the connection, such as an ICMP message.
+    /// Error that did not end the connection, such as one from an ICMP message.
     sk_err_soft = "sock"."sk_err_soft";
     /// The socket's cgroup as a pointer.
     sk_cgroup = "sock"."sk_cgrp_data.cgroup";
-    /// The same with flags in its low bits, where there is no pointer: 5.10 as first released.
+    /// The cgroup pointer with flags in its low bits: 5.10 as first released.
     sk_cgroup_val = "sock"."sk_cgrp_data.val";
     /// The cgroup's directory.
     cgroup_kn = "cgroup"."kn";
-    /// Its inode number: the cgroup id.
+    /// Inode number of a cgroup's directory: the cgroup id.
     kernfs_node_id = "kernfs_node"."id";
     /// Local port, network order; survives unhashing.
     inet_sport = "inet_sock"."inet_sport";
     /// Which timer is armed.
     icsk_pending = "inet_connection_sock"."icsk_pending";
-    /// Consecutive time-outs.
+    /// Consecutive retransmission timeouts.
     icsk_retransmits = "inet_connection_sock"."icsk_retransmits";
     /// Congestion control state.
     icsk_ca_state = "inet_connection_sock"."icsk_ca_state";
-    /// Segments sent again over the socket's life.
+    /// Segments retransmitted over the socket's lifetime.
     total_retrans = "tcp_sock"."total_retrans";
-    /// Octets acknowledged by the peer; SYN (of a client) and FIN count as one each.
+    /// Bytes acknowledged by the peer; SYN (of a client) and FIN count as one each.
     bytes_acked = "tcp_sock"."bytes_acked";
-    /// Octets received in order; FIN counts as one.
+    /// Bytes received in order; FIN counts as one.
     bytes_received = "tcp_sock"."bytes_received";
     /// Segments sent.
     segs_out = "tcp_sock"."segs_out";
     /// Segments received.
     segs_in = "tcp_sock"."segs_in";
-    /// Duplicates that the peer reported.
+    /// Duplicates that the peer reported by DSACK.
     dsack_dups = "tcp_sock"."dsack_dups";
     /// Segments that arrived out of order.
     rcv_ooopack = "tcp_sock"."rcv_ooopack";
-    /// Ticks by what held the sender back.
+    /// Ticks by what limited the sender.
     chrono_stat = "tcp_sock"."chrono_stat";
-    /// When the current of them began, in ticks.
+    /// Start of the current interval, in ticks.
     chrono_start = "tcp_sock"."chrono_start";
-    /// Which is the current one.
+    /// What limits the sender in the current interval.
     chrono_type = "tcp_sock"."chrono_type";
     /// First sequence number not yet acknowledged.
     snd_una = "tcp_sock"."snd_una";
@@ -133,37 +133,37 @@ kernel_layout! {
     write_seq = "tcp_sock"."write_seq";
     /// Smoothed round-trip time in eighths of a microsecond.
     srtt_us = "tcp_sock"."srtt_us";
-    /// Least round-trip time of late.
+    /// Minimum of recent round-trip times.
     rtt_min = "tcp_sock"."rtt_min.s";
-    /// Its value in microseconds.
+    /// Value of a minimum filter's sample, in microseconds.
     minmax_value = "minmax_sample"."v";
     /// Flags of the socket.
     skc_flags = "sock_common"."skc_flags";
-    /// The socket as its file has it; NULL when no file does.
+    /// The `struct socket` of its file; NULL when no file holds it.
     sk_socket = "sock"."sk_socket";
-    /// Connections that wait to be accepted.
+    /// Length of the accept queue.
     sk_ack_backlog = "sock"."sk_ack_backlog";
-    /// How many may.
+    /// Limit of the accept queue.
     sk_max_ack_backlog = "sock"."sk_max_ack_backlog";
-    /// What the socket dropped.
+    /// Packets that the socket dropped.
     sk_drops = "sock"."sk_drops.counter";
     /// Control block of a packet.
     skb_cb = "sk_buff"."cb";
-    /// Segments in it.
+    /// Segments in a packet.
     tcp_gso_segs = "tcp_skb_cb"."tcp_gso_segs";
-    /// Start of the packet's memory.
+    /// Start of the packet's buffer.
     skb_head = "sk_buff"."head";
     /// Offset of the IP header from there.
     skb_network_header = "sk_buff"."network_header";
     /// Offset of the TCP header from there.
     skb_transport_header = "sk_buff"."transport_header";
-    /// The device it came by.
+    /// Network device of a packet.
     skb_dev = "sk_buff"."dev";
     /// The device's network namespace.
     dev_net = "net_device"."nd_net.net";
     /// The inode of an open file.
     file_inode = "file"."f_inode";
-    /// Of a socket's file: its `struct socket`.
+    /// The `struct socket` of a socket's file.
     file_private_data = "file"."private_data";
     /// File type and permissions.
     inode_mode = "inode"."i_mode";

@@ -1,8 +1,10 @@
 //! What the kernel side and the daemon agree on: map keys, counters, wire types and limits.
 //!
-//! Everything here is plain integers in `repr(C)`. What comes out of the kernel is never trusted to be a valid
-//! enum: numbers travel, and the daemon converts them with a checked conversion.
+//! All types are plain integers in `repr(C)`. What comes out of the kernel is not trusted to be a valid enum: events
+//! carry numbers, and the daemon converts them with a check (`from_number` of [`labelled_enum!`]).
 #![no_std]
+
+mod labelled;
 
 pub mod dns;
 pub mod endpoint;

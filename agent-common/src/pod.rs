@@ -1,5 +1,5 @@
-//! What the daemon may copy to and from the kernel's maps.
-#![expect(unsafe_code, reason = "the promise that a type may be read from raw octets")]
+//! Types that the daemon copies to and from the kernel's maps.
+#![expect(unsafe_code, reason = "the promise that a type may be read from raw bytes")]
 
 use aya::Pod;
 
@@ -9,7 +9,7 @@ use crate::layout::KernelLayout;
 use crate::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
 use crate::socket::SocketState;
 
-// SAFETY: integers only, in `repr(C)`, and the size assertions beside the types leave no room for padding.
+// SAFETY: integers only, in `repr(C)`, and the size assertions beside the types rule out padding.
 unsafe impl Pod for FlowKey {}
 // SAFETY: as above.
 unsafe impl Pod for TcpCounters {}

@@ -1,36 +1,39 @@
-//! The kernel side's own numbers: what was kept, folded and lost. One `u64` per CPU and name.
+//! The kernel side's own numbers: insertions, removals and losses. One `u64` per CPU and number.
 
+use crate::labelled_enum;
 use crate::probe::ProbeId;
 
-/// Index into the statistics map.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statistic {
-    /// Entries ever made in the flow table.
-    FlowsInserted = 0,
-    /// Updates that went to [`crate::flow::FlowKey::other`] because the table was full.
-    FlowsFolded = 1,
-    /// Sockets ever remembered.
-    SocketsInserted = 2,
-    /// Sockets forgotten again at their end.
-    SocketsRemoved = 3,
-    /// Sockets that could not be remembered because the table was full: no latency, role by port.
-    SocketsRefused = 4,
-    /// Connections of clients that no program was shown the beginning or the failure of: they are counted without
-    /// latency, or not as failed (also those that began while the socket table was full).
-    ConnectionsMissed = 5,
-    /// New flows that the full ring could not announce.
-    FlowsUnannounced = 6,
-    /// Messages at a DNS port that are none, or shorter than their head.
-    DnsMalformed = 7,
-    /// Messages of TCP connections that could not be followed: their head, or what came before it, was cut apart, lost or
-    /// out of order.
-    DnsUnfollowed = 8,
-    /// Details of answers that were left out because there were too many in a short time.
-    DnsDetailsLeftOut = 9,
-    /// First of [`ProbeId::COUNT`] counters of detail events that the full ring refused, by probe.
-    EventsLost = 10,
+labelled_enum! {
+    /// Index into the statistics map.
+    pub enum Statistic: u32 {
+        /// Entries ever inserted into the flow tables.
+        FlowsInserted = 0, "flows_inserted";
+        /// Updates that went to [`crate::flow::FlowKey::other`] because the table was full.
+        FlowsFolded = 1, "flows_folded";
+        /// Entries ever inserted into the socket table.
+        SocketsInserted = 2, "sockets_inserted";
+        /// Entries removed from it when the socket was destroyed.
+        SocketsRemoved = 3, "sockets_removed";
+        /// Sockets that were not inserted because the table was full: no latency, and the role is inferred from the
+        /// ports.
+        SocketsRefused = 4, "sockets_refused";
+        /// Client connections whose start or failure no program observed: counted without latency, or not counted as
+        /// failed. Includes those that started while the socket table was full.
+        ConnectionsMissed = 5, "connections_missed";
+        /// New flows that were not announced because the ring buffer was full.
+        FlowsUnannounced = 6, "flows_unannounced";
+        /// Packets at a DNS port that are no DNS message, or shorter than its header.
+        DnsMalformed = 7, "dns_malformed";
+        /// DNS messages over TCP that could not be reassembled: their header, or data before it, was split across
+        /// segments, lost or out of order.
+        DnsUnfollowed = 8, "dns_unfollowed";
+        /// Details of DNS responses that were dropped by the rate limit.
+        DnsDetailsLeftOut = 9, "dns_details_left_out";
+        /// First of [`ProbeId::COUNT`] numbers: events that were lost because the ring buffer was full, by probe.
+        EventsLost = 10, "events_lost";
+    }
 }
 
-/// How many counters the map holds.
-pub const STATISTICS: u32 = Statistic::EventsLost as u32 + ProbeId::COUNT;
+/// Entries of the statistics map.
+#[expect(clippy::cast_possible_truncation, reason = "a handful of probes")]
+pub const STATISTICS: u32 = Statistic::EventsLost as u32 + ProbeId::COUNT as u32;

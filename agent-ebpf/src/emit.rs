@@ -1,4 +1,4 @@
-//! Detail events: rare, and allowed to be lost as long as the loss is counted.
+//! Events: rare, and allowed to be lost as long as the loss is counted.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use netcause_common::flow::FlowKey;
@@ -13,7 +13,7 @@ const BPF_RB_RING_SIZE: u64 = 1;
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
-/// The head of an event that happens now.
+/// Header of an event that happens now.
 #[inline(always)]
 pub fn header(probe: ProbeId, flow: FlowKey, client_port: u16) -> EventHeader {
     // SAFETY: the helper takes nothing and cannot fail.
@@ -22,7 +22,7 @@ pub fn header(probe: ProbeId, flow: FlowKey, client_port: u16) -> EventHeader {
     EventHeader { timestamp_ns, flow, client_port, probe: probe as u8, reserved: [0; 5] }
 }
 
-/// Hands an event to the daemon, or counts it as lost when the ring is full.
+/// Emits an event, or counts it as lost when the ring buffer is full.
 #[inline(always)]
 pub fn emit<E: Event>(probe: ProbeId, event: &E) {
     if !output(event) {
@@ -30,8 +30,7 @@ pub fn emit<E: Event>(probe: ProbeId, event: &E) {
     }
 }
 
-/// Tells the daemon of a flow that is new in the table, and the client's port of the connection that began it; 0 where
-/// that is not known.
+/// Emits a new flow, with the client's port of its first connection; 0 when that is unknown.
 #[inline(always)]
 pub fn announce(flow: &FlowKey, client_port: u16) {
     let event = EventHeader { flow: *flow, client_port, probe: NEW_FLOW, ..EventHeader::default() };
@@ -40,13 +39,13 @@ pub fn announce(flow: &FlowKey, client_port: u16) {
     }
 }
 
-/// False when the ring is full.
+/// False when the ring buffer is full.
 ///
-/// The daemon drains the ring at short intervals; it is woken only when a quarter is used, because a wake-up costs
-/// the interrupted CPU more than all the rest of a program.
+/// The daemon drains it at short intervals and is woken only when a quarter is used, because a wake-up costs the
+/// interrupted CPU more than the rest of the program.
 #[inline(always)]
 fn output<E: Event>(event: &E) -> bool {
-    let crowded = EVENTS.query(BPF_RB_AVAIL_DATA) >= EVENTS.query(BPF_RB_RING_SIZE) / 4;
-    let flags = if crowded { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let is_filling = EVENTS.query(BPF_RB_AVAIL_DATA) >= EVENTS.query(BPF_RB_RING_SIZE) / 4;
+    let flags = if is_filling { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     EVENTS.output::<E>(event, flags).is_ok()
 }

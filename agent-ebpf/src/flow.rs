@@ -1,4 +1,4 @@
-//! Adding to the flow table.
+//! Keys and counters of flows.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::maps::HashMap;
@@ -10,7 +10,7 @@ use netcause_common::flow::{
     ConnectFailure, FlowKey, LimitedBy, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
     RetransmitKind, TcpCounters, UdpCounters,
 };
-use netcause_common::histogram::{RoundTrips, connect_bucket, rtt_bucket};
+use netcause_common::histogram::{CONNECT_BOUNDS_NS, Histogram, RTT_BOUNDS_US, bucket};
 use netcause_common::statistics::Statistic;
 
 use crate::emit::announce;
@@ -20,26 +20,26 @@ use crate::maps::{
     UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
 };
 
-/// What a new entry starts from: too large for a program's stack, so it stands in read-only data.
+/// Initial values of new entries, in read-only data because they are too large for a program's stack.
 static ZERO_TCP: TcpCounters = TcpCounters::ZERO;
 static ZERO_UDP: UdpCounters = UdpCounters::ZERO;
 static ZERO_DNS: DnsCounters = DnsCounters::ZERO;
 
-/// The flow of a local end in its role.
+/// Key of the flow of a local end in its role.
 #[inline(always)]
 pub fn key(protocol: u8, local: u64, remote: Address, service_port: u16, role: u8) -> FlowKey {
     let remote = if role == ROLE_SERVER { client(remote) } else { remote };
     FlowKey { local, remote, service_port, protocol, role, reserved: 0 }
 }
 
-/// The flow a TCP socket belongs to.
+/// Key of the flow of a TCP socket.
 #[inline(always)]
 pub fn of_socket<M: Memory>(socket: TcpSock<M>, role: u8) -> FlowKey {
     let service_port = if role == ROLE_CLIENT { socket.common().remote_port() } else { socket.local_port() };
     key(PROTOCOL_TCP, socket.local(), socket.common().remote_address(), service_port, role)
 }
 
-/// Clients from outside the known networks are one: the internet is larger than any table.
+/// Clients outside the known networks share one address: the internet has more than any map holds.
 #[inline(always)]
 fn client(remote: Address) -> Address {
     let is_known = match remote.to_v4_network_order() {
@@ -49,35 +49,35 @@ fn client(remote: Address) -> Address {
     if is_known { remote } else { Address::EXTERNAL }
 }
 
-/// The counters of a TCP flow, made when it is new. When the table is full, the counters that keep the totals of all
-/// that found no room: nothing is lost but the name.
+/// The counters of a TCP flow, inserted when it is new. When the map is full, those of [`FlowKey::other`]: only the name is
+/// lost.
 #[inline(always)]
 pub fn counters(key: &FlowKey) -> Option<Counters> {
     counters_from(key, || 0)
 }
 
-/// The same; a flow that is new is announced with the port that its client connects from, which is asked for only then.
+/// The same as [`counters`]; a new flow is announced with the port of its client, which is computed only then.
 #[inline(always)]
 pub fn counters_from(key: &FlowKey, client_port: impl FnOnce() -> u16) -> Option<Counters> {
-    find_or_make(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key, client_port).map(Counters)
+    find_or_insert(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key, client_port).map(Counters)
 }
 
-/// As [`counters`], of a UDP flow.
+/// The counters of a UDP flow; see [`counters`].
 #[inline(always)]
 pub fn udp_counters(key: &FlowKey) -> Option<DatagramCounters> {
-    find_or_make(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key, || 0).map(DatagramCounters)
+    find_or_insert(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key, || 0).map(DatagramCounters)
 }
 
-/// As [`counters`], of DNS.
+/// The counters of a DNS flow; see [`counters`].
 #[inline(always)]
 pub fn dns_counters(key: &FlowKey) -> Option<*mut DnsCounters> {
-    find_or_make(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key, || 0)
+    find_or_insert(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key, || 0)
 }
 
 #[inline(always)]
-fn find_or_make<V>(
+fn find_or_insert<V>(
     table: &'static HashMap<FlowKey, V>,
-    spare: &'static HashMap<FlowKey, V>,
+    overflow: &'static HashMap<FlowKey, V>,
     zero: &'static V,
     key: &FlowKey,
     client_port: impl FnOnce() -> u16,
@@ -90,28 +90,28 @@ fn find_or_make<V>(
             announce(key, client_port());
             return table.get_ptr_mut(key);
         }
-        // Another CPU was first, which is as good.
+        // Another CPU has inserted it.
         Err(EEXIST) => return table.get_ptr_mut(key),
         Err(E2BIG | ENOMEM) => {}
         Err(_) => {
-            let _ = spare.insert(key, zero, u64::from(BPF_NOEXIST));
-            if let Some(counters) = spare.get_ptr_mut(key) {
+            let _ = overflow.insert(key, zero, u64::from(BPF_NOEXIST));
+            if let Some(counters) = overflow.get_ptr_mut(key) {
                 return Some(counters);
             }
         }
     }
     count(Statistic::FlowsFolded);
-    debug!((), "no room for a flow of {} to service port {}", key.local, key.service_port);
+    debug!((), "flow map full: no entry for {} to service port {}", key.local, key.service_port);
     table.get_ptr_mut(FlowKey::other(key.protocol, key.role))
 }
 
-/// The counters of one flow, in the table: adding is all that can be done to them.
+/// The counters of one flow, in the map. They only grow.
 #[derive(Clone, Copy)]
 pub struct Counters(*mut TcpCounters);
 
-/// A total of a connection that moves on.
+/// A total that the kernel keeps of a connection.
 #[derive(Clone, Copy)]
-pub enum Carried {
+pub enum Total {
     /// Payload acknowledged by the peer.
     SentBytes,
     /// Payload received in order.
@@ -120,22 +120,22 @@ pub enum Carried {
     SentSegments,
     /// Segments received.
     ReceivedSegments,
-    /// Segments that the peer had already.
+    /// Duplicate segments reported by the peer.
     SpuriousRetransmits,
     /// Segments that arrived out of order.
     ReorderedSegments,
-    /// Ticks with data to send.
+    /// Ticks with data to send, by what limited the sender.
     Limited(LimitedBy),
 }
 
-/// As [`Counters`], of UDP.
+/// The counters of a UDP flow, in the map. They only grow.
 #[derive(Clone, Copy)]
 pub struct DatagramCounters(*mut UdpCounters);
 
 /// The address of one counter.
 macro_rules! counter {
     ($counters:expr, $($field:tt)+) => {{
-        // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; only an address is taken.
+        // SAFETY: the pointer comes from a map lookup, checked for NULL; only an address is taken.
         #[expect(unsafe_code, reason = "map value")]
         unsafe { &raw mut (*$counters.0).$($field)+ }
     }};
@@ -155,44 +155,44 @@ impl Counters {
         add(counter!(self, closed), 1);
     }
 
-    /// There is one more remembered connection that is open.
+    /// A connection in the socket map is open.
     #[inline(always)]
     pub fn one_more_open(self) {
         add(counter!(self, open).cast(), 1);
     }
 
-    /// There is one less.
+    /// A connection in the socket map is no longer open.
     #[inline(always)]
     pub fn one_less_open(self) {
         add(counter!(self, open).cast(), u64::MAX);
     }
 
-    /// What a connection has carried, suffered or waited since the last time; nothing is fine.
+    /// Adds what a total has grown by since the last reading; 0 is allowed.
     #[inline(always)]
-    pub fn carried(self, what: Carried, more: u64) {
-        // Most of what could be added is nothing, and an atomic addition costs more than the look.
+    pub fn advance(self, total: Total, more: u64) {
+        // Most totals have not grown, and an atomic addition costs more than the test.
         if more == 0 {
             return;
         }
-        match what {
-            Carried::SentBytes => add(counter!(self, sent_bytes), more),
-            Carried::ReceivedBytes => add(counter!(self, received_bytes), more),
-            Carried::SentSegments => add(counter!(self, sent_segments), more),
-            Carried::ReceivedSegments => add(counter!(self, received_segments), more),
-            Carried::SpuriousRetransmits => add(counter!(self, spurious_retransmits), more),
-            Carried::ReorderedSegments => add(counter!(self, reordered_segments), more),
-            Carried::Limited(by) => add_at(counter!(self, limited_ticks), by as usize, more),
+        match total {
+            Total::SentBytes => add(counter!(self, sent_bytes), more),
+            Total::ReceivedBytes => add(counter!(self, received_bytes), more),
+            Total::SentSegments => add(counter!(self, sent_segments), more),
+            Total::ReceivedSegments => add(counter!(self, received_segments), more),
+            Total::SpuriousRetransmits => add(counter!(self, spurious_retransmits), more),
+            Total::ReorderedSegments => add(counter!(self, reordered_segments), more),
+            Total::Limited(by) => add_at(counter!(self, limited_ticks), by as usize, more),
         }
     }
 
-    /// The round-trip times of a connection as they are now; a time that was never measured is left out.
+    /// Observes the current round-trip times of a connection; a time without a measurement is left out.
     #[inline(always)]
-    pub fn round_trips(self, smoothed_us: u32, least_us: u32) {
+    pub fn round_trips(self, smoothed_us: u32, minimum_us: u32) {
         if smoothed_us != 0 {
-            observe(counter!(self, rtt), smoothed_us);
+            observe(counter!(self, rtt), &RTT_BOUNDS_US, smoothed_us.into());
         }
-        if least_us != u32::MAX {
-            observe(counter!(self, min_rtt), least_us);
+        if minimum_us != u32::MAX {
+            observe(counter!(self, min_rtt), &RTT_BOUNDS_US, minimum_us.into());
         }
     }
 
@@ -202,7 +202,7 @@ impl Counters {
         add_at(counter!(self, connect_failures), reason as usize, 1);
     }
 
-    /// Segments were sent again; none is fine.
+    /// Segments were retransmitted; 0 is allowed.
     #[inline(always)]
     pub fn retransmitted(self, kind: RetransmitKind, segments: u32) {
         if segments != 0 {
@@ -216,11 +216,10 @@ impl Counters {
         add_at(counter!(self, resets), direction as usize, 1);
     }
 
-    /// A client's connection was established after this long.
+    /// A client's connection was established after this time.
     #[inline(always)]
     pub fn connected_after(self, duration_ns: u64) {
-        add_at(counter!(self, connect_duration.buckets), connect_bucket(duration_ns), 1);
-        add(counter!(self, connect_duration.sum_ns), duration_ns);
+        observe(counter!(self, connect_duration), &CONNECT_BOUNDS_NS, duration_ns);
     }
 }
 
@@ -239,23 +238,29 @@ impl DatagramCounters {
         add(counter!(self, received_bytes), bytes);
     }
 
-    /// A datagram found no room in the receive buffer.
+    /// A datagram was dropped because the receive buffer was full.
     #[inline(always)]
     pub fn dropped(self) {
         add(counter!(self, receive_drops), 1);
     }
 }
 
+/// Adds an observation to a histogram with these bounds.
 #[inline(always)]
-fn observe(times: *mut RoundTrips, rtt_us: u32) {
-    // SAFETY: the pointer lies in the table's value, which the verifier checks; only addresses are taken.
+pub fn observe<const BOUNDS: usize, const BUCKETS: usize>(
+    histogram: *mut Histogram<BUCKETS>,
+    bounds: &[u64; BOUNDS],
+    value: u64,
+) {
+    const { assert!(BUCKETS == BOUNDS + 1) };
+    // SAFETY: the pointer lies in a map value, which the verifier checks; only addresses are taken.
     #[expect(unsafe_code, reason = "map value")]
-    let (buckets, sum) = unsafe { (&raw mut (*times).buckets, &raw mut (*times).sum_us) };
-    add_at(buckets, rtt_bucket(rtt_us), 1);
-    add(sum, rtt_us.into());
+    let (buckets, sum) = unsafe { (&raw mut (*histogram).buckets, &raw mut (*histogram).sum) };
+    add_at(buckets, bucket(bounds, value), 1);
+    add(sum, value);
 }
 
-/// Adds to one of several counters; every caller's index comes from an enum or function of that array.
+/// Adds to a counter of an array. Every caller's index is a variant of the enum, or a bucket, that the array is for.
 #[inline(always)]
 pub fn add_at<const N: usize>(counters: *mut [u64; N], index: usize, amount: u64) {
     add(counters.cast::<u64>().wrapping_add(index), amount);

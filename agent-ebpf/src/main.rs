@@ -1,7 +1,18 @@
 //! The eBPF programs of Netcause.
 //!
-//! Data flows one way: a probe reads the kernel through [`kernel`], adds to the tables in [`maps`] through [`flow`],
-//! and may [`emit`] a detail event. No program changes what the kernel does.
+//! Data flows one way: a probe reads the kernel through [`kernel`] or a [`packet`], adds to the counters in [`maps`] through
+//! [`flow`], and may [`emit`] an event. No program changes what the kernel does.
+//!
+//! Modules import only those below them:
+//!
+//! ```text
+//! probe                                one file per probe: the programs
+//! dns                                  DNS messages
+//! traffic   udp                        totals of TCP sockets; UDP datagrams
+//! flow      socket                     counters; state of TCP sockets
+//! emit                                 events
+//! kernel  packet  maps  settings  once kernel memory, packets, maps, settings, twin programs
+//! ```
 #![no_std]
 #![no_main]
 #![expect(clippy::needless_pass_by_value, reason = "aya's attributes pass the context by value")]
@@ -15,10 +26,12 @@ mod maps;
 mod once;
 mod packet;
 mod probe;
+mod settings;
 mod socket;
 mod traffic;
+mod udp;
 
-/// The kernel lends GPL-only helpers to programs that say they are compatible.
+/// GPL-only helpers require a compatible licence.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 #[expect(unsafe_code, reason = "the loader finds the licence by section and symbol")]

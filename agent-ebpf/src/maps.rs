@@ -1,4 +1,5 @@
-//! All tables. Sizes here are defaults; the daemon sets the configured ones before it loads the object.
+//! All maps but the one of [`once`](crate::once). Sizes here are defaults; the daemon sets the configured ones before it
+//! loads the object.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::SkStorage;
@@ -11,86 +12,87 @@ use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, S
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::{STATISTICS, Statistic};
 
-// What an insertion or a removal may answer, from include/uapi/asm-generic/errno-base.h, negated as helpers return them.
-/// There is no such key.
+// Errors of insertions and removals, from include/uapi/asm-generic/errno-base.h, negated as helpers return them.
+/// The key does not exist.
 pub const ENOENT: i32 = -2;
-/// The table is full.
+/// The map is full.
 pub const E2BIG: i32 = -7;
 /// No memory for an entry.
 pub const ENOMEM: i32 = -12;
-/// The key is there already.
+/// The key exists.
 pub const EEXIST: i32 = -17;
 
-/// Totals per TCP flow. A plain hash: an LRU would forget counts silently.
+/// Counters per TCP flow. A plain hash map: an LRU map would drop counts silently.
 #[map]
 pub static TCP_FLOWS: HashMap<FlowKey, TcpCounters> = HashMap::with_max_entries(limits::DEFAULT_FLOWS, 0);
 
-/// Where a flow goes while [`TCP_FLOWS`] is being changed on the same CPU: before 6.6 a hash refuses a program that
-/// interrupts such a change (EBUSY; `htab_lock_bucket`, kernel/bpf/hashtab.c). The daemon adds the two tables up.
+/// Overflow map of [`TCP_FLOWS`]. Before 6.6 an update of a hash map fails with -EBUSY when the program interrupted an update
+/// of the same bucket on its CPU (`htab_lock_bucket`, kernel/bpf/hashtab.c); the entry goes here, and the daemon adds both
+/// maps.
 #[map]
 pub static TCP_FLOWS_SPARE: HashMap<FlowKey, TcpCounters> = HashMap::with_max_entries(limits::SPARE_FLOWS, 0);
 
-/// Totals per UDP flow.
+/// Counters per UDP flow.
 #[map]
 pub static UDP_FLOWS: HashMap<FlowKey, UdpCounters> = HashMap::with_max_entries(limits::DEFAULT_UDP_FLOWS, 0);
 
-/// As [`TCP_FLOWS_SPARE`], for [`UDP_FLOWS`].
+/// Overflow map of [`UDP_FLOWS`]; see [`TCP_FLOWS_SPARE`].
 #[map]
 pub static UDP_FLOWS_SPARE: HashMap<FlowKey, UdpCounters> =
     HashMap::with_max_entries(limits::SPARE_UDP_FLOWS, 0);
 
-/// Totals of DNS per client and server, and per server here.
+/// Counters of DNS per local client and its server, and per local server.
 #[map]
 pub static DNS_FLOWS: HashMap<FlowKey, DnsCounters> = HashMap::with_max_entries(limits::DEFAULT_DNS_FLOWS, 0);
 
-/// As [`TCP_FLOWS_SPARE`], for [`DNS_FLOWS`].
+/// Overflow map of [`DNS_FLOWS`]; see [`TCP_FLOWS_SPARE`].
 #[map]
 pub static DNS_FLOWS_SPARE: HashMap<FlowKey, DnsCounters> =
     HashMap::with_max_entries(limits::SPARE_DNS_FLOWS, 0);
 
-/// Queries of clients that wait for their answer. Whoever removes one has it: the program that sees the answer, or the
-/// daemon when none comes.
+/// Pending queries of local clients. Only the one that removes an entry counts it: the program that sees the response, or the
+/// daemon after the timeout.
 #[map]
 pub static DNS_QUERIES: HashMap<QueryKey, Asked> = HashMap::with_max_entries(limits::DEFAULT_DNS_QUERIES, 0);
 
-/// Queries that servers here have not answered yet. A table of their own, so that what the internet sends to a server
-/// never takes a client's place.
+/// Pending queries to local servers. A separate map, so that queries from the internet do not displace those of local
+/// clients.
 #[map]
 pub static DNS_SERVED: HashMap<QueryKey, Served> = HashMap::with_max_entries(limits::DNS_SERVED, 0);
 
-/// Queries that have timed out; the daemon moves them here, and removes them when no answer is to be expected any more.
+/// Queries that have timed out; the daemon moves them here, and removes them when a late response is no longer expected.
 #[map]
 pub static DNS_LATE: HashMap<QueryKey, Served> = HashMap::with_max_entries(limits::DNS_LATE, 0);
 
-/// How far the messages of a TCP connection were followed, at its socket.
+/// Reassembly state of TCP connections, in the storage of their sockets.
 #[btf_map]
 pub static DNS_STREAMS: SkStorage<Streams> = SkStorage::new();
 
-/// Questions by a hash of the workload and the question; a later one takes an earlier one's slot.
+/// Recent questions, by a hash of the workload and the question; a later one replaces the one in its slot.
 #[map]
 pub static DNS_QUESTIONS: Array<LastQuestion> = Array::with_max_entries(limits::DNS_QUESTIONS, 0);
 
-/// Details let through of late, by [`netcause_common::dns::Outcome`].
+/// Rate limit of details, by [`netcause_common::dns::Outcome`].
 #[map]
 pub static DNS_DETAILS: Array<DetailWindow> = Array::with_max_entries(2, 0);
 
-/// Details of answers; losing one loses no count.
+/// Ring buffer of response details; a lost one affects no counter.
 #[map]
 pub static DNS_EVENTS: RingBuf = RingBuf::with_byte_size(limits::DNS_RING_BYTES, 0);
 
-/// Where packets of DNS that a socket sends go on; the daemon puts the programs there when they could be loaded.
+/// Programs for DNS packets that a socket sends; the daemon inserts those that could be loaded.
 #[map]
 pub static DNS_SENT: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
-/// The same of packets that a socket receives.
+/// Programs for DNS packets that a socket receives.
 #[map]
 pub static DNS_RECEIVED: ProgramArray = ProgramArray::with_max_entries(2, 0);
 
-/// Networks of IPv4 whose clients are told apart; the daemon fills it.
+/// IPv4 networks whose clients count by address; the daemon fills it.
 #[map]
 pub static NETWORKS_V4: LpmTrie<u32, u8> = LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
 
-/// The same of IPv6.
+/// IPv6 networks whose clients count by address; the daemon fills it.
 #[map]
 pub static NETWORKS_V6: LpmTrie<[u32; 4], u8> =
     LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
@@ -99,24 +101,24 @@ pub static NETWORKS_V6: LpmTrie<[u32; 4], u8> =
 #[map]
 pub static SOCKETS: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::DEFAULT_SOCKETS, 0);
 
-/// As [`TCP_FLOWS_SPARE`], for [`SOCKETS`].
+/// Overflow map of [`SOCKETS`]; see [`TCP_FLOWS_SPARE`].
 #[map]
 pub static SOCKETS_SPARE: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::SPARE_SOCKETS, 0);
 
-/// Ports that listen or did: a hint, so the least used may be forgotten.
+/// Ports that listen or did: a hint, so the least recently used may be evicted.
 #[map]
 pub static LISTENERS: LruHashMap<ListenerKey, u8> =
     LruHashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
 
-/// Accept queues, as the last sweep found them. The daemon removes those that it did not find.
+/// Accept queues at the last sweep. The daemon removes entries that the sweep did not update.
 #[map]
 pub static QUEUES: HashMap<QueueKey, AcceptQueue> = HashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
 
-/// The sweep that runs, or ran last.
+/// State of the current or last sweep.
 #[map]
 pub static SWEEP: Array<Sweep> = Array::with_max_entries(1, 0);
 
-/// Detail events; losing one loses no count.
+/// Ring buffer of events; a lost one affects no counter.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(limits::DEFAULT_EVENT_RING_BYTES, 0);
 
@@ -137,10 +139,9 @@ pub fn count_at(index: u32) {
     }
 }
 
-/// Adds to a counter in a map without losing what another CPU, or an interrupt on this one, adds meanwhile.
+/// Adds to a counter in a map atomically, with respect to other CPUs and interrupts on this one.
 ///
-/// The instruction is written out: every kernel has this one, while the fetching form that a compiler may prefer
-/// needs 5.12.
+/// In assembly, because the compiler may choose the fetching form of the instruction, which needs 5.12.
 #[inline(always)]
 pub fn add(counter: *mut u64, amount: u64) {
     // SAFETY: every caller passes the address of an aligned counter in a map value, and the verifier checks its bounds.

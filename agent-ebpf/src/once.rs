@@ -1,19 +1,19 @@
-//! Each event once, although two programs see it.
+//! Twin programs: both are attached to one tracepoint, and each event is handled exactly once.
 //!
 //! From 6.1 on the kernel skips a program that is already running on the same CPU (`__bpf_trace_run`,
-//! kernel/trace/bpf_trace.c): a socket's close in a soft interrupt is missed when it
-//! interrupts the program in the middle of another's connect; where tracepoints are preemptible, so is whatever the
-//! next task on the CPU does. On an emulated 7.2 one to six connections in a hundred were miscounted. So where an event is a count, two
-//! programs are attached, in this order. The first marks what it handles; the second finds the mark and leaves, or it
-//! does the work itself, because the first was skipped. (Probes of one priority run in the order in which they were
-//! attached: `func_add`, kernel/tracepoint.c.)
+//! kernel/trace/bpf_trace.c): the close of a socket in a soft interrupt is missed when it interrupts the program during
+//! another socket's connect; where tracepoints are preemptible, so is an event of the next task on the CPU. On an emulated
+//! 7.2 between one and six connections in a hundred were miscounted. So where an event is a count, two programs are
+//! attached, in this order. The first marks what it handles; the second finds the mark and returns, or does the work
+//! itself, because the first was skipped. (Probes of one priority run in the order in which they were attached: `func_add`,
+//! kernel/tracepoint.c.)
 
 use core::ffi::c_void;
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 
-/// What may happen to a socket, a request or a packet.
+/// An event of a socket, a request or a packet.
 #[derive(Clone, Copy)]
 pub enum Event {
     /// A socket enters this TCP state; the kernel has 13.
@@ -22,30 +22,30 @@ pub enum Event {
     ResetSent,
     /// A reset is received.
     ResetReceived,
-    /// A SYN-ACK is sent again.
+    /// A SYN-ACK is retransmitted.
     SynAckRetransmitted,
 }
 
 const SLOTS: u32 = 16;
 
-/// What one of the two programs has handled on this CPU and the other has not seen yet, by event.
+/// What the first program has handled on this CPU and the second has not seen yet, by event.
 #[map]
 static HANDLED: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
 
-/// Which of the two programs is running.
+/// Which of the twins is running.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// The one that was attached first.
+    /// The one attached first.
     First,
-    /// Its twin.
+    /// The one attached second.
     Again,
 }
 
 impl Turn {
-    /// True for the program that has to do the work of what happens to `subject`.
+    /// True for the program that has to handle the event of `subject`.
     ///
-    /// When a soft interrupt with an event of the same kind comes exactly between the two, both do the work: changing
-    /// the state of a remembered socket is harmless twice; a reset or a SYN-ACK would be counted twice.
+    /// When a soft interrupt with an event of the same kind comes exactly between the two, both handle it: a change of state
+    /// has no effect the second time, but a reset or a SYN-ACK counts twice.
     #[inline(always)]
     pub fn has_to_work(self, subject: *const c_void, event: Event) -> bool {
         let slot = match event {
@@ -57,7 +57,7 @@ impl Turn {
         let Some(handled) = HANDLED.get_ptr_mut(slot) else {
             return true;
         };
-        // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; this CPU's own value.
+        // SAFETY: the pointer comes from a map lookup, checked for NULL; this CPU's own value.
         #[expect(unsafe_code, reason = "map value")]
         let handled = unsafe { &mut *handled };
         match self {
@@ -66,7 +66,7 @@ impl Turn {
                 true
             }
             Self::Again if *handled == subject as u64 => {
-                // The next socket at this address is another one.
+                // The next event at this address may be of another socket.
                 *handled = 0;
                 false
             }
@@ -74,3 +74,22 @@ impl Turn {
         }
     }
 }
+
+/// Declares two programs of a tracepoint, which call `handle(&context, turn)`. They have names of their own because each is
+/// loaded and attached by name.
+macro_rules! twins {
+    ($tracepoint:tt: $first:ident, $again:ident => $handle:path) => {
+        #[::aya_ebpf::macros::btf_tracepoint(function = $tracepoint)]
+        fn $first(context: ::aya_ebpf::programs::BtfTracePointContext) -> i32 {
+            $handle(&context, $crate::once::Turn::First);
+            0
+        }
+
+        #[::aya_ebpf::macros::btf_tracepoint(function = $tracepoint)]
+        fn $again(context: ::aya_ebpf::programs::BtfTracePointContext) -> i32 {
+            $handle(&context, $crate::once::Turn::Again);
+            0
+        }
+    };
+}
+pub(crate) use twins;

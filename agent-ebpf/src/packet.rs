@@ -1,4 +1,4 @@
-//! Packets as the cgroup programs see them: from the IP header on.
+//! Packets as the cgroup programs see them, from the IP header on, and the verdict on them.
 #![expect(clippy::cast_possible_truncation, reason = "halves of words are meant, and sizes of types")]
 #![expect(unsafe_code, reason = "reading packets and their context is what this module is for")]
 
@@ -8,24 +8,26 @@ use core::ptr::null_mut;
 use aya_ebpf::bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, BPF_TCP_LISTEN};
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::generated::{bpf_sk_storage_get, bpf_skb_cgroup_id, bpf_skb_load_bytes};
+use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::SkBuffContext;
 use netcause_common::endpoint::Address;
 
-use crate::dns::is_either;
+/// The verdict of every program: the packet passes. 0 would drop it.
+pub const PASS: i32 = 1;
 
 /// RFC 768: two ports, length, checksum.
 pub const UDP_HEADER_BYTES: u32 = 8;
 /// RFC 9293 §3.1, without options.
 const TCP_HEADER_WORDS: usize = 5;
 const TCP_SYN: u32 = 2;
-/// All bits that the length of an IP header can have.
-const LARGEST_HEADER: u32 = 0x7f;
-/// The verifier follows offsets into packets up to 65 535 (`MAX_PACKET_OFF`, kernel/bpf/verifier.c).
-const FARTHEST: u32 = 0x7fff;
+/// Mask of all lengths that an IP header can have.
+const HEADER_LENGTH_MASK: u32 = 0x7f;
+/// Below the largest packet offset that the verifier accepts, 65 535 (`MAX_PACKET_OFF`, kernel/bpf/verifier.c).
+const MAX_OFFSET: u32 = 0x7fff;
 /// RFC 8200 §3.
 const IPV6_HEADER_BYTES: u32 = 40;
 
-/// Which way a packet goes, seen from the socket.
+/// Direction of a packet, seen from the socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// To the socket.
@@ -34,23 +36,23 @@ pub enum Direction {
     Sent,
 }
 
-/// What the IP header says.
+/// The part of an IP header that the programs use.
 #[derive(Clone, Copy)]
 pub struct Ip {
-    /// The protocol of what follows.
+    /// Protocol of the payload.
     pub protocol: u8,
-    /// Where that begins.
+    /// Length of the header: offset of the payload.
     pub length: u32,
     is_v6: bool,
 }
 
-/// One or more datagrams of one socket and one peer: the kernel may carry several in one buffer.
+/// One or more datagrams between a socket and a peer: the kernel may carry several in one buffer.
 pub struct Datagrams {
     /// The two ends.
     pub ends: Ends,
-    /// How many.
+    /// Number of datagrams.
     pub count: u64,
-    /// Their payload in octets.
+    /// Their payload in bytes.
     pub bytes: u64,
 }
 
@@ -59,21 +61,28 @@ pub struct Datagrams {
 pub struct Ports(u32);
 
 impl Ports {
-    /// True when either is one of DNS.
+    // The first is in the lower half on every processor that the object is built for.
+    /// The source port, in network order.
     #[inline(always)]
-    pub fn are_of_dns(self) -> bool {
-        is_either(self.0 as u16, (self.0 >> 16) as u16)
+    pub fn source(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The destination port, in network order.
+    #[inline(always)]
+    pub fn destination(self) -> u16 {
+        (self.0 >> 16) as u16
     }
 }
 
-/// Who a packet is from and for, seen from the socket.
+/// Sender and receiver of a packet, seen from the socket.
 #[derive(Clone, Copy)]
 pub struct Ends {
-    /// The peer.
+    /// The peer's address.
     pub remote: Address,
     /// The peer's port, in host order.
     pub remote_port: u16,
-    /// The port here, in host order.
+    /// The local port, in host order.
     pub local_port: u16,
 }
 
@@ -81,14 +90,23 @@ pub struct Ends {
 pub struct Segment {
     /// The two ends.
     pub ends: Ends,
-    /// Sequence number of its first octet, or of its SYN.
+    /// Sequence number of its first byte, or of its SYN.
     pub sequence: u32,
-    /// Where its payload begins in the packet.
+    /// Offset of its payload in the packet.
     pub payload: u32,
-    /// Octets of its payload.
+    /// Length of its payload.
     pub length: u32,
-    /// Opens the connection.
+    /// True when the flag SYN is set.
     pub is_syn: bool,
+}
+
+/// Continues with the program at `index`. Returns only when there is none, or after 33 programs (`MAX_TAIL_CALL_CNT`).
+#[inline(always)]
+pub fn tail_call(programs: &ProgramArray, context: &SkBuffContext, index: u32) {
+    // SAFETY: no value here needs to be dropped.
+    unsafe {
+        programs.tail_call(context, index);
+    }
 }
 
 /// A packet of a cgroup program.
@@ -110,8 +128,8 @@ impl Packet {
 
     /// Its IP header of version 4.
     ///
-    /// The kernel has seen to it that headers lie in the packet's linear part, and it calls these programs before it
-    /// cuts a datagram into fragments and after it has put them together (`ip_finish_output`, net/ipv4/ip_output.c;
+    /// The kernel ensures that headers lie in the packet's linear part, and it runs these programs before it fragments a
+    /// datagram and after it has reassembled one (`ip_finish_output`, net/ipv4/ip_output.c;
     /// `sk_filter_trim_cap`, net/core/filter.c).
     #[inline(always)]
     pub fn ip_v4(self) -> Option<Ip> {
@@ -119,19 +137,19 @@ impl Packet {
         Some(Ip { protocol: ip[9], length: u32::from(ip[0] & 0xf) * 4, is_v6: false })
     }
 
-    /// The same of version 6. Extension headers are not followed.
+    /// Its IP header of version 6. Extension headers are not parsed.
     #[inline(always)]
     pub fn ip_v6(self) -> Option<Ip> {
         let ip: &[u8; 20] = self.at(0)?;
         Some(Ip { protocol: ip[6], length: IPV6_HEADER_BYTES, is_v6: true })
     }
 
-    /// Its IP header of either version, for programs that have more to do than to tell them apart.
+    /// Its IP header of either version, for programs whose cost does not depend on one more branch.
     #[inline(always)]
     pub fn ip(self) -> Option<Ip> {
         let ip = if self.version()? == 4 { self.ip_v4() } else { self.ip_v6() }?;
-        // The verifier has lost sight of the bound, where both versions meet.
-        Some(Ip { length: opaque(ip.length) & LARGEST_HEADER, ..ip })
+        // The verifier loses the bound where both versions meet.
+        Some(Ip { length: opaque(ip.length) & HEADER_LENGTH_MASK, ..ip })
     }
 
     /// The ports of UDP and TCP.
@@ -167,9 +185,8 @@ impl Packet {
 
     #[inline(always)]
     fn ends(self, ip: Ip, direction: Direction) -> Option<Ends> {
-        let Ports(ports) = self.ports(ip)?;
-        // The first stands in the lower half on every processor that the object is for.
-        let (source, destination) = (u16::from_be(ports as u16), u16::from_be((ports >> 16) as u16));
+        let ports = self.ports(ip)?;
+        let (source, destination) = (u16::from_be(ports.source()), u16::from_be(ports.destination()));
         let (local_port, remote_port) =
             if direction == Direction::Sent { (source, destination) } else { (destination, source) };
         let remote = if ip.is_v6 {
@@ -182,48 +199,48 @@ impl Packet {
         Some(Ends { remote, remote_port, local_port })
     }
 
-    /// Octets from the IP header on.
+    /// Length from the IP header on.
     #[inline(always)]
     fn length(self) -> u32 {
         // SAFETY: the context is the program's own; the verifier checks the offset.
         unsafe { (*self.0).len }
     }
 
-    /// As [`Self::load`]; cheaper where the octets lie in the packet's linear part, as those of small packets do.
+    /// The same as [`Self::load`]; cheaper when the bytes lie in the packet's linear part, as those of small packets do.
     #[inline(always)]
     pub fn read<T: Copy + 'static>(self, offset: u32, to: &mut T) -> bool {
         match self.near::<T>(offset) {
-            Some(octets) => {
-                *to = *octets;
+            Some(bytes) => {
+                *to = *bytes;
                 true
             }
             None => self.load(offset, to),
         }
     }
 
-    /// What lies at an offset of the packet's linear part, as small packets do altogether.
+    /// Reference to a value at an offset of the packet's linear part, which contains all of a small packet.
     #[inline(always)]
     pub fn near<T: 'static>(self, offset: u32) -> Option<&'static T> {
         let near = opaque(offset);
-        if near <= FARTHEST { self.at(near as usize) } else { None }
+        if near <= MAX_OFFSET { self.at(near as usize) } else { None }
     }
 
-    /// Copies as many octets as `to` has room for, wherever they lie; false when the packet ends before.
+    /// Copies as many bytes as `to` holds, from any part of the packet; false when the packet is shorter.
     #[inline(always)]
     pub fn load<T: ?Sized>(self, offset: u32, to: &mut T) -> bool {
         let length = size_of_val(to) as u32;
-        // SAFETY: the room is the value's own, and the verifier checks it; every caller's type is of plain octets.
+        // SAFETY: the size is that of the value, and the verifier checks it; every caller's type consists of plain bytes.
         unsafe { self.load_to(offset, (&raw mut *to).cast(), length) }
     }
 
-    /// As [`Self::load`], of as many octets as are wanted and there is room for, but at least two; returns how many.
-    /// (One octet is never of use, and verifiers before 5.19 learn nothing from a comparison with zero.)
+    /// Copies `wanted` bytes, at least two and at most `CAPACITY`; returns the number of bytes. (A single byte is never useful,
+    /// and verifiers before 5.19 learn nothing from a comparison with zero.)
     ///
     /// # Safety
     ///
-    /// `ROOM` octets may be written there.
+    /// `to` is valid for writes of `CAPACITY` bytes.
     #[inline(always)]
-    pub unsafe fn load_up_to<const ROOM: usize>(
+    pub unsafe fn load_up_to<const CAPACITY: usize>(
         self,
         offset: u32,
         to: *mut c_void,
@@ -232,14 +249,14 @@ impl Packet {
         if wanted < 2 {
             return None;
         }
-        let length = between_two_and::<ROOM>(wanted);
-        // SAFETY: the context is the program's own, and the caller answers for the room.
+        let length = between_two_and::<CAPACITY>(wanted);
+        // SAFETY: the context is the program's own, and the caller guarantees the size.
         unsafe { self.load_to(offset, to, length).then_some(length) }
     }
 
     #[inline(always)]
     unsafe fn load_to(self, offset: u32, to: *mut c_void, length: u32) -> bool {
-        // SAFETY: the context is the program's own, and the caller answers for the room.
+        // SAFETY: the context is the program's own, and the caller guarantees the size.
         unsafe { bpf_skb_load_bytes(self.0.cast(), offset, to, length) == 0 }
     }
 
@@ -261,30 +278,30 @@ impl Packet {
         }
     }
 
-    /// What a table keeps at the packet's socket, zeros at first. `None` when there is no memory for it, and for a socket
-    /// that listens: until the kernel has made the connection's own, that is what it says the packet is for.
+    /// A map's value in the storage of the packet's socket, zeros at first. `None` without memory for it, and for a listening
+    /// socket: the kernel assigns packets to that one until it has created the socket of the connection.
     #[inline(always)]
-    pub fn at_socket<T>(self, table: &'static SkStorage<T>) -> Option<*mut T> {
-        // SAFETY: the context is the program's own; the verifier wants the test for NULL. The helper refuses sockets that are
-        // none yet, or no longer (`sk_fullsock`).
+    pub fn storage<T>(self, map: &'static SkStorage<T>) -> Option<*mut T> {
+        // SAFETY: the context is the program's own; the verifier wants the test for NULL. The helper refuses request and
+        // time-wait sockets (`sk_fullsock`).
         unsafe {
             let socket = (*self.0).__bindgen_anon_2.sk;
             if socket.is_null() || (&raw const (*socket).state).read_volatile() == BPF_TCP_LISTEN {
                 return None;
             }
-            let table = (&raw const *table).cast_mut().cast();
-            let kept =
-                bpf_sk_storage_get(table, socket.cast(), null_mut(), BPF_SK_STORAGE_GET_F_CREATE.into());
-            (!kept.is_null()).then_some(kept.cast())
+            let map = (&raw const *map).cast_mut().cast();
+            let value =
+                bpf_sk_storage_get(map, socket.cast(), null_mut(), BPF_SK_STORAGE_GET_F_CREATE.into());
+            (!value.is_null()).then_some(value.cast())
         }
     }
 
-    /// What lies at an offset; `None` when the packet ends before it does.
+    /// Reference to a value at an offset; `None` when the packet is shorter.
     #[inline(always)]
     fn at<T>(self, offset: usize) -> Option<&'static T> {
         // SAFETY: the context is the program's own. The reference lies inside the packet, which outlives the program's
         // run; the verifier checks the comparison. Every value of the types it is used for is valid, and the kernel
-        // aligns IP headers to four octets wherever the processor wants that (`NET_IP_ALIGN`).
+        // aligns IP headers to four bytes wherever the processor wants that (`NET_IP_ALIGN`).
         unsafe {
             let (start, end) = ((*self.0).data as usize, (*self.0).data_end as usize);
             let at = start + offset;
@@ -293,8 +310,8 @@ impl Packet {
     }
 }
 
-/// Keeps a length between two and `MOST`, in the register that it is handed over in: the compiler may compare a value that it
-/// has also on the stack, and take that one, of which older verifiers (6.1) have learned nothing.
+/// Clamps a length to between two and `MOST`, in the register that passes it to the helper: the compiler may compare one copy
+/// of a value and pass another from the stack, of which older verifiers (6.1) have learned nothing.
 #[inline(always)]
 fn between_two_and<const MOST: usize>(length: u32) -> u32 {
     #[cfg(target_arch = "bpf")]
@@ -319,13 +336,13 @@ fn between_two_and<const MOST: usize>(length: u32) -> u32 {
     length.clamp(2, MOST as u32)
 }
 
-/// Hides where a value comes from, so that the compiler compares this very value, which is what the verifier looks at.
+/// Hides the origin of a value from the compiler, so that it compares exactly the value that the verifier tracks.
 #[inline(always)]
 fn opaque(value: u32) -> u32 {
     #[cfg(target_arch = "bpf")]
     {
         let mut value = u64::from(value);
-        // SAFETY: a move to itself. (Without an instruction two lines of debug information would meet, which the kernel refuses.)
+        // SAFETY: a move to itself. (Without an instruction, two line entries would have the same offset, which the kernel refuses.)
         unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack)) };
         value as u32
     }

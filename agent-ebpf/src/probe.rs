@@ -6,5 +6,5 @@ mod tcp_reset;
 mod tcp_retransmit;
 mod tcp_retransmit_synack;
 mod tcp_state;
-pub mod udp;
+mod udp;
 mod udp_drop;

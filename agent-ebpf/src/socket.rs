@@ -1,4 +1,4 @@
-//! What is remembered of a socket while it lives, and the role that follows from it.
+//! The socket map: state of TCP sockets, and their role.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_log_ebpf::debug;
@@ -10,9 +10,9 @@ use netcause_common::statistics::Statistic;
 use crate::kernel::{Memory, TcpSock, Typed};
 use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, SOCKETS, SOCKETS_SPARE, count};
 
-/// Remembers a socket, in place of what an earlier one has left at the same address; false when there is no room.
+/// Inserts a socket, or replaces the entry of an earlier one at the same address; false when the map is full.
 #[inline(always)]
-pub fn remember(id: u64, earlier: Option<Remembered>, state: &SocketState) -> bool {
+pub fn insert_or_replace(id: u64, earlier: Option<Tracked>, state: &SocketState) -> bool {
     match earlier {
         Some(earlier) => {
             earlier.replace(state);
@@ -22,7 +22,7 @@ pub fn remember(id: u64, earlier: Option<Remembered>, state: &SocketState) -> bo
     }
 }
 
-/// Remembers a socket that nothing is known of; false when there is no room.
+/// Inserts a socket without an entry; false when the map is full.
 #[inline(always)]
 pub fn insert(id: u64, state: &SocketState) -> bool {
     let inserted = match SOCKETS.insert(id, state, u64::from(BPF_NOEXIST)) {
@@ -36,48 +36,48 @@ pub fn insert(id: u64, state: &SocketState) -> bool {
         Ok(()) => count(Statistic::SocketsInserted),
         Err(error) => {
             count(Statistic::SocketsRefused);
-            debug!((), "a socket is not remembered: error {}", error);
+            debug!((), "cannot insert a socket: error {}", error);
         }
     }
     inserted.is_ok()
 }
 
-/// The remembered state of a socket.
+/// The entry of a socket.
 #[inline(always)]
-pub fn state_of(id: u64) -> Option<Remembered> {
-    SOCKETS.get_ptr_mut(id).or_else(|| SOCKETS_SPARE.get_ptr_mut(id)).map(Remembered)
+pub fn state_of(id: u64) -> Option<Tracked> {
+    SOCKETS.get_ptr_mut(id).or_else(|| SOCKETS_SPARE.get_ptr_mut(id)).map(Tracked)
 }
 
-/// Forgets a socket. One whose table is being changed on this CPU stays, marked as closed; the next socket at its
-/// address replaces it.
+/// Removes a socket. If that fails with -EBUSY, the entry stays, marked as closed; the next socket at its address replaces
+/// it.
 #[inline(always)]
-pub fn forget(id: u64) {
+pub fn remove(id: u64) {
     if SOCKETS.remove(id).is_ok() || SOCKETS_SPARE.remove(id).is_ok() {
         count(Statistic::SocketsRemoved);
     }
 }
 
-/// A socket's state, in the table. The kernel calls the programs under the socket's lock: no two at once.
+/// A socket's state, in the map. The kernel runs the programs with the socket locked, so only one at a time.
 #[derive(Clone, Copy)]
-pub struct Remembered(*mut SocketState);
+pub struct Tracked(*mut SocketState);
 
 #[expect(unsafe_code, reason = "map value")]
-impl Remembered {
+impl Tracked {
     /// [`ROLE_CLIENT`] or [`ROLE_SERVER`].
     #[inline(always)]
     pub fn role(self) -> u8 {
-        // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; plain integers.
+        // SAFETY: the pointer comes from a map lookup, checked for NULL; plain integers.
         unsafe { (*self.0).flow.role }
     }
 
-    /// The flow it belongs to.
+    /// Key of its flow.
     #[inline(always)]
     pub fn flow(self) -> &'static FlowKey {
         // SAFETY: as in `role`. The flow is written when the entry is made or replaced, and used at once.
         unsafe { &(*self.0).flow }
     }
 
-    /// When it began to connect; 0 when that is unknown.
+    /// When it started to connect; 0 when that is unknown.
     #[inline(always)]
     pub fn started_ns(self) -> u64 {
         // SAFETY: as in `role`.
@@ -98,58 +98,57 @@ impl Remembered {
         unsafe { (*self.0).phase = phase }
     }
 
-    /// Begins anew.
+    /// Replaces the state.
     #[inline(always)]
     pub fn replace(self, state: &SocketState) {
         // SAFETY: as in `role`.
         unsafe { *self.0 = *state }
     }
 
-    /// True when its totals have been added for the last time. Read anew each time: the sweep and the close look
-    /// across processors.
+    /// True when its final totals have been added. A volatile read: the sweep and the close may run on different CPUs.
     #[inline(always)]
     pub fn is_settled(self) -> bool {
         // SAFETY: as in `role`.
         unsafe { (&raw const (*self.0).settled).read_volatile() != 0 }
     }
 
-    /// Says whether its totals have been added for the last time.
+    /// Sets whether its final totals have been added.
     #[inline(always)]
     pub fn set_settled(self, settled: bool) {
         // SAFETY: as in `role`.
         unsafe { (&raw mut (*self.0).settled).write_volatile(settled.into()) }
     }
 
-    /// Whether the end of the stream was acknowledged, as found at the close.
+    /// Whether the FIN was acknowledged, as determined at the close.
     #[inline(always)]
     pub fn is_fin_acknowledged(self) -> bool {
         // SAFETY: as in `role`.
         unsafe { (*self.0).fin_acknowledged != 0 }
     }
 
-    /// Notes whether the end of the stream was acknowledged.
+    /// Sets whether the FIN was acknowledged.
     #[inline(always)]
     pub fn set_fin_acknowledged(self, acknowledged: bool) {
         // SAFETY: as in `role`.
         unsafe { (*self.0).fin_acknowledged = acknowledged.into() }
     }
 
-    /// What is counted already.
+    /// The totals that have been added to its flow.
     #[inline(always)]
     pub fn counted(self) -> *mut Counted {
         // SAFETY: as in `role`; only an address is taken.
         unsafe { &raw mut (*self.0).counted }
     }
 
-    /// Of a listening socket: drops that were not counted yet; from now on they are.
+    /// Of a listening socket: drops since the last call.
     #[inline(always)]
     pub fn take_uncounted_drops(self, total: u32) -> u32 {
-        // SAFETY: as in `role`. A listening socket receives no segments of its own: the field is free.
+        // SAFETY: as in `role`. The field is free: a listening socket receives no segments itself.
         let counted = unsafe { &mut (*self.0).counted.reordered_segments };
         total.wrapping_sub(core::mem::replace(counted, total))
     }
 
-    /// Retransmits of the socket's total that were not counted yet; from now on they are.
+    /// Retransmissions since the last call.
     #[inline(always)]
     pub fn take_uncounted_retransmits(self, total: u32) -> u32 {
         // SAFETY: as in `role`.
@@ -158,8 +157,8 @@ impl Remembered {
     }
 }
 
-/// The role of a socket that is not remembered: server when its port listens. Where that is unknown too,
-/// the lower port is taken for the service's.
+/// Role of a socket without an entry: server when its port is in the map of listening ports; else the lower port is assumed
+/// to be the service's.
 #[inline(always)]
 pub fn infer_role<M: Memory>(socket: TcpSock<M>) -> u8 {
     if is_listening(socket) || socket.local_port() < socket.common().remote_port() {
@@ -175,10 +174,10 @@ pub fn is_listening<M: Memory>(socket: TcpSock<M>) -> bool {
     LISTENERS.get_ptr(listener(socket)).is_some()
 }
 
-/// Remembers that the socket's port listens. What is forgotten costs a socket its role, which the ports then tell: see
-/// [`infer_role`].
+/// Inserts the socket's port into the map of listening ports. When it is evicted, [`infer_role`] falls back to comparing
+/// ports.
 #[inline(always)]
-pub fn listens<M: Memory>(socket: TcpSock<M>) {
+pub fn insert_listener<M: Memory>(socket: TcpSock<M>) {
     let _ = LISTENERS.insert(listener(socket), 1, u64::from(BPF_ANY));
 }
 

@@ -1,19 +1,19 @@
-//! What a connection's socket has counted itself, and adding what is new of it to the flow.
+//! Adds the kernel's own totals of a connection to its flow.
 //!
-//! The kernel counts octets, segments, round trips and waiting for every connection anyway. We look at the close, and in
-//! a sweep over all open sockets; what is counted already is remembered, so that looks add up whichever comes first.
+//! The kernel counts bytes, segments, round trips and waiting times of every connection anyway. They are read at the close
+//! and in the sweep over all open sockets; each reading adds what is new since the last one.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use netcause_common::flow::{LimitedBy, ROLE_CLIENT};
 use netcause_common::socket::Counted;
 
-use crate::flow::{Carried, Counters};
+use crate::flow::{Counters, Total};
 use crate::kernel::tcp_state::{CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK};
 use crate::kernel::{Memory, TcpSock};
 use crate::maps::{SWEEP, add};
 
-/// True when the end of the stream that this end sent was acknowledged, in the given state or coming from it: a FIN was
-/// sent, and nothing written is unacknowledged.
+/// True when the FIN of the local end was acknowledged, in the given state or when leaving it: a FIN was sent, and nothing
+/// written is unacknowledged.
 #[inline(always)]
 pub fn is_fin_acknowledged<M: Memory>(socket: TcpSock<M>, state: u8) -> bool {
     matches!(state, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK) && socket.is_all_acknowledged()
@@ -22,18 +22,18 @@ pub fn is_fin_acknowledged<M: Memory>(socket: TcpSock<M>, state: u8) -> bool {
 /// True when the socket has sent or received anything since its totals were last added.
 #[inline(always)]
 pub fn has_moved<M: Memory>(socket: TcpSock<M>, counted: *const Counted) -> bool {
-    // SAFETY: the pointer lies in the table's value, which the verifier checks; plain integers.
+    // SAFETY: the pointer lies in a map value, which the verifier checks; plain integers.
     #[expect(unsafe_code, reason = "map value")]
     let (sent, received) = unsafe { ((*counted).sent_segments, (*counted).received_segments) };
     received != socket.received_segments() || sent != socket.sent_segments()
 }
 
-/// Adds what is new of the socket's totals to its flow. Octets of the sequence space that are no payload are taken off: SYN
-/// and FIN.
+/// Adds what is new of the socket's totals to its flow, without SYN and FIN, which count in the sequence space but are no
+/// payload.
 ///
-/// In the sweep the socket is not locked; octets are read before what is taken off them, so that what changes between
-/// is missed until the next look rather than counted twice. Each total is done with before the next one is read: what
-/// is kept across a branch is walked by the verifier once for each way through it.
+/// The sweep does not lock the socket. Bytes are read before SYN and FIN, so that a change in between is missed until the
+/// next reading instead of counted twice. Each total is finished before the next is read: the verifier explores code after
+/// a branch once for each path, with all values that are live there.
 #[inline(always)]
 pub fn settle<M: Memory>(
     socket: TcpSock<M>,
@@ -42,13 +42,13 @@ pub fn settle<M: Memory>(
     counted: *mut Counted,
     to: Counters,
 ) {
-    each_total(socket, role, fin_acknowledged, counted, |what, more| to.carried(what, more));
+    each_total(socket, role, fin_acknowledged, counted, |total, more| to.advance(total, more));
     to.round_trips(socket.smoothed_rtt_us(), socket.min_rtt_us());
 }
 
-/// Takes the socket's totals as counted without counting them.
+/// Marks the socket's totals as counted without counting them.
 #[inline(always)]
-pub fn pass_over<M: Memory>(
+pub fn skip<M: Memory>(
     socket: TcpSock<M>,
     role: u8,
     fin_acknowledged: impl FnOnce() -> bool,
@@ -63,38 +63,35 @@ fn each_total<M: Memory>(
     role: u8,
     fin_acknowledged: impl FnOnce() -> bool,
     counted: *mut Counted,
-    mut take: impl FnMut(Carried, u64),
+    mut take: impl FnMut(Total, u64),
 ) {
-    // SAFETY: the pointer lies in the table's value, which the verifier checks; plain integers.
+    // SAFETY: the pointer lies in a map value, which the verifier checks; plain integers.
     #[expect(unsafe_code, reason = "map value")]
     let counted = unsafe { &mut *counted };
 
-    let acknowledged = socket.acknowledged_octets();
+    let acknowledged = socket.acknowledged_bytes();
     let not_payload = u64::from(role == ROLE_CLIENT) + u64::from(fin_acknowledged());
-    take(Carried::SentBytes, more_bytes(&mut counted.sent_bytes, acknowledged, not_payload));
-    let received = socket.received_octets();
+    take(Total::SentBytes, more_bytes(&mut counted.sent_bytes, acknowledged, not_payload));
+    let received = socket.received_bytes();
     let not_payload = socket.is_fin_received().into();
-    take(Carried::ReceivedBytes, more_bytes(&mut counted.received_bytes, received, not_payload));
+    take(Total::ReceivedBytes, more_bytes(&mut counted.received_bytes, received, not_payload));
 
-    take(Carried::SentSegments, more(&mut counted.sent_segments, socket.sent_segments()));
-    take(Carried::ReceivedSegments, more(&mut counted.received_segments, socket.received_segments()));
-    take(
-        Carried::SpuriousRetransmits,
-        more(&mut counted.spurious_retransmits, socket.spurious_retransmits()),
-    );
-    take(Carried::ReorderedSegments, more(&mut counted.reordered_segments, socket.reordered_segments()));
+    take(Total::SentSegments, more(&mut counted.sent_segments, socket.sent_segments()));
+    take(Total::ReceivedSegments, more(&mut counted.received_segments, socket.received_segments()));
+    take(Total::SpuriousRetransmits, more(&mut counted.spurious_retransmits, socket.spurious_retransmits()));
+    take(Total::ReorderedSegments, more(&mut counted.reordered_segments, socket.reordered_segments()));
 
     // SAFETY: the helper takes nothing and cannot fail.
     #[expect(unsafe_code, reason = "call of a kernel helper")]
     let ticks = unsafe { bpf_jiffies64() };
     #[expect(clippy::cast_possible_truncation, reason = "the kernel's `tcp_jiffies32` is the low half")]
     let [network, receive_window, send_buffer] = socket.limited_ticks(ticks as u32);
-    take(Carried::Limited(LimitedBy::Network), more(&mut counted.limited_ticks[0], network));
-    take(Carried::Limited(LimitedBy::ReceiveWindow), more(&mut counted.limited_ticks[1], receive_window));
-    take(Carried::Limited(LimitedBy::SendBuffer), more(&mut counted.limited_ticks[2], send_buffer));
+    take(Total::Limited(LimitedBy::Network), more(&mut counted.limited_ticks[0], network));
+    take(Total::Limited(LimitedBy::ReceiveWindow), more(&mut counted.limited_ticks[1], receive_window));
+    take(Total::Limited(LimitedBy::SendBuffer), more(&mut counted.limited_ticks[2], send_buffer));
 }
 
-/// How far a total moved on; the kernel's 32-bit counters wrap. What went back was read in the middle of a change.
+/// What a total has grown by; the kernel's 32-bit counters wrap. A smaller value was read in the middle of a change.
 #[inline(always)]
 fn more(counted: &mut u32, now: u32) -> u64 {
     let more = now.wrapping_sub(*counted);
@@ -105,26 +102,26 @@ fn more(counted: &mut u32, now: u32) -> u64 {
     more.into()
 }
 
-/// As [`more`], of octets, which do not wrap; so many of them are no payload.
+/// What the payload has grown by; 64-bit counters do not wrap. `not_payload` is subtracted from the total.
 #[inline(always)]
-fn more_bytes(counted: &mut u64, octets: u64, not_payload: u64) -> u64 {
-    let now = octets.saturating_sub(not_payload);
+fn more_bytes(counted: &mut u64, total: u64, not_payload: u64) -> u64 {
+    let now = total.saturating_sub(not_payload);
     if now <= *counted {
         return 0;
     }
     now - core::mem::replace(counted, now)
 }
 
-/// Announces that a socket's totals are being added by the sweep; 0 ends it.
+/// Publishes the socket whose totals the sweep is adding; 0 for none.
 ///
-/// The close and the sweep may meet when a socket reaches its end while a file still holds it: the peer resets, or the
-/// application has shut both directions down. Each says what it does before it looks at the other: the close marks the
-/// socket as settled, then looks whether the sweep is at it; the sweep names the socket, then looks whether it is
-/// settled. So never both go on; when neither does, the next sweep or the socket's destruction does.
+/// The close and the sweep may race when a connection ends while a file still holds its socket: the peer resets, or the
+/// application has shut down both directions. Each publishes what it does before it checks the other: the close marks the
+/// socket as settled, then checks whether the sweep is at it; the sweep publishes the socket, then checks whether it is
+/// settled. So at most one proceeds; if neither does, the next sweep or the socket's destruction adds the totals.
 #[inline(always)]
 pub fn sweeping(socket: u64) {
     let Some(sweep) = SWEEP.get_ptr_mut(0) else { return };
-    // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; one sweep at a time writes.
+    // SAFETY: the pointer comes from a map lookup, checked for NULL; only one sweep at a time writes.
     #[expect(unsafe_code, reason = "map value")]
     let (number, current) = unsafe { (&raw mut (*sweep).number, &raw mut (*sweep).socket) };
     // SAFETY: as above.
@@ -135,7 +132,7 @@ pub fn sweeping(socket: u64) {
     fence(number);
 }
 
-/// True when the sweep is adding this socket's totals at this moment.
+/// True while the sweep is adding this socket's totals.
 #[inline(always)]
 pub fn is_being_swept(socket: u64) -> bool {
     let Some(sweep) = SWEEP.get_ptr_mut(0) else { return false };
@@ -149,8 +146,7 @@ pub fn is_being_swept(socket: u64) -> bool {
     current == socket
 }
 
-/// What was written before is seen by all processors before anything is read after: on x86 a locked instruction is a
-/// full barrier, also when it adds nothing.
+/// A full memory barrier: on x86 a locked instruction is one, even when it adds 0.
 #[inline(always)]
 fn fence(word: *mut u64) {
     add(word, 0);

@@ -16,7 +16,7 @@ mod udp;
 mod udp_drop;
 
 /// Every probe, in the order of [`ProbeId`].
-pub const ALL: [&Probe; ProbeId::COUNT as usize] = [
+pub const ALL: [&Probe; ProbeId::COUNT] = [
     &tcp_state::PROBE,
     &tcp_retransmit::PROBE,
     &tcp_retransmit_synack::PROBE,
@@ -185,9 +185,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_is_that_of_the_wire() {
+    fn order_and_names_are_those_of_the_wire() {
         for (index, probe) in ALL.iter().enumerate() {
             assert_eq!(probe.id as usize, index, "{}", probe.name);
+            assert_eq!(probe.name, probe.id.label());
         }
     }
 

@@ -1,52 +1,41 @@
-//! What is counted of one end's DNS.
+//! Counters of DNS.
 
 use bytemuck::{Pod, Zeroable};
 
-/// What a query asks for (RFC 1035 §3.2.2 and IANA's registry): index into [`DnsCounters::queries`].
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueryType {
-    /// IPv4 address.
-    A = 0,
-    /// IPv6 address (RFC 3596).
-    Aaaa = 1,
-    /// Canonical name.
-    Cname = 2,
-    /// HTTPS binding (RFC 9460).
-    Https = 3,
-    /// Mail exchange.
-    Mx = 4,
-    /// Name server.
-    Ns = 5,
-    /// Name of an address.
-    Ptr = 6,
-    /// Start of a zone.
-    Soa = 7,
-    /// Location of a service (RFC 2782).
-    Srv = 8,
-    /// Text.
-    Txt = 9,
-    /// Any other, and a question that could not be read.
-    Other = 10,
+use crate::histogram::DnsDuration;
+use crate::labelled_enum;
+
+labelled_enum! {
+    /// Type of a query (RFC 1035 §3.2.2 and IANA's registry): index into [`DnsCounters::queries`]. The labels are the
+    /// standard's spelling.
+    pub enum QueryType: u8 {
+        /// IPv4 address.
+        A = 0, "A";
+        /// IPv6 address (RFC 3596).
+        Aaaa = 1, "AAAA";
+        /// Canonical name.
+        Cname = 2, "CNAME";
+        /// HTTPS binding (RFC 9460).
+        Https = 3, "HTTPS";
+        /// Mail exchange.
+        Mx = 4, "MX";
+        /// Name server.
+        Ns = 5, "NS";
+        /// Name of an address.
+        Ptr = 6, "PTR";
+        /// Start of a zone of authority.
+        Soa = 7, "SOA";
+        /// Location of a service (RFC 2782).
+        Srv = 8, "SRV";
+        /// Text.
+        Txt = 9, "TXT";
+        /// Any other type, and a question that could not be read.
+        Other = 10, "other";
+    }
 }
 
 impl QueryType {
-    /// Every type, in index order.
-    pub const ALL: [Self; 11] = [
-        Self::A,
-        Self::Aaaa,
-        Self::Cname,
-        Self::Https,
-        Self::Mx,
-        Self::Ns,
-        Self::Ptr,
-        Self::Soa,
-        Self::Srv,
-        Self::Txt,
-        Self::Other,
-    ];
-
-    /// From the number in a question.
+    /// From the type field of a question.
     #[inline(always)]
     #[must_use]
     pub const fn of(number: u16) -> Self {
@@ -66,39 +55,28 @@ impl QueryType {
     }
 }
 
-/// What a server answers (RFC 1035 §4.1.1): index into [`DnsCounters::responses`].
-#[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ResponseCode {
-    /// The name exists; whether it has what was asked for is another matter.
-    NoError = 0,
-    /// The server does not understand the query.
-    FormErr = 1,
-    /// The server failed.
-    ServFail = 2,
-    /// There is no such name.
-    NxDomain = 3,
-    /// The server does not do this.
-    NotImp = 4,
-    /// The server will not do this.
-    Refused = 5,
-    /// Any other.
-    Other = 6,
+labelled_enum! {
+    /// Response code (RFC 1035 §4.1.1): index into [`DnsCounters::responses`]. The labels are the standard's spelling.
+    pub enum ResponseCode: u8 {
+        /// No error: the name exists, possibly without records of the queried type.
+        NoError = 0, "NOERROR";
+        /// Format error: the server could not interpret the query.
+        FormErr = 1, "FORMERR";
+        /// The server failed.
+        ServFail = 2, "SERVFAIL";
+        /// The name does not exist.
+        NxDomain = 3, "NXDOMAIN";
+        /// The server does not implement this kind of query.
+        NotImp = 4, "NOTIMP";
+        /// The server refuses by policy.
+        Refused = 5, "REFUSED";
+        /// Any other code.
+        Other = 6, "other";
+    }
 }
 
 impl ResponseCode {
-    /// Every code, in index order.
-    pub const ALL: [Self; 7] = [
-        Self::NoError,
-        Self::FormErr,
-        Self::ServFail,
-        Self::NxDomain,
-        Self::NotImp,
-        Self::Refused,
-        Self::Other,
-    ];
-
-    /// From the four bits in the head of a message; what EDNS adds to them (RFC 6891 §6.1.3) is not looked at.
+    /// From the four bits in the header of a message; the extended bits of EDNS (RFC 6891 §6.1.3) are not read.
     #[inline(always)]
     #[must_use]
     pub const fn of(number: u8) -> Self {
@@ -114,108 +92,57 @@ impl ResponseCode {
     }
 }
 
-/// Upper bounds of answer times in nanoseconds: 100 µs to 30 s; what is slower falls into one more bucket.
-pub const DNS_BOUNDS_NS: [u64; 17] = [
-    100_000,
-    250_000,
-    500_000,
-    1_000_000,
-    2_500_000,
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    50_000_000,
-    100_000_000,
-    250_000_000,
-    500_000_000,
-    1_000_000_000,
-    2_500_000_000,
-    5_000_000_000,
-    10_000_000_000,
-    30_000_000_000,
-];
-
-/// How long answers took.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-pub struct AnswerDuration {
-    /// Answers per bucket (not cumulative); the last one is above every bound.
-    pub buckets: [u64; DNS_BOUNDS_NS.len() + 1],
-    /// Sum of all in nanoseconds.
-    pub sum_ns: u64,
-}
-
-impl AnswerDuration {
-    /// Nothing observed.
-    pub const ZERO: Self = Self { buckets: [0; DNS_BOUNDS_NS.len() + 1], sum_ns: 0 };
-}
-
-/// The bucket a duration falls into; see [`crate::histogram::connect_bucket`].
-#[inline(always)]
-#[must_use]
-pub const fn answer_bucket(duration_ns: u64) -> usize {
-    let mut index = 0;
-    while index < DNS_BOUNDS_NS.len() {
-        if duration_ns <= DNS_BOUNDS_NS[index] {
-            return index;
-        }
-        index += 1;
-    }
-    DNS_BOUNDS_NS.len()
-}
-
-/// What is counted of one end's DNS, since the agent started: of a client per server, of a server for all its clients
-/// together.
+/// Counters of DNS since the agent started: of a client per server, of a server over all its clients.
 ///
-/// Every query is answered, timed out, still waited for, or was not tracked: `queries = responses − late + timeouts +
-/// waiting + untracked − untracked_answered`.
+/// Every query is answered, timed out, pending, or was not tracked: `queries = responses − late + timeouts +
+/// pending + untracked − untracked_answered`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct DnsCounters {
-    /// Queries, each packet or message of them, by [`QueryType`].
-    pub queries: [u64; QueryType::ALL.len()],
-    /// Answers to them, by [`ResponseCode`].
-    pub responses: [u64; ResponseCode::ALL.len()],
-    /// First query to answer.
-    pub duration: AnswerDuration,
-    /// Queries with a question that the same workload had asked before and was waiting for.
+    /// Queries, repetitions included, by [`QueryType`].
+    pub queries: [u64; QueryType::COUNT],
+    /// Responses to them, by [`ResponseCode`].
+    pub responses: [u64; ResponseCode::COUNT],
+    /// Time from query to response.
+    pub duration: DnsDuration,
+    /// Queries that repeat a pending question of the same workload.
     pub retries: u64,
-    /// Answers that say that they are cut short.
+    /// Responses with the bit TC: truncated.
     pub truncated: u64,
-    /// Queries that were not answered in time.
+    /// Queries without a response within the timeout.
     pub timeouts: u64,
-    /// Those that were answered after that.
+    /// Responses that came after the timeout.
     pub late: u64,
-    /// Answers to nothing that was asked.
+    /// Responses that match no query.
     pub unmatched: u64,
-    /// Queries that found no room to wait for their answer: it counts, when it comes, but without latency.
+    /// Queries that were not tracked because the map of pending queries was full: their responses count, without latency.
     pub untracked: u64,
-    /// Answers to those.
+    /// Responses to untracked queries.
     pub untracked_answered: u64,
-    /// What went over UDP: these datagrams are in no other table.
+    /// Traffic over UDP; these datagrams are not in the table of UDP flows.
     pub udp: Datagrams,
 }
 
-/// Datagrams of DNS and their payload in octets.
+/// Datagrams of DNS.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Datagrams {
-    /// Sent.
+    /// Datagrams sent.
     pub sent: u64,
-    /// Payload of those.
+    /// Payload sent, in bytes.
     pub sent_bytes: u64,
-    /// Received.
+    /// Datagrams received.
     pub received: u64,
-    /// Payload of those.
+    /// Payload received, in bytes.
     pub received_bytes: u64,
 }
 
 impl DnsCounters {
-    /// Nothing counted.
+    /// All counters at zero.
     pub const ZERO: Self = Self {
-        queries: [0; QueryType::ALL.len()],
-        responses: [0; ResponseCode::ALL.len()],
-        duration: AnswerDuration::ZERO,
+        queries: [0; QueryType::COUNT],
+        responses: [0; ResponseCode::COUNT],
+        duration: DnsDuration::ZERO,
         retries: 0,
         truncated: 0,
         timeouts: 0,

@@ -1,52 +1,54 @@
-//! Details of answers: their head, and how many are let through.
+//! Details of responses: the header of the event, and its rate limit.
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::labelled_enum;
 use crate::wire::EventHeader;
 
-/// How often the number of details begins anew.
+/// Length of a window of the rate limit.
 pub const DETAIL_WINDOW_NS: u64 = 100_000_000;
 
-/// Details let through in the present window, by [`Outcome`].
+/// Details emitted in the current window, by [`Outcome`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct DetailWindow {
-    /// The window's number since boot.
+    /// Number of the window since boot.
     pub number: u64,
-    /// Let through.
+    /// Details emitted in it.
     pub count: u64,
 }
 
-/// How an answer came out: each has its own share of details, so that a storm of one does not hide the other.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// NOERROR.
-    Success = 0,
-    /// Everything else.
-    Failure = 1,
+labelled_enum! {
+    /// Outcome of a query. Each has its own rate limit, so that a storm of one does not hide the other.
+    pub enum Outcome: u32 {
+        /// NOERROR.
+        Success = 0, "success";
+        /// Any other response code.
+        Failure = 1, "failure";
+    }
 }
 
-/// The head of a detail: an answer that reached a client here. The message's first [`AnswerDetail::captured`] octets follow.
+/// Header of a detail: a response that reached a local client. The first [`AnswerDetail::captured`] bytes of the message
+/// follow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct AnswerDetail {
-    /// The flow is the one that the answer counts in.
+    /// Its flow is the one that the response counts for.
     pub header: EventHeader,
-    /// First query to answer in nanoseconds.
+    /// Time from query to response, in nanoseconds.
     pub duration_ns: u64,
-    /// Octets of the whole message.
+    /// Length of the whole message.
     pub length: u16,
-    /// Octets of it that follow.
+    /// Number of bytes of it that follow.
     pub captured: u16,
     /// Always zero.
     pub reserved: u32,
 }
 
 impl AnswerDetail {
-    /// Octets of a message that a short detail has room for.
+    /// Message bytes that fit into a short detail.
     pub const SHORT: usize = 192;
-    /// Octets of a message that a long detail has room for; what EDNS clients offer by default (DNS flag day 2020).
+    /// Message bytes that fit into a long detail: the default buffer size of EDNS clients (DNS flag day 2020).
     pub const LONG: usize = 1232;
 }
 

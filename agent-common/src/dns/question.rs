@@ -1,75 +1,75 @@
-//! Questions: what is remembered of the last ones, and what tells one from another.
+//! Questions: recent ones are kept to recognize repetitions and to name queries that time out.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{HEADER_OCTETS, QUERY_OCTETS};
+use super::{HEADER_BYTES, QUERY_BYTES};
 
-/// The question that was asked last among those that fall into one slot of a table: it tells repetitions, and the name of
-/// what is not answered. A hint: another question may have taken the slot.
+/// The most recent question in a slot of a direct-mapped table, to recognize repetitions and to name queries that time
+/// out. A hint: another question with the same slot may have replaced it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct LastQuestion {
-    /// Of the workload and the question: see [`question_tag`].
+    /// Identifies the workload and the question: [`question_tag`].
     pub tag: u64,
-    /// When it was asked; CLOCK_MONOTONIC, nanoseconds.
+    /// When it was sent; CLOCK_MONOTONIC, nanoseconds.
     pub asked_ns: u64,
     /// The query's id.
     pub id: u16,
-    /// The port here.
+    /// The local port, in host order.
     pub local_port: u16,
     /// [`LastQuestion::ANSWERED`], [`LastQuestion::WAITS`] or [`LastQuestion::FAILED`].
     pub state: u16,
-    /// Octets of the message that are kept.
+    /// Number of bytes kept in [`Self::message`].
     pub length: u16,
-    /// The query's beginning, or nothing when names stay in the kernel.
-    pub message: [u8; QUERY_OCTETS],
+    /// Start of the query; empty when no name may leave the kernel.
+    pub message: [u8; QUERY_BYTES],
 }
 
 impl LastQuestion {
-    /// It was answered.
+    /// The response was a success, or that the name does not exist.
     pub const ANSWERED: u16 = 0;
-    /// It was not.
+    /// No response yet.
     pub const WAITS: u16 = 1;
-    /// It was answered with a failure: whoever asks with the same id goes on to the next server.
+    /// The response was a failure: a query with the same id goes to the next server.
     pub const FAILED: u16 = 2;
 }
 
-/// Stands for a question of a workload: its slot is the remainder by the number of slots.
+/// Identifies a question of a workload; its slot is the remainder by the number of slots.
 #[inline(always)]
 #[must_use]
 pub const fn question_tag(local: u64, question: u64) -> u64 {
     question ^ local.wrapping_mul(MULTIPLIER)
 }
 
-/// Odd, and its bits look random: 2^64 divided by the golden ratio.
+/// 2^64 divided by the golden ratio, made odd: spreads the bits of what it multiplies.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Adds eight octets of a name, the first in the lowest bits, to the hash of a question.
+/// Mixes eight bytes of a name, the first in the lowest bits, into the hash of a question.
 #[inline(always)]
 #[must_use]
 pub const fn question_mix(hash: u64, word: u64) -> u64 {
-    /// Makes capital letters small, and other octets something else that is as good for a hash.
-    const SMALL: u64 = 0x2020_2020_2020_2020;
-    let product = (hash ^ (word | SMALL)).wrapping_mul(MULTIPLIER);
+    /// Lowers upper-case letters; other bytes change too, which does not hurt a hash.
+    const LOWER_CASE: u64 = 0x2020_2020_2020_2020;
+    let product = (hash ^ (word | LOWER_CASE)).wrapping_mul(MULTIPLIER);
     product ^ (product >> 32)
 }
 
-/// The hash of a message's question, as the programs make it: of the name without its final zero, in words of eight octets
-/// that end with zeros, and then of the type. The same for the same question in any case of letters. `None` when the
-/// name does not end in what is there.
+/// Hash of a message's question, the same that the programs compute: of the name without its final zero, in words of
+/// eight bytes padded with zeros, and then of the type. Upper and lower case hash alike. `None` when the message ends
+/// before the name and type do.
 #[must_use]
 pub fn question_hash(message: &[u8]) -> Option<u64> {
-    let question = message.get(HEADER_OCTETS..)?;
-    let end = question.iter().position(|octet| *octet == 0)?;
+    let question = message.get(HEADER_BYTES..)?;
+    let end = question.iter().position(|byte| *byte == 0)?;
     let kind = u16::from_be_bytes([*question.get(end + 1)?, *question.get(end + 2)?]);
     let mut hash = 0;
-    // The last word is mixed in even if it is empty, as the programs find the end in a word of its own then.
+    // An empty last word is mixed in too: the programs then find the end of the name in a word of its own.
     let mut rest = question.get(..end)?;
     loop {
         let (word, after) = rest.split_at(rest.len().min(8));
-        let mut octets = [0; 8];
-        octets[..word.len()].copy_from_slice(word);
-        hash = question_mix(hash, u64::from_le_bytes(octets));
+        let mut bytes = [0; 8];
+        bytes[..word.len()].copy_from_slice(word);
+        hash = question_mix(hash, u64::from_le_bytes(bytes));
         if word.len() < 8 {
             return Some(question_mix(hash, kind.into()));
         }
@@ -77,14 +77,14 @@ pub fn question_hash(message: &[u8]) -> Option<u64> {
     }
 }
 
-/// A question with another id is a repetition when the first has waited for so long: before that no resolver gives up, and
-/// it is more likely another thread's.
+/// A query with a new id repeats a question only when that has been pending for this long: no resolver retries earlier,
+/// and it is more likely the query of another thread.
 pub const REPEATED_AFTER_NS: u64 = 800_000_000;
 
-/// Resolvers give up after so many patiences at most: who asks again after that asks anew.
-pub const REPEATED_WITHIN_PATIENCES: u64 = 3;
+/// Resolvers give up after this many timeouts at most; a later query with the same question is a new one.
+pub const REPEATED_WITHIN_TIMEOUTS: u64 = 3;
 
-const _: () = assert!(size_of::<LastQuestion>() == 24 + QUERY_OCTETS);
+const _: () = assert!(size_of::<LastQuestion>() == 24 + QUERY_BYTES);
 
 #[cfg(test)]
 mod tests {
@@ -104,9 +104,9 @@ mod tests {
         assert_eq!(hash, query(2, b"\x03WWW\x07exAmple\x03com", 1, &[0, 0, 41]));
         assert_ne!(hash, query(1, b"\x03www\x07example\x03com", 28, &[]));
         assert_ne!(hash, query(1, b"\x03www\x07example\x03org", 1, &[]));
-        // As long as a word, and the root.
+        // A name of exactly one word, and the root.
         assert_ne!(query(1, b"\x07sevenxx", 1, &[]), query(1, b"", 1, &[]));
-        assert_eq!(question_hash(&[0; HEADER_OCTETS]), None);
+        assert_eq!(question_hash(&[0; HEADER_BYTES]), None);
         assert_eq!(question_hash(&[1; 300]), None);
     }
 }

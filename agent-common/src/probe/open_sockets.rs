@@ -1,6 +1,6 @@
-//! The passes over all open sockets: they fill tables and emit no event.
+//! The iterators over all open sockets: they fill maps and emit no event.
 
-/// Key of the table of listening ports.
+/// Key of the map of listening ports.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ListenerKey {
@@ -14,39 +14,39 @@ pub struct ListenerKey {
 
 const _: () = assert!(size_of::<ListenerKey>() == 8);
 
-/// Key of the table of accept queues. Sockets that share a port (`SO_REUSEPORT`) share an entry.
+/// Key of the map of accept queues. Sockets that share a port (`SO_REUSEPORT`) share an entry.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct QueueKey {
-    /// The listener's end, as [`crate::flow::FlowKey::local`].
+    /// The listener's local end, as [`crate::flow::FlowKey::local`].
     pub local: u64,
-    /// Its port, in host order.
+    /// The listening port, in host order.
     pub port: u16,
     /// Always zero.
     pub reserved: [u16; 3],
 }
 
-/// An accept queue, as the last sweep found it.
+/// An accept queue at the time of the last sweep.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AcceptQueue {
-    /// The sweep that found it.
+    /// Number of that sweep.
     pub sweep: u64,
-    /// Handshakes dropped since the agent saw the listener first.
+    /// Handshakes dropped since the agent first saw the listener.
     pub drops: u64,
-    /// Connections that wait to be accepted: of sockets that share the port, those of the fullest.
+    /// Connections waiting to be accepted; of sockets that share the port, those of the fullest.
     pub length: u32,
-    /// The limit of that socket's queue; one more fits (`sk_acceptq_is_full`, include/net/sock.h).
+    /// Limit of that socket's queue; one more fits (`sk_acceptq_is_full`, include/net/sock.h).
     pub limit: u32,
 }
 
-/// What the daemon tells the sweep, and what the sweep tells the other programs.
+/// State of the sweep, shared by the daemon (number) and the programs (socket).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sweep {
-    /// The number of the sweep, from 1.
+    /// Number of the sweep, from 1.
     pub number: u64,
-    /// The socket whose totals are being added at this moment; 0 for none.
+    /// The socket whose totals the sweep is adding now; 0 for none.
     pub socket: u64,
 }
 

@@ -4,15 +4,15 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::wire::{Event, EventHeader};
 
-/// One reset.
+/// A reset.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Reset {
-    /// Who, whom, when.
+    /// Time, flow and client port.
     pub header: EventHeader,
     /// A [`crate::flow::ResetDirection`].
     pub direction: u8,
-    /// `sk_state` of the socket; 0 when no socket is concerned (closed port).
+    /// `sk_state` of the socket; 0 when there is none (closed port).
     pub tcp_state: u8,
     /// Always zero.
     pub reserved: [u8; 6],

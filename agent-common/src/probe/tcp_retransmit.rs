@@ -1,24 +1,24 @@
-//! Emitted when data (or a client's SYN) is sent again.
+//! Emitted when data (or a client's SYN) is retransmitted.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::wire::{Event, EventHeader};
 
-/// One buffer sent again: one or many segments.
+/// A retransmitted buffer of one or more segments.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Retransmitted {
-    /// Who, whom, when.
+    /// Time, flow and client port.
     pub header: EventHeader,
-    /// Segments in the buffer.
+    /// Segments in the buffer that were not counted before.
     pub segments: u32,
     /// A [`crate::flow::RetransmitKind`].
     pub kind: u8,
     /// `sk_state` of the socket.
     pub tcp_state: u8,
-    /// `icsk_ca_state`: the congestion control's state.
+    /// `icsk_ca_state`: state of congestion control.
     pub congestion_state: u8,
-    /// `icsk_retransmits`: consecutive time-outs without an answer.
+    /// `icsk_retransmits`: consecutive retransmission timeouts.
     pub consecutive_timeouts: u8,
 }
 

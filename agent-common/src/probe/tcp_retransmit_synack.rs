@@ -1,14 +1,14 @@
-//! Emitted when a server sends its SYN-ACK again.
+//! Emitted when a server retransmits its SYN-ACK.
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::wire::{Event, EventHeader};
 
-/// One SYN-ACK sent again.
+/// A retransmitted SYN-ACK.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct SynAckRetransmitted {
-    /// Who, whom, when.
+    /// Time, flow and client port.
     pub header: EventHeader,
 }
 

@@ -8,13 +8,13 @@ use crate::wire::{Event, EventHeader};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct ConnectFailed {
-    /// Who, whom, when.
+    /// Time, flow and client port.
     pub header: EventHeader,
-    /// SYN sent to given up, in nanoseconds; 0 when no SYN was sent.
+    /// Time from SYN to failure in nanoseconds; 0 when no SYN was sent.
     pub duration_ns: u64,
-    /// The socket's error number (`sk_err`); 0 when the application closed it.
+    /// Error number of the socket (`sk_err`); 0 when the application closed it.
     pub error: i32,
-    /// SYNs that were sent again.
+    /// SYN retransmissions.
     pub syn_retransmits: u32,
     /// A [`crate::flow::ConnectFailure`].
     pub reason: u8,

@@ -1,119 +1,120 @@
-//! The client's end: queries that leave, and their answers.
+//! The client's end: queries sent, and the responses to them.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use netcause_common::dns::{Asked, QueryKey};
 
 use super::counters::Counters;
+use super::message::{Header, Message};
 use super::question::Question;
-use super::{Head, Message, detail, repeat, setting};
+use super::{detail, repeat};
 use crate::maps::{DNS_LATE, DNS_QUERIES, EEXIST, ENOENT};
 use crate::packet::Direction;
+use crate::settings::setting;
 
-/// A query leaves.
+/// A query was sent.
 #[inline(always)]
-pub fn asked(message: Message, question: Question, key: &QueryKey, now: u64) {
+pub fn query(message: Message, question: Question, key: &QueryKey, now: u64) {
     let Some(counters) = Counters::of(&key.flow()) else { return };
     counters.sent(message.datagrams);
     counters.query(question.kind);
-    let asked = Asked { since_ns: now, last_ns: now, question: question.hash, unanswered: 1 };
-    match DNS_QUERIES.insert(key, asked, u64::from(BPF_NOEXIST)) {
+    let query = Asked { since_ns: now, last_ns: now, question: question.hash, unanswered: 1 };
+    match DNS_QUERIES.insert(key, query, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
             if repeat::is_repetition(message, key, question.hash, now) {
                 counters.retried();
             }
         }
-        Err(EEXIST) => asked_again(key, &asked, counters),
+        Err(EEXIST) => id_in_use(key, &query, counters),
         Err(_) => counters.untracked(),
     }
 }
 
-/// A query with the id of one that waits, to the same server from the same port.
+/// A query with the id of a pending one, to the same server from the same port.
 #[inline(always)]
-fn asked_again(key: &QueryKey, asked: &Asked, counters: Counters) {
+fn id_in_use(key: &QueryKey, query: &Asked, counters: Counters) {
     let Some(earlier) = DNS_QUERIES.get_ptr_mut(key) else {
-        // Answered this very moment.
+        // The response came in between.
         return counters.untracked();
     };
-    // SAFETY: the pointer comes from the table's lookup. Only the socket's own messages change the entry, one after the
-    // other but for the rarest of cases, which cost one count.
+    // SAFETY: the pointer comes from a map lookup. Only messages of the same socket change the entry, one after the other
+    // except in rare races, which cost one count.
     #[expect(unsafe_code, reason = "map value")]
     let earlier = unsafe { &mut *earlier };
     let unanswered = earlier.unanswered;
-    let is_same = unanswered != 0 && earlier.question == asked.question;
+    let is_same = unanswered != 0 && earlier.question == query.question;
     if is_same {
         counters.retried();
-        if asked.last_ns.saturating_sub(earlier.since_ns) <= setting!(patience_ns) {
+        if query.last_ns.saturating_sub(earlier.since_ns) <= setting!(timeout_ns) {
             earlier.unanswered = unanswered + 1;
-            earlier.last_ns = asked.last_ns;
+            earlier.last_ns = query.last_ns;
             return;
         }
     }
-    // Either the id is used for another question, so that an answer to the earlier one is not to be told any more, or
-    // it has waited long enough. Or it was done with.
+    // The id was reused for another question, so that a response to the earlier one cannot be recognized any more, or the
+    // earlier query has timed out, or it was complete (0 unanswered).
     counters.timed_out(unanswered);
-    *earlier = *asked;
+    *earlier = *query;
 }
 
-/// An answer comes.
+/// A response was received.
 #[inline(always)]
-pub fn answered(message: Message, head: Head, key: &QueryKey, now: u64) {
+pub fn response(message: Message, header: Header, key: &QueryKey, now: u64) {
     let flow = key.flow();
-    let Some(waiting) = DNS_QUERIES.get_ptr_mut(key) else {
-        return answered_late(message, head, key, now);
+    let Some(pending) = DNS_QUERIES.get_ptr_mut(key) else {
+        return late_response(message, header, key, now);
     };
-    // SAFETY: the pointer comes from the table's lookup; the entry may be removed meanwhile, and then is still memory of
-    // the table.
+    // SAFETY: the pointer comes from a map lookup; if the entry is removed meanwhile, it is still memory of the map.
     #[expect(unsafe_code, reason = "map value")]
     let (since_ns, last_ns, question, unanswered) = unsafe {
-        let waiting = &*waiting;
-        (waiting.since_ns, waiting.last_ns, waiting.question, waiting.unanswered)
+        let pending = &*pending;
+        (pending.since_ns, pending.last_ns, pending.question, pending.unanswered)
     };
     if unanswered == 0 {
-        return answered_late(message, head, key, now);
+        return late_response(message, header, key, now);
     }
     if unanswered == 1 {
         match DNS_QUERIES.remove(key) {
             Ok(()) => {}
-            Err(ENOENT) => return answered_late(message, head, key, now),
-            // SAFETY: as above. The table is being changed on this very CPU; the daemon removes the entry.
+            Err(ENOENT) => return late_response(message, header, key, now),
+            // SAFETY: as above. The removal failed with -EBUSY; the daemon removes the entry.
             #[expect(unsafe_code, reason = "map value")]
-            Err(_) => unsafe { (*waiting).unanswered = 0 },
+            Err(_) => unsafe { (*pending).unanswered = 0 },
         }
     } else {
         // SAFETY: as above.
         #[expect(unsafe_code, reason = "map value")]
         unsafe {
-            (*waiting).unanswered = unanswered - 1;
-            (*waiting).since_ns = last_ns;
+            (*pending).unanswered = unanswered - 1;
+            (*pending).since_ns = last_ns;
         }
     }
     let duration = now.saturating_sub(since_ns);
     if let Some(counters) = Counters::of(&flow) {
         counters.received(message.datagrams);
-        counters.answered(head, duration);
-        if duration > setting!(patience_ns) {
+        counters.answered(header, duration);
+        if duration > setting!(timeout_ns) {
             counters.timed_out(1);
             counters.late();
         }
     }
-    repeat::answered(key.local, question, head);
-    detail::answered(message, head, &flow, key.local_port, now, duration);
+    repeat::response(key.local, question, header);
+    detail::emit(message, header, &flow, key.local_port, now, duration);
 }
 
-/// An answer to nothing that waits: to what has timed out, or found no room, or was never asked.
+/// A response without a pending query: that has timed out, was not tracked, or never existed.
 #[inline(always)]
-fn answered_late(message: Message, head: Head, key: &QueryKey, now: u64) {
+fn late_response(message: Message, header: Header, key: &QueryKey, now: u64) {
     let flow = key.flow();
     let Some(late) = DNS_LATE.get_ptr_mut(key) else {
         return match Counters::of_known(&flow) {
             Some(counters) => {
                 counters.received(message.datagrams);
-                counters.unmatched(head);
+                counters.unmatched(header);
             }
             None => message.count_traffic(Direction::Received),
         };
     };
-    // SAFETY: the pointer comes from the table's lookup.
+    // SAFETY: the pointer comes from a map lookup.
     #[expect(unsafe_code, reason = "map value")]
     let (is_last, since_ns) = unsafe {
         (*late).unanswered = (*late).unanswered.saturating_sub(1);
@@ -126,8 +127,8 @@ fn answered_late(message: Message, head: Head, key: &QueryKey, now: u64) {
         if !is_mine {
             return;
         }
-        counters.answered(head, duration);
+        counters.answered(header, duration);
         counters.late();
     }
-    detail::answered(message, head, &flow, key.local_port, now, duration);
+    detail::emit(message, header, &flow, key.local_port, now, duration);
 }

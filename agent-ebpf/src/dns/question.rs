@@ -1,42 +1,42 @@
-//! Reading a query's question without following its labels.
+//! Reads a query's question without following its labels.
 //!
-//! A name ends at its first zero octet, unless a label has one inside, which no name in use has: then type and hash are
-//! wrong, and nothing else. So the question is read in words, with offsets that are constants.
+//! A name ends at its first zero byte, unless a label contains one, which no name in use does: then only type and hash are
+//! wrong. So the question is read in words at constant offsets.
 
-use netcause_common::dns::{HEADER_OCTETS, QueryType, question_mix};
+use netcause_common::dns::{HEADER_BYTES, QueryType, question_mix};
 
-use super::{Head, Message};
+use super::message::{Header, Message};
 
-/// Words that are loaded at once, less the one that the type may reach into.
+/// Words loaded at once, without the one that the type may extend into.
 const WORDS: usize = 8;
-/// So often that the longest name ends: 255 octets (RFC 1035 §2.3.4).
+/// Enough parts for the longest name: 255 bytes (RFC 1035 §2.3.4).
 const PARTS: u32 = 4;
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-/// What a query asks.
+/// The question of a query.
 #[derive(Clone, Copy)]
 pub struct Question {
-    /// As [`netcause_common::dns::question_hash`].
+    /// The same as [`netcause_common::dns::question_hash`].
     pub hash: u64,
     /// The type.
     pub kind: QueryType,
 }
 
-/// The question's first octets, and zeros behind it.
+/// The first bytes of a question, padded with zeros.
 pub type Words = [u64; WORDS + 1];
 
-/// The question of a message; one that cannot be read has no type. `words` are those that were copied already, all of this
-/// message.
+/// The question of a message; one that cannot be read has the type `Other`. `words` is the start of this message's question,
+/// if it was copied already.
 #[inline(always)]
-pub fn read(message: Message, head: Head, words: Option<&Words>) -> Question {
+pub fn read(message: Message, header: Header, words: Option<&Words>) -> Question {
     let mut question = Question { hash: 0, kind: QueryType::Other };
-    if !head.has_one_question() {
+    if !header.has_one_question() {
         return question;
     }
     let mut part = 0;
     if message.is_in_datagram() {
-        // A copy costs more than all the rest.
+        // A copy costs more than everything else.
         if let Some(whole) = walk_packet(message) {
             return whole;
         }
@@ -47,13 +47,13 @@ pub fn read(message: Message, head: Head, words: Option<&Words>) -> Question {
         part = 1;
     }
     while part < PARTS {
-        let skip = HEADER_OCTETS as u32 + part * (WORDS * 8) as u32;
+        let skip = HEADER_BYTES as u32 + part * (WORDS * 8) as u32;
         if message.available <= skip {
             break;
         }
         let mut words = Words::default();
         let (offset, available) = (message.offset + skip, message.available - skip);
-        // SAFETY: the room is that of the array.
+        // SAFETY: the size is that of the array.
         #[expect(unsafe_code, reason = "a length that varies")]
         let loaded = unsafe {
             message.packet.load_up_to::<{ size_of::<Words>() }>(offset, (&raw mut words).cast(), available)
@@ -69,10 +69,10 @@ pub fn read(message: Message, head: Head, words: Option<&Words>) -> Question {
     question
 }
 
-/// Reads a name of up to eight words where it lies; `None` when it is longer, or not in the packet's linear part.
+/// Reads a name of up to eight words in place; `None` when it is longer, or not in the packet's linear part.
 #[inline(always)]
 fn walk_packet(message: Message) -> Option<Question> {
-    let begin = message.offset + HEADER_OCTETS as u32;
+    let begin = message.offset + HEADER_BYTES as u32;
     let end = message.offset + message.available;
     let mut hash = 0;
     macro_rules! steps {
@@ -94,7 +94,7 @@ fn walk_packet(message: Message) -> Option<Question> {
     None
 }
 
-/// The word that reaches over the message's end: taken from the eight octets before that.
+/// The word that extends over the end of the message: taken from the last eight bytes of the message.
 #[inline(always)]
 fn last_word(message: Message, hash: u64, position: u32, end: u32) -> Option<Question> {
     let beyond = position + 8 - end;
@@ -105,19 +105,19 @@ fn last_word(message: Message, hash: u64, position: u32, end: u32) -> Option<Que
     whole(message, hash, word, zeros(word), position)
 }
 
-/// The word with the name's end; the type follows.
+/// The word that contains the end of the name; the type follows.
 #[inline(always)]
 fn whole(message: Message, hash: u64, word: u64, zeros: u64, position: u32) -> Option<Question> {
-    let (name, octets) = before(word, zeros);
-    let number = u16::from_be(*message.packet.near::<u16>(position + octets as u32 + 1)?);
+    let (name, bytes) = before(word, zeros);
+    let number = u16::from_be(*message.packet.near::<u16>(position + bytes as u32 + 1)?);
     Some(Question {
         hash: question_mix(question_mix(hash, name), number.into()),
         kind: QueryType::of(number),
     })
 }
 
-/// Adds words to the hash until the name ends. Unrolled by hand, because older verifiers take no variable offset into the
-/// stack.
+/// Mixes words into the hash until the name ends. Unrolled by hand, because older verifiers allow no variable offset into
+/// the stack.
 #[inline(always)]
 fn walk_part(words: &Words, hash: &mut u64) -> Option<Question> {
     macro_rules! steps {
@@ -125,8 +125,8 @@ fn walk_part(words: &Words, hash: &mut u64) -> Option<Question> {
             let word = words[$index];
             let zeros = self::zeros(word);
             if zeros != 0 {
-                let (name, octets) = before(word, zeros);
-                let behind = (word >> (octets * 8) >> 8) | (words[$index + 1] << (56 - octets * 8));
+                let (name, bytes) = before(word, zeros);
+                let behind = (word >> (bytes * 8) >> 8) | (words[$index + 1] << (56 - bytes * 8));
                 let number = u16::from_be((behind & 0xffff) as u16);
                 let hash = question_mix(question_mix(*hash, name), number.into());
                 return Some(Question { hash, kind: QueryType::of(number) });
@@ -139,16 +139,16 @@ fn walk_part(words: &Words, hash: &mut u64) -> Option<Question> {
     None
 }
 
-/// A flag in each octet that is zero. The lowest is right; those above it may be wrong.
+/// A flag in each byte that is zero. The lowest flag is right; those above it may be wrong.
 #[inline(always)]
 fn zeros(word: u64) -> u64 {
     word.wrapping_sub(LOW_BITS) & !word & HIGH_BITS
 }
 
-/// The octets before the first zero, and how many they are.
+/// The bytes before the first zero, and their number.
 #[inline(always)]
 fn before(word: u64, zeros: u64) -> (u64, u64) {
     let first = zeros & zeros.wrapping_neg();
-    // `first` is 0x80 shifted left by whole octets; the product's highest octet is their number.
+    // `first` is 0x80 shifted left by whole bytes; the highest byte of the product is their number.
     (word & (first - 1), (first >> 7).wrapping_mul(0x0001_0203_0405_0607) >> 56)
 }

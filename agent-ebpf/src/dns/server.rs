@@ -1,16 +1,16 @@
-//! The server's end: queries that come, and the answers to them.
+//! The server's end: queries received, and the responses to them.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use netcause_common::dns::{QueryKey, QueryType, Served};
 
 use super::counters::Counters;
-use super::{Head, Message};
+use super::message::{Header, Message};
 use crate::maps::{DNS_SERVED, EEXIST, ENOENT};
 use crate::packet::Direction;
 
-/// A query comes.
+/// A query was received.
 #[inline(always)]
-pub fn asked(message: Message, kind: QueryType, key: &QueryKey, now: u64) {
+pub fn query(message: Message, kind: QueryType, key: &QueryKey, now: u64) {
     let Some(counters) = Counters::of(&key.flow()) else { return };
     counters.received(message.datagrams);
     counters.query(kind);
@@ -19,7 +19,7 @@ pub fn asked(message: Message, kind: QueryType, key: &QueryKey, now: u64) {
         Ok(()) => {}
         Err(EEXIST) => {
             let Some(earlier) = DNS_SERVED.get_ptr_mut(key) else { return counters.untracked() };
-            // SAFETY: the pointer comes from the table's lookup; one client's messages come one after the other.
+            // SAFETY: the pointer comes from a map lookup; the messages of one client arrive one after the other.
             #[expect(unsafe_code, reason = "map value")]
             unsafe {
                 if (*earlier).unanswered == 0 {
@@ -34,36 +34,36 @@ pub fn asked(message: Message, kind: QueryType, key: &QueryKey, now: u64) {
     }
 }
 
-/// An answer leaves.
+/// A response was sent.
 #[inline(always)]
-pub fn answered(message: Message, head: Head, key: &QueryKey, now: u64) {
+pub fn response(message: Message, header: Header, key: &QueryKey, now: u64) {
     let flow = key.flow();
-    let Some(waiting) = DNS_SERVED.get_ptr_mut(key) else {
+    let Some(pending) = DNS_SERVED.get_ptr_mut(key) else {
         return match Counters::of_known(&flow) {
             Some(counters) => {
                 counters.sent(message.datagrams);
-                counters.unmatched(head);
+                counters.unmatched(header);
             }
             None => message.count_traffic(Direction::Sent),
         };
     };
-    // SAFETY: the pointer comes from the table's lookup.
+    // SAFETY: the pointer comes from a map lookup.
     #[expect(unsafe_code, reason = "map value")]
-    let (since_ns, unanswered) = unsafe { ((*waiting).since_ns, (*waiting).unanswered) };
-    // Whoever removes it has it: the daemon may have given it up this very moment.
+    let (since_ns, unanswered) = unsafe { ((*pending).since_ns, (*pending).unanswered) };
+    // Only the one that removes the entry counts it: the daemon may be expiring it at the same time.
     let removed = if unanswered <= 1 { DNS_SERVED.remove(key) } else { Ok(()) };
     if unanswered > 1 || matches!(removed, Err(error) if error != ENOENT) {
-        // SAFETY: as above. Either more of them wait, or the table is being changed on this very CPU.
+        // SAFETY: as above. Either more are pending, or the removal failed with -EBUSY.
         #[expect(unsafe_code, reason = "map value")]
         unsafe {
-            (*waiting).unanswered = unanswered.saturating_sub(1);
+            (*pending).unanswered = unanswered.saturating_sub(1);
         }
     }
     let Some(counters) = Counters::of(&flow) else { return };
     counters.sent(message.datagrams);
     if unanswered == 0 || removed == Err(ENOENT) {
-        counters.unmatched(head);
+        counters.unmatched(header);
     } else {
-        counters.answered(head, now.saturating_sub(since_ns));
+        counters.answered(header, now.saturating_sub(since_ns));
     }
 }

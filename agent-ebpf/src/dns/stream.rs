@@ -1,33 +1,35 @@
-//! DNS over TCP: messages one after the other, each behind two octets of its length (RFC 1035 §4.2.2).
+//! DNS over TCP: a sequence of messages, each with its two-byte length in front (RFC 1035 §4.2.2).
 //!
-//! Segments are seen on their way, so some are seen twice and some too early. What was read already is known by its
-//! sequence number; where something is missing, the next segment is taken to begin a message, as it does in practice.
+//! Programs see segments in transit, so some come twice and some out of order. Data that was read already is recognized by
+//! its sequence number; after a gap, the next segment is assumed to start a message, as it does in practice.
 //!
-//! How far each direction was followed is kept at the socket itself and ends with it. A segment that makes the connection
-//! complete is still the listening socket's, which has no place for it: it is read by itself.
+//! The state of each direction is in the storage of the socket and ends with it. A segment that completes the handshake
+//! still belongs to the listening socket, which has no such storage: it is read without state.
 
-use netcause_common::dns::{HEADER_OCTETS, Stream};
+use netcause_common::dns::{HEADER_BYTES, Stream};
 use netcause_common::statistics::Statistic;
 
+use super::dispatch::count_message;
+use super::message::{Header, Message, Volume};
 use super::question::Words;
-use super::{Carried, Head, Message, is_port, message};
 use crate::maps::{DNS_STREAMS, count};
 use crate::packet::{Direction, Ip, Packet, Segment};
+use crate::settings::is_dns_port;
 
-/// A message's beginning, copied at once: what TCP carries lies in pages, where every look costs a call.
+/// Start of a message, copied at once: TCP payload lies in pages, where every read costs a helper call.
 #[repr(C)]
 struct Beginning {
-    /// Puts the rest where it can be read in words.
+    /// Aligns the header to words.
     padding: u16,
-    /// Octets of the message, in network order.
+    /// Length of the message, in network order.
     length: u16,
-    head: Head,
+    header: Header,
     question: Words,
 }
 
-/// Octets of a message's length.
+/// Length of the length in front of a message.
 const PREFIX: u32 = size_of::<u16>() as u32;
-const HEAD: u32 = HEADER_OCTETS as u32;
+const HEADER: u32 = HEADER_BYTES as u32;
 const QUESTION: u32 = size_of::<Words>() as u32;
 
 /// Reads the next message of a segment; true when there may be another.
@@ -37,18 +39,18 @@ pub fn segment(packet: Packet, ip: Ip, direction: Direction) -> bool {
     if segment.length == 0 && !segment.is_syn {
         return false;
     }
-    let kept = kept(packet, direction);
-    // A connection that is older than the agent: its next segment begins a message, most likely.
+    let state = state(packet, direction);
+    // A connection from before the agent started: its next segment most likely starts a message.
     let begin = Stream { next: segment.sequence, stage: Stream::LENGTH, length: 0 };
     if segment.is_syn {
-        keep(kept, Stream { next: begin.next.wrapping_add(1), ..begin });
+        store(state, Stream { next: begin.next.wrapping_add(1), ..begin });
         return false;
     }
-    let mut stream = match kept {
-        // SAFETY: the pointer comes from the socket's lookup. Should another CPU follow the same direction of the same
-        // connection meanwhile, a message is missed.
+    let mut stream = match state {
+        // SAFETY: the pointer comes from the lookup of the socket's storage. If another CPU handles the same direction of the
+        // same connection at the same time, a message is missed.
         #[expect(unsafe_code, reason = "map value")]
-        Some(kept) => unsafe { *kept },
+        Some(state) => unsafe { *state },
         None => begin,
     };
     let mut skip = stream.next.wrapping_sub(segment.sequence);
@@ -63,26 +65,26 @@ pub fn segment(packet: Packet, ip: Ip, direction: Direction) -> bool {
     if skip >= segment.length {
         return false;
     }
-    read(packet, &segment, skip, stream, kept, direction)
+    read(packet, &segment, skip, stream, state, direction)
 }
 
-/// Reads the message that begins behind the octets to skip, or goes on there.
+/// Reads the message that starts or continues after `skip` bytes of the segment.
 #[inline(always)]
 fn read(
     packet: Packet,
     segment: &Segment,
     skip: u32,
     stream: Stream,
-    kept: Option<*mut Stream>,
+    state: Option<*mut Stream>,
     direction: Direction,
 ) -> bool {
     let mut beginning =
-        Beginning { padding: 0, length: 0, head: Head::default(), question: Words::default() };
-    // An answer's question is not looked at.
+        Beginning { padding: 0, length: 0, header: Header::default(), question: Words::default() };
+    // The question of a response is not read.
     let server_port =
         if direction == Direction::Sent { segment.ends.remote_port } else { segment.ends.local_port };
-    let has_question = is_port(server_port.to_be());
-    let wanted = if has_question { HEAD + QUESTION } else { HEAD };
+    let has_question = is_dns_port(server_port.to_be());
+    let wanted = if has_question { HEADER + QUESTION } else { HEADER };
     let mut offset = segment.payload + skip;
     let mut available = segment.length - skip;
     let mut next = stream.next;
@@ -90,18 +92,18 @@ fn read(
         if available == 1 {
             let mut first = [0_u8; 1];
             packet.load(offset, &mut first);
-            keep(
-                kept,
-                Stream { next: next.wrapping_add(1), stage: Stream::SECOND_OCTET, length: first[0].into() },
+            store(
+                state,
+                Stream { next: next.wrapping_add(1), stage: Stream::SECOND_BYTE, length: first[0].into() },
             );
             return false;
         }
         let to = (&raw mut beginning.length).cast();
-        // SAFETY: the room is that from the length on.
+        // SAFETY: the size is that of the struct from `length` on.
         #[expect(unsafe_code, reason = "a length that varies")]
         unsafe {
             let wanted = available.min(PREFIX + wanted);
-            packet.load_up_to::<{ (PREFIX + HEAD + QUESTION) as usize }>(offset, to, wanted);
+            packet.load_up_to::<{ (PREFIX + HEADER + QUESTION) as usize }>(offset, to, wanted);
         }
         offset += PREFIX;
         available -= PREFIX;
@@ -109,7 +111,7 @@ fn read(
         u16::from_be(beginning.length)
     } else {
         let mut length = stream.length;
-        if stream.stage == Stream::SECOND_OCTET {
+        if stream.stage == Stream::SECOND_BYTE {
             let mut second = [0_u8; 1];
             packet.load(offset, &mut second);
             length = u16::from_be_bytes([length as u8, second[0]]);
@@ -117,50 +119,50 @@ fn read(
             available -= 1;
             next = next.wrapping_add(1);
         }
-        let to = (&raw mut beginning.head).cast();
-        // SAFETY: the room is that from the head on.
+        let to = (&raw mut beginning.header).cast();
+        // SAFETY: the size is that of the struct from `header` on.
         #[expect(unsafe_code, reason = "a length that varies")]
         unsafe {
-            packet.load_up_to::<{ (HEAD + QUESTION) as usize }>(offset, to, available.min(wanted));
+            packet.load_up_to::<{ (HEADER + QUESTION) as usize }>(offset, to, available.min(wanted));
         }
         length
     };
     if available == 0 {
-        keep(kept, Stream { next, stage: Stream::MESSAGE, length });
+        store(state, Stream { next, stage: Stream::MESSAGE, length });
         return false;
     }
     let length = u32::from(length);
-    keep(kept, Stream { next: next.wrapping_add(length), stage: Stream::LENGTH, length: 0 });
-    if available < HEAD && length > available {
+    store(state, Stream { next: next.wrapping_add(length), stage: Stream::LENGTH, length: 0 });
+    if available < HEADER && length > available {
         count(Statistic::DnsUnfollowed);
         return false;
     }
-    // What was copied must be of this message alone.
+    // The copy must not reach into the next message.
     let question = (has_question && (length >= available || length >= wanted)).then_some(&beginning.question);
     let is_more = available > length;
     let message = Message {
         packet,
         local: packet.cgroup(),
         ends: segment.ends,
-        datagrams: Carried { count: 0, bytes: 0 },
+        datagrams: Volume { count: 0, bytes: 0 },
         offset,
         length,
         available: if is_more { length } else { available },
     };
-    let head = (message.available >= HEAD).then_some(beginning.head);
-    self::message(message, head, question, direction);
-    if kept.is_none() && is_more {
+    let header = (message.available >= HEADER).then_some(beginning.header);
+    count_message(message, header, question, direction);
+    if state.is_none() && is_more {
         count(Statistic::DnsUnfollowed);
         return false;
     }
     is_more
 }
 
-/// How far this direction of the packet's connection was followed, at its socket.
+/// State of this direction of the packet's connection, in the storage of its socket.
 #[inline(always)]
-fn kept(packet: Packet, direction: Direction) -> Option<*mut Stream> {
-    let streams = packet.at_socket(&DNS_STREAMS)?;
-    // SAFETY: the pointer comes from the socket's lookup; only an address is taken.
+fn state(packet: Packet, direction: Direction) -> Option<*mut Stream> {
+    let streams = packet.storage(&DNS_STREAMS)?;
+    // SAFETY: the pointer comes from the lookup of the socket's storage; only an address is taken.
     #[expect(unsafe_code, reason = "map value")]
     unsafe {
         Some(match direction {
@@ -171,12 +173,12 @@ fn kept(packet: Packet, direction: Direction) -> Option<*mut Stream> {
 }
 
 #[inline(always)]
-fn keep(kept: Option<*mut Stream>, stream: Stream) {
-    if let Some(kept) = kept {
+fn store(state: Option<*mut Stream>, stream: Stream) {
+    if let Some(state) = state {
         // SAFETY: as in `segment`.
         #[expect(unsafe_code, reason = "map value")]
         unsafe {
-            *kept = stream;
+            *state = stream;
         }
     }
 }

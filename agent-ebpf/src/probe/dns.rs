@@ -1,19 +1,23 @@
 //! DNS messages of every socket.
 //!
-//! Programs of their own, which those of UDP hand packets over to: what is no DNS does not pay for them, and where they
-//! cannot be loaded the others count. The verdict is always 1: 0 would drop the packet.
+//! ```c
+//! int program(struct __sk_buff *skb)   // tail calls from the programs of UDP
+//! ```
+//!
+//! Kernels: 5.10 on.
+//!
+//! Separate programs, which those of UDP continue with: other packets do not pay for them, and when they cannot be loaded,
+//! those of UDP count the datagrams.
 
 use aya_ebpf::macros::cgroup_skb;
-use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::SkBuffContext;
 use netcause_common::dns::OVER_TCP;
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
 use netcause_common::statistics::Statistic;
 
-use super::udp::PASS;
-use crate::dns::{Carried, Message, stream};
+use crate::dns::{Message, Volume, count_message, stream};
 use crate::maps::{DNS_RECEIVED, DNS_SENT, count};
-use crate::packet::{Direction, Packet, UDP_HEADER_BYTES};
+use crate::packet::{Direction, PASS, Packet, UDP_HEADER_BYTES, tail_call};
 
 #[cgroup_skb(ingress)]
 fn dns_udp_received(context: SkBuffContext) -> i32 {
@@ -30,7 +34,7 @@ fn dns_udp_sent(context: SkBuffContext) -> i32 {
 #[cgroup_skb(ingress)]
 fn dns_tcp_received(context: SkBuffContext) -> i32 {
     if segment(Packet::of(&context), Direction::Received) {
-        go_on(&DNS_RECEIVED, &context, OVER_TCP);
+        tail_call(&DNS_RECEIVED, &context, OVER_TCP);
     }
     PASS
 }
@@ -38,7 +42,7 @@ fn dns_tcp_received(context: SkBuffContext) -> i32 {
 #[cgroup_skb(egress)]
 fn dns_tcp_sent(context: SkBuffContext) -> i32 {
     if segment(Packet::of(&context), Direction::Sent) {
-        go_on(&DNS_SENT, &context, OVER_TCP);
+        tail_call(&DNS_SENT, &context, OVER_TCP);
     }
     PASS
 }
@@ -60,12 +64,12 @@ fn datagram(packet: Packet, direction: Direction) {
         packet,
         local: packet.cgroup(),
         ends: datagrams.ends,
-        datagrams: Carried { count: datagrams.count, bytes: datagrams.bytes },
+        datagrams: Volume { count: datagrams.count, bytes: datagrams.bytes },
         offset: ip.length + UDP_HEADER_BYTES,
         length,
         available: length,
     };
-    crate::dns::message(message, message.head(), None, direction);
+    count_message(message, message.header(), None, direction);
 }
 
 #[inline(always)]
@@ -73,15 +77,5 @@ fn segment(packet: Packet, direction: Direction) -> bool {
     match packet.ip() {
         Some(ip) if ip.protocol == PROTOCOL_TCP => stream::segment(packet, ip, direction),
         _ => false,
-    }
-}
-
-/// Continues with a program of DNS; returns where there is none, or when 33 have run (`MAX_TAIL_CALL_CNT`).
-#[inline(always)]
-pub fn go_on(to: &ProgramArray, context: &SkBuffContext, over: u32) {
-    // SAFETY: nothing here needs to be dropped.
-    #[expect(unsafe_code, reason = "another program takes over")]
-    unsafe {
-        to.tail_call(context, over);
     }
 }

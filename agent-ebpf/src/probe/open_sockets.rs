@@ -1,11 +1,13 @@
-//! Passes over all open files, to find the sockets behind them.
+//! Iterators over all open files, to find their sockets.
 //!
 //! ```c
 //! struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; u32 fd; struct file *file; };
 //! ```
 //!
-//! The iterator walks the tasks of the opener's PID namespace, and sees the sockets of every network namespace. A
-//! socket that several processes hold comes several times.
+//! Kernels: 5.10 on; from 5.11 on with the helper `bpf_sock_from_file`, which makes each socket cheaper.
+//!
+//! The iterator walks the tasks of the opener's PID namespace and sees sockets of every network namespace. A socket that
+//! several processes hold comes several times.
 
 use core::ffi::c_void;
 
@@ -18,10 +20,10 @@ use crate::flow::{counters, of_socket};
 use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{Memory, TcpSock, has_sock_from_file};
 use crate::maps::{QUEUES, SWEEP, add};
-use crate::socket::{Remembered, insert, is_listening, listens, state_of};
-use crate::traffic::{has_moved, is_fin_acknowledged, pass_over, settle, sweeping};
+use crate::socket::{Tracked, insert, insert_listener, is_listening, state_of};
+use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping};
 
-/// The iterator's argument; every member takes eight octets.
+/// The iterator's argument; every member takes eight bytes.
 #[repr(C)]
 pub struct TaskFile {
     meta: u64,
@@ -30,11 +32,11 @@ pub struct TaskFile {
     file: *const c_void,
 }
 
-/// Does something to the TCP socket behind the walk's file, if there is one. Where the kernel tells a file's socket, its
-/// type is known and a member costs one load; else each read is a call. The verifier removes the other way.
+/// Runs a block with the TCP socket of the iterator's file, if it is one. With the helper the socket has a type and a member
+/// costs one load; without it each read is a call. The verifier removes the branch that does not apply.
 macro_rules! with_socket {
     ($context:expr, |$socket:ident| $do:block) => {
-        // NULL marks the end of the walk.
+        // NULL marks the end of the iteration.
         if let Some(file) = file($context) {
             if has_sock_from_file() {
                 if let Some($socket) = TcpSock::from_socket_file(file) $do
@@ -43,40 +45,40 @@ macro_rules! with_socket {
     };
 }
 
-/// Run first, once: which ports listen.
+/// Run first, once: finds the listening ports.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
 extern "C" fn listening_ports(context: *const TaskFile) -> i32 {
     with_socket!(context, |socket| {
         if socket.common().state() == LISTEN {
-            listens(socket);
+            insert_listener(socket);
         }
     });
     0
 }
 
-/// Run second, once, where what older connections carried before the agent is not to be counted.
+/// Run second, once, when traffic from before the agent started is not to be counted: marks it as counted.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
 extern "C" fn older_connections(context: *const TaskFile) -> i32 {
     with_socket!(context, |socket| {
         let state = socket.common().state();
-        // One that began while the agent started is known already, and counts whole.
+        // A connection that began while the agent started has an entry already, and counts in full.
         if state != LISTEN
             && state != CLOSE
             && state_of(socket.id).is_none()
-            && let Some(remembered) = adopt(socket, state)
+            && let Some(tracked) = adopt(socket, state)
         {
             let fin_acknowledged = || is_fin_acknowledged(socket, state);
-            pass_over(socket, remembered.role(), fin_acknowledged, remembered.counted());
+            skip(socket, tracked.role(), fin_acknowledged, tracked.counted());
         }
     });
     0
 }
 
-/// The sweep: what open connections carried since the last one, and how long the accept queues are.
+/// The sweep: adds what is new of the totals of open connections, and reads the accept queues.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
@@ -92,39 +94,39 @@ extern "C" fn open_sockets(context: *const TaskFile) -> i32 {
 
 #[inline(always)]
 fn connection<M: Memory>(socket: TcpSock<M>, state: u8) {
-    let remembered = match state_of(socket.id) {
-        Some(remembered) => remembered,
+    let tracked = match state_of(socket.id) {
+        Some(tracked) => tracked,
         None if state == CLOSE => return,
         None => {
-            // Without room its totals are counted at its close, whole.
-            let Some(remembered) = adopt(socket, state) else { return };
-            remembered
+            // When the map is full, its totals are counted at its close, in full.
+            let Some(tracked) = adopt(socket, state) else { return };
+            tracked
         }
     };
-    if !has_moved(socket, remembered.counted()) {
+    if !has_moved(socket, tracked.counted()) {
         return;
     }
     sweeping(socket.id);
-    if !remembered.is_settled()
-        && let Some(counters) = counters(remembered.flow())
+    if !tracked.is_settled()
+        && let Some(counters) = counters(tracked.flow())
     {
         let fin_acknowledged = || match state {
-            CLOSE => remembered.is_fin_acknowledged(),
+            CLOSE => tracked.is_fin_acknowledged(),
             state => is_fin_acknowledged(socket, state),
         };
-        settle(socket, remembered.role(), fin_acknowledged, remembered.counted(), counters);
+        settle(socket, tracked.role(), fin_acknowledged, tracked.counted(), counters);
     }
     sweeping(0);
 }
 
-/// Remembers a connection that is older than the agent, or whose beginning no program was shown.
+/// Inserts a connection from before the agent started, or whose start the programs missed.
 #[inline(always)]
-fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Remembered> {
+fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Tracked> {
     let is_open = state != SYN_SENT && state != SYN_RECV;
     let phase = if is_open { PHASE_OPEN } else { PHASE_CONNECTING };
     let flow = of_socket(socket, if is_listening(socket) { ROLE_SERVER } else { ROLE_CLIENT });
     let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
-    // One that began while the agent started is known already, and stays as it is.
+    // A connection that began while the agent started has an entry already, which stays.
     if state_of(socket.id).is_none()
         && insert(socket.id, &SocketState { counted, flow, phase, ..SocketState::default() })
         && is_open
@@ -140,7 +142,7 @@ fn listener<M: Memory>(socket: TcpSock<M>) {
     let drops = socket.drops();
     let new_drops = match state_of(socket.id) {
         Some(state) => state.take_uncounted_drops(drops),
-        // Drops are counted since the agent saw the listener first.
+        // Drops are counted since the agent first saw the listener.
         None => {
             let counted = Counted { reordered_segments: drops, ..Counted::default() };
             insert(socket.id, &SocketState { counted, phase: PHASE_LISTENING, ..SocketState::default() });
@@ -152,15 +154,15 @@ fn listener<M: Memory>(socket: TcpSock<M>) {
     let (length, limit) = socket.accept_queue();
     if QUEUES.get_ptr_mut(key).is_none() {
         let new = AcceptQueue::default();
-        // A full table shows: it has a limit and a number of entries.
+        // A full map is visible: its limit and number of entries are metrics.
         let _ = QUEUES.insert(key, new, u64::from(BPF_NOEXIST));
     }
     let Some(queue) = QUEUES.get_ptr_mut(key) else { return };
-    // SAFETY: the pointer comes from the table's lookup, which the verifier makes us check; the sweep alone writes.
+    // SAFETY: the pointer comes from a map lookup, checked for NULL; only the sweep writes.
     #[expect(unsafe_code, reason = "map value")]
     let queue = unsafe { &mut *queue };
     add(&raw mut queue.drops, new_drops.into());
-    // Of sockets that share the port the fullest counts.
+    // Of sockets that share the port, the fullest counts.
     let fuller = u64::from(length) * u64::from(queue.limit) > u64::from(queue.length) * u64::from(limit);
     if queue.sweep != sweep.number || fuller {
         queue.sweep = sweep.number;

@@ -6,12 +6,13 @@
 //! TP_PROTO(struct sock *sk)                                                                   // tcp_receive_reset
 //! ```
 //!
-//! `sk` of a sent reset is NULL for a closed port, or no full socket (time-wait, request); older kernels do not fire
-//! then. `skb` is the segment that is answered, NULL when the application made the reset.
+//! Kernels: 5.10 on; resets for a closed port, which have no socket, are reported on 6.12 and later, not on 6.1 and 5.10.
+//!
+//! `sk` of a sent reset is NULL for a closed port, or not a full socket (time-wait, request); older kernels do not fire
+//! then. `skb` is the segment that the reset answers, or NULL when the application caused the reset.
 
 use core::ffi::c_void;
 
-use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, ROLE_SERVER, ResetDirection};
 use netcause_common::probe::ProbeId;
@@ -21,34 +22,11 @@ use crate::emit::{emit, header};
 use crate::flow;
 use crate::kernel::tcp_state::LISTEN;
 use crate::kernel::{SkBuff, TcpSock, Typed};
-use crate::once::{Event, Turn};
+use crate::once::{Event, Turn, twins};
 use crate::socket::{client_port, infer_role, state_of};
 
-#[btf_tracepoint(function = "tcp_send_reset")]
-fn tcp_reset_sent(context: BtfTracePointContext) -> i32 {
-    sent(&context, Turn::First);
-    0
-}
-
-/// See [`crate::once`].
-#[btf_tracepoint(function = "tcp_send_reset")]
-fn tcp_reset_sent_again(context: BtfTracePointContext) -> i32 {
-    sent(&context, Turn::Again);
-    0
-}
-
-#[btf_tracepoint(function = "tcp_receive_reset")]
-fn tcp_reset_received(context: BtfTracePointContext) -> i32 {
-    received(&context, Turn::First);
-    0
-}
-
-/// See [`crate::once`].
-#[btf_tracepoint(function = "tcp_receive_reset")]
-fn tcp_reset_received_again(context: BtfTracePointContext) -> i32 {
-    received(&context, Turn::Again);
-    0
-}
+twins!("tcp_send_reset": tcp_reset_sent, tcp_reset_sent_again => sent);
+twins!("tcp_receive_reset": tcp_reset_received, tcp_reset_received_again => received);
 
 #[inline(always)]
 fn sent(context: &BtfTracePointContext, turn: Turn) {
@@ -88,8 +66,8 @@ fn of_socket(socket: TcpSock<Typed>, direction: ResetDirection) {
     report(flow, client_port(socket, flow.role), direction, socket.common().state());
 }
 
-/// A segment that no connection wants is answered with a reset: its sender is the client, the port here the service.
-/// `listener` is the local end when a listening socket refused it, 0 when there is no socket at all.
+/// A reset in answer to a segment without a connection: its sender is the client, the local port the service.
+/// `listener` is the local end of the listening socket that refused it, 0 without a socket.
 #[inline(always)]
 fn answer(listener: u64, buffer: SkBuff) {
     let Some(segment) = buffer.segment() else {

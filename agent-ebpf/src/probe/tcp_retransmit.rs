@@ -1,13 +1,15 @@
-//! Segments sent again, by what made the kernel do it.
+//! Retransmitted segments, by what made the kernel retransmit.
 //!
 //! ```c
 //! TP_PROTO(const struct sock *sk, const struct sk_buff *skb)            // tcp_retransmit_skb, before 6.18
 //! TP_PROTO(const struct sock *sk, const struct sk_buff *skb, int err)   // from then on, and on failure as well
 //! ```
 //!
+//! Kernels: 5.10 on; failed transmissions are reported from 6.18 on.
+//!
 //! A hit is a buffer, not a segment. The kernel adds the buffer's segments to `total_retrans` and to the namespace's
 //! `RetransSegs` before it transmits (`__tcp_retransmit_skb`, net/ipv4/tcp_output.c), and before 6.18 a failed
-//! transmission has no hit: so what counts is how far `total_retrans` has moved since the last look.
+//! transmission has no hit. So what counts is what `total_retrans` has grown by since the last reading.
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -54,7 +56,7 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
             }
         }
         counters.retransmitted(kind, segments);
-        // What failed to leave since the last hit.
+        // Transmissions that failed since the last hit.
         counters.retransmitted(RetransmitKind::Other, moved - segments);
     }
     emit(
@@ -71,8 +73,8 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The order matters: in recovery a loss probe may be armed, and the retransmit is a fast one all the same; the
-/// retransmission timer clears itself before it sends, so an armed timer in the loss state means repair by
+/// The order matters: in recovery, the retransmission is a fast one even while the timer of a loss probe is armed; the
+/// retransmission timer is cleared before it sends, so an armed timer in the loss state means recovery clocked by
 /// acknowledgements.
 #[inline(always)]
 fn kind(socket: TcpSock<Typed>) -> RetransmitKind {

@@ -1,14 +1,15 @@
-//! SYN-ACKs sent again: the client's last acknowledgement, or the SYN-ACK itself, was lost or dropped here.
+//! Retransmitted SYN-ACKs: the SYN-ACK or the client's acknowledgement was lost, or dropped on this node.
 //!
 //! ```c
 //! TP_PROTO(const struct sock *sk, const struct request_sock *req)   // tcp_retransmit_synack
 //! ```
 //!
-//! There is no socket of the connection yet: `sk` listens, `req` has the addresses.
+//! Kernels: 5.10 on.
+//!
+//! The connection has no socket yet: `sk` is the listening one, `req` has the addresses.
 
 use core::ffi::c_void;
 
-use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::flow::{PROTOCOL_TCP, ROLE_SERVER, RetransmitKind};
 use netcause_common::probe::ProbeId;
@@ -17,23 +18,12 @@ use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 use crate::emit::{emit, header};
 use crate::flow::{counters, key};
 use crate::kernel::{SockCommon, TcpSock};
-use crate::once::{Event, Turn};
+use crate::once::{Event, Turn, twins};
 
-#[btf_tracepoint(function = "tcp_retransmit_synack")]
-fn tcp_retransmit_synack(context: BtfTracePointContext) -> i32 {
-    repeated(&context, Turn::First);
-    0
-}
-
-/// See [`crate::once`].
-#[btf_tracepoint(function = "tcp_retransmit_synack")]
-fn tcp_retransmit_synack_again(context: BtfTracePointContext) -> i32 {
-    repeated(&context, Turn::Again);
-    0
-}
+twins!("tcp_retransmit_synack": tcp_retransmit_synack, tcp_retransmit_synack_again => retransmitted);
 
 #[inline(always)]
-fn repeated(context: &BtfTracePointContext, turn: Turn) {
+fn retransmitted(context: &BtfTracePointContext, turn: Turn) {
     let request = context.arg::<*const c_void>(1);
     if !turn.has_to_work(request, Event::SynAckRetransmitted) {
         return;

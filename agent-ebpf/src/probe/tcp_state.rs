@@ -5,6 +5,8 @@
 //! TP_PROTO(struct sock *sk)                                                 // tcp_destroy_sock
 //! ```
 //!
+//! Kernels: 5.10 on.
+//!
 //! These run in soft interrupts too: identity comes from the socket, never from the current task.
 
 use core::ffi::c_void;
@@ -25,42 +27,31 @@ use crate::flow::{Counters, counters, counters_from, of_socket};
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
 use crate::maps::count;
-use crate::once::{Event, Turn};
-use crate::socket::{Remembered, client_port, forget, infer_role, listens, remember, state_of};
+use crate::once::{Event, Turn, twins};
+use crate::socket::{Tracked, client_port, infer_role, insert_listener, insert_or_replace, remove, state_of};
 use crate::traffic::{is_being_swept, is_fin_acknowledged, settle};
 
 type Socket = TcpSock<Typed>;
 
-#[btf_tracepoint(function = "inet_sock_set_state")]
-fn tcp_state(context: BtfTracePointContext) -> i32 {
-    state_changed(&context, Turn::First);
-    0
-}
-
-/// See [`crate::once`].
-#[btf_tracepoint(function = "inet_sock_set_state")]
-fn tcp_state_again(context: BtfTracePointContext) -> i32 {
-    state_changed(&context, Turn::Again);
-    0
-}
+twins!("inet_sock_set_state": tcp_state, tcp_state_again => state_changed);
 
 #[btf_tracepoint(function = "tcp_destroy_sock")]
 fn tcp_destroy(context: BtfTracePointContext) -> i32 {
-    // Not at the close: the reset that an abortive close sends comes after it, and wants to know the role.
+    // Not at the close: the reset of an abortive close comes after it, and needs the role.
     let pointer = context.arg::<*mut c_void>(0);
     let Some(state) = state_of(pointer as u64) else {
         return 0;
     };
     match state.phase() {
-        // Both programs missed the close. What it came from is not known: a FIN, most likely.
+        // Both programs missed the close. Its previous state is unknown: LAST_ACK is the most likely.
         PHASE_OPEN => {
             if let Some(socket) = TcpSock::from_argument(pointer) {
                 closed(socket, Some(state), LAST_ACK);
             }
         }
-        // The error and the port are gone by now: saying nothing is better than a wrong reason.
+        // The error and the port are gone by now: no reason is better than a wrong one.
         PHASE_CONNECTING => count(Statistic::ConnectionsMissed),
-        // The sweep was at it at the close; no file holds it any more, so the sweep is not now.
+        // The close left it to the sweep; no file holds it any more, so the sweep cannot be at it now.
         PHASE_CLOSED if !state.is_settled() => {
             if let Some(socket) = TcpSock::from_argument(pointer)
                 && let Some(counters) = counters(state.flow())
@@ -70,14 +61,14 @@ fn tcp_destroy(context: BtfTracePointContext) -> i32 {
         }
         _ => {}
     }
-    forget(pointer as u64);
+    remove(pointer as u64);
     0
 }
 
 #[inline(always)]
 fn state_changed(context: &BtfTracePointContext, turn: Turn) {
     let (old, new): (u8, u8) = (context.arg(1), context.arg(2));
-    // More than half of all changes concern nobody here (FIN_WAIT1, CLOSE_WAIT, …): they leave first.
+    // More than half of all changes do not matter here (FIN_WAIT1, CLOSE_WAIT, …): return early.
     if new != SYN_SENT && new != ESTABLISHED && new != CLOSE && new != LISTEN && old != SYN_RECV {
         return;
     }
@@ -89,10 +80,10 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
         return;
     };
     if new == LISTEN {
-        listens(socket);
+        insert_listener(socket);
         // Its drops are counted from now on.
         let listening = SocketState { phase: PHASE_LISTENING, ..SocketState::default() };
-        remember(socket.id, state_of(socket.id), &listening);
+        insert_or_replace(socket.id, state_of(socket.id), &listening);
         return;
     }
     if new == CLOSE && (old == LISTEN || old == CLOSE) {
@@ -103,7 +94,7 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
         (_, SYN_SENT) => connecting(socket, state),
         (SYN_SENT, ESTABLISHED) => opened(socket, state, ROLE_CLIENT, turn),
         (SYN_SENT, CLOSE) => failed(socket, state),
-        // A server's socket whose handshake was never completed is nobody's connection yet.
+        // A server's socket whose handshake was not completed is not a connection yet.
         (SYN_RECV, CLOSE) if state.is_none() => {}
         (SYN_RECV, CLOSE) => failed(socket, state),
         // Out of SYN_RECV to anywhere but the close: with TCP Fast Open a server may go on to FIN_WAIT1 directly.
@@ -114,21 +105,21 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
 }
 
 #[inline(always)]
-fn connecting(socket: Socket, state: Option<Remembered>) {
+fn connecting(socket: Socket, state: Option<Tracked>) {
     if state.is_none_or(|state| state.phase() != PHASE_CONNECTING) {
         begin(socket, state, of_socket(socket, ROLE_CLIENT), now(), PHASE_CONNECTING);
     }
 }
 
 #[inline(always)]
-fn opened(socket: Socket, state: Option<Remembered>, role: u8, turn: Turn) {
-    // A remembered socket connected itself, also when it came through SYN_RECV because both ends connected at once
-    // (RFC 9293 §3.5).
+fn opened(socket: Socket, state: Option<Tracked>, role: u8, turn: Turn) {
+    // A socket in phase CONNECTING is a client's, even when it comes from SYN_RECV because both ends connected at the same
+    // time (RFC 9293 §3.5).
     if let Some(state) = state
         && state.phase() == PHASE_CONNECTING
     {
         state.enter(PHASE_OPEN);
-        // Where the service's address is rewritten on the way, this connection tells to what.
+        // The port lets the daemon look up where the address of a Service was translated to.
         if let Some(counters) = counters_from(state.flow(), || socket.local_port()) {
             counters.opened();
             counters.one_more_open();
@@ -141,7 +132,7 @@ fn opened(socket: Socket, state: Option<Remembered>, role: u8, turn: Turn) {
     if let Some(state) = state
         && state.phase() == PHASE_OPEN
     {
-        // The twin has seen what the first did. The first has found an earlier socket, whose end no program was shown.
+        // The twin finds what the first program did. The first finds an earlier socket whose close both programs missed.
         if turn == Turn::Again {
             return;
         }
@@ -154,29 +145,33 @@ fn opened(socket: Socket, state: Option<Remembered>, role: u8, turn: Turn) {
         count(Statistic::ConnectionsMissed);
     }
     let flow = of_socket(socket, role);
-    let is_remembered = begin(socket, state, flow, 0, PHASE_OPEN);
+    let is_tracked = begin(socket, state, flow, 0, PHASE_OPEN);
     let Some(counters) = counters(&flow) else {
         return;
     };
     counters.opened();
-    if is_remembered {
+    if is_tracked {
         counters.one_more_open();
     }
 }
 
-/// Remembers a socket from now on, in place of an earlier one; false when there is no room.
+/// Inserts a socket, in place of an earlier one; false when the map is full.
 #[inline(always)]
-fn begin(socket: Socket, earlier: Option<Remembered>, flow: FlowKey, started_ns: u64, phase: u8) -> bool {
-    // `total_retrans` of an accepted socket starts with the number of repeated SYN-ACKs, which `tcp_retransmit_synack`
+fn begin(socket: Socket, earlier: Option<Tracked>, flow: FlowKey, started_ns: u64, phase: u8) -> bool {
+    // `total_retrans` of an accepted socket starts with the number of retransmitted SYN-ACKs, which `tcp_retransmit_synack`
     // has counted.
     let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
-    remember(socket.id, earlier, &SocketState { started_ns, counted, flow, phase, ..SocketState::default() })
+    insert_or_replace(
+        socket.id,
+        earlier,
+        &SocketState { started_ns, counted, flow, phase, ..SocketState::default() },
+    )
 }
 
 #[inline(always)]
-fn closed(socket: Socket, state: Option<Remembered>, old: u8) {
+fn closed(socket: Socket, state: Option<Tracked>, old: u8) {
     let Some(state) = state else {
-        // Older than the agent and without a file, or there was no room to remember it: its totals count whole.
+        // From before the agent started and without a file, or the socket map was full: its totals count in full.
         let role = infer_role(socket);
         if let Some(counters) = counters(&of_socket(socket, role)) {
             counters.closed();
@@ -197,7 +192,7 @@ fn closed(socket: Socket, state: Option<Remembered>, old: u8) {
     if phase == PHASE_OPEN {
         counters.one_less_open();
     } else {
-        // Both programs missed that it was established.
+        // Both programs missed the end of the handshake.
         count(Statistic::ConnectionsMissed);
         counters.opened();
     }
@@ -206,9 +201,9 @@ fn closed(socket: Socket, state: Option<Remembered>, old: u8) {
     settle_at_close(socket, state, old, counters);
 }
 
-/// Adds the totals for the last time, unless the sweep is at this socket: see [`crate::traffic::sweeping`].
+/// Adds the final totals, unless the sweep is at this socket; see [`crate::traffic::sweeping`].
 #[inline(always)]
-fn settle_at_close(socket: Socket, state: Remembered, old: u8, counters: Counters) {
+fn settle_at_close(socket: Socket, state: Tracked, old: u8, counters: Counters) {
     let fin_acknowledged = is_fin_acknowledged(socket, old);
     state.set_fin_acknowledged(fin_acknowledged);
     state.set_settled(true);
@@ -220,7 +215,7 @@ fn settle_at_close(socket: Socket, state: Remembered, old: u8, counters: Counter
 }
 
 #[inline(always)]
-fn failed(socket: Socket, state: Option<Remembered>) {
+fn failed(socket: Socket, state: Option<Tracked>) {
     let (started_ns, uncounted) = match state {
         Some(state) if state.phase() == PHASE_CLOSED => return,
         Some(state) => {
@@ -257,19 +252,19 @@ fn failed(socket: Socket, state: Option<Remembered>) {
 #[inline(always)]
 fn failure_reason(socket: Socket) -> ConnectFailure {
     let error = socket.error();
-    // Without an error the application closed the socket; what the network said meanwhile is the better reason.
+    // Without an error the application closed the socket; a soft error before that is the better reason.
     let error = if error == 0 { socket.soft_error() } else { error };
     match error {
         0 if socket.local_port() == 0 => ConnectFailure::NoLocalPort,
         0 if socket.total_retransmits() == 0 => ConnectFailure::Aborted,
-        // Applications mostly give up before the kernel does: a repeated SYN without an answer is a time-out.
+        // Applications mostly give up before the kernel does: a SYN retransmission without an answer is a timeout.
         0 | 110 => ConnectFailure::TimedOut,
         1 | 13 => ConnectFailure::Denied,
         99 => ConnectFailure::NoLocalPort,
         104 => ConnectFailure::Reset,
         111 => ConnectFailure::Refused,
-        // ENONET, EPROTO, ENOPROTOOPT, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH: what ICMP messages turn into
-        // (`icmp_err_convert`, net/ipv4/icmp.c).
+        // ENONET, EPROTO, ENOPROTOOPT, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH: errors from ICMP
+        // messages (`icmp_err_convert`, net/ipv4/icmp.c).
         64 | 71 | 92 | 100 | 101 | 112 | 113 => ConnectFailure::Unreachable,
         _ => ConnectFailure::Other,
     }

@@ -1,11 +1,12 @@
-//! Datagrams that found the receive buffer full.
+//! UDP datagrams dropped because the receive buffer was full.
 //!
 //! ```c
-//! TP_PROTO(int rc, struct sock *sk)                          // udp_fail_queue_rcv_skb
-//! TP_PROTO(int rc, struct sock *sk, struct sk_buff *skb)     // newer
+//! TP_PROTO(int rc, struct sock *sk)                          // udp_fail_queue_rcv_skb, before 6.10
+//! TP_PROTO(int rc, struct sock *sk, struct sk_buff *skb)     // from 6.10 on
 //! ```
 //!
-//! Without the packet the peer of a socket that is not connected is unknown.
+//! Kernels: 5.10 on; 5.10 and 6.1 report no drops of IPv6. Without the packet, the peer of a socket that is not connected is
+//! unknown.
 
 use core::ffi::c_void;
 
@@ -16,7 +17,7 @@ use netcause_common::flow::{FlowKey, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 
 use crate::flow::{key, udp_counters};
 use crate::kernel::{SkBuff, UdpSock, udp_drop_has_packet};
-use crate::probe::udp::role;
+use crate::udp::role;
 
 #[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
 fn udp_drop(context: BtfTracePointContext) -> i32 {

@@ -134,7 +134,7 @@ fn tcp_event_kind(probe: u8, bytes: &[u8]) -> Option<TcpEventKind> {
     Some(if is(ProbeId::TcpState) {
         let event: ConnectFailed = read(bytes)?;
         TcpEventKind::ConnectFailed {
-            reason: *ConnectFailure::ALL.get(usize::from(event.reason))?,
+            reason: ConnectFailure::from_number(event.reason)?,
             error: event.error,
             syn_retransmits: event.syn_retransmits,
             after: Duration::from_nanos(event.duration_ns),
@@ -142,7 +142,7 @@ fn tcp_event_kind(probe: u8, bytes: &[u8]) -> Option<TcpEventKind> {
     } else if is(ProbeId::TcpRetransmit) {
         let event: Retransmitted = read(bytes)?;
         TcpEventKind::Retransmitted {
-            kind: *RetransmitKind::ALL.get(usize::from(event.kind))?,
+            kind: RetransmitKind::from_number(event.kind)?,
             segments: event.segments,
             consecutive_timeouts: event.consecutive_timeouts,
         }
@@ -151,7 +151,7 @@ fn tcp_event_kind(probe: u8, bytes: &[u8]) -> Option<TcpEventKind> {
         TcpEventKind::Retransmitted { kind: RetransmitKind::SynAck, segments: 1, consecutive_timeouts: 0 }
     } else if is(ProbeId::TcpReset) {
         let event: Reset = read(bytes)?;
-        TcpEventKind::Reset { direction: *ResetDirection::ALL.get(usize::from(event.direction))? }
+        TcpEventKind::Reset { direction: ResetDirection::from_number(event.direction)? }
     } else {
         return None;
     })
@@ -170,7 +170,7 @@ pub fn role(flow: &FlowKey) -> Option<Role> {
 /// An address of the kernel side as the standard library's type; an IPv4-mapped IPv6 address becomes IPv4.
 #[must_use]
 pub fn ip(address: Address) -> IpAddr {
-    Ipv6Addr::from(address.to_octets()).to_canonical()
+    Ipv6Addr::from(address.to_bytes()).to_canonical()
 }
 
 fn read<E: Pod>(bytes: &[u8]) -> Option<E> {

@@ -71,7 +71,7 @@ impl ServerRow {
         let nxdomain = |code| code == ResponseCode::NxDomain;
         let failed = |code| !matches!(code, ResponseCode::NoError | ResponseCode::NxDomain);
         let answers = sum(counters.duration.buckets);
-        let mean = || Duration::from_nanos(counters.duration.sum_ns).as_secs_f64() / answers as f64;
+        let mean = || Duration::from_nanos(counters.duration.sum).as_secs_f64() / answers as f64;
         Self {
             server: server.to_string(),
             port,

@@ -6,8 +6,6 @@ mod names;
 use std::fmt;
 use std::time::Duration;
 
-use netcause_common::dns::{QueryType, ResponseCode};
-use netcause_common::flow::{ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
 use netcause_common::probe::open_sockets::AcceptQueue;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
@@ -355,80 +353,6 @@ fn label(to: &mut LabelSetEncoder<'_>, key: &str, value: impl fmt::Display) -> f
     let mut value_encoder = key_encoder.encode_label_value()?;
     write!(value_encoder, "{value}")?;
     value_encoder.finish()
-}
-
-/// The label value of a failure.
-pub(super) const fn reason(reason: ConnectFailure) -> &'static str {
-    match reason {
-        ConnectFailure::Refused => "refused",
-        ConnectFailure::TimedOut => "timed_out",
-        ConnectFailure::Reset => "reset",
-        ConnectFailure::Unreachable => "unreachable",
-        ConnectFailure::NoLocalPort => "no_local_port",
-        ConnectFailure::Denied => "denied",
-        ConnectFailure::Aborted => "aborted",
-        ConnectFailure::Other => "other",
-    }
-}
-
-/// The label value of a kind of retransmit.
-pub(super) const fn kind(kind: RetransmitKind) -> &'static str {
-    match kind {
-        RetransmitKind::Fast => "fast",
-        RetransmitKind::Timeout => "timeout",
-        RetransmitKind::SlowStart => "slow_start",
-        RetransmitKind::TailLossProbe => "tail_loss_probe",
-        RetransmitKind::Syn => "syn",
-        RetransmitKind::SynAck => "synack",
-        RetransmitKind::Other => "other",
-    }
-}
-
-/// The label value of a reset's direction.
-pub(super) const fn direction(direction: ResetDirection) -> &'static str {
-    match direction {
-        ResetDirection::Sent => "sent",
-        ResetDirection::Received => "received",
-    }
-}
-
-/// The label value of a type of query, as the standard writes it.
-const fn query_type(kind: QueryType) -> &'static str {
-    match kind {
-        QueryType::A => "A",
-        QueryType::Aaaa => "AAAA",
-        QueryType::Cname => "CNAME",
-        QueryType::Https => "HTTPS",
-        QueryType::Mx => "MX",
-        QueryType::Ns => "NS",
-        QueryType::Ptr => "PTR",
-        QueryType::Soa => "SOA",
-        QueryType::Srv => "SRV",
-        QueryType::Txt => "TXT",
-        QueryType::Other => "other",
-    }
-}
-
-/// The label value of a response code, as the standard writes it.
-const fn response_code(code: ResponseCode) -> &'static str {
-    match code {
-        ResponseCode::NoError => "NOERROR",
-        ResponseCode::FormErr => "FORMERR",
-        ResponseCode::ServFail => "SERVFAIL",
-        ResponseCode::NxDomain => "NXDOMAIN",
-        ResponseCode::NotImp => "NOTIMP",
-        ResponseCode::Refused => "REFUSED",
-        ResponseCode::Other => "other",
-    }
-}
-
-/// The label value of what held a sender back.
-const fn limited_by(by: LimitedBy) -> &'static str {
-    match by {
-        LimitedBy::Network => "network",
-        LimitedBy::ReceiveWindow => "receive_window",
-        LimitedBy::SendBuffer => "send_buffer",
-    }
 }
 
 pub use edge::series;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use tracing::debug;
 use tracing::field::display;
 
-use super::prometheus::{direction, kind, reason};
 use netcause_core::aggregate::events::EdgeEvent;
 use netcause_core::ingest::TcpEventKind;
 
@@ -29,15 +28,15 @@ pub fn log(event: &EdgeEvent) {
     );
     match &trouble.kind {
         TcpEventKind::ConnectFailed { reason: why, error, syn_retransmits, after } => debug!(
-            target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name, reason = reason(*why), error,
+            target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name, reason = why.label(), error,
             syn_retransmits, after_seconds = after.as_secs_f64(), "connect failed"
         ),
         TcpEventKind::Retransmitted { kind: why, segments, consecutive_timeouts } => debug!(
-            target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name, kind = kind(*why), segments,
+            target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name, kind = why.label(), segments,
             consecutive_timeouts, "retransmitted"
         ),
         TcpEventKind::Reset { direction: way } => debug!(
-            target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name, direction = direction(*way), "reset"
+            target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name, direction = way.label(), "reset"
         ),
     }
 }

@@ -146,7 +146,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
 
 fn dns_settings(options: &Options) -> dns::Settings {
     let mut settings = dns::Settings {
-        patience_ns: options.dns_patience.as_nanos().try_into().unwrap_or(u64::MAX),
+        timeout_ns: options.dns_patience.as_nanos().try_into().unwrap_or(u64::MAX),
         details: u64::from(options.dns_event_rate_limit)
             .saturating_mul(dns::DETAIL_WINDOW_NS)
             .div_ceil(1_000_000_000)

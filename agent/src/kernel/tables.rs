@@ -192,7 +192,7 @@ impl Kernel {
             Ok(values.iter().sum())
         };
         let events_lost: Result<_> =
-            (0..ProbeId::COUNT).map(|probe| read(Statistic::EventsLost as u32 + probe)).collect();
+            ProbeId::ALL.into_iter().map(|probe| read(Statistic::EventsLost as u32 + probe as u32)).collect();
         let inserted = read(Statistic::SocketsInserted as u32)?;
         Ok(KernelStatistics {
             flows_folded: read(Statistic::FlowsFolded as u32)?,

@@ -18,7 +18,7 @@ fn counters() -> DnsCounters {
     };
     counters.duration.buckets[0] = 3;
     counters.duration.buckets[4] = 1;
-    counters.duration.sum_ns = 3_000_000;
+    counters.duration.sum = 3_000_000;
     counters
 }
 

@@ -3,16 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use netcause_common::dns::{AnswerDuration, DNS_BOUNDS_NS, QueryType, ResponseCode};
+use netcause_common::dns::{QueryType, ResponseCode};
 use netcause_common::flow::{ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
-use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
+use netcause_common::histogram::{CONNECT_BOUNDS_NS, DNS_BOUNDS_NS, DnsDuration, RTT_BOUNDS_US, RoundTrips};
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
 };
 
-use super::{
-    EdgeRow, Snapshot, direction, family, kind, label, limited_by, query_type, reason, response_code,
-};
+use super::{EdgeRow, Snapshot, family, label};
 use crate::expose::catalogue::{self, Metric};
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::{Edge, Reporter, Via};
@@ -62,31 +60,15 @@ enum Shape {
     /// Round-trip times.
     RoundTrips(fn(&Totals) -> &RoundTrips),
     /// How long answers took.
-    AnswerDuration(fn(&Totals) -> &AnswerDuration),
+    AnswerDuration(fn(&Totals) -> &DnsDuration),
 }
 
-/// The label values of every variant, in index order.
-macro_rules! names {
-    ($variants:expr, $name:path) => {{
-        const NAMES: [&str; $variants.len()] = {
-            let mut names = [""; $variants.len()];
-            let mut index = 0;
-            while index < names.len() {
-                names[index] = $name($variants[index]);
-                index += 1;
-            }
-            names
-        };
-        &NAMES
-    }};
-}
-
-const REASONS: &[&str] = names!(ConnectFailure::ALL, reason);
-const KINDS: &[&str] = names!(RetransmitKind::ALL, kind);
-const DIRECTIONS: &[&str] = names!(ResetDirection::ALL, direction);
-const QUERY_TYPES: &[&str] = names!(QueryType::ALL, query_type);
-const RESPONSE_CODES: &[&str] = names!(ResponseCode::ALL, response_code);
-const LIMITS: &[&str] = names!(LimitedBy::ALL, limited_by);
+const REASONS: &[&str] = ConnectFailure::LABELS;
+const KINDS: &[&str] = RetransmitKind::LABELS;
+const DIRECTIONS: &[&str] = ResetDirection::LABELS;
+const QUERY_TYPES: &[&str] = QueryType::LABELS;
+const RESPONSE_CODES: &[&str] = ResponseCode::LABELS;
+const LIMITS: &[&str] = LimitedBy::LABELS;
 
 /// Every family, in the order of the exposition.
 pub(super) static FAMILIES: [Family; 41] = [
@@ -245,17 +227,17 @@ impl Family {
                 let durations = &totals.tcp.connect_duration;
                 let bounds = CONNECT_BOUNDS_NS.map(|bound| bound as f64 / 1e9);
                 // Exact to 2^53 ns, a hundred days.
-                histogram(&mut sample, &bounds, &durations.buckets, durations.sum_ns as f64 / 1e9)
+                histogram(&mut sample, &bounds, &durations.buckets, durations.sum as f64 / 1e9)
             }
             Shape::RoundTrips(times) => {
                 let times = times(totals);
-                let bounds = RTT_BOUNDS_US.map(|bound| f64::from(bound) / 1e6);
-                histogram(&mut sample, &bounds, &times.buckets, times.sum_us as f64 / 1e6)
+                let bounds = RTT_BOUNDS_US.map(|bound| bound as f64 / 1e6);
+                histogram(&mut sample, &bounds, &times.buckets, times.sum as f64 / 1e6)
             }
             Shape::AnswerDuration(durations) => {
                 let durations = durations(totals);
                 let bounds = DNS_BOUNDS_NS.map(|bound| bound as f64 / 1e9);
-                histogram(&mut sample, &bounds, &durations.buckets, durations.sum_ns as f64 / 1e9)
+                histogram(&mut sample, &bounds, &durations.buckets, durations.sum as f64 / 1e9)
             }
             Shape::By(..) | Shape::TicksBy(..) => Ok(()),
         }

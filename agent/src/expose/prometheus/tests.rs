@@ -31,12 +31,12 @@ fn full() -> Snapshot {
     };
     tcp.connect_duration.buckets[3] = 2;
     tcp.connect_duration.buckets[17] = 1;
-    tcp.connect_duration.sum_ns = 12_000_800_000;
+    tcp.connect_duration.sum = 12_000_800_000;
     tcp.rtt.buckets[2] = 4;
     tcp.rtt.buckets[12] = 1;
-    tcp.rtt.sum_us = 12_000_600;
+    tcp.rtt.sum = 12_000_600;
     tcp.min_rtt.buckets[0] = 5;
-    tcp.min_rtt.sum_us = 150;
+    tcp.min_rtt.sum = 150;
     let udp = UdpCounters {
         sent_bytes: 100,
         received_bytes: 900,
@@ -57,7 +57,7 @@ fn full() -> Snapshot {
     };
     dns.duration.buckets[0] = 9;
     dns.duration.buckets[17] = 1;
-    dns.duration.sum_ns = 31_000_700_000;
+    dns.duration.sum = 31_000_700_000;
     let address = Workload::Address([10, 0, 0, 9].into());
     let source = named("app \"x\"\\1");
     Snapshot {

@@ -269,11 +269,11 @@ fn histograms_go_before_edges_do() {
         let totals = &mut node.count(0, tcp(namespace)).tcp;
         totals.sent_segments = namespace;
         totals.rtt.buckets[0] = namespace;
-        totals.rtt.sum_us = 10 * namespace;
+        totals.rtt.sum = 10 * namespace;
     }
     node.read();
     let rtts = |node: &Node| -> Vec<_> {
-        node.shown().values().map(|totals| (totals.tcp.sent_segments, totals.tcp.rtt.sum_us)).collect()
+        node.shown().values().map(|totals| (totals.tcp.sent_segments, totals.tcp.rtt.sum)).collect()
     };
     assert_eq!(rtts(&node), [(1, 10), (2, 20)]);
     // One more series is one too many. The histogram of `other` takes as much room as that of the smaller edge left.

@@ -1,0 +1,111 @@
+//! Sockets of any protocol: peer, port and local end.
+
+use core::ffi::c_void;
+
+use netcause_common::endpoint::Address;
+use netcause_common::flow::LOCAL_IS_NAMESPACE;
+use netcause_common::layout::MISSING;
+
+use super::layout::layout;
+use super::memory::{Memory, Typed, Untyped};
+
+pub(super) const AF_INET: u16 = 2;
+pub(super) const AF_INET6: u16 = 10;
+
+/// The part that full sockets, request sockets and time-wait sockets share: `struct sock_common`.
+#[derive(Clone, Copy)]
+pub struct SockCommon<M>(pub(super) M);
+
+impl SockCommon<Typed> {
+    /// From a `struct sock *` or `struct request_sock *` argument, which begin with a `struct sock_common`.
+    #[inline(always)]
+    pub fn from_argument(pointer: *const c_void) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self(Typed(pointer)))
+    }
+}
+
+impl<M: Memory> SockCommon<M> {
+    /// TCP state.
+    #[inline(always)]
+    pub fn state(self) -> u8 {
+        self.0.read(layout!(skc_state))
+    }
+
+    /// Remote address; v4-mapped for IPv4, whatever the socket's family.
+    #[inline(always)]
+    pub fn remote_address(self) -> Address {
+        let v6 = layout!(skc_v6_daddr);
+        if v6 == MISSING || self.0.read::<u16>(layout!(skc_family)) == AF_INET {
+            Address::from_v4_network_order(self.0.read(layout!(skc_daddr)))
+        } else {
+            Address { words: [self.0.read(v6), self.0.read(v6 + 8)] }
+        }
+    }
+
+    /// Remote port, host order.
+    #[inline(always)]
+    pub fn remote_port(self) -> u16 {
+        u16::from_be(self.0.read(layout!(skc_dport)))
+    }
+
+    /// Local port, host order; 0 once the socket is unhashed.
+    #[inline(always)]
+    pub fn local_port_while_hashed(self) -> u16 {
+        self.0.read(layout!(skc_num))
+    }
+}
+
+/// A UDP socket.
+#[derive(Clone, Copy)]
+pub struct UdpSock(Typed);
+
+impl UdpSock {
+    /// From a `struct sock *` argument.
+    #[inline(always)]
+    pub fn from_argument(pointer: *const c_void) -> Option<Self> {
+        (!pointer.is_null()).then_some(Self(Typed(pointer)))
+    }
+
+    /// What it shares with other kinds of socket.
+    #[inline(always)]
+    pub fn common(self) -> SockCommon<Typed> {
+        SockCommon(self.0)
+    }
+
+    /// Its local end: the cgroup id, or the network namespace when it has no cgroup.
+    #[inline(always)]
+    pub fn local(self) -> u64 {
+        local(self.0)
+    }
+}
+
+/// The local end of a socket: its cgroup id, or its network namespace when it has no cgroup.
+#[inline(always)]
+pub(super) fn local<M: Memory>(sock: M) -> u64 {
+    let id = cgroup_id(sock);
+    if id != 0 { id } else { LOCAL_IS_NAMESPACE | u64::from(namespace(sock)) }
+}
+
+/// Inode number of a socket's network namespace.
+#[inline(always)]
+pub(super) fn namespace<M: Memory>(sock: M) -> u32 {
+    Untyped(sock.read(layout!(skc_net))).read(layout!(net_inum))
+}
+
+#[inline(always)]
+fn cgroup_id<M: Memory>(sock: M) -> u64 {
+    let pointer_member = layout!(sk_cgroup);
+    if pointer_member != MISSING {
+        let cgroup = sock.follow(pointer_member);
+        return cgroup.follow(layout!(cgroup_kn)).read(layout!(kernfs_node_id));
+    }
+    // In 5.10 as first released (stable updates changed it) the word is a pointer with flags in its low bits, or, when bit
+    // 0 is set, the class of a cgroup v1 controller: `struct sock_cgroup_data`, include/linux/cgroup-defs.h.
+    let word_member = layout!(sk_cgroup_val);
+    let word = if word_member == MISSING { 0 } else { sock.read::<u64>(word_member) };
+    if word == 0 || word & 1 != 0 {
+        return 0;
+    }
+    let cgroup = Untyped(word & !3);
+    Untyped(cgroup.read(layout!(cgroup_kn))).read(layout!(kernfs_node_id))
+}

@@ -1,0 +1,249 @@
+//! TCP sockets.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::generated::{bpf_skc_to_tcp_sock, bpf_sock_from_file};
+
+use super::layout::layout;
+use super::memory::{Memory, Typed, Untyped};
+use super::sock::{AF_INET, AF_INET6, SockCommon, local, namespace};
+
+const IPPROTO_TCP: u16 = 6;
+const SOCK_STREAM: u16 = 1;
+const S_IFMT: u16 = 0o170_000;
+const S_IFSOCK: u16 = 0o140_000;
+
+/// TCP states, from `include/net/tcp_states.h`: fixed, because user space sees them.
+pub mod state {
+    pub const ESTABLISHED: u8 = 1;
+    pub const SYN_SENT: u8 = 2;
+    pub const SYN_RECV: u8 = 3;
+    pub const FIN_WAIT1: u8 = 4;
+    pub const FIN_WAIT2: u8 = 5;
+    pub const CLOSE: u8 = 7;
+    pub const LAST_ACK: u8 = 9;
+    pub const LISTEN: u8 = 10;
+    pub const CLOSING: u8 = 11;
+}
+
+/// A full TCP socket.
+#[derive(Clone, Copy)]
+pub struct TcpSock<M> {
+    memory: M,
+    /// Address of the `struct sock`: the socket's key in the maps.
+    pub id: u64,
+}
+
+impl TcpSock<Typed> {
+    /// From a `struct sock *` argument; `None` for NULL, other protocols, time-wait and request sockets.
+    #[inline(always)]
+    pub fn from_argument(pointer: *mut c_void) -> Option<Self> {
+        if pointer.is_null() {
+            return None;
+        }
+        // SAFETY: the helper takes a typed socket pointer, checks protocol and state and returns it as a
+        // `struct tcp_sock *`, or NULL (5.9 on).
+        let tcp = unsafe { bpf_skc_to_tcp_sock(pointer) };
+        (!tcp.is_null()).then(|| Self { memory: Typed(tcp.cast_const().cast()), id: tcp as u64 })
+    }
+
+    /// From an open file; `None` when it is not a TCP socket. Requires [`has_sock_from_file`](super::has_sock_from_file).
+    #[inline(always)]
+    pub fn from_socket_file(file: *const c_void) -> Option<Self> {
+        // SAFETY: the helper takes a typed file and returns its socket, or NULL for other files (5.11 on).
+        let socket = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
+        if socket.is_null() {
+            return None;
+        }
+        Self::from_argument(Typed(socket.cast_const().cast()).follow(layout!(socket_sk)).0.cast_mut())
+    }
+}
+
+impl TcpSock<Untyped> {
+    /// From an open file; `None` when it is not a TCP socket.
+    #[inline(always)]
+    pub fn from_file(file: *const c_void) -> Option<Self> {
+        let inode = Typed(file).read::<*const c_void>(layout!(file_inode));
+        if Typed(inode).read::<u16>(layout!(inode_mode)) & S_IFMT != S_IFSOCK {
+            return None;
+        }
+        let socket = Untyped(Typed(file).read(layout!(file_private_data)));
+        let id = socket.read::<u64>(layout!(socket_sk));
+        let memory = Untyped(id);
+        // Netlink has a protocol 6 of its own, and a raw socket may carry TCP's number.
+        let is_tcp = id != 0
+            && memory.read::<u16>(layout!(sk_protocol)) == IPPROTO_TCP
+            && memory.read::<u16>(layout!(sk_type)) == SOCK_STREAM
+            && matches!(memory.read(layout!(skc_family)), AF_INET | AF_INET6);
+        is_tcp.then_some(Self { memory, id })
+    }
+}
+
+impl<M: Memory> TcpSock<M> {
+    /// The part that all kinds of socket share.
+    #[inline(always)]
+    pub fn common(self) -> SockCommon<M> {
+        SockCommon(self.memory)
+    }
+
+    /// Local port, host order; still set after the close unhashes the socket. 0 when none was ever assigned.
+    #[inline(always)]
+    pub fn local_port(self) -> u16 {
+        u16::from_be(self.memory.read(layout!(inet_sport)))
+    }
+
+    /// Pending error as a positive error number; 0 for none.
+    #[inline(always)]
+    pub fn error(self) -> i32 {
+        self.memory.read(layout!(sk_err))
+    }
+
+    /// Last error that did not end the connection, such as one from an ICMP message; 0 for none.
+    #[inline(always)]
+    pub fn soft_error(self) -> i32 {
+        self.memory.read(layout!(sk_err_soft))
+    }
+
+    /// Segments retransmitted over the socket's lifetime, including attempts that failed to leave the host.
+    #[inline(always)]
+    pub fn total_retransmits(self) -> u32 {
+        self.memory.read(layout!(total_retrans))
+    }
+
+    /// Bytes acknowledged by the peer. A client's SYN and the FIN count as one each
+    /// (`tcp_snd_una_update`, net/ipv4/tcp_input.c).
+    #[inline(always)]
+    pub fn acknowledged_bytes(self) -> u64 {
+        self.memory.read(layout!(bytes_acked))
+    }
+
+    /// Bytes received in order. The FIN counts as one (`tcp_rcv_nxt_update`, net/ipv4/tcp_input.c).
+    #[inline(always)]
+    pub fn received_bytes(self) -> u64 {
+        self.memory.read(layout!(bytes_received))
+    }
+
+    /// True when everything ever written has been acknowledged, including a FIN.
+    #[inline(always)]
+    pub fn is_all_acknowledged(self) -> bool {
+        self.memory.read::<u32>(layout!(snd_una)) == self.memory.read::<u32>(layout!(write_seq))
+    }
+
+    /// True when the peer's FIN was received: `SOCK_DONE`, which only `tcp_fin` sets (net/ipv4/tcp_input.c).
+    #[inline(always)]
+    pub fn is_fin_received(self) -> bool {
+        self.memory.read::<u64>(layout!(skc_flags)) >> layout!(sock_done) & 1 != 0
+    }
+
+    /// True while a file holds the socket: not before it is accepted, and not after the application has closed it.
+    #[inline(always)]
+    pub fn has_file(self) -> bool {
+        self.memory.read::<u64>(layout!(sk_socket)) != 0
+    }
+
+    /// Segments sent, of all kinds.
+    #[inline(always)]
+    pub fn sent_segments(self) -> u32 {
+        self.memory.read(layout!(segs_out))
+    }
+
+    /// Segments received, of all kinds.
+    #[inline(always)]
+    pub fn received_segments(self) -> u32 {
+        self.memory.read(layout!(segs_in))
+    }
+
+    /// Duplicate segments reported by the peer (DSACK).
+    #[inline(always)]
+    pub fn spurious_retransmits(self) -> u32 {
+        self.memory.read(layout!(dsack_dups))
+    }
+
+    /// Segments that arrived out of order.
+    #[inline(always)]
+    pub fn reordered_segments(self) -> u32 {
+        self.memory.read(layout!(rcv_ooopack))
+    }
+
+    /// Time with data to send in ticks, by what limited the sender, including the current interval up to `now`
+    /// (`tcp_get_info_chrono_stats`, net/ipv4/tcp.c). `now` is the low half of the kernel's ticks.
+    ///
+    /// Without the socket's lock the order of the reads matters: an interval that ends between them is missed until the
+    /// next reading instead of counted twice.
+    #[inline(always)]
+    pub fn limited_ticks(self, now: u32) -> [u32; 3] {
+        let at = layout!(chrono_stat);
+        let mut ticks =
+            [self.memory.read::<u32>(at), self.memory.read::<u32>(at + 4), self.memory.read::<u32>(at + 8)];
+        #[expect(clippy::cast_possible_truncation, reason = "a mask of at most eight bits")]
+        let mask = layout!(chrono_type_mask) as u8;
+        let current =
+            self.memory.read::<u8>(layout!(chrono_type)).wrapping_shr(layout!(chrono_type_shift)) & mask;
+        if current != 0 {
+            let interval = now.wrapping_sub(self.memory.read(layout!(chrono_start)));
+            match current {
+                1 => ticks[0] = ticks[0].wrapping_add(interval),
+                2 => ticks[1] = ticks[1].wrapping_add(interval),
+                _ => ticks[2] = ticks[2].wrapping_add(interval),
+            }
+        }
+        ticks
+    }
+
+    /// Smoothed round-trip time in microseconds; 0 without a measurement.
+    #[inline(always)]
+    pub fn smoothed_rtt_us(self) -> u32 {
+        self.memory.read::<u32>(layout!(srtt_us)) >> 3
+    }
+
+    /// Minimum of recent round-trip times in microseconds; `u32::MAX` without a measurement.
+    #[inline(always)]
+    pub fn min_rtt_us(self) -> u32 {
+        self.memory.read(layout!(rtt_min) + layout!(minmax_value))
+    }
+
+    /// Of a listening socket: length and limit of the accept queue.
+    #[inline(always)]
+    pub fn accept_queue(self) -> (u32, u32) {
+        (self.memory.read(layout!(sk_ack_backlog)), self.memory.read(layout!(sk_max_ack_backlog)))
+    }
+
+    /// Of a listening socket: handshakes dropped (`tcp_listendrop`, include/net/tcp.h).
+    #[inline(always)]
+    pub fn drops(self) -> u32 {
+        self.memory.read(layout!(sk_drops))
+    }
+
+    /// Consecutive retransmission timeouts.
+    #[inline(always)]
+    pub fn consecutive_timeouts(self) -> u8 {
+        self.memory.read(layout!(icsk_retransmits))
+    }
+
+    /// The armed timer, `ICSK_TIME_*` of `include/net/inet_connection_sock.h`.
+    #[inline(always)]
+    pub fn pending_timer(self) -> u8 {
+        self.memory.read(layout!(icsk_pending))
+    }
+
+    /// Congestion control state, `enum tcp_ca_state` of `include/uapi/linux/tcp.h`.
+    #[inline(always)]
+    pub fn congestion_state(self) -> u8 {
+        let byte = self.memory.read::<u8>(layout!(icsk_ca_state));
+        #[expect(clippy::cast_possible_truncation, reason = "a mask of at most eight bits")]
+        let mask = layout!(icsk_ca_state_mask) as u8;
+        byte.wrapping_shr(layout!(icsk_ca_state_shift)) & mask
+    }
+
+    /// Inode number of the network namespace.
+    #[inline(always)]
+    pub fn namespace(self) -> u32 {
+        namespace(self.memory)
+    }
+
+    /// The local end: the cgroup id, or the network namespace when the socket has no cgroup.
+    #[inline(always)]
+    pub fn local(self) -> u64 {
+        local(self.memory)
+    }
+}

@@ -1,0 +1,41 @@
+//! Settings of DNS, which the daemon sets before it loads the programs.
+
+use netcause_common::dns::{MAX_PORTS, Settings};
+
+/// Read-only for the programs, so that the verifier removes the code of what is switched off.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "the daemon finds it by its name")]
+pub static DNS: Settings = Settings::OFF;
+
+/// One value of [`DNS`], read so that the compiler cannot replace it by the default it sees here.
+macro_rules! setting {
+    ($($field:tt)+) => {{
+        // SAFETY: a static is valid and aligned; volatile because the daemon replaces the value before the load.
+        #[expect(unsafe_code, reason = "a value from outside")]
+        unsafe { (&raw const $crate::settings::DNS.$($field)+).read_volatile() }
+    }};
+}
+pub(crate) use setting;
+
+/// True when a port, in network order, is a DNS port.
+#[inline(always)]
+pub fn is_dns_port(port: u16) -> bool {
+    is_either_dns_port(port, port)
+}
+
+/// True when one of two ports, in network order, is a DNS port. Runs for every TCP packet.
+#[inline(always)]
+pub fn is_either_dns_port(one: u16, other: u16) -> bool {
+    let mut index = 0;
+    while index < MAX_PORTS {
+        let known = setting!(ports[index]);
+        if known == 0 {
+            return false;
+        }
+        if known == one || known == other {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
