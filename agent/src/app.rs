@@ -17,8 +17,9 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::expose::http::{self, Limits, Source};
-use crate::expose::prometheus::Durations;
+use crate::expose::snapshot::AgentCounts;
 use crate::kernel::{self, Events, Kernel, ProbeState, Wakeups};
+use crate::probe::Unavailable;
 use crate::sources::Health;
 use crate::sources::file::FileError;
 use netcause_core::aggregate::dns::Details;
@@ -95,9 +96,10 @@ async fn bind(config: &Config) -> Result<TcpListener> {
 fn report(probes: &[ProbeState]) -> Result<(), AppError> {
     for state in probes {
         match &state.unavailable {
-            None => info!(probe = state.probe.name, "probe runs"),
-            Some(reason) => {
-                warn!(probe = state.probe.name, reason, without = state.probe.without, "probe unavailable");
+            None => info!(probe = state.probe.name, "probe attached"),
+            Some(Unavailable { reason, message }) => {
+                let (probe, reason, without) = (state.probe.name, reason.label(), state.probe.without);
+                warn!(probe, reason, message, without, "probe unavailable");
             }
         }
     }
@@ -134,10 +136,8 @@ async fn serve(
         pace: config.pace(),
         last_sweep: None,
         queues: Vec::new(),
-        sweeps: Durations::default(),
-        scrapes: Durations::default(),
+        counts: AgentCounts::default(),
         details: Details::new(labels),
-        details_received: 0,
     };
     // What is open already belongs to the first answer.
     state.observe()?;

@@ -27,13 +27,14 @@ pub enum Command {
     ///
     /// Needs root, or the capabilities BPF and PERFMON (SYS_RESOURCE too before Linux 5.11) and NET_ADMIN for UDP, DNS and
     /// what is behind services; and the host's PID namespace to look at open connections.
-    ///
-    /// Endpoints: /metrics (Prometheus text or OpenMetrics, as the client asks), /api/v1/dns (JSON), /livez,
-    /// /readyz.
     #[command(
-        after_help = "Each setting comes from the file, then the environment, then the flags; the later wins.\n\
-        Exit codes: 0 ended by a signal, 64 usage or configuration, 69 nothing can run on this kernel,\n\
-        77 not permitted, 1 anything else."
+        after_help = format!(
+            "Endpoints:\n{}\n\
+            Each setting comes from the file, then the environment, then the flags; the later wins.\n\
+            Exit codes: 0 ended by a signal, 64 usage or configuration, 69 nothing can run on this kernel,\n\
+            77 not permitted, 1 anything else.",
+            crate::expose::http::endpoints()
+        )
     )]
     Agent(Box<AgentArguments>),
     /// Say of each probe whether it can run on this node, and why not.
@@ -57,7 +58,7 @@ pub struct AgentArguments {
     /// Address and port to serve on; port 0 takes a free one, which the log names. [default: 0.0.0.0:9779]
     #[arg(long, value_name = "ADDR:PORT", env = "NETCAUSE_LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// What to log: error, warn, info, debug or trace, also by part. `trouble=debug` logs each connect failure,
+    /// What to log: error, warn, info, debug or trace, also by part. `tcp_events=debug` logs each connect failure,
     /// retransmit and reset. [default: info]
     #[arg(long, value_name = "FILTER", env = "NETCAUSE_LOG")]
     pub log: Option<String>,
@@ -166,7 +167,8 @@ pub struct AgentArguments {
     /// Size of the ring buffer for detail events: a power of two, at least 4096. [default: 262144]
     #[arg(long, value_name = "BYTES", env = "NETCAUSE_EVENT_RING_BYTES")]
     pub event_ring_bytes: Option<u32>,
-    /// HTTP connections served at once; further ones wait. [default: 64]
+    /// HTTP requests for metrics and JSON answered at once; further ones get 503. Health checks have places of their own.
+    /// [default: 64]
     #[arg(long, value_name = "COUNT", env = "NETCAUSE_HTTP_MAX_CONNECTIONS")]
     pub http_max_connections: Option<u32>,
     /// How long one HTTP request may take to arrive, and its answer to leave. [default: 10]

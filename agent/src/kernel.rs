@@ -14,7 +14,7 @@ mod tables;
 
 pub use load::{LoadError, Options, ProbeState, attach, rehearse};
 pub use sweep::Pace;
-pub use tables::{Events, Fullness, Kernel, KernelStatistics, ProgramCost, Wakeups};
+pub use tables::{Events, Fullness, Kernel, Wakeups};
 
 /// The kernel's tick: the unit of what it counts in jiffies.
 #[must_use]

@@ -10,7 +10,7 @@ use crate::config::LogFormat;
 /// The log target of the Kubernetes client's requests.
 const KUBE_CLIENT: &str = "kube_client";
 
-/// Reads a filter such as `info,trouble=debug`.
+/// Reads a filter such as `info,tcp_events=debug`.
 ///
 /// # Errors
 ///

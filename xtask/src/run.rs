@@ -10,7 +10,7 @@ use crate::{build, exec};
 const LISTEN: &str = "127.0.0.1:9779";
 
 /// What it logs unless the arguments say otherwise: whoever runs it here wants to see trouble as it happens.
-const LOG: &str = "info,trouble=debug";
+const LOG: &str = "info,tcp_events=debug";
 
 /// Arguments of `cargo xtask run`.
 #[derive(clap::Args)]

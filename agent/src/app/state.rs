@@ -11,8 +11,9 @@ use netcause_common::flow::{FlowKey, PROTOCOL_UDP};
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use tracing::warn;
 
-use crate::expose::prometheus::{Durations, series};
-use crate::expose::trouble;
+use crate::expose::event_log;
+use crate::expose::snapshot::AgentCounts;
+use crate::expose::tables::series;
 use crate::kernel::{Events, Fullness, Kernel, Pace};
 use netcause_core::aggregate;
 use netcause_core::aggregate::dns::{Answer, Details, TimedOut};
@@ -42,11 +43,8 @@ pub(super) struct State {
     pub last_sweep: Option<(Instant, Duration)>,
     /// The accept queues as the last look found them.
     pub queues: Vec<(QueueKey, AcceptQueue)>,
-    pub sweeps: Durations,
-    pub scrapes: Durations,
+    pub counts: AgentCounts,
     pub details: Details,
-    /// Details of DNS answers that came.
-    pub details_received: u64,
 }
 
 impl State {
@@ -130,7 +128,7 @@ impl State {
             }
         }
         if sweeps && let Some(took) = self.kernel.sweep()? {
-            self.sweeps.observe(took);
+            self.counts.sweeps.observe(took);
             self.last_sweep = Some((began, took));
         }
         self.expire_dns()?;
@@ -183,11 +181,11 @@ impl State {
                 self.names.observe(&flow);
                 self.names.connected(&flow, client_port);
             }
-            Some(Event::Trouble(event)) if trouble::is_logged() => {
+            Some(Event::Trouble(event)) if event_log::is_enabled() => {
                 if let Some(named) = aggregate::edge(&event.flow, &mut self.names) {
                     let peer = ingest::ip(event.flow.remote);
                     let name = self.names.resolved_from(event.flow.local, peer);
-                    trouble::log(&event, &named.edge, peer, name.as_ref());
+                    event_log::log(&event, &named.edge, peer, name.as_ref());
                 }
             }
             Some(Event::Trouble(_)) => {}
@@ -196,8 +194,8 @@ impl State {
     }
 
     fn take_dns(&mut self, octets: &[u8]) {
-        let Self { names, details, details_received, began, .. } = self;
-        *details_received += 1;
+        let Self { names, details, counts, began, .. } = self;
+        counts.dns_events += 1;
         let Some(answer) = ingest::dns_answer(octets) else {
             return warn!(length = octets.len(), "a DNS answer that this agent does not understand");
         };

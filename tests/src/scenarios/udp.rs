@@ -210,7 +210,7 @@ pub(super) fn whatever_happens(name: &str) -> Result<()> {
         ensure!(other > 0.0, "nothing went to `other`");
         let entries = metrics.sum("netcause_map_entries", &[("map", "udp_flows")]);
         ensure!(entries <= 4.0, "{entries} entries in a table of 4");
-        let folded = metrics.sum("netcause_flows_folded_updates_total", &[]);
+        let folded = metrics.sum("netcause_flow_table_overflows_total", &[]);
         ensure!(folded > 0.0, "the full table is not said");
         Ok(())
     })?;
