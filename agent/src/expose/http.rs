@@ -143,7 +143,7 @@ impl Server {
             let text = format!("not found; these paths are served:\n\n{}", endpoints());
             return plain(StatusCode::NOT_FOUND, text, serving);
         };
-        if let Some((content_type, render)) = route.answer.from_view(request.headers()) {
+        if let Some((content_type, render)) = route.answer.rendered(request.headers()) {
             let Ok(scrape) = Arc::clone(&self.scrapes).try_acquire_owned() else {
                 let text = "too many requests are being answered (http_max_connections)\n".to_owned();
                 let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text, serving);

@@ -76,21 +76,15 @@ fn write(family: &Family<'_>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Resul
         Kind::Info => MetricType::Info,
     };
     let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
+    let has_labels = family.labels().next().is_some();
+    let mut write = |sample: &Sample<'_>| match family.metric.kind {
+        Kind::Info => metric.encode_info(sample),
+        _ if has_labels => write_value(family.metric, sample, &mut metric.encode_family(sample)?),
+        _ => write_value(family.metric, sample, &mut metric),
+    };
     let mut result = Ok(());
-    family.each(|sample| {
-        result = result.and_then(|()| write_sample(family.metric, sample, &mut metric));
-    });
+    family.each(|sample| result = result.and_then(|()| write(sample)));
     result
-}
-
-fn write_sample(metric: &Metric, sample: &Sample<'_>, to: &mut MetricEncoder<'_>) -> fmt::Result {
-    if metric.kind == Kind::Info {
-        return to.encode_info(sample);
-    }
-    if sample.labels().next().is_none() {
-        return write_value(metric, sample, to);
-    }
-    write_value(metric, sample, &mut to.encode_family(sample)?)
 }
 
 fn write_value(metric: &Metric, sample: &Sample<'_>, encoder: &mut MetricEncoder<'_>) -> fmt::Result {

@@ -260,8 +260,11 @@ pub struct Family<'a> {
     labels: &'static [&'static str],
     /// Its declaration.
     pub metric: &'static Metric,
-    each: Box<dyn Fn(&mut dyn FnMut(&Sample<'_>)) + 'a>,
+    each: Each<'a>,
 }
+
+/// Passes every sample on.
+type Each<'a> = Box<dyn Fn(&mut dyn FnMut(&Sample<'_>)) + 'a>;
 
 impl Family<'_> {
     /// The names of all its labels.

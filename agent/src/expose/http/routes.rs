@@ -70,8 +70,8 @@ impl Route {
 }
 
 impl Answer {
-    /// How it is made from the view, and the content type; `None` when it needs no view.
-    pub fn from_view(self, headers: &HeaderMap) -> Option<(&'static str, Render)> {
+    /// The content type, and how the body is made from the view; `None` when it needs no view.
+    pub fn rendered(self, headers: &HeaderMap) -> Option<(&'static str, Render)> {
         match self {
             Self::View(content_type, render) => Some((content_type, render)),
             Self::Metrics => Some(match negotiate(headers) {

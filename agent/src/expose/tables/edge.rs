@@ -65,8 +65,11 @@ enum Counted<'a> {
 
 impl Counted<'_> {
     fn add(&mut self, other: Self) {
-        let mut sum = Box::new(*Borrow::<Totals>::borrow(self));
-        sum.add(other.borrow());
+        let mut sum = match other {
+            Self::One(totals) => Box::new(*totals),
+            Self::Sum(totals) => totals,
+        };
+        sum.add((*self).borrow());
         *self = Self::Sum(sum);
     }
 }
