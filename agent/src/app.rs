@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::expose::http::Limits;
 use crate::kernel::cgroups::find_root;
 use crate::kernel::{self, Events, Kernel, ProbeState};
+use crate::probe::Unavailable;
 use crate::sources::file::FileError;
 use crate::sources::{CAPACITY, Health};
 use agent::{Agent, Parts};
@@ -96,8 +97,9 @@ fn report(probes: &[ProbeState]) -> Result<(), AppError> {
     for state in probes {
         match &state.unavailable {
             None => info!(probe = state.probe.name, "probe attached"),
-            Some(reason) => {
-                warn!(probe = state.probe.name, reason, without = state.probe.without, "probe unavailable");
+            Some(Unavailable { reason, message }) => {
+                let (probe, reason, without) = (state.probe.name, reason.label(), state.probe.without);
+                warn!(probe, reason, message, without, "probe unavailable");
             }
         }
     }

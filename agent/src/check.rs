@@ -50,7 +50,7 @@ fn row(state: ProbeState) -> Row {
         available: state.unavailable.is_none(),
         measures: state.probe.about,
         without_it: state.unavailable.is_some().then_some(state.probe.without),
-        reason: state.unavailable,
+        reason: state.unavailable.map(|unavailable| unavailable.message),
     }
 }
 

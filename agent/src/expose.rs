@@ -1,8 +1,11 @@
-//! What the agent shows: metrics, health, and troubles as they happen. Nothing here knows a process or a map.
+//! What the agent shows: metrics, JSON, health, and TCP failures as log lines. Nothing here knows a process or a map.
 
-pub mod catalogue;
 pub mod dns;
+pub mod event_log;
 pub mod http;
 pub mod prometheus;
+pub mod series;
+pub mod snapshot;
+pub mod status;
+pub mod tables;
 mod text;
-pub mod trouble;

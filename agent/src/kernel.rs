@@ -19,7 +19,7 @@ pub use dns::TimedOut;
 pub use load::{LoadError, ProbeState, attach, rehearse};
 pub use options::Options;
 pub use sweep::Pace;
-pub use tables::{Events, Fullness, Kernel, KernelStatistics, ProgramCost, Wakeups};
+pub use tables::{Events, Fullness, Kernel, Wakeups};
 
 /// The kernel's tick: the unit of what it counts in jiffies.
 #[must_use]

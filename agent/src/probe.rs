@@ -130,6 +130,62 @@ const TRAFFIC: &[&str] = &[
     "sock_done",
 ];
 
+/// Why a probe does not run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// The kind of obstacle.
+    pub reason: Reason,
+    /// The whole reason, for people.
+    pub message: String,
+}
+
+impl Unavailable {
+    /// With a message for people.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The kind of obstacle that keeps a probe from running: a label value, so the set is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The kernel lacks a tracepoint, an iterator or a member.
+    KernelFeatureMissing,
+    /// The root of cgroup v2 is not mounted.
+    Cgroup2NotMounted,
+    /// A capability is missing.
+    NotPermitted,
+    /// Files of other processes cannot be seen from this PID namespace.
+    NotInHostPidNamespace,
+    /// It is switched off by configuration.
+    Disabled,
+    /// The verifier refuses one of its programs.
+    VerifierRejected,
+    /// One of its programs cannot be attached.
+    AttachFailed,
+    /// A probe that it depends on does not run.
+    NeedsOtherProbe,
+    /// Anything else.
+    Other,
+}
+
+impl Reason {
+    /// The label value.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::KernelFeatureMissing => "kernel_feature_missing",
+            Self::Cgroup2NotMounted => "cgroup2_not_mounted",
+            Self::NotPermitted => "not_permitted",
+            Self::NotInHostPidNamespace => "not_in_host_pid_namespace",
+            Self::Disabled => "disabled",
+            Self::VerifierRejected => "verifier_rejected",
+            Self::AttachFailed => "attach_failed",
+            Self::NeedsOtherProbe => "needs_other_probe",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Whether a probe can run here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Support {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
-use netcause_core::aggregate::model::Model;
 use netcause_core::engine::{Engine, Input, Output, Time};
 use netcause_core::enrich::conntrack::{Outcome, Pass, Support};
 use netcause_core::enrich::extra::Extra;
@@ -18,8 +17,9 @@ use netcause_core::expose::budget::{Budget, Shown};
 use netcause_core::ingest;
 use tracing::{info, warn};
 
-use crate::expose::prometheus::{Durations, Snapshot, series};
-use crate::expose::trouble;
+use crate::expose::event_log;
+use crate::expose::snapshot::{AgentCounts, Snapshot};
+use crate::expose::tables::series;
 use crate::kernel::cgroups::CgroupTree;
 use crate::kernel::{self, Events, Fullness, Kernel, Pace, TimedOut};
 use crate::sources::Health;
@@ -42,12 +42,12 @@ pub(super) struct Agent {
     /// Where questions to the connection tracking go.
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
     rings: [Events; 2],
-    cgroups: CgroupTree,
-    budget: Budget,
+    pub cgroups: CgroupTree,
+    pub budget: Budget,
     pace: Pace,
     /// When the last sweep began, and how long it took.
     last_sweep: Option<(Instant, Duration)>,
-    pub sweeps: Durations,
+    pub counts: AgentCounts,
     /// What is shown of edges, as the last reading found them.
     pub shown: Vec<Shown>,
     /// How full the tables were then.
@@ -81,7 +81,7 @@ impl Agent {
             budget: Budget::new(max_series),
             pace,
             last_sweep: None,
-            sweeps: Durations::default(),
+            counts: AgentCounts::default(),
             shown: Vec::new(),
             fullness: Vec::new(),
             view: None,
@@ -158,19 +158,6 @@ impl Agent {
         self.engine.model().remotes()
     }
 
-    /// The edges.
-    pub fn model(&self) -> &Model {
-        self.engine.model()
-    }
-
-    pub fn budget(&self) -> &Budget {
-        &self.budget
-    }
-
-    pub fn walks(&self) -> kernel::cgroups::Walks {
-        self.cgroups.walks()
-    }
-
     /// Everything that is shown, at most a second old.
     pub fn view(&mut self) -> Result<Arc<Snapshot>> {
         if let Some((built, view)) = &self.view
@@ -202,7 +189,7 @@ impl Agent {
             }
         }
         if sweeps && let Some(took) = self.kernel.sweep()? {
-            self.sweeps.observe(took);
+            self.counts.sweeps.observe(took);
             self.last_sweep = Some((began, took));
         }
         self.expire_dns()?;
@@ -255,7 +242,7 @@ impl Agent {
                         );
                     }
                 }
-                Output::Event(event) => trouble::log(&event),
+                Output::Event(event) => event_log::log(&event),
             }
         }
     }

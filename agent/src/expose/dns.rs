@@ -1,4 +1,4 @@
-//! `GET /api/v1/dns`: who asks which server, what search domains cost, which names are asked for.
+//! `GET /api/v1/dns`: the DNS servers of each workload, the cost of its search domains, and its top names.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,56 +12,58 @@ use netcause_core::aggregate::dns::{ResolvedRow, Searched, WorkloadRow};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::{DnsNames, Label};
 
-/// The whole answer.
+use super::snapshot::{DnsView, EdgeRow, Snapshot};
+
+/// The answer.
 #[derive(Debug, Serialize)]
 pub struct Body {
-    /// What becomes of names.
+    /// Whether names are shown, hashed or left out.
     names: DnsNames,
     details: Details,
     /// In order.
     workloads: Vec<OfWorkload>,
 }
 
-/// Answers looked at, of which all but `servers` is made. Counted since the agent started.
+/// DNS events, each with one response, from which all but `servers` is made. Counted since the agent started.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Details {
-    /// Those that came.
+    /// Events received.
     pub received: u64,
-    /// Those that the kernel side did not tell, because there were too many.
+    /// Events that the kernel side dropped because of the rate limit.
     pub left_out: u64,
-    /// Those that found no room in the ring.
+    /// Events that the kernel side dropped because the ring buffer was full.
     pub lost: u64,
 }
 
-/// What a workload's queries to a server came to: exact, since the agent started.
+/// A workload's queries to one server: exact, since the agent started.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ServerRow {
-    /// Its address, or what it is called.
+    /// Its workload, or its address.
     pub server: String,
     /// `null` where several are folded into one.
     pub port: Option<u16>,
     /// Each packet or message.
     pub queries: u64,
-    /// Answers of any kind.
+    /// Responses with any code.
     pub responses: u64,
-    /// Answers that there is no such name.
+    /// Responses with NXDOMAIN.
     pub nxdomain: u64,
-    /// Answers with neither success nor NXDOMAIN.
+    /// Responses with neither NOERROR nor NXDOMAIN.
     pub failures: u64,
-    /// Not answered in time.
+    /// Queries without a response in time.
     pub timeouts: u64,
-    /// Asked before.
+    /// Queries with a question that was pending already.
     pub retries: u64,
-    /// Answers cut short.
+    /// Responses with the truncation flag.
     pub truncated: u64,
-    /// Answered after the timeout.
+    /// Responses after the timeout.
     pub late: u64,
-    /// First query to answer; `null` without an answer.
+    /// Mean time from the first query to the response; `null` without a response.
     pub mean_seconds: Option<f64>,
 }
 
 impl ServerRow {
-    /// From what the kernel side counted.
+    /// From the counters of the edge.
     #[must_use]
     pub fn new(server: &Workload, port: Option<u16>, counters: &DnsCounters) -> Self {
         let responses = |is: fn(ResponseCode) -> bool| {
@@ -90,7 +92,7 @@ impl ServerRow {
 
 #[derive(Debug, Serialize)]
 struct OfWorkload {
-    /// Empty for what is in none.
+    /// Empty where there is none.
     namespace: String,
     workload: String,
     servers: Vec<ServerRow>,
@@ -104,7 +106,7 @@ struct OfSearch {
     expansions: u64,
     wasted_queries: u64,
     queries: u64,
-    /// Of the queries; 0 without any.
+    /// Of all queries; 0 without any.
     share: f64,
 }
 
@@ -135,13 +137,11 @@ struct OfAddress {
 }
 
 impl Body {
-    /// From the exact totals of clients per server, and what the answers looked at tell; both in any order.
-    #[must_use]
-    pub fn new(
+    fn new(
         names: DnsNames,
         details: Details,
-        servers: Vec<(Workload, ServerRow)>,
-        rows: Vec<WorkloadRow>,
+        servers: impl IntoIterator<Item = (Workload, ServerRow)>,
+        rows: &[WorkloadRow],
     ) -> Self {
         let mut workloads: BTreeMap<Workload, OfWorkload> = BTreeMap::new();
         for row in rows {
@@ -158,10 +158,21 @@ impl Body {
     }
 }
 
+impl From<&Snapshot> for Body {
+    fn from(snapshot: &Snapshot) -> Self {
+        let DnsView { policy, details, workloads } = &snapshot.dns;
+        let servers =
+            snapshot.edges.iter().filter(|row| row.is_dns_client()).map(|EdgeRow { edge, totals }| {
+                (edge.source.clone(), ServerRow::new(&edge.destination, edge.port, &totals.dns))
+            });
+        Self::new(*policy, *details, servers, workloads)
+    }
+}
+
 impl OfWorkload {
-    /// Of which nothing is known but the name.
+    /// Without lists.
     fn of(workload: &Workload) -> Self {
-        Self::from(WorkloadRow {
+        Self::from(&WorkloadRow {
             workload: workload.clone(),
             searched: Searched::default(),
             lists: Lists::default(),
@@ -170,15 +181,15 @@ impl OfWorkload {
     }
 }
 
-impl From<WorkloadRow> for OfWorkload {
-    fn from(row: WorkloadRow) -> Self {
+impl From<&WorkloadRow> for OfWorkload {
+    fn from(row: &WorkloadRow) -> Self {
         Self {
             namespace: row.workload.namespace().to_owned(),
             workload: row.workload.to_string(),
             servers: Vec::new(),
             search: row.searched.into(),
-            names: row.lists.into(),
-            resolved: row.resolved.into_iter().map(OfAddress::from).collect(),
+            names: (&row.lists).into(),
+            resolved: row.resolved.iter().map(OfAddress::from).collect(),
         }
     }
 }
@@ -190,15 +201,15 @@ impl From<Searched> for OfSearch {
     }
 }
 
-impl From<Lists> for OfNames {
-    fn from(Lists { by_volume, by_failures, by_latency }: Lists) -> Self {
-        let list = |list: Vec<(Label, NameStats)>| list.into_iter().map(OfName::from).collect();
+impl From<&Lists> for OfNames {
+    fn from(Lists { by_volume, by_failures, by_latency }: &Lists) -> Self {
+        let list = |list: &[(Label, NameStats)]| list.iter().map(OfName::from).collect();
         Self { by_volume: list(by_volume), by_failures: list(by_failures), by_latency: list(by_latency) }
     }
 }
 
-impl From<(Label, NameStats)> for OfName {
-    fn from((label, stats): (Label, NameStats)) -> Self {
+impl From<&(Label, NameStats)> for OfName {
+    fn from((label, stats): &(Label, NameStats)) -> Self {
         Self {
             name: label.to_string(),
             queries: stats.queries,
@@ -212,9 +223,9 @@ impl From<(Label, NameStats)> for OfName {
     }
 }
 
-impl From<ResolvedRow> for OfAddress {
-    fn from(ResolvedRow { address, label, expires_in }: ResolvedRow) -> Self {
-        Self { address, name: label.to_string(), expires_in_seconds: expires_in.as_secs() }
+impl From<&ResolvedRow> for OfAddress {
+    fn from(ResolvedRow { address, label, expires_in }: &ResolvedRow) -> Self {
+        Self { address: *address, name: label.to_string(), expires_in_seconds: expires_in.as_secs() }
     }
 }
 

@@ -23,7 +23,7 @@ use super::btf::{Btf, BtfError};
 use super::layout::{self, Resolved};
 use super::options::Options;
 use super::{heap, networks};
-use crate::probe::{self, Direction, Hook, Probe, Support};
+use crate::probe::{self, Direction, Hook, Probe, Reason, Support, Unavailable};
 
 /// The eBPF programs; empty where agent/build.rs had no toolchain for them.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netcause-ebpf"));
@@ -53,7 +53,7 @@ pub struct ProbeState {
     /// Which one.
     pub probe: &'static Probe,
     /// Why it does not run; `None` when it does.
-    pub unavailable: Option<String>,
+    pub unavailable: Option<Unavailable>,
 }
 
 /// The loaded object. Dropping it detaches every program.
@@ -104,9 +104,10 @@ pub fn rehearse(options: &Options) -> Result<Vec<ProbeState>, LoadError> {
 }
 
 /// Why a probe that is shown packets by another one cannot run; that other stands before it in [`probe::ALL`].
-fn lacks_packets(probe: &Probe, has_packets: bool) -> Option<String> {
+fn lacks_packets(probe: &Probe, has_packets: bool) -> Option<Unavailable> {
     let needs_packets = probe.has(|hook| matches!(hook, Hook::Continuation { .. }));
-    (needs_packets && !has_packets).then(|| "the probe udp, which it stands on, does not run".to_owned())
+    let message = "the probe udp, which it depends on, does not run";
+    (needs_packets && !has_packets).then(|| Unavailable::new(Reason::NeedsOtherProbe, message))
 }
 
 fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
@@ -188,16 +189,17 @@ pub(super) fn table<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mu
 fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved, options: &Options) -> ProbeState {
     let unavailable = match probe::support(probe, btf, &resolved.missing) {
         Support::Yes => probe.programs.iter().find_map(|program| obstacle(program.hook, options)),
-        Support::No(why) => Some(why),
+        Support::No(why) => Some(Unavailable::new(Reason::KernelFeatureMissing, why)),
     };
     ProbeState { probe, unavailable }
 }
 
 /// What stands in the way of a hook on this node, beside the kernel.
-fn obstacle(hook: Hook, options: &Options) -> Option<String> {
-    match hook {
+fn obstacle(hook: Hook, options: &Options) -> Option<Unavailable> {
+    let (reason, message) = match hook {
         Hook::Cgroup(_) if options.cgroup_root.is_none() => {
-            Some("the root of cgroup v2 is not mounted here: mount the host's /sys/fs/cgroup".to_owned())
+            let message = "the root of cgroup v2 is not mounted here: mount the host's /sys/fs/cgroup";
+            (Reason::Cgroup2NotMounted, message)
         }
         // Loading takes no right of its own, attaching does (`bpf_prog_attach_check_attach_type`,
         // kernel/bpf/syscall.c), so a rehearsal would not notice.
@@ -205,32 +207,34 @@ fn obstacle(hook: Hook, options: &Options) -> Option<String> {
             if rustix::thread::capabilities(None)
                 .is_ok_and(|sets| !sets.effective.contains(CapabilitySet::NET_ADMIN)) =>
         {
-            Some("not permitted to attach to cgroups: CAP_NET_ADMIN is missing".to_owned())
+            (Reason::NotPermitted, "not permitted to attach to cgroups: CAP_NET_ADMIN is missing")
         }
         Hook::Continuation { .. } if options.dns_ports.is_empty() => {
-            Some("switched off: no port is configured (dns_ports)".to_owned())
+            (Reason::Disabled, "switched off: no port is configured (dns_ports)")
         }
         // `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
         Hook::AtStart { .. } | Hook::Sweep(_)
             if fs::read_link("/proc/self/ns/pid")
                 .is_ok_and(|namespace| namespace != Path::new("pid:[4026531836]")) =>
         {
-            Some(
-                "not in the host's PID namespace (hostPID), so the files of other processes cannot be seen"
-                    .to_owned(),
-            )
+            let message =
+                "not in the host's PID namespace (hostPID), so the files of other processes cannot be seen";
+            (Reason::NotInHostPidNamespace, message)
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(Unavailable::new(reason, message))
 }
 
-fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> Result<(), String> {
+fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> Result<(), Unavailable> {
     // First all, then attach: half a probe counts wrong.
     for program in probe.programs {
         verify(ebpf, btf, program)?;
     }
     for program in probe.programs {
-        let failed = |error: &dyn std::fmt::Display| format!("cannot attach {}: {error}", program.name);
+        let failed = |error: &dyn std::fmt::Display| {
+            Unavailable::new(Reason::AttachFailed, format!("cannot attach {}: {error}", program.name))
+        };
         match (find(ebpf, program.name)?, program.hook) {
             (AyaProgram::BtfTracePoint(tracepoint), _) => {
                 tracepoint.attach().map_err(|error| failed(&error))?;
@@ -252,7 +256,7 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
             }
             // Run when its time comes.
             (AyaProgram::Iter(_), Hook::Sweep(_)) => {}
-            _ => return Err(format!("{} does not fit its hook", program.name)),
+            _ => return Err(misfit(program)),
         }
     }
     Ok(())
@@ -284,7 +288,7 @@ fn continue_with(
     Ok(programs.set(over, program, 0)?)
 }
 
-fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(), String> {
+fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(), Unavailable> {
     let begin = Instant::now();
     let result = match (find(ebpf, program.name)?, program.hook) {
         (AyaProgram::BtfTracePoint(tracepoint), Hook::Tracepoint { name, .. }) => tracepoint.load(name, btf),
@@ -292,14 +296,28 @@ fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(
         (AyaProgram::Iter(iterator), Hook::AtStart { iterator: name, .. } | Hook::Sweep(name)) => {
             iterator.load(name, btf)
         }
-        _ => return Err(format!("{} does not fit its hook", program.name)),
+        _ => return Err(misfit(program)),
     };
     tracing::debug!(program = program.name, took = ?begin.elapsed(), "loaded");
-    result.map_err(|error| format!("the kernel refuses {}: {}", program.name, refusal(&error)))
+    result.map_err(|error| {
+        let reason = match &error {
+            ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
+                Reason::NotPermitted
+            }
+            ProgramError::LoadError { .. } => Reason::VerifierRejected,
+            _ => Reason::Other,
+        };
+        Unavailable::new(reason, format!("the kernel refuses {}: {}", program.name, refusal(&error)))
+    })
 }
 
-fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut AyaProgram, String> {
-    ebpf.program_mut(name).ok_or_else(|| format!("the object has no program {name}"))
+fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut AyaProgram, Unavailable> {
+    let missing = || Unavailable::new(Reason::Other, format!("the object has no program {name}"));
+    ebpf.program_mut(name).ok_or_else(missing)
+}
+
+fn misfit(program: &probe::Program) -> Unavailable {
+    Unavailable::new(Reason::Other, format!("{} does not fit its hook", program.name))
 }
 
 /// Runs an iterator once, to its end; it writes nothing, the tables have it.

@@ -11,9 +11,8 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
 use netcause_common::flow::FlowKey;
-use netcause_common::probe::ProbeId;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey, Sweep};
-use netcause_common::statistics::Statistic;
+use netcause_common::statistics::STATISTICS;
 use tokio::io::unix::AsyncFd;
 
 use netcause_core::aggregate::totals::Totals;
@@ -58,29 +57,6 @@ pub struct ProgramCost {
     pub runs: u64,
     /// Times the kernel skipped it because it was running already on the same CPU; counted always, from 5.12 on.
     pub skipped: u64,
-}
-
-/// What the kernel side says of itself.
-#[derive(Clone, Debug, Default)]
-pub struct KernelStatistics {
-    /// Updates of flows that found no room of their own.
-    pub flows_folded: u64,
-    /// Sockets that could not be remembered.
-    pub sockets_refused: u64,
-    /// Connections of clients without latency, or without their failure.
-    pub connections_missed: u64,
-    /// New flows that were not announced.
-    pub flows_unannounced: u64,
-    /// Sockets remembered now.
-    pub sockets: u64,
-    /// Messages at a DNS port that are none.
-    pub dns_malformed: u64,
-    /// Messages of DNS over TCP that could not be followed.
-    pub dns_unfollowed: u64,
-    /// Details of answers that were left out.
-    pub dns_details_left_out: u64,
-    /// Detail events lost to a full ring, by probe in the order of [`ProbeId`].
-    pub events_lost: Vec<u64>,
 }
 
 impl Kernel {
@@ -185,26 +161,14 @@ impl Kernel {
     /// # Errors
     ///
     /// When the kernel refuses to read the table.
-    pub fn statistics(&self) -> Result<KernelStatistics> {
-        let read = |index: u32| -> Result<u64> {
-            let values =
+    pub fn statistics(&self) -> Result<[u64; STATISTICS as usize]> {
+        let mut all = [0; STATISTICS as usize];
+        for (index, sum) in (0..).zip(&mut all) {
+            let per_cpu =
                 self.statistics.get(&index, 0).context("cannot read the kernel side's statistics")?;
-            Ok(values.iter().sum())
-        };
-        let events_lost: Result<_> =
-            ProbeId::ALL.into_iter().map(|probe| read(Statistic::EventsLost as u32 + probe as u32)).collect();
-        let inserted = read(Statistic::SocketsInserted as u32)?;
-        Ok(KernelStatistics {
-            flows_folded: read(Statistic::FlowsFolded as u32)?,
-            sockets_refused: read(Statistic::SocketsRefused as u32)?,
-            connections_missed: read(Statistic::ConnectionsMissed as u32)?,
-            flows_unannounced: read(Statistic::FlowsUnannounced as u32)?,
-            sockets: inserted.saturating_sub(read(Statistic::SocketsRemoved as u32)?),
-            dns_malformed: read(Statistic::DnsMalformed as u32)?,
-            dns_unfollowed: read(Statistic::DnsUnfollowed as u32)?,
-            dns_details_left_out: read(Statistic::DnsDetailsLeftOut as u32)?,
-            events_lost: events_lost?,
-        })
+            *sum = per_cpu.iter().sum();
+        }
+        Ok(all)
     }
 
     /// How full the other tables are, given how many sockets and accept queues there are.

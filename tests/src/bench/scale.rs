@@ -150,7 +150,7 @@ fn measure(agent: &Agent, crowd: &mut Crowd) -> Result<()> {
         float(last.bytes as u64) / 1e6,
         metrics.samples.len(),
         metrics.sum("netcause_series", &[]),
-        metrics.sum("netcause_flows_folded_updates_total", &[]),
+        metrics.sum("netcause_flow_table_overflows_total", &[]),
     );
     memory::print(agent.pid())
 }

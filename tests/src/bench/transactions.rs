@@ -44,11 +44,11 @@ pub(super) fn measure(noop: f64, client: &Pod, server: &Pod, milliseconds: u64) 
             bench.measure(load, protocol, &format!("one query and its answer {what}, {details}"))?;
         }
         let metrics = agent.scrape()?;
-        let detail = |outcome: &str| metrics.sum("netcause_dns_details_total", &[("outcome", outcome)]);
+        let detail = |outcome: &str| metrics.sum("netcause_dns_events_total", &[("outcome", outcome)]);
         println!(
             "  details: {} received, {} left out, {} lost",
             detail("received"),
-            detail("left_out"),
+            detail("rate_limited"),
             metrics.sum(EVENTS_LOST, &[("probe", "dns")])
         );
     }

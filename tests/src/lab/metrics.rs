@@ -19,7 +19,7 @@ pub(crate) const OPENED: &str = "netcause_tcp_connections_opened_total";
 pub(crate) const CLOSED: &str = "netcause_tcp_connections_closed_total";
 pub(crate) const FAILURES: &str = "netcause_tcp_connect_failures_total";
 pub(crate) const CONNECT_DURATION: &str = "netcause_tcp_connect_duration_seconds";
-pub(crate) const SKIPPED_RUNS: &str = "netcause_bpf_skipped_runs_total";
+pub(crate) const SKIPPED_RUNS: &str = "netcause_bpf_recursion_misses_total";
 pub(crate) const EVENTS_LOST: &str = "netcause_events_lost_total";
 pub(crate) const RETRANSMITTED: &str = "netcause_tcp_retransmitted_segments_total";
 pub(crate) const RESETS: &str = "netcause_tcp_resets_total";
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn only_what_was_hidden_may_be_missing() {
-        let skipped = "netcause_bpf_skipped_runs_total{program=\"p\"} 3\nnetcause_bpf_skipped_runs_total{program=\"p_again\"} 2\n";
+        let skipped = "netcause_bpf_recursion_misses_total{program=\"p\"} 3\nnetcause_bpf_recursion_misses_total{program=\"p_again\"} 2\n";
         let (sound, hidden) = (Metrics::parse("").unwrap(), Metrics::parse(skipped).unwrap());
         assert!(sound.is_all(10.0, 10.0, 5.0) && !sound.is_all(9.0, 10.0, 5.0));
         assert!(hidden.is_all(90.0, 100.0, 5.0) && !hidden.is_all(89.0, 100.0, 5.0));

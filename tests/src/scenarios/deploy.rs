@@ -13,7 +13,7 @@ use crate::lab::{
     crossed::{Crossed, Ends},
     kernel_is_before, machine,
     manifest::Container,
-    metrics::{CLOSED, Metrics, OPENED},
+    metrics::{CLOSED, Metrics, OPENED, Sample},
     process::{Finished, Process},
     scaled,
     topology::Net,
@@ -77,12 +77,19 @@ fn fails(scenario: &str, name: &str, container: &Container) -> Result<Finished> 
 }
 
 fn probes(metrics: &Metrics) -> Probes {
-    let up = metrics.samples.iter().filter(|sample| sample.name == "netcause_probe_up");
-    up.map(|sample| {
-        let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
-        (label("probe"), (sample.value == 0.0).then(|| label("reason")))
-    })
-    .collect()
+    let named = |name: &'static str| metrics.samples.iter().filter(move |sample| sample.name == name);
+    let label = |sample: &Sample, name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+    let reason = |probe: &str| {
+        let info = named("netcause_probe_unavailable_info").find(|info| label(info, "probe") == probe);
+        info.map(|info| label(info, "reason")).unwrap_or_default()
+    };
+    named("netcause_probe_up")
+        .map(|sample| {
+            let probe = label(sample, "probe");
+            let reason = (sample.value == 0.0).then(|| reason(&probe));
+            (probe, reason)
+        })
+        .collect()
 }
 
 /// With the manifest's capabilities, user and mounts every probe comes up that comes up for root, and what is counted is

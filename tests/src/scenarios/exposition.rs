@@ -48,7 +48,9 @@ pub(super) fn about_itself(_name: &str) -> Result<()> {
     ensure!(!up.is_empty(), "no netcause_probe_up");
     for sample in up {
         ensure!(
-            sample.value == 1.0 || sample.labels.contains_key("reason"),
+            sample.value == 1.0
+                || named("netcause_probe_unavailable_info")
+                    .any(|info| info.labels.get("probe") == sample.labels.get("probe")),
             "down without a reason: {sample:?}"
         );
     }

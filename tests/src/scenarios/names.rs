@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Whether a source works, with `source`, `kind` and `reason`.
+/// Whether a source works, with `source` and `kind`.
 const SOURCE_UP: &str = "netcause_names_source_up";
 /// Failures of a source, with `source`, `kind` and `reason`.
 const SOURCE_FAILURES: &str = "netcause_names_source_failures_total";

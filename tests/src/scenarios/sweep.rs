@@ -43,12 +43,13 @@ pub(super) fn own_pid_namespace(name: &str) -> Result<()> {
         .samples
         .iter()
         .find(|sample| {
-            sample.name == "netcause_probe_up"
+            sample.name == "netcause_probe_unavailable_info"
                 && sample.labels.get("probe").is_some_and(|probe| probe == "open_sockets")
         })
-        .context("no such probe")?;
+        .context("the probe is up")?;
     let reason = probe.labels.get("reason").map_or("", String::as_str);
-    ensure!(probe.value == 0.0 && reason.contains("hostPID"), "{probe:?}");
+    ensure!(reason == "not_in_host_pid_namespace", "{probe:?}");
+    ensure!(up.sum("netcause_probe_up", &[("probe", "open_sockets")]) == 0.0, "{probe:?}");
 
     let args = ["--count", "20", "--parallel", "4", "--send", "3001", "--receive", "3001"];
     let outcome = client.connect(server.at(8081), &args)?;

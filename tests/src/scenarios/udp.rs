@@ -199,7 +199,7 @@ pub(super) fn full_tables(name: &str) -> Result<()> {
         witness.expect_folded(metrics, (UDP_SENT, "source", all.bytes))?;
         let entries = metrics.sum("netcause_map_entries", &[("map", "udp_flows")]);
         ensure!(entries <= 4.0, "{entries} entries in a table of 4");
-        let folded = metrics.sum("netcause_flows_folded_updates_total", &[]);
+        let folded = metrics.sum("netcause_flow_table_overflows_total", &[]);
         ensure!(folded > 0.0, "the full table is not reported");
         Ok(())
     })?;

@@ -62,18 +62,18 @@ fn the_answer_is_as_documented() {
         (app.clone(), ServerRow::new(&resolver(11), Some(5353), &DnsCounters::ZERO)),
     ];
     let details = Details { received: 10, left_out: 3, lost: 1 };
-    let body = Body::new(DnsNames::Shown, details, servers.clone(), vec![row(&app)]);
+    let body = Body::new(DnsNames::Shown, details, servers.clone(), &[row(&app)]);
     let text = serde_json::to_string_pretty(&body).unwrap();
     assert_eq!(text, include_str!("golden.json").trim_end());
 
-    let backwards = servers.into_iter().rev().collect();
-    let body = Body::new(DnsNames::Shown, details, backwards, vec![row(&app)]);
+    let backwards = servers.into_iter().rev();
+    let body = Body::new(DnsNames::Shown, details, backwards, &[row(&app)]);
     assert_eq!(serde_json::to_string_pretty(&body).unwrap(), text);
 }
 
 #[test]
 fn nothing_is_a_valid_answer() {
-    let body = Body::new(DnsNames::Off, Details::default(), Vec::new(), Vec::new());
+    let body = Body::new(DnsNames::Off, Details::default(), Vec::new(), &[]);
     let expected = r#"{"names":"off","details":{"received":0,"left_out":0,"lost":0},"workloads":[]}"#;
     assert_eq!(serde_json::to_string(&body).unwrap(), expected);
 }

@@ -170,8 +170,8 @@ impl Counted {
 
     /// Details received, left out and lost, of the whole machine.
     fn outcomes(&self) -> [f64; 3] {
-        let details = |outcome: &str| self.metrics.sum("netcause_dns_details_total", &[("outcome", outcome)]);
-        [details("received"), details("left_out"), self.metrics.sum(EVENTS_LOST, &[("probe", "dns")])]
+        let details = |outcome: &str| self.metrics.sum("netcause_dns_events_total", &[("outcome", outcome)]);
+        [details("received"), details("rate_limited"), self.metrics.sum(EVENTS_LOST, &[("probe", "dns")])]
     }
 
     fn details(&self) -> f64 {

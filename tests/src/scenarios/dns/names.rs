@@ -116,7 +116,7 @@ pub(in super::super) fn off(name: &str) -> Result<()> {
             Ok(())
         },
         |metrics| {
-            let received = metrics.sum("netcause_dns_details_total", &[("outcome", "received")]);
+            let received = metrics.sum("netcause_dns_events_total", &[("outcome", "received")]);
             ensure!(received == 0.0, "{received} details have left the kernel");
             Ok(())
         },

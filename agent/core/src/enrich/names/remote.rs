@@ -236,8 +236,11 @@ impl Names {
         if flow.role != ROLE_CLIENT || flow.protocol != PROTOCOL_TCP || client_port == 0 {
             return;
         }
-        let asked =
-            ServiceAddress { address: ingest::ip(flow.remote), port: flow.service_port, protocol: flow.protocol };
+        let asked = ServiceAddress {
+            address: ingest::ip(flow.remote),
+            port: flow.service_port,
+            protocol: flow.protocol,
+        };
         let service = self.directory.service(asked.address, asked.port, asked.protocol);
         if !service.is_some_and(|service| self.is_tracked(service)) {
             return;

@@ -1,0 +1,162 @@
+//! What is served: one table, from which requests are dispatched and the index, the error text and `--help` are made.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use hyper::header::{ACCEPT, HeaderMap};
+use serde::Serialize;
+
+use super::Source;
+use crate::expose::prometheus::{self, Format};
+use crate::expose::snapshot::Snapshot;
+use crate::expose::{dns, status};
+
+/// The content type of plain answers.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// One path.
+pub(super) struct Route {
+    pub path: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    pub answer: Answer,
+}
+
+/// What a route answers.
+#[derive(Clone, Copy)]
+pub(super) enum Answer {
+    /// Made from the view, with this content type.
+    View(&'static str, fn(&Arc<Snapshot>) -> Result<String, String>),
+    /// The exposition, in the format that the client asks for.
+    Metrics,
+    /// Whether something works; an error is answered with 503.
+    Health(fn(&dyn Source) -> Result<(), String>),
+    /// The list of routes.
+    Index,
+}
+
+/// All routes.
+pub(super) static ROUTES: [Route; 6] = [
+    Route {
+        path: "/metrics",
+        about: "metrics, as Prometheus text or OpenMetrics as the client asks",
+        answer: Answer::Metrics,
+    },
+    Route {
+        path: "/api/v1/dns",
+        about: "DNS by workload: servers, search domains, top names (JSON)",
+        answer: Answer::View(JSON, |view| json(&dns::Body::from(view.as_ref()))),
+    },
+    Route {
+        path: "/api/v1/status",
+        about: "probes and name sources, with the reason when one is down (JSON)",
+        answer: Answer::View(JSON, |view| json(&status::Body::from(view.as_ref()))),
+    },
+    Route { path: "/livez", about: "200 while the process runs", answer: Answer::Health(|_| Ok(())) },
+    Route {
+        path: "/readyz",
+        about: "200 while the agent observes the node",
+        answer: Answer::Health(|source| source.ready()),
+    },
+    Route { path: "/", about: "this list", answer: Answer::Index },
+];
+
+impl Route {
+    /// The route of a path.
+    pub fn of(path: &str) -> Option<&'static Self> {
+        ROUTES.iter().find(|route| route.path == path)
+    }
+}
+
+impl Answer {
+    /// The content type, and how the body is made from the view; `None` when it needs no view.
+    pub fn rendered(self, headers: &HeaderMap) -> Option<(&'static str, Render)> {
+        match self {
+            Self::View(content_type, render) => Some((content_type, render)),
+            Self::Metrics => Some(match negotiate(headers) {
+                format @ Format::OpenMetrics => {
+                    (format.content_type(), |view| text(view, Format::OpenMetrics))
+                }
+                format @ Format::Prometheus => (format.content_type(), |view| text(view, Format::Prometheus)),
+            }),
+            Self::Health(_) | Self::Index => None,
+        }
+    }
+}
+
+/// Makes a body from the view.
+pub(super) type Render = fn(&Arc<Snapshot>) -> Result<String, String>;
+
+fn text(view: &Arc<Snapshot>, format: Format) -> Result<String, String> {
+    prometheus::render(view, format).map_err(|error| error.to_string())
+}
+
+fn json(body: &impl Serialize) -> Result<String, String> {
+    serde_json::to_string(body).map_err(|error| error.to_string())
+}
+
+/// One line per route.
+#[must_use]
+pub fn endpoints() -> String {
+    let width = ROUTES.iter().map(|route| route.path.len()).max().unwrap_or_default();
+    let mut list = String::new();
+    for Route { path, about, .. } in &ROUTES {
+        // Writing to a string cannot fail.
+        let _ = writeln!(list, "  {path:width$}  {about}");
+    }
+    list
+}
+
+/// OpenMetrics when the client prefers it to plain text or likes both alike (RFC 9110 §12.5.1); plain text when it says
+/// nothing, so that browsers and curl show it.
+fn negotiate(headers: &HeaderMap) -> Format {
+    let (mut open_metrics, mut plain) = (0.0_f32, 0.0_f32);
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for range in values.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let quality =
+            parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse().ok()).unwrap_or(1.0);
+        match kind.as_str() {
+            "application/openmetrics-text" => open_metrics = open_metrics.max(quality),
+            "text/plain" | "text/*" | "*/*" => plain = plain.max(quality),
+            _ => {}
+        }
+    }
+    if open_metrics > 0.0 && open_metrics >= plain { Format::OpenMetrics } else { Format::Prometheus }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn negotiated(accept: &str) -> Format {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
+        negotiate(&headers)
+    }
+
+    #[test]
+    fn the_client_gets_the_format_it_prefers() {
+        let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
+            q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(negotiated(prometheus_2), Format::OpenMetrics);
+        assert_eq!(negotiated("text/plain;version=0.0.4"), Format::Prometheus);
+        assert_eq!(negotiated("application/openmetrics-text;q=0.2, text/plain;q=0.9"), Format::Prometheus);
+        assert_eq!(negotiated("application/openmetrics-text;q=0"), Format::Prometheus);
+        assert_eq!(negotiated("*/*"), Format::Prometheus);
+        assert_eq!(negotiated("application/openmetrics-text;q=abc"), Format::OpenMetrics);
+        assert_eq!(negotiate(&HeaderMap::new()), Format::Prometheus);
+    }
+
+    #[test]
+    fn every_route_is_listed_and_found() {
+        for route in &ROUTES {
+            assert!(endpoints().contains(&format!("  {}", route.path)));
+            assert!(Route::of(route.path).is_some_and(|found| found.about == route.about), "{}", route.path);
+        }
+    }
+}

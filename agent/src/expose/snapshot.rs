@@ -1,0 +1,227 @@
+//! The view: everything that an exposition or a JSON answer is made from, in plain values.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use netcause_common::dns::DnsCounters;
+use netcause_common::probe::ProbeId;
+use netcause_common::probe::open_sockets::AcceptQueue;
+use netcause_common::statistics::{STATISTICS, Statistic};
+use netcause_core::aggregate::dns::WorkloadRow;
+use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::{Edge, Reporter};
+use netcause_core::enrich::Workload;
+use netcause_core::enrich::policy::DnsNames;
+
+use super::dns::Details;
+pub use super::tables::AgentCounts;
+
+/// Everything that is shown, at one point in time.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Pairs of workloads, in any order.
+    pub edges: Vec<EdgeRow>,
+    /// Listening TCP ports, in any order.
+    pub listeners: Vec<ListenerRow>,
+    /// Workloads whose search domains have cost lookups, in any order.
+    pub searches: Vec<SearchRow>,
+    /// Details of DNS answers.
+    pub dns: DnsView,
+    /// The agent itself.
+    pub agent: AgentView,
+    /// Sources of names and what they know.
+    pub names: NamesView,
+    /// The kernel's tick (jiffy): the unit of counters kept in ticks.
+    pub tick: Duration,
+}
+
+/// A pair of workloads and its counters.
+#[derive(Debug)]
+pub struct EdgeRow {
+    /// The pair.
+    pub edge: Arc<Edge>,
+    /// All counters.
+    pub totals: Totals,
+}
+
+impl EdgeRow {
+    /// True for a client that has used DNS.
+    pub(super) fn is_dns_client(&self) -> bool {
+        self.edge.reporter == Reporter::Source && self.totals.dns != DnsCounters::ZERO
+    }
+}
+
+/// A listening TCP port and its accept queue.
+#[derive(Debug)]
+pub struct ListenerRow {
+    /// The workload that listens.
+    pub workload: Workload,
+    /// The port.
+    pub port: u16,
+    /// Its accept queue.
+    pub queue: AcceptQueue,
+}
+
+/// What search domains cost a workload.
+#[derive(Debug)]
+pub struct SearchRow {
+    /// The client.
+    pub workload: Workload,
+    /// Lookups that search domains wasted.
+    pub expansions: u64,
+    /// The queries of those lookups.
+    pub wasted_queries: u64,
+}
+
+/// Details of DNS answers.
+#[derive(Debug)]
+pub struct DnsView {
+    /// Whether names are shown, hashed or left out.
+    pub policy: DnsNames,
+    /// How many answers the lists are made from.
+    pub details: Details,
+    /// Lists of names, by workload.
+    pub workloads: Vec<WorkloadRow>,
+}
+
+impl Default for DnsView {
+    fn default() -> Self {
+        Self { policy: DnsNames::Off, details: Details::default(), workloads: Vec::new() }
+    }
+}
+
+/// The agent itself.
+#[derive(Debug, Default)]
+pub struct AgentView {
+    /// The probes, in the order of [`ProbeId`].
+    pub probes: Vec<ProbeRow>,
+    /// Counters of the kernel side about itself.
+    pub kernel: KernelCounters,
+    /// Counters of the daemon about itself.
+    pub counts: AgentCounts,
+    /// The budget of time series.
+    pub series: SeriesBudget,
+    /// Kernel tables.
+    pub maps: Vec<MapRow>,
+    /// eBPF programs.
+    pub programs: Vec<ProgramRow>,
+    /// The kernel's release, as uname(2) says it.
+    pub kernel_release: String,
+}
+
+/// Why something is down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// A short code of a bounded set, for labels.
+    pub reason: &'static str,
+    /// The whole reason as text, for people.
+    pub message: String,
+}
+
+/// A probe.
+#[derive(Debug)]
+pub struct ProbeRow {
+    /// Its number.
+    pub id: ProbeId,
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it sends events through a ring buffer.
+    pub emits: bool,
+    /// What is missing in the metrics while it is down.
+    pub without: &'static str,
+    /// Why it does not run; `None` while it does.
+    pub down: Option<Down>,
+}
+
+/// Counters of the kernel side about itself, summed over CPUs.
+#[derive(Clone, Debug)]
+pub struct KernelCounters(pub [u64; STATISTICS as usize]);
+
+impl Default for KernelCounters {
+    fn default() -> Self {
+        Self([0; STATISTICS as usize])
+    }
+}
+
+impl KernelCounters {
+    /// One counter.
+    #[must_use]
+    pub fn get(&self, statistic: Statistic) -> u64 {
+        self.0.get(statistic as usize).copied().unwrap_or_default()
+    }
+
+    /// Events of a probe that were lost to a full ring buffer.
+    #[must_use]
+    pub fn events_lost(&self, probe: ProbeId) -> u64 {
+        self.0.get(Statistic::EventsLost as usize + probe as usize).copied().unwrap_or_default()
+    }
+}
+
+/// The budget of time series.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeriesBudget {
+    /// Series of edges now.
+    pub shown: u64,
+    /// How many there may be.
+    pub limit: u64,
+    /// How often an edge was folded into `other`.
+    pub folded: u64,
+}
+
+/// A kernel table.
+#[derive(Clone, Copy, Debug)]
+pub struct MapRow {
+    /// Its name.
+    pub map: &'static str,
+    /// Entries now.
+    pub entries: u64,
+    /// Entries that it can hold.
+    pub limit: u64,
+}
+
+/// An eBPF program, as the kernel accounts for it.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramRow {
+    /// Its name.
+    pub program: &'static str,
+    /// Time in it; zero unless kernel.bpf_stats_enabled is set.
+    pub run_time: Duration,
+    /// Times it ran; zero unless kernel.bpf_stats_enabled is set.
+    pub runs: u64,
+    /// Times it was skipped because it was running already on the same CPU.
+    pub recursion_misses: u64,
+}
+
+/// Sources of names and what they know. Each list of counts has a name and a number.
+#[derive(Debug, Default)]
+pub struct NamesView {
+    /// The sources.
+    pub sources: Vec<SourceRow>,
+    /// Objects that are known now, by kind.
+    pub objects: Vec<(&'static str, u64)>,
+    /// Objects that were dropped because a limit was reached, by kind.
+    pub dropped: Vec<(&'static str, u64)>,
+    /// Walks of the cgroup tree, by outcome.
+    pub cgroup_walks: Vec<(&'static str, u64)>,
+    /// Lookups in the kernel's connection tracking, by outcome.
+    pub conntrack: Vec<(&'static str, u64)>,
+    /// DNS names of external addresses that are shown, and how many may be.
+    pub external: (u64, u64),
+    /// Nodes and their zones.
+    pub zones: Vec<(String, String)>,
+}
+
+/// A source of names.
+#[derive(Debug)]
+pub struct SourceRow {
+    /// Its name.
+    pub source: &'static str,
+    /// The kind of object; empty where all come together.
+    pub kind: &'static str,
+    /// Why it is down; `None` while it is up.
+    pub down: Option<Down>,
+    /// Time since the last contact; `None` before the first.
+    pub age: Option<Duration>,
+    /// Failures by reason.
+    pub failures: Vec<(&'static str, u64)>,
+}

@@ -1,0 +1,46 @@
+//! Every metric, declared once: a table per subject, from which the exposition, docs/metrics.md and the budget of series
+//! are made.
+
+mod agent;
+mod dns;
+mod edge;
+mod listener;
+mod names;
+mod sidecar;
+mod tcp;
+mod udp;
+
+pub use agent::AgentCounts;
+pub use edge::series;
+
+use super::series::Family;
+use super::snapshot::Snapshot;
+
+/// All families, in the order of the exposition. Those without samples are among them.
+pub fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
+    edge::families(snapshot)
+        .chain(listener::families(&snapshot.listeners))
+        .chain(dns::search_families(&snapshot.searches))
+        .chain(agent::families(&snapshot.agent))
+        .chain(names::families(&snapshot.names))
+}
+
+/// Makes the labels of a row.
+macro_rules! labels {
+    ($($value:expr),*) => { vec![$(std::borrow::Cow::from($value)),*] };
+}
+use labels;
+
+/// Bounds of a histogram in seconds, from those that the kernel side counts by.
+const fn seconds<const N: usize>(bounds: &[u64; N], per_second: f64) -> [f64; N] {
+    let mut seconds = [0.0; N];
+    let mut index = 0;
+    while index < N {
+        seconds[index] = bounds[index] as f64 / per_second;
+        index += 1;
+    }
+    seconds
+}
+
+#[cfg(test)]
+mod tests;

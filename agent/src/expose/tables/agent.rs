@@ -1,0 +1,220 @@
+//! The agent itself: probes, losses, limits and cost.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use netcause_common::statistics::Statistic;
+
+use super::labels;
+use crate::expose::series::{Family, Rows, Table, counter, gauge, histogram, info, last, sum};
+use crate::expose::snapshot::{AgentView, MapRow, ProgramRow};
+
+/// Counters of the daemon about itself. Whoever counts has one of these; a new number is a field here and an entry below.
+#[derive(Clone, Debug, Default)]
+pub struct AgentCounts {
+    /// DNS events received from the kernel side.
+    pub dns_events: u64,
+    /// Durations of sweeps over all open sockets.
+    pub sweeps: Durations,
+    /// Durations of scrapes.
+    pub scrapes: Durations,
+}
+
+/// A histogram of durations.
+#[derive(Clone, Debug, Default)]
+pub struct Durations {
+    buckets: [u64; Self::BOUNDS.len() + 1],
+    sum: Duration,
+}
+
+impl Durations {
+    const BOUNDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+    /// Adds one observation.
+    pub fn observe(&mut self, duration: Duration) {
+        let index = Self::BOUNDS.partition_point(|bound| *bound < duration.as_secs_f64());
+        self.buckets[index] += 1;
+        self.sum += duration;
+    }
+}
+
+static PROBES: Table<bool> = Table {
+    labels: &["probe"],
+    sparse: false,
+    metrics: &[gauge(
+        "netcause_probe_up",
+        "1 while the probe runs, 0 while it does not; netcause_probe_unavailable_info has the reason.",
+        |is_up, to| to.value(*is_up),
+    )],
+};
+
+static PROBES_DOWN: Table<()> = Table {
+    labels: &["probe", "reason"],
+    sparse: false,
+    metrics: &[info(
+        "netcause_probe_unavailable",
+        "Why a probe does not run; absent while it does. reason: kernel_feature_missing, cgroup2_not_mounted, \
+         not_permitted, not_in_host_pid_namespace, disabled, verifier_rejected, attach_failed, needs_other_probe or \
+         other. The whole reason is in the log and in /api/v1/status.",
+    )],
+};
+
+static LOSSES: Table<u64> = Table {
+    labels: &["probe", "where"],
+    sparse: false,
+    metrics: &[counter(
+        "netcause_events_lost",
+        "Data lost on the kernel side. ring: events dropped because the ring buffer was full, which affects no counter \
+         of edges (of flows: a workload that ends before the next scrape may stay without a name); map: sockets dropped \
+         because the socket table was full, whose connect duration and role are lost; skipped: client connections whose \
+         start or failure no program has seen, which are counted without duration, or not as failed.",
+        |count, to| to.value(*count),
+    )],
+};
+
+static AGENT: Table<AgentView> = Table {
+    labels: &[],
+    sparse: false,
+    metrics: &[
+        counter(
+            "netcause_dns_malformed_messages",
+            "Packets at a DNS port that are too short for a DNS message or go in the wrong direction.",
+            |agent: &AgentView, to| to.value(agent.kernel.get(Statistic::DnsMalformed)),
+        ),
+        counter(
+            "netcause_dns_reassembly_failures",
+            "DNS messages skipped because the TCP stream had a gap or a header was split across segments, and UDP \
+             buffers skipped because they hold several datagrams. Their queries and responses are not counted.",
+            |agent, to| to.value(agent.kernel.get(Statistic::DnsUnfollowed)),
+        ),
+        counter(
+            "netcause_dns_events",
+            "DNS events, each with one response, which provide names: received by the daemon, or rate_limited by \
+             dns_event_rate_limit and dropped. Of the other metrics only those of search domains depend on them.",
+            |agent: &AgentView, to| {
+                let limited = agent.kernel.get(Statistic::DnsDetailsLeftOut);
+                to.by(&["received", "rate_limited"], &[agent.counts.dns_events, limited]);
+            },
+        )
+        .by("outcome"),
+        counter(
+            "netcause_flow_table_overflows",
+            "Updates of flows that did not fit into the flow table (map full) and were counted under the workload other: \
+             sums stay exact, names are lost.",
+            |agent, to| to.value(agent.kernel.get(Statistic::FlowsFolded)),
+        ),
+        gauge("netcause_series", "Time series of edges in this exposition.", |agent, to| {
+            to.value(agent.series.shown);
+        }),
+        gauge(
+            "netcause_series_limit",
+            "Limit of the time series of edges (max_series). Above it the smallest edges are folded into the workload \
+             other: first their histograms, then everything.",
+            |agent, to| to.value(agent.series.limit),
+        ),
+        counter(
+            "netcause_series_folded",
+            "Times that an edge was folded into the workload other with all its series.",
+            |agent, to| to.value(agent.series.folded),
+        ),
+        histogram(
+            "netcause_sweep_duration_seconds",
+            "Time to read all open sockets.",
+            |agent: &AgentView, to| {
+                let Durations { buckets, sum } = &agent.counts.sweeps;
+                to.distribution(&Durations::BOUNDS, buckets, sum.as_secs_f64());
+            },
+        ),
+        histogram(
+            "netcause_scrape_duration_seconds",
+            "Time to collect and encode an exposition, of the scrapes before this one.",
+            |agent: &AgentView, to| {
+                let Durations { buckets, sum } = &agent.counts.scrapes;
+                to.distribution(&Durations::BOUNDS, buckets, sum.as_secs_f64());
+            },
+        ),
+    ],
+};
+
+static MAPS: Table<MapRow> = Table {
+    labels: &["map"],
+    sparse: false,
+    metrics: &[
+        gauge("netcause_map_entries", "Entries of a kernel table now.", |map: &MapRow, to| {
+            to.value(map.entries);
+        }),
+        gauge("netcause_map_limit", "Maximum number of entries of a kernel table.", |map, to| {
+            to.value(map.limit);
+        }),
+    ],
+};
+
+static PROGRAMS: Table<ProgramRow> = Table {
+    labels: &["program"],
+    sparse: false,
+    metrics: &[
+        counter(
+            "netcause_bpf_run_seconds",
+            "Time spent in an eBPF program; only counted by the kernel while the sysctl kernel.bpf_stats_enabled is 1.",
+            |program: &ProgramRow, to| to.value(program.run_time.as_secs_f64()),
+        ),
+        counter(
+            "netcause_bpf_runs",
+            "Runs of an eBPF program; only counted by the kernel while the sysctl kernel.bpf_stats_enabled is 1.",
+            |program, to| to.value(program.runs),
+        ),
+        counter(
+            "netcause_bpf_recursion_misses",
+            "Runs that the kernel skipped because the eBPF program was already running on the same CPU. Programs that \
+             count have a second copy (again) that runs in this case; missed retransmissions are counted with the next \
+             one or at the close of the connection.",
+            |program, to| to.value(program.recursion_misses),
+        ),
+    ],
+};
+
+static BUILD: Table<()> = Table {
+    labels: &["version"],
+    sparse: false,
+    metrics: &[info("netcause_build", "Version of the agent.")],
+};
+
+static KERNEL: Table<()> = Table {
+    labels: &["release"],
+    sparse: false,
+    metrics: &[info("netcause_kernel", "Release of the kernel that the agent runs on.")],
+};
+
+pub(super) fn families(agent: &AgentView) -> impl Iterator<Item = Family<'_>> {
+    let probes = || agent.probes.iter();
+    let up = Rows::new(probes().map(|probe| (labels![probe.name], probe.down.is_none())), last);
+    let down = probes().filter_map(|probe| Some((labels![probe.name, probe.down.as_ref()?.reason], ())));
+    let losses = Rows::new(losses(agent), sum);
+    let maps = Rows::new(agent.maps.iter().map(|row| (labels![row.map], *row)), last);
+    let programs = Rows::new(agent.programs.iter().map(|row| (labels![row.program], *row)), last);
+    let build = Rows::new([(labels![env!("CARGO_PKG_VERSION")], ())], last);
+    let kernel = Rows::new([(labels![agent.kernel_release.as_str()], ())], last);
+    PROBES
+        .families(&up)
+        .chain(PROBES_DOWN.families(&Rows::new(down, last)))
+        .chain(LOSSES.families(&losses))
+        .chain(AGENT.families(&Rows::single(agent)))
+        .chain(MAPS.families(&maps))
+        .chain(PROGRAMS.families(&programs))
+        .chain(BUILD.families(&build))
+        .chain(KERNEL.families(&kernel))
+}
+
+/// Rows of [`LOSSES`].
+fn losses(agent: &AgentView) -> impl Iterator<Item = (Vec<Cow<'_, str>>, u64)> {
+    let AgentView { probes, kernel, .. } = agent;
+    let emitting = probes.iter().filter(|probe| probe.emits);
+    let of_probes = emitting.map(|probe| (labels![probe.name, "ring"], kernel.events_lost(probe.id)));
+    let others = [
+        ("flows", "ring", Statistic::FlowsUnannounced),
+        ("tcp_state", "map", Statistic::SocketsRefused),
+        ("tcp_state", "skipped", Statistic::ConnectionsMissed),
+    ];
+    let of = |(probe, place, statistic)| (labels![probe, place], kernel.get(statistic));
+    of_probes.chain(others.map(of))
+}

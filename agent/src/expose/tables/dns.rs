@@ -1,0 +1,149 @@
+//! DNS clients, DNS servers and search domains.
+
+use netcause_common::dns::{QueryType, ResponseCode};
+use netcause_common::histogram::{DNS_BOUNDS_NS, DnsDuration};
+use netcause_core::aggregate::totals::Totals;
+
+use super::edge::{EDGE_LABELS, workload};
+use super::listener::LISTENER_LABELS;
+use super::{labels, seconds};
+use crate::expose::series::{Family, Rows, Samples, Table, counter, histogram};
+use crate::expose::snapshot::SearchRow;
+
+const BOUNDS: [f64; DNS_BOUNDS_NS.len()] = seconds(&DNS_BOUNDS_NS, 1e9);
+
+/// Edges at the client.
+pub(super) static CLIENTS: Table<Totals> = Table {
+    labels: &EDGE_LABELS,
+    sparse: true,
+    metrics: &[
+        counter(
+            "netcause_dns_queries",
+            "DNS queries sent by clients on this node over UDP and TCP, including retries, by query type.",
+            |totals: &Totals, to| to.by(QueryType::LABELS, &totals.dns.queries),
+        )
+        .by("qtype"),
+        counter(
+            "netcause_dns_responses",
+            "DNS responses received by clients on this node, by response code. Responses that match no query are not \
+             counted.",
+            |totals: &Totals, to| to.by(ResponseCode::LABELS, &totals.dns.responses),
+        )
+        .by("rcode"),
+        histogram(
+            "netcause_dns_query_duration_seconds",
+            "Time from a DNS query to its response, at the client; of a query retried under the same id, from the first \
+             one. Late responses are included.",
+            |totals: &Totals, to| durations(&totals.dns.duration, to),
+        ),
+        counter(
+            "netcause_dns_timeouts",
+            "DNS queries without a response within the configured time (dns_timeout_seconds).",
+            |totals, to| to.value(totals.dns.timeouts),
+        ),
+        counter(
+            "netcause_dns_late_responses",
+            "DNS responses that arrived after that time while the socket of the client was still open: each is counted \
+             as a timeout and as a response.",
+            |totals, to| to.value(totals.dns.late),
+        ),
+        counter(
+            "netcause_dns_retries",
+            "DNS queries with a question that the same workload is already waiting for: under the same id, also to \
+             another server or after a failure, or under another id once the first has waited for 0.8 seconds.",
+            |totals, to| to.value(totals.dns.retries),
+        ),
+        counter(
+            "netcause_dns_truncated",
+            "DNS responses with the truncation flag (TC), after which the client has to ask again over TCP.",
+            |totals, to| to.value(totals.dns.truncated),
+        ),
+        counter(
+            "netcause_dns_unmatched_responses",
+            "DNS responses that match no query of the client: duplicates, forgeries, and responses to queries that were \
+             sent before the agent started or timed out more than a minute ago.",
+            |totals, to| to.value(totals.dns.unmatched),
+        ),
+        counter(
+            "netcause_dns_untracked_queries",
+            "DNS queries sent while the table of pending queries was full: they and their responses are counted, without \
+             duration and timeout.",
+            |totals, to| to.value(totals.dns.untracked),
+        ),
+    ],
+};
+
+/// Edges at the server, whose clients are shown as one.
+pub(super) static SERVERS: Table<Totals> = Table {
+    labels: &LISTENER_LABELS,
+    sparse: true,
+    metrics: &[
+        counter(
+            "netcause_dns_server_queries",
+            "DNS queries received by a server on this node from all its clients, by query type.",
+            |totals: &Totals, to| to.by(QueryType::LABELS, &totals.dns.queries),
+        )
+        .by("qtype"),
+        counter(
+            "netcause_dns_server_responses",
+            "DNS responses sent by a server on this node, by response code.",
+            |totals: &Totals, to| to.by(ResponseCode::LABELS, &totals.dns.responses),
+        )
+        .by("rcode"),
+        histogram(
+            "netcause_dns_server_duration_seconds",
+            "Time from the arrival of a DNS query at a server on this node to the departure of its response: the share of \
+             the server in what its clients measure.",
+            |totals: &Totals, to| durations(&totals.dns.duration, to),
+        ),
+        counter(
+            "netcause_dns_server_unanswered",
+            "DNS queries that a server on this node did not answer within 30 seconds.",
+            |totals, to| to.value(totals.dns.timeouts),
+        ),
+        counter(
+            "netcause_dns_server_untracked_queries",
+            "DNS queries received by a server on this node while the table of pending queries was full: they and their \
+             responses are counted, without duration.",
+            |totals, to| to.value(totals.dns.untracked),
+        ),
+    ],
+};
+
+static SEARCHES: Table<SearchRow> = Table {
+    labels: &["source_namespace", "source_workload"],
+    sparse: false,
+    metrics: &[
+        counter(
+            "netcause_dns_search_expansions",
+            "Lookups wasted by search domains: names made with them that do not exist (NXDOMAIN), before the intended \
+             name was answered. A and AAAA of one name are one lookup. Derived from DNS events, so lookups whose events \
+             were lost or rate limited are not counted.",
+            |row: &SearchRow, to| to.value(row.expansions),
+        ),
+        counter(
+            "netcause_dns_search_wasted_queries",
+            "DNS queries of the lookups in netcause_dns_search_expansions_total; compare with netcause_dns_queries_total.",
+            |row, to| to.value(row.wasted_queries),
+        ),
+    ],
+};
+
+/// The families of search domains.
+pub(super) fn search_families(rows: &[SearchRow]) -> impl Iterator<Item = Family<'_>> {
+    let rows = rows.iter().map(|row| {
+        let SearchRow { workload: client, expansions, wasted_queries } = row;
+        let row =
+            SearchRow { workload: client.clone(), expansions: *expansions, wasted_queries: *wasted_queries };
+        (labels![client.namespace(), workload(client)], row)
+    });
+    let rows = Rows::new(rows, |row, other| {
+        row.expansions += other.expansions;
+        row.wasted_queries += other.wasted_queries;
+    });
+    SEARCHES.families(&rows)
+}
+
+fn durations(durations: &DnsDuration, to: &mut Samples<'_>) {
+    to.distribution(&BOUNDS, &durations.buckets, durations.sum as f64 / 1e9);
+}

@@ -1,0 +1,140 @@
+//! TCP connections.
+
+use netcause_common::flow::{ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
+use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
+use netcause_core::aggregate::totals::Totals;
+
+use super::edge::EDGE_LABELS;
+use super::seconds;
+use crate::expose::series::{Samples, Table, counter, gauge, histogram};
+
+const CONNECT_BOUNDS: [f64; CONNECT_BOUNDS_NS.len()] = seconds(&CONNECT_BOUNDS_NS, 1e9);
+const RTT_BOUNDS: [f64; RTT_BOUNDS_US.len()] = {
+    let mut bounds = [0; RTT_BOUNDS_US.len()];
+    let mut index = 0;
+    while index < bounds.len() {
+        bounds[index] = RTT_BOUNDS_US[index] as u64;
+        index += 1;
+    }
+    seconds(&bounds, 1e6)
+};
+
+pub(super) static TABLE: Table<Totals> = Table {
+    labels: &EDGE_LABELS,
+    sparse: true,
+    metrics: &[
+        counter(
+            "netcause_tcp_connections_opened",
+            "TCP handshakes completed since the agent started, at the end that the label reporter names.",
+            |totals, to| to.value(totals.tcp.opened),
+        ),
+        counter(
+            "netcause_tcp_connections_closed",
+            "Established TCP connections that ended, including those opened before the agent started.",
+            |totals, to| to.value(totals.tcp.closed),
+        ),
+        gauge(
+            "netcause_tcp_connections_open",
+            "TCP connections open now, including those opened before the agent started, at the end that the label \
+             reporter names. Connections that did not fit into the socket table (map full) are not counted.",
+            |totals: &Totals, to| {
+                if totals.tcp.opened != 0 || totals.tcp.closed != 0 || totals.tcp.open() != 0 {
+                    to.value(totals.tcp.open());
+                }
+            },
+        ),
+        counter(
+            "netcause_tcp_connect_failures",
+            "TCP connection attempts of clients that failed, by reason. timed_out: the kernel gave up, or the \
+             application did after a SYN retransmission; aborted: the application closed the socket before the first \
+             SYN retransmission. A non-blocking connect that succeeds is not a failure. Errors before a SYN would be \
+             sent, such as no route, are not counted.",
+            |totals: &Totals, to| to.by(ConnectFailure::LABELS, &totals.tcp.connect_failures),
+        )
+        .by("reason"),
+        histogram(
+            "netcause_tcp_connect_duration_seconds",
+            "Time from the first SYN to the established connection, at the client. Attempts in progress when the agent \
+             started are not counted.",
+            |totals: &Totals, to| {
+                let durations = &totals.tcp.connect_duration;
+                // Exact to 2^53 ns, a hundred days.
+                to.distribution(&CONNECT_BOUNDS, &durations.buckets, durations.sum as f64 / 1e9);
+            },
+        ),
+        counter(
+            "netcause_tcp_retransmitted_segments",
+            "TCP segments retransmitted, by the kernel mechanism that did it; the sum of all kinds equals RetransSegs \
+             of the kernel. timeout: retransmission timeout (RTO); tail_loss_probe also occurs on healthy links; other \
+             includes segments that did not leave the host, which are counted at the next retransmission of the \
+             connection or at its end.",
+            |totals: &Totals, to| to.by(RetransmitKind::LABELS, &totals.tcp.retransmitted_segments),
+        )
+        .by("kind"),
+        counter(
+            "netcause_tcp_resets",
+            "TCP resets (RST), including those that refuse a connection. A reset sent for a port without a listener is \
+             only seen by newer kernels (6.12, not 6.1), and counted under the network namespace because no socket owns \
+             it.",
+            |totals: &Totals, to| to.by(ResetDirection::LABELS, &totals.tcp.resets),
+        )
+        .by("direction"),
+        counter(
+            "netcause_tcp_sent_bytes",
+            "TCP payload bytes sent by the end that the label reporter names, as acknowledged by the peer. Open \
+             connections are read when metrics are requested; bytes from before the agent started are included unless \
+             preexisting_connections is since_start.",
+            |totals, to| to.value(totals.tcp.sent_bytes),
+        ),
+        counter(
+            "netcause_tcp_received_bytes",
+            "TCP payload bytes received in order at the end that the label reporter names; see \
+             netcause_tcp_sent_bytes_total.",
+            |totals, to| to.value(totals.tcp.received_bytes),
+        ),
+        counter(
+            "netcause_tcp_sent_segments",
+            "TCP segments sent by sockets of connections, including those without payload and retransmissions. Resets \
+             that refuse a connection, SYN-ACKs and the last acknowledgement in TIME_WAIT are not counted.",
+            |totals, to| to.value(totals.tcp.sent_segments),
+        ),
+        counter(
+            "netcause_tcp_received_segments",
+            "TCP segments received by sockets of connections, including those without payload.",
+            |totals, to| to.value(totals.tcp.received_segments),
+        ),
+        counter(
+            "netcause_tcp_spurious_retransmits",
+            "Spurious retransmissions: segments that the peer reported as duplicates by DSACK (RFC 2883).",
+            |totals, to| to.value(totals.tcp.spurious_retransmits),
+        ),
+        counter(
+            "netcause_tcp_reordered_segments",
+            "TCP segments that arrived out of order, because of reordering or behind a loss.",
+            |totals, to| to.value(totals.tcp.reordered_segments),
+        ),
+        histogram(
+            "netcause_tcp_rtt_seconds",
+            "Smoothed round-trip time of TCP connections: one observation whenever open connections are read and this \
+             one was used since the last time, and one at its close.",
+            |totals: &Totals, to| round_trips(&totals.tcp.rtt, to),
+        ),
+        histogram(
+            "netcause_tcp_min_rtt_seconds",
+            "Minimum round-trip time that the kernel measured on a TCP connection in the last minutes: the path without \
+             queueing. Observed as netcause_tcp_rtt_seconds.",
+            |totals: &Totals, to| round_trips(&totals.tcp.min_rtt, to),
+        ),
+        counter(
+            "netcause_tcp_limited_seconds",
+            "Time in which TCP connections had data to send, by what limited the sender: the receive window of the peer, \
+             its own send buffer, or the network (congestion window, pacing and the wait for acknowledgements).",
+            |totals: &Totals, to| to.ticks_by(LimitedBy::LABELS, &totals.tcp.limited_ticks),
+        )
+        .by("by"),
+    ],
+};
+
+fn round_trips(times: &RoundTrips, to: &mut Samples<'_>) {
+    to.distribution(&RTT_BOUNDS, &times.buckets, times.sum as f64 / 1e6);
+}

@@ -1,0 +1,39 @@
+//! UDP sockets.
+
+use netcause_core::aggregate::totals::Totals;
+
+use super::edge::EDGE_LABELS;
+use crate::expose::series::{Table, counter};
+
+pub(super) static TABLE: Table<Totals> = Table {
+    labels: &EDGE_LABELS,
+    sparse: true,
+    metrics: &[
+        counter(
+            "netcause_udp_sent_bytes",
+            "UDP payload bytes sent. A connected socket is the client; between unconnected sockets the lower port is the \
+             server.",
+            |totals, to| to.value(totals.udp.sent_bytes),
+        ),
+        counter(
+            "netcause_udp_received_bytes",
+            "UDP payload bytes that arrived at a socket, including those of netcause_udp_receive_drops_total.",
+            |totals, to| to.value(totals.udp.received_bytes),
+        ),
+        counter("netcause_udp_sent_datagrams", "UDP datagrams sent.", |totals, to| {
+            to.value(totals.udp.sent_datagrams);
+        }),
+        counter(
+            "netcause_udp_received_datagrams",
+            "UDP datagrams that arrived at a socket, including those of netcause_udp_receive_drops_total.",
+            |totals, to| to.value(totals.udp.received_datagrams),
+        ),
+        counter(
+            "netcause_udp_receive_drops",
+            "UDP datagrams dropped because the receive buffer was full or no memory was left. Older kernels (6.1, not \
+             6.12) report neither those of IPv6 nor the sender of those to an unconnected socket, whose client is then \
+             unknown.",
+            |totals, to| to.value(totals.udp.receive_drops),
+        ),
+    ],
+};
