@@ -27,7 +27,7 @@ struct Beginning {
     question: Words,
 }
 
-/// Length of the length in front of a message.
+/// Size of the length field in front of a message.
 const PREFIX: u32 = size_of::<u16>() as u32;
 const HEADER: u32 = HEADER_BYTES as u32;
 const QUESTION: u32 = size_of::<Words>() as u32;
