@@ -1,7 +1,6 @@
 //! The running agent: the stages put together, from the kernel to the socket.
 
 mod agent;
-mod conntrack;
 mod exposition;
 mod inputs;
 mod options;
@@ -158,7 +157,7 @@ async fn serve(
     let result = tokio::select! {
         result = inputs.serve(&mut agent) => result,
         () = sources.run(updates, to_look_up, health) => Ok(()),
-        () = conntrack::serve(passes, outcomes) => Ok(()),
+        () = kernel::conntrack::serve(passes, outcomes) => Ok(()),
         result = server => result.unwrap_or_else(|_| Ok(())),
         _ = terminate.recv() => {
             info!("SIGTERM: ending");

@@ -1,4 +1,4 @@
-//! Layouts of Kubernetes and others in the cgroup tree of this machine. It takes root: without, they say so and pass.
+//! Cgroups in the tree of this machine. They need root: without, they say so and pass.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -7,10 +7,7 @@ use std::path::Path;
 use std::process::{self, Command};
 use std::{env, fs, io};
 
-use super::path::tests::{Driver, write};
-use super::path::{Place, Qos};
 use super::*;
-use crate::enrich::uid::PodUid;
 
 /// As the lab's.
 const PREFIX: &str = "netcause-lab-";
@@ -56,10 +53,6 @@ impl Real {
     fn at(&self, path: &str) -> PathBuf {
         self.mount.join(&self.name).join(path)
     }
-
-    fn cgroups(&self) -> Cgroups {
-        Cgroups::below(Some(self.mount.clone()))
-    }
 }
 
 impl Drop for Real {
@@ -91,82 +84,82 @@ fn sweep(mount: &Path) {
     }
 }
 
-#[test]
-fn every_layout_is_found_by_its_id_and_keeps_its_place_when_it_is_gone() {
-    let Some(real) = Real::new("layouts") else { return };
-    let id = "0123456789abcdef".repeat(4);
-    let mut wanted = Vec::new();
-    for driver in [Driver::Systemd, Driver::Cgroupfs, Driver::Mixed] {
-        for root in ["", "kubelet"] {
-            for qos in [Qos::Guaranteed, Qos::Burstable, Qos::BestEffort] {
-                for runtime in ["cri-containerd", "crio", "docker"] {
-                    for uid in ["0f9d13e4-7a3c-4b52-9c1d-5e6f708192a3", "6a0d1c8f2b3e4d5a9c7b8e1f0a2d3c4b"] {
-                        let uid: PodUid = uid.parse().unwrap();
-                        let path = write(driver, root, qos, uid, Some((runtime, &id)));
-                        wanted.push((real.make(&path), path, qos, uid));
-                    }
-                }
-            }
-        }
-    }
-    assert_eq!(wanted.len(), 108);
-    let mut cgroups = real.cgroups();
-    for gone in [false, true] {
-        if gone {
-            remove(&real.at(""));
-            cgroups.walk(Instant::now());
-            assert!(!cgroups.tree.has(wanted[0].0), "it is gone");
-        }
-        for (cgroup, path, qos, uid) in &wanted {
-            let place = cgroups.place(*cgroup).unwrap_or_else(|| panic!("{path} is not found"));
-            let Place::Pod(pod) = *place else { panic!("{path} is {place:?}") };
-            assert_eq!((pod.uid, pod.qos, pod.outer), (*uid, *qos, None), "{path}");
-            assert_eq!(pod.container.map(|container| container.to_string()), Some(id.clone()), "{path}");
-        }
-    }
-    assert_eq!(cgroups.statistics().missed, 0);
+/// What a walk answers on one cgroup.
+fn look(tree: &mut CgroupTree, id: u64, now: Instant) -> Option<String> {
+    tree.ask([id]);
+    let mut answers = tree.answers(now);
+    let (answered, path) = answers.pop()?;
+    assert_eq!((answered, answers.len()), (id, 0));
+    path.map(|path| String::from_utf8(path).unwrap())
 }
 
 #[test]
-fn what_comes_after_the_first_walk_is_found() {
+fn a_cgroup_that_comes_after_the_first_walk_is_found_by_a_later_one() {
     let Some(real) = Real::new("later") else { return };
-    let mut cgroups = real.cgroups();
+    let mut tree = CgroupTree::below(Some(real.mount.clone()));
     let start = Instant::now();
     let name = real.name.clone();
-    assert_eq!(cgroups.look(1, start), Some(Arc::new(Place::Host)));
+    assert_eq!(look(&mut tree, 1, start).as_deref(), Some(""), "the root");
     let early = real.make("a/b/c");
-    assert_eq!(cgroups.look(early, start), None);
-    let unit = real.make("system.slice/nginx@1.service/worker");
-    assert_eq!(cgroups.look(unit, start + HOUR), Some(Arc::new(Place::Unit("nginx@1.service".into()))));
-    assert_eq!(cgroups.place(early), Some(Arc::new(Place::Path(format!("{name}/a/b/c").into()))));
+    assert_eq!(look(&mut tree, early, start), None, "it is too early for another walk");
+    tree.ask([1]);
+    assert_eq!(tree.answers(start).len(), 1, "what the last walk found is answered at once");
+    assert_eq!(tree.answers(start + HOUR), [(early, Some(format!("{name}/a/b/c").into_bytes()))]);
     // In its place another: the kernel gives it another id.
     fs::remove_dir(real.at("a/b/c")).unwrap();
     let again = real.make("a/b/c");
     assert_ne!(again, early);
-    for id in [early, again] {
-        assert_eq!(cgroups.look(id, start + 2 * HOUR), cgroups.place(early));
-    }
+    assert_eq!(look(&mut tree, again, start + 2 * HOUR), Some(format!("{name}/a/b/c")));
+    tree.ask([early]);
+    assert_eq!(tree.answers(start + 3 * HOUR), [(early, None)], "it is gone");
     // The longest name that the kernel takes.
     let long = "x".repeat(255);
     let id = real.make(&long);
-    assert_eq!(
-        cgroups.look(id, start + 3 * HOUR),
-        Some(Arc::new(Place::Path(format!("{name}/{long}").into())))
-    );
+    assert_eq!(look(&mut tree, id, start + 4 * HOUR), Some(format!("{name}/{long}")));
 }
 
 #[test]
-fn a_thousand_cgroups_are_all_seen() {
+fn one_walk_answers_for_a_thousand_cgroups() {
     let Some(real) = Real::new("thousand") else { return };
     let ids: Vec<_> = (0..1000).map(|number| real.make(&format!("{}/{number}", number % 10))).collect();
-    let mut cgroups = real.cgroups();
-    for (number, id) in ids.iter().enumerate() {
-        let path = format!("{}/{}/{number}", real.name, number % 10);
-        assert_eq!(cgroups.place(*id), Some(Arc::new(Place::Path(path.into()))));
+    let mut tree = CgroupTree::below(Some(real.mount.clone()));
+    tree.ask(ids.iter().copied());
+    let mut answers = tree.answers(Instant::now());
+    answers.sort_by_key(|(id, _)| ids.iter().position(|known| known == id));
+    for (number, (_, path)) in answers.into_iter().enumerate() {
+        let expected = format!("{}/{}/{number}", real.name, number % 10);
+        assert_eq!(path.as_deref(), Some(expected.as_bytes()));
     }
-    let Statistics { walks, missed, directories, cut, .. } = cgroups.statistics();
-    assert_eq!((walks, missed, cut), (1, 0, 0));
+    let Walks { walks, directories, cut } = tree.walks();
+    assert_eq!((walks, cut), (1, 0));
     assert!(directories > 1010, "{directories}");
+}
+
+#[test]
+fn what_is_too_deep_is_not_found_and_the_walk_says_so() {
+    let root = env::temp_dir().join(format!("netcause-cgroups-deep-{}", process::id()));
+    let deep = ["d"; 34].join("/");
+    fs::create_dir_all(root.join(&deep)).unwrap();
+    let id = |path: &str| fs::metadata(root.join(path)).unwrap().ino();
+    let (last, beyond) = (id(&deep[..2 * 32 - 1]), id(&deep[..2 * 33 - 1]));
+    let mut tree = CgroupTree::below(Some(root.clone()));
+    let now = Instant::now();
+    assert_eq!(look(&mut tree, last, now).as_deref(), Some(&deep[..2 * 32 - 1]));
+    assert_eq!(look(&mut tree, beyond, now + HOUR), None);
+    let Walks { walks, cut, .. } = tree.walks();
+    assert_eq!((walks, cut), (2, 2));
+    assert!(!Tree::walk(&root.join(&deep[..20])).is_cut());
+    fs::remove_dir_all(&root).unwrap();
+}
+
+#[test]
+fn without_a_mount_there_are_no_paths() {
+    for mount in [None, Some("/nowhere/at/all".into())] {
+        let mut tree = CgroupTree::below(mount);
+        tree.ask([1]);
+        assert_eq!(tree.answers(Instant::now()), [(1, None)]);
+        assert_eq!(tree.walks().directories, 0);
+    }
 }
 
 /// Where `a_mount_that_begins_below_the_root_is_not_taken` has mounted the tree of its namespace.

@@ -198,21 +198,20 @@ fn the_task_asks_what_is_wanted() {
     let _listener = TcpListener::bind("[fd77::3]:8080").unwrap();
     let _stream = TcpStream::connect("[fd96::10]:80").unwrap();
     let question = ServiceQuery { service: service("fd96::10", 80, PROTOCOL_TCP), client: None };
-    let conntrack = std::cell::RefCell::new(Conntrack::default());
-    conntrack.borrow_mut().register_interest(question, Duration::ZERO);
-    let is_known = async {
-        while conntrack.borrow().backends(question) == ServiceBackends::Unknown {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
+    let mut conntrack = Conntrack::default();
+    conntrack.register_interest(question, Duration::ZERO);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
+        let (passes, to_ask) = tokio::sync::mpsc::unbounded_channel();
+        let (answers, mut outcomes) = tokio::sync::mpsc::unbounded_channel();
+        passes.send(conntrack.plan(Duration::ZERO).unwrap()).unwrap();
         tokio::select! {
-            () = crate::app::conntrack::serve(Instant::now(), |act| act(&mut conntrack.borrow_mut())) => {}
-            () = is_known => {}
+            () = super::super::serve(to_ask, answers) => None,
+            outcome = outcomes.recv() => outcome,
         }
     });
-    assert_eq!(backends(&conntrack.borrow(), question), [socket_address("[fd77::3]:8080")].into());
+    conntrack.handle(outcome.unwrap(), Duration::ZERO);
+    assert_eq!(backends(&conntrack, question), [socket_address("[fd77::3]:8080")].into());
 }
 
 #[test]
