@@ -304,12 +304,11 @@ fn install_packages() -> Result<()> {
         bail!("this machine has no apt-get");
     }
     let is_there = || packages::missing(packages.iter().copied()).is_empty();
-    // On a fresh machine apt knows nothing before its lists are refreshed.
     let is_offered = || packages::available(packages);
-    if !is_there()
-        && !is_offered()
-        && !(exec::is_root() && packages::update().is_ok() && packages::available(packages))
-    {
+    // On a fresh machine apt knows nothing before its lists are refreshed.
+    let is_offered_later = || exec::is_root() && packages::update().is_ok() && is_offered();
+    let can_install = is_there() || is_offered() || is_offered_later();
+    if !can_install {
         bail!("apt does not offer all of {} here", packages.join(" "));
     }
     packages::ensure(&[Purpose::Toolchain])?;
