@@ -37,7 +37,7 @@ pub async fn serve(began: Instant, with: impl Fn(&mut dyn FnMut(&mut Conntrack))
 
 fn tell(support: &Support) {
     match support {
-        Support::Yes => info!("services are followed to their backends: the kernel tells its connections"),
+        Support::Yes => info!("conntrack available; resolving Service backends"),
         Support::No(failure) => {
             warn!(%failure, "services are not followed to their backends");
         }
