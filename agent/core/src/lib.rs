@@ -6,3 +6,4 @@
 pub mod aggregate;
 pub mod enrich;
 pub mod ingest;
+pub mod token_bucket;

@@ -22,7 +22,6 @@
 //!
 //! Memory: at most [`MAX_QUESTIONS`] questions of some 250 octets with their answers, 1 MiB.
 
-mod bucket;
 mod failure;
 mod known;
 mod pass;
@@ -34,11 +33,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bucket::Bucket;
 pub use failure::Failure;
 pub use known::Backend;
 use known::Known;
 pub use pass::{Index, Outcome, Pass, Tally, Tracked};
+
+use crate::token_bucket::TokenBucket;
 
 /// Questions that are kept. Of more, none is taken until others have not been wanted for [`IDLE`].
 pub const MAX_QUESTIONS: usize = 4096;
@@ -48,9 +48,9 @@ pub const MAX_BACKENDS: usize = 16;
 const MAX_WAITING: usize = 256;
 /// Connections that are looked up in one pass.
 const MAX_IN_PASS: usize = 64;
-/// Connections that are looked up per second, after so many at once.
-const CONNECTIONS_PER_SECOND: f64 = 50.0;
-const CONNECTIONS_AT_ONCE: f64 = 100.0;
+/// Connections that may be looked up at once, and the time until one more may be.
+const CONNECTIONS_AT_ONCE: u32 = 100;
+const CONNECTION_INTERVAL: Duration = Duration::from_millis(20);
 /// What reading the whole table may take of one processor.
 const SHARE: f64 = 0.005;
 /// The whole table is read at most this often, however small it is,
@@ -148,7 +148,7 @@ pub struct Conntrack {
     known: HashMap<Question, Known>,
     /// Connections to look up, by their client's end.
     waiting: VecDeque<(Question, SocketAddr)>,
-    connections: Bucket,
+    connections: TokenBucket,
     /// When the whole table may be read again.
     next_dump: Duration,
     /// When anything may be asked again, after failures; and how long that was put off.
@@ -166,7 +166,7 @@ impl Default for Conntrack {
         Self {
             known: HashMap::new(),
             waiting: VecDeque::new(),
-            connections: Bucket::new(CONNECTIONS_PER_SECOND, CONNECTIONS_AT_ONCE),
+            connections: TokenBucket::new(CONNECTIONS_AT_ONCE, CONNECTION_INTERVAL),
             next_dump: Duration::ZERO,
             next_try: Duration::ZERO,
             back_off: Duration::ZERO,
@@ -235,7 +235,7 @@ impl Conntrack {
 
     fn single_connections(&mut self, now: Duration) -> Option<Pass> {
         let mut questions = Vec::new();
-        while questions.len() < MAX_IN_PASS && !self.waiting.is_empty() && self.connections.take(now) {
+        while questions.len() < MAX_IN_PASS && !self.waiting.is_empty() && self.connections.try_take(now) {
             questions.extend(self.waiting.pop_front());
         }
         (!questions.is_empty()).then_some(Pass::Connections(questions))
