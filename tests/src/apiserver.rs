@@ -1,40 +1,13 @@
-//! A Kubernetes API server for tests: true to the protocol, and made to fail in every way that a real one does.
-//!
-//! It has lists (paged, consistent), watches (bookmarks, streaming lists, 410), single objects, discovery, tokens and
-//! rights, as <https://kubernetes.io/docs/reference/using-api/api-concepts/> describes them and as the code of the real
-//! one has it, over HTTP/1.1. It has no admission, no writes and no protobuf. What a client must not do it remembers.
-//!
-//! Scenarios start it as a process and tell it what to do on its standard input (see [`control::Command`]); it says
-//! where it listens, and answers each command with one line.
-
-mod control;
-mod discovery;
-mod faults;
-mod http;
-mod list;
-pub(crate) mod objects;
-mod query;
-mod resources;
-mod selector;
-mod server;
-mod state;
-mod status;
-mod store;
-#[cfg(test)]
-mod tests;
-mod time;
-mod watch;
+//! The Kubernetes API server of a scenario, as a process: commands come on its standard input, an answer each goes to its
+//! standard output.
 
 use std::{io::BufRead as _, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+pub(crate) use netcause_apiserver::{Asked, now, objects};
+use netcause_apiserver::{Server, Settings};
 use serde_json::json;
-
-use self::{server::Server, state::Settings};
-
-pub(crate) use state::Asked;
-pub(crate) use time::now;
 
 /// `netcause-lab apiserver`
 #[derive(Args)]
@@ -68,8 +41,7 @@ impl ApiServer {
         println!("{}", json!({"listening": server.address.to_string()}));
         let mut done = 0_u64;
         for line in std::io::stdin().lock().lines() {
-            let line = line.context("waiting for the lab")?;
-            let mut said = control::line(&server, &line);
+            let mut said = server.command(&line.context("waiting for the lab")?);
             done += 1;
             said["done"] = json!(done);
             println!("{said}");

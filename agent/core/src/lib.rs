@@ -10,3 +10,4 @@ pub mod expose;
 pub mod ingest;
 #[cfg(test)]
 mod testing;
+pub mod token_bucket;

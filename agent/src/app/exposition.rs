@@ -94,7 +94,7 @@ impl Agent {
             source: source_name(source),
             kind: kind.map_or("", kind_name),
             age: state.last_contact.map(|at| at.elapsed()),
-            down: down(state.trouble, state.failures.keys().copied()),
+            down: down(state.code.map(|code| code.as_str()), state.trouble),
             failures: state.failures.into_iter().collect(),
         };
         let mut statistics = self.engine.names();
@@ -102,7 +102,7 @@ impl Agent {
             source: "conntrack",
             kind: "",
             age: None,
-            down: down(tracking.trouble, tracking.failures.iter().map(|(reason, _)| *reason)),
+            down: tracking.down.map(|(reason, message)| Down { reason, message }),
             failures: tracking.failures,
         });
         let walks = self.cgroups.walks();
@@ -128,13 +128,8 @@ fn probe(state: &ProbeState) -> ProbeRow {
     ProbeRow { id: probe.id, name: probe.name, emits: probe.emits, without: probe.without, down }
 }
 
-/// The reason is known as long as the source has failed for one only.
-fn down(message: Option<String>, mut failures: impl Iterator<Item = &'static str>) -> Option<Down> {
-    let reason = match (failures.next(), failures.next()) {
-        (Some(reason), None) => reason,
-        _ => "other",
-    };
-    Some(Down { reason, message: message? })
+fn down(reason: Option<&'static str>, message: Option<String>) -> Option<Down> {
+    Some(Down { reason: reason?, message: message.unwrap_or_default() })
 }
 
 const fn source_name(source: NameSource) -> &'static str {

@@ -1,4 +1,4 @@
-//! Carries questions to the kernel's connection tracking over netlink, in the network namespace of the calling thread.
+//! Looks connections up in the kernel's connection tracking over netlink, in the network namespace of the calling thread.
 
 mod attributes;
 mod message;
@@ -26,7 +26,7 @@ pub async fn serve(mut passes: UnboundedReceiver<Pass>, outcomes: UnboundedSende
     }
 }
 
-/// Asks the kernel. The thread is busy meanwhile, for up to some seconds.
+/// Carries out a pass of lookups. Blocks the thread for up to some seconds.
 #[must_use]
 pub fn carry_out(pass: Pass) -> Outcome {
     let began = Instant::now();

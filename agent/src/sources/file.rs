@@ -1,8 +1,8 @@
-//! A static file that tells names: pods, services and nodes as the Kubernetes API would, networks outside, and what runs
-//! outside Kubernetes. `docs/names.md` says what may stand in it.
+//! A static file of names: pods, services and nodes as the Kubernetes API would, networks outside, and what runs
+//! outside Kubernetes. Its format is in `docs/names.md`.
 //!
-//! It is looked at every few seconds; a new version is read when two looks in a row saw the same one, so that none is
-//! read while it is written. A version that is broken, and a file that is gone, leave what is known as it is.
+//! It is polled every few seconds; a new version is read when two polls in a row saw the same one, so that none is read while
+//! it is written. When a version is malformed or the file is gone, what was read before stays cached.
 
 mod content;
 mod raw;
@@ -14,23 +14,24 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
+use super::health::{Failure, FailureCode};
 use super::{Health, Updates};
 use content::Content;
 use netcause_core::enrich::extra::Extra;
 use netcause_core::enrich::objects::{Change, Kind, Source, Update};
 use version::{Look, Watched};
 
-/// Octets of a names file.
+/// Bytes of a names file.
 pub const MAX_BYTES: u64 = 16 << 20;
-/// From one look at the file to the next.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Time between two polls of the file.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Why there is nothing from the file.
+/// Why the file cannot be used.
 #[derive(Debug, Error)]
 pub enum FileError {
-    /// It is not to be read.
+    /// It cannot be read.
     #[error("cannot read the names file {path}: {source}")]
     Unreadable {
         /// The file.
@@ -44,7 +45,7 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
-    /// It is no YAML, or has a key that is not known, or a value that cannot be.
+    /// It is not YAML, or has an unknown key or an invalid value.
     #[error("in the names file {path}: {message}")]
     Malformed {
         /// The file.
@@ -55,13 +56,13 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// Its short name among a source's failures.
-    fn reason(&self) -> &'static str {
-        match self {
-            Self::Unreadable { .. } => "unreadable",
-            Self::TooLong { .. } => "too_long",
-            Self::Malformed { .. } => "malformed",
-        }
+    fn failure(&self) -> Failure {
+        let code = match self {
+            Self::Unreadable { .. } => FailureCode::Unreadable,
+            Self::TooLong { .. } => FailureCode::TooLong,
+            Self::Malformed { .. } => FailureCode::Malformed,
+        };
+        Failure::new(code, self.to_string())
     }
 }
 
@@ -69,7 +70,7 @@ impl FileError {
 #[derive(Debug)]
 pub struct File {
     watched: Watched,
-    /// What it said when it was loaded, until that is told.
+    /// Its content when it was loaded, until that is published.
     content: Content,
     extra: watch::Sender<Arc<Extra>>,
     interval: Duration,
@@ -80,27 +81,27 @@ impl File {
     ///
     /// # Errors
     ///
-    /// When it is not there or broken: at the start this is an error of the configuration.
+    /// When it is missing or malformed: at the start this is an error of the configuration.
     pub fn load(path: &Path) -> Result<Self, FileError> {
         let (watched, mut content) = Watched::first(path)?;
         let extra = watch::Sender::new(Arc::new(std::mem::take(&mut content.extra)));
-        Ok(Self { watched, content, extra, interval: LOOK_INTERVAL })
+        Ok(Self { watched, content, extra, interval: POLL_INTERVAL })
     }
 
-    /// Networks and rules for cgroups, as they are now and as they will be.
+    /// Networks and rules for cgroups, now and after each reload.
     #[must_use]
     pub fn extra(&self) -> watch::Receiver<Arc<Extra>> {
         self.extra.subscribe()
     }
 }
 
-/// Tells what the file says, now and whenever it has changed; ends when nobody takes updates any more.
+/// Publishes the file's content, now and whenever it has changed, until the receiver of updates is gone.
 pub async fn run(file: File, updates: Updates, health: Health) {
     let File { mut watched, content, extra, interval } = file;
-    if tell(content, &updates).await.is_none() {
+    if publish(content, &updates).await.is_none() {
         return;
     }
-    complete(&health);
+    health.complete(Source::File, None);
     loop {
         tokio::select! {
             () = updates.closed() => return,
@@ -114,22 +115,22 @@ pub async fn run(file: File, updates: Updates, health: Health) {
             }
             Look::Fresh => match read(&mut watched).await {
                 Some(Ok(Some(mut content))) => {
-                    info!(path = %watched.path().display(), "the names file is read again");
+                    info!(path = %watched.path().display(), "names file reloaded");
                     extra.send_replace(Arc::new(std::mem::take(&mut content.extra)));
-                    if tell(content, &updates).await.is_none() {
+                    if publish(content, &updates).await.is_none() {
                         return;
                     }
-                    complete(&health);
+                    health.complete(Source::File, None);
                 }
                 Some(Ok(None)) | None => {}
-                Some(Err(error)) => failed(&error, &health),
+                Some(Err(error)) => health.failed(Source::File, None, &error.failure()),
             },
-            Look::Away(error) => failed(&error, &health),
+            Look::Away(error) => health.failed(Source::File, None, &error.failure()),
         }
     }
 }
 
-/// Reading millions of lines takes a second: it is done where nobody waits. `None` when the thread for it has ended.
+/// Parsing millions of lines takes a second, on a thread for blocking work. `None` when that thread has ended.
 async fn read(watched: &mut Watched) -> Option<Result<Option<Content>, FileError>> {
     let mut moved = watched.clone();
     let (moved, result) = tokio::task::spawn_blocking(move || {
@@ -142,18 +143,8 @@ async fn read(watched: &mut Watched) -> Option<Result<Option<Content>, FileError
     Some(result)
 }
 
-fn complete(health: &Health) {
-    health.contact(Source::File, None);
-    health.set(Source::File, None, |state| state.is_complete = true);
-}
-
-fn failed(error: &FileError, health: &Health) {
-    warn!(%error, "names stay as they were in the file");
-    health.failed(Source::File, None, error.reason(), error.to_string());
-}
-
-/// Everything, kind by kind: nodes first, since pods may have their addresses. `None` when nobody takes it.
-async fn tell(content: Content, updates: &Updates) -> Option<()> {
+/// Publishes kind by kind: nodes first, since pods may have their addresses. `None` when the receiver is gone.
+async fn publish(content: Content, updates: &Updates) -> Option<()> {
     let Content { nodes, services, slices, pods, extra: _ } = content;
     list(Kind::Node, nodes.into_iter().map(|node| Change::ApplyNode(Box::new(node))), updates).await?;
     list(Kind::Service, services.into_iter().map(|service| Change::ApplyService(Box::new(service))), updates)

@@ -1,38 +1,36 @@
 //! Names from the Kubernetes API: pods, services, endpoint slices and nodes, listed and then watched.
 //!
-//! # What the agent must be allowed
+//! # Permissions
 //!
 //! | apiGroups | resources | verbs | without it |
 //! |---|---|---|---|
 //! | `""` | `pods` | `get`, `list`, `watch` | addresses have no pods |
 //! | `""` | `services` | `list`, `watch` | cluster addresses have no services |
 //! | `""` | `nodes` | `list`, `watch` | addresses of nodes have no names |
-//! | `discovery.k8s.io` | `endpointslices` | `list`, `watch` | services have no backends; not asked for in [`Scope::Node`] |
+//! | `discovery.k8s.io` | `endpointslices` | `list`, `watch` | services have no backends; not requested in [`Scope::Node`] |
 //! | `apps` | `replicasets` | `get` | ReplicaSets that no template hash leads to a Deployment from are named themselves |
 //! | `batch` | `jobs` | `get` | a CronJob's pods are named after each of its Jobs |
 //!
-//! `get` on pods is used in [`Scope::Node`] alone. Nothing else is asked for: no secrets, no config maps, and nothing is
-//! ever written. Each kind stands for itself: what is forbidden is said once, in the log and in [`Health`], and tried
-//! again every few minutes. `get` on kinds of other owners (`argoproj.io` `rollouts`) may be added; a kind that is
-//! forbidden is asked for once.
+//! `get` on pods is used in [`Scope::Node`] alone. Nothing else is requested: no secrets, no config maps, and nothing is
+//! ever written. Kinds are independent: a forbidden one is logged once, shown in [`Health`], and retried every few
+//! minutes. `get` on kinds of other owners (`argoproj.io` `rollouts`) may be added; a forbidden one is requested once.
 //!
-//! # Order of what is told
+//! # Order of updates
 //!
-//! [`Change::Init`], the objects, [`Change::InitDone`]; a list that breaks off begins again, and only the last
-//! beginning counts. In [`Scope::Node`] pods are told without either, and each that is gone is told to be: what was looked
-//! up is in no list.
+//! [`Change::Init`], the objects, [`Change::InitDone`]; a list that fails begins again, and only the last beginning
+//! counts. In [`Scope::Node`] pods are published without either, and each deletion one by one: pods that were looked up by
+//! address are in no list.
 //!
 //! [`Change::Init`]: netcause_core::enrich::objects::Change::Init
 //! [`Change::InitDone`]: netcause_core::enrich::objects::Change::InitDone
 
 mod body;
-pub(super) mod chance;
 pub(super) mod items;
 mod lookup;
 mod owners;
+mod publisher;
 mod server;
 pub(super) mod slim;
-mod teller;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -46,8 +44,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::backoff::Jitter;
 use super::{Health, Updates};
-use chance::Chance;
 use lookup::Lookup;
 use owners::Owners;
 use server::{Server, encoded};
@@ -57,59 +55,57 @@ use watch::Watch;
 /// Which pods are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// All of the cluster.
+    /// All pods of the cluster.
     #[default]
     All,
-    /// Those of this node, and those whose addresses are asked for: for very large clusters. Endpoint slices are not
-    /// watched.
+    /// Pods of this node, and pods at addresses that are looked up: for very large clusters. Endpoint slices are not watched.
     Node,
 }
 
-/// How to be a client of the API.
+/// Settings of the client of the API.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The file that says where the server is. `None`: the service account, in a pod; elsewhere `KUBECONFIG` or
-    /// `~/.kube/config`.
+    /// `None`: the service account, in a pod; elsewhere `KUBECONFIG` or `~/.kube/config`.
     pub kubeconfig: Option<PathBuf>,
-    /// `spec.nodeName` of this node's pods. Without it [`Scope::Node`] knows none but those asked for.
+    /// `spec.nodeName` of this node's pods. Without it [`Scope::Node`] knows only pods that are looked up.
     pub node: Option<String>,
     /// Which pods are known.
     pub scope: Scope,
-    /// The first list is asked for after a part of this, by chance: five thousand agents may start at once.
+    /// The first list waits for up to this, at random: thousands of agents may start at once.
     pub start_jitter: Duration,
-    /// Waits and limits.
+    /// Timeouts and limits.
     pub timing: Timing,
 }
 
-/// How long to wait for what, and how often to ask.
+/// Timeouts, backoff and rate limits.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// For a connection.
+    /// Timeout of connecting.
     pub connect: Duration,
-    /// For an answer to begin.
+    /// Timeout until an answer begins.
     pub response: Duration,
-    /// For the next octets of a list.
-    pub list_silence: Duration,
-    /// For the next octets of a watch; bookmarks come every minute (`bookmarkFrequency` in
+    /// Timeout of the next bytes of a list.
+    pub list_idle_timeout: Duration,
+    /// Timeout of the next bytes of a watch; bookmarks come every minute (`bookmarkFrequency` in
     /// staging/src/k8s.io/apiserver/pkg/storage/cacher/cacher.go).
-    pub watch_silence: Duration,
-    /// A watch ends by itself after this, and up to twice that by chance: so it does in client-go.
+    pub watch_idle_timeout: Duration,
+    /// `timeoutSeconds` of a watch, and up to twice that at random, as in client-go.
     pub watch: Duration,
-    /// The first wait after a failure: twice as much after each further one,
+    /// The first wait of the backoff.
     pub first_wait: Duration,
-    /// but no more than this.
+    /// The longest wait of the backoff.
     pub max_wait: Duration,
-    /// A watch that held for so long did not fail.
+    /// A watch that lasted this long resets the backoff.
     pub steady: Duration,
-    /// Until what was forbidden, or does not exist, is tried again.
+    /// Until what is forbidden, or not found, is tried again.
     pub refused: Duration,
-    /// At most this is waited because the server asks for it.
+    /// The longest `Retry-After` that is honoured.
     pub max_retry_after: Duration,
-    /// One request for an owner or an address may be made in this time, after [`Timing::burst`].
+    /// One lookup of an owner or an address per interval, after [`Timing::burst`].
     pub lookup: Duration,
-    /// So many requests for owners, and for addresses, may be made at once.
+    /// Lookups of owners, and of addresses, that may be made at once.
     pub burst: u32,
-    /// What was found of an address is looked at again after this, while it is wanted.
+    /// A pod that was found by its address is checked again after this, while the address is wanted.
     pub recheck: Duration,
 }
 
@@ -118,8 +114,8 @@ impl Default for Timing {
         Self {
             connect: Duration::from_secs(10),
             response: Duration::from_secs(30),
-            list_silence: Duration::from_secs(30),
-            watch_silence: Duration::from_secs(180),
+            list_idle_timeout: Duration::from_secs(30),
+            watch_idle_timeout: Duration::from_secs(180),
             watch: Duration::from_secs(300),
             first_wait: Duration::from_millis(800),
             max_wait: Duration::from_secs(30),
@@ -142,10 +138,10 @@ pub fn is_in_cluster() -> bool {
         && std::path::Path::new("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
 }
 
-/// Tells what the server has, for as long as somebody takes it. In [`Scope::Node`] pods with `wanted` addresses are looked
-/// up; otherwise it is read and ignored.
+/// Publishes what the server has, until the receiver of updates is gone. In [`Scope::Node`] pods at `wanted` addresses are
+/// looked up; otherwise `wanted` is drained.
 pub async fn run(options: Options, updates: Updates, wanted: mpsc::Receiver<IpAddr>, health: Health) {
-    tokio::time::sleep(Chance::default().part(options.start_jitter)).await;
+    tokio::time::sleep(Jitter::default().up_to(options.start_jitter)).await;
     let server = Arc::new(Server::new(options.kubeconfig, options.timing));
     let owners = Arc::new(Owners::new(Arc::clone(&server), updates.clone(), health.clone()));
     let watch = |selector: String| Watch::new(Arc::clone(&server), updates.clone(), health.clone(), selector);
@@ -158,7 +154,7 @@ pub async fn run(options: Options, updates: Updates, wanted: mpsc::Receiver<IpAd
         if is_node && options.node.is_none() {
             std::future::pending::<()>().await;
         }
-        watch(of_node).with_owners(Arc::clone(&owners)).telling_each(is_node).run::<PodObject>().await;
+        watch(of_node).with_owners(Arc::clone(&owners)).diffing_lists(is_node).run::<PodObject>().await;
     };
     let slices = async {
         if is_node {
@@ -173,7 +169,7 @@ pub async fn run(options: Options, updates: Updates, wanted: mpsc::Receiver<IpAd
         health: health.clone(),
         node: options.node.clone(),
     };
-    // Each ends when nobody takes updates any more.
+    // Each ends when the receiver of updates is gone.
     tokio::select! {
         () = pods => {}
         () = watch(String::new()).run::<ServiceObject>() => {}

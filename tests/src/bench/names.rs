@@ -1,4 +1,4 @@
-//! The memory that the names of a cluster take: an agent that watches all of its pods, beside one that watches nothing.
+//! What names cost: an agent that watches all pods of a cluster, beside one with `--kubernetes off`.
 
 use std::{thread, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
 /// Readings of both agents' memory, in turn, of which the medians count.
 const READINGS: usize = 5;
 const BETWEEN_READINGS: Duration = Duration::from_millis(300);
-/// Pods of each Deployment (`apiserver::objects::generated`), and of the service that each of them has here.
+/// Pods of a Deployment (`apiserver::objects::generated`); each has a service here.
 const PODS_OF_SERVICE: u32 = 10;
 
 /// `netcause-lab bench names`
@@ -59,7 +59,7 @@ impl Names {
         let api = ApiServer::start("names", server)?;
         self.generate(&api, self.pods, 0)?;
         api.tell(&json!({ "put": self.services().collect::<Vec<_>>() }))?;
-        // The start has a higher peak than the lists, so the lists come only after it.
+        // Starting has a higher peak than the lists: they come after it.
         api.listen(false)?;
         let without = Agent::start(
             "names",
@@ -77,7 +77,7 @@ impl Names {
         self.wait(&with, self.pods)?;
         println!("  {} pods are known: {} (at most 25 more)", self.pods, Difference::of(&with, &without)?);
         for burst in 1..=self.bursts {
-            // Those that come are new ones each time, as they are in a cluster: those that are gone are kept for a while.
+            // Pods that are added are new each time, as in a cluster: deleted ones are cached for a while.
             let first = self.pods * burst;
             self.change(&api, first)?;
             // The last change: when it is known, all are.
@@ -133,7 +133,7 @@ impl Names {
                 ensure!(known == float(count.into()), "{known} of kind {kind}, not {count}");
             }
             let dropped = metrics.sum("netcause_names_objects_dropped_total", &[]);
-            ensure!(dropped == 0.0, "{dropped} objects were dropped");
+            ensure!(dropped == 0.0, "{dropped} objects dropped");
             Ok(())
         })
     }
@@ -164,7 +164,7 @@ impl Difference {
         let mut readings = [Vec::new(), Vec::new()];
         for _ in 0..READINGS {
             for (agent, readings) in [with, without].into_iter().zip(&mut readings) {
-                // Both are asked as often: answering takes memory as well.
+                // Both are scraped as often: answering takes memory as well.
                 agent.scrape()?;
                 readings.push(mib(agent, "VmRSS")?);
             }

@@ -1,4 +1,4 @@
-//! A Kubernetes API server of a scenario's own: a process on loopback, which does what the scenario tells it.
+//! The fake Kubernetes API server of a scenario: a process on loopback that takes commands.
 
 use std::{
     fs,
@@ -56,7 +56,7 @@ pub(crate) struct ApiServer {
 }
 
 impl ApiServer {
-    /// Starts one that wants a token. `args`: see `netcause-lab apiserver --help`.
+    /// Starts one that requires a token. `args`: see `netcause-lab apiserver --help`.
     pub(crate) fn start(scenario: &str, args: &[&str]) -> Result<Self> {
         let mut command = tethered(None, None, &[])?;
         command.arg(&machine()?.exe).arg("apiserver").args(args);
@@ -111,7 +111,7 @@ impl ApiServer {
         self.tell(&json!({ "tokens": [token] })).map(drop)
     }
 
-    /// Gives it a command (see `apiserver::control`) and waits for its answer.
+    /// Sends a command (see `Command` in tests/apiserver/src/control.rs) and waits for its answer.
     pub(crate) fn tell(&self, command: &Value) -> Result<Value> {
         let mut guard = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         let (process, told) = &mut *guard;
@@ -170,12 +170,12 @@ impl ApiServer {
         self.tell(&json!({ "clear": null })).map(drop)
     }
 
-    /// Has the running watches of a resource do something: `cut`, `end`, `freeze`, `expire`, `fail`, `bookmark`.
+    /// Orders something of the running watches of a resource: `cut`, `end`, `freeze`, `expire`, `fail`, `bookmark`.
     pub(crate) fn watches(&self, resource: &str, what: &str) -> Result<()> {
         self.tell(&json!({"watches": {"resource": resource, "do": what}})).map(drop)
     }
 
-    /// Forgets the past: who was away begins again with a list.
+    /// Compacts the history: a client that was away lists again.
     pub(crate) fn compact(&self) -> Result<()> {
         self.tell(&json!("compact")).map(drop)
     }
@@ -208,7 +208,7 @@ impl ApiServer {
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        // In the temporary directory: a leftover harms nobody.
+        // Best effort: it is in the temporary directory.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }

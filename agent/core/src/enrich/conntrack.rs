@@ -23,7 +23,6 @@
 //!
 //! Memory: at most [`MAX_QUERIES`] queries of some 250 bytes with their backends, 1 MiB.
 
-mod bucket;
 mod failure;
 mod pass;
 mod query_state;
@@ -35,11 +34,12 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bucket::Bucket;
 pub use failure::Failure;
 pub use pass::{Outcome, Pass, QueryIndex, Tally, Tracked};
 pub use query_state::Backend;
 use query_state::QueryState;
+
+use crate::token_bucket::TokenBucket;
 
 /// The most queries that are kept. Further ones are refused until others have expired after `IDLE`.
 pub const MAX_QUERIES: usize = 4096;
@@ -49,9 +49,9 @@ pub const MAX_BACKENDS: usize = 16;
 const MAX_WAITING: usize = 256;
 /// The most connections that are looked up in one pass.
 const MAX_IN_PASS: usize = 64;
-/// Rate limit of connection lookups: this many per second, and bursts of up to [`CONNECTIONS_AT_ONCE`].
-const CONNECTIONS_PER_SECOND: f64 = 50.0;
-const CONNECTIONS_AT_ONCE: f64 = 100.0;
+/// Connections that may be looked up at once, and the time until one more may be.
+const CONNECTIONS_AT_ONCE: u32 = 100;
+const CONNECTION_INTERVAL: Duration = Duration::from_millis(20);
 /// The share of one processor that dumps of the table may take.
 const SHARE: f64 = 0.005;
 /// The shortest time between two dumps, however small the table is.
@@ -150,7 +150,7 @@ pub struct Conntrack {
     known: HashMap<ServiceQuery, QueryState>,
     /// Connections to look up, each with its client's address.
     waiting: VecDeque<(ServiceQuery, SocketAddr)>,
-    connections: Bucket,
+    connections: TokenBucket,
     /// The earliest time of the next dump.
     next_dump: Duration,
     /// The earliest time of the next lookup after a failure, and the back-off that led to it.
@@ -168,7 +168,7 @@ impl Default for Conntrack {
         Self {
             known: HashMap::new(),
             waiting: VecDeque::new(),
-            connections: Bucket::new(CONNECTIONS_PER_SECOND, CONNECTIONS_AT_ONCE),
+            connections: TokenBucket::new(CONNECTIONS_AT_ONCE, CONNECTION_INTERVAL),
             next_dump: Duration::ZERO,
             next_try: Duration::ZERO,
             back_off: Duration::ZERO,
@@ -239,7 +239,7 @@ impl Conntrack {
 
     fn single_connections(&mut self, now: Duration) -> Option<Pass> {
         let mut queries = Vec::new();
-        while queries.len() < MAX_IN_PASS && !self.waiting.is_empty() && self.connections.take(now) {
+        while queries.len() < MAX_IN_PASS && !self.waiting.is_empty() && self.connections.try_take(now) {
             queries.extend(self.waiting.pop_front());
         }
         (!queries.is_empty()).then_some(Pass::Connections(queries))

@@ -1,4 +1,4 @@
-//! Asking the kernel over netlink. These calls keep the thread busy for as long as the kernel looks: they belong on a
+//! Requests to the kernel's connection tracking. These calls block while the kernel searches its table: they belong on a
 //! thread of their own.
 
 #[cfg(test)]
@@ -19,22 +19,22 @@ use netcause_core::enrich::conntrack::{Failure, Tracked};
 
 use super::message::{Message, Messages, ask_for_all, ask_for_one};
 
-/// Entries of the table that are read at most: two seconds or so.
+/// Entries of the table that are read at most, in about two seconds.
 const MAX_ENTRIES: u64 = 1 << 20;
-/// Reading the table ends after this.
+/// Time after which a dump is stopped.
 const MAX_DURATION: Duration = Duration::from_secs(5);
-/// The kernel answers at once or never.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The kernel fills what it is given, and handles no packet on that processor meanwhile: small, then. It must hold any one
-/// message, and what the kernel makes of a dump before it knows our size: 8 KiB at most (NLMSG_GOODSIZE).
+/// Timeout of an answer; the kernel answers at once or never.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of the receive buffer: small, because the kernel handles no packet on that CPU while it fills the buffer; large
+/// enough for any one message, and for the first part of a dump, before the kernel knows our size: 8 KiB (NLMSG_GOODSIZE).
 const BUFFER: usize = 16 * 1024;
 
-/// The kind of failure that an error number of the kernel stands for.
+/// The failure for an error number of the kernel.
 fn failure(errno: Errno) -> Failure {
     let code = errno.raw_os_error();
     match errno {
         Errno::PERM | Errno::ACCESS => Failure::Forbidden,
-        // Of nfnetlink without this part EINVAL, without nfnetlink EPROTONOSUPPORT, without netlink EAFNOSUPPORT.
+        // Without ctnetlink EINVAL, without nfnetlink EPROTONOSUPPORT, without netlink EAFNOSUPPORT.
         Errno::INVAL | Errno::OPNOTSUPP | Errno::PROTONOSUPPORT | Errno::AFNOSUPPORT => {
             Failure::Unsupported(code)
         }
@@ -43,14 +43,14 @@ fn failure(errno: Errno) -> Failure {
     }
 }
 
-/// How reading the table went.
+/// The outcome of a dump.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Read {
     /// Entries that were read.
     pub(super) entries: u64,
-    /// Those of them that made no sense.
+    /// Entries that could not be parsed.
     pub(super) malformed: u64,
-    /// It was not read to its end.
+    /// The dump was stopped before its end.
     pub(super) is_cut: bool,
 }
 
@@ -67,11 +67,11 @@ impl Socket {
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::NETFILTER))
             .map_err(failure)?;
         bind(&fd, &SocketAddrNetlink::new(0, 0)).map_err(failure)?;
-        set_socket_timeout(&fd, Timeout::Recv, Some(PATIENCE)).map_err(failure)?;
+        set_socket_timeout(&fd, Timeout::Recv, Some(TIMEOUT)).map_err(failure)?;
         Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER].into_boxed_slice() })
     }
 
-    /// Looks up one connection; `None` when the table does not have it.
+    /// Looks up one connection; `None` when it is not in the table.
     pub(super) fn one(
         &mut self,
         protocol: u8,
@@ -94,11 +94,11 @@ impl Socket {
         }
     }
 
-    /// Reads the whole table, and shows every connection that has ports. What was read before a failure was shown.
-    /// The socket is of no more use then, nor when the table was not read to its end.
-    pub(super) fn all(mut self, mut show: impl FnMut(&Tracked)) -> (Read, Option<Failure>) {
+    /// Dumps the table and calls `visit` with every connection that has ports, also with those before a failure. It consumes
+    /// the socket, on which the rest of a stopped dump would follow.
+    pub(super) fn all(mut self, mut visit: impl FnMut(&Tracked)) -> (Read, Option<Failure>) {
         let mut read = Read::default();
-        let result = self.read_all(&mut read, MAX_ENTRIES, &mut show);
+        let result = self.read_all(&mut read, MAX_ENTRIES, &mut visit);
         (read, result.err())
     }
 
@@ -106,7 +106,7 @@ impl Socket {
         &mut self,
         read: &mut Read,
         limit: u64,
-        show: &mut impl FnMut(&Tracked),
+        visit: &mut impl FnMut(&Tracked),
     ) -> Result<(), Failure> {
         let began = Instant::now();
         self.sequence = self.sequence.wrapping_add(1);
@@ -119,7 +119,7 @@ impl Socket {
                     Message::End(errno) => return Err(failure(Errno::from_raw_os_error(errno))),
                     Message::Connection(tracked) => {
                         read.entries += 1;
-                        tracked.iter().for_each(&mut *show);
+                        tracked.iter().for_each(&mut *visit);
                     }
                     Message::Malformed => {
                         read.entries += 1;
@@ -140,10 +140,10 @@ impl Socket {
         Ok(())
     }
 
-    /// Waits for what the kernel sends; what others send is thrown away.
+    /// Receives a datagram of the kernel; those of other processes are dropped.
     fn receive(&mut self) -> Result<usize, Failure> {
         loop {
-            // With the flag the length is that of what was sent, not of what there was room for.
+            // With MSG_TRUNC the length is that of the datagram, even if the buffer is shorter.
             let received = recvfrom(&self.fd, &mut *self.buffer, RecvFlags::TRUNC);
             let (_, length, sender) = match received {
                 Err(Errno::INTR) => continue,

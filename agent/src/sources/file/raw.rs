@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use serde_saphyr::Spanned;
 
-/// Octets of a name: those of a name in Kubernetes (RFC 1123 subdomain), which what is outside has no reason to exceed.
+/// Bytes of a name: the limit of names in Kubernetes (RFC 1123 subdomain).
 const MAX_WORD: usize = 253;
 /// IANA protocol number of SCTP.
 const PROTOCOL_SCTP: u8 = 132;

@@ -175,16 +175,20 @@ fn comments_alone_are_no_names() {
 #[test]
 fn at_the_start_a_file_must_be_there_and_good() {
     let place = Place::new("start");
-    let load = || File::load(&place.file()).map(drop).map_err(|error| (error.reason(), error.to_string()));
-    let (reason, why) = load().unwrap_err();
-    assert!(reason == "unreadable" && why.contains("names.yaml: No such file"), "{why}");
+    let load =
+        || File::load(&place.file()).map(drop).map_err(|error| (error.failure().code, error.to_string()));
+    let (code, why) = load().unwrap_err();
+    assert!(code == FailureCode::Unreadable && why.contains("names.yaml: No such file"), "{why}");
     place.write("pods: [\n");
-    let (reason, why) = load().unwrap_err();
-    assert!(reason == "malformed" && why.contains("names.yaml: ") && why.contains("line 1"), "{why}");
+    let (code, why) = load().unwrap_err();
+    assert!(
+        code == FailureCode::Malformed && why.contains("names.yaml: ") && why.contains("line 1"),
+        "{why}"
+    );
     fs::write(place.file(), b"pods: []\n# \xff\n").unwrap();
     assert!(load().unwrap_err().1.contains("no UTF-8 at line 2"));
     fs::File::create(place.file()).unwrap().set_len(MAX_BYTES + 1).unwrap();
-    assert_eq!(load().unwrap_err().0, "too_long");
+    assert_eq!(load().unwrap_err().0, FailureCode::TooLong);
     fs::remove_file(place.file()).unwrap();
     fs::create_dir(place.file()).unwrap();
     assert!(load().unwrap_err().1.contains("no regular file"));
@@ -251,14 +255,14 @@ fn what_is_broken_or_gone_is_said_once() {
     place.write("pods:\n  - namespac: a\n");
     assert!(look(&mut watched).is_none() && !watched.is_good());
     fs::remove_file(place.file()).unwrap();
-    assert_eq!(look(&mut watched).unwrap().unwrap_err().reason(), "unreadable");
+    assert_eq!(look(&mut watched).unwrap().unwrap_err().failure().code, FailureCode::Unreadable);
     assert!(look(&mut watched).is_none() && !watched.is_good());
     // What it said before it went is told again: it may be another file.
     place.write(ONE);
     assert_eq!(look(&mut watched).unwrap().unwrap(), ["web"]);
     assert!(look(&mut watched).is_none() && watched.is_good());
     fs::File::create(place.file()).unwrap().set_len(MAX_BYTES + 1).unwrap();
-    assert_eq!(look(&mut watched).unwrap().unwrap_err().reason(), "too_long");
+    assert_eq!(look(&mut watched).unwrap().unwrap_err().failure().code, FailureCode::TooLong);
     assert!(look(&mut watched).is_none() && !watched.is_good());
 }
 
@@ -271,7 +275,7 @@ fn a_file_that_may_be_read_again_is_read() {
     allow(0);
     // Whoever has CAP_DAC_OVERRIDE reads it all the same.
     if fs::read(place.file()).is_err() {
-        assert_eq!(look(&mut watched).unwrap().unwrap_err().reason(), "unreadable");
+        assert_eq!(look(&mut watched).unwrap().unwrap_err().failure().code, FailureCode::Unreadable);
         assert!(look(&mut watched).is_none());
     }
     allow(0o600);

@@ -1,7 +1,7 @@
-//! Versions of the file, and whether there is a new one.
+//! Detects new versions of the file.
 //!
 //! Polled, not watched by inotify: a ConfigMap's file is behind two symbolic links of which the first is renamed over,
-//! and network file systems tell nothing.
+//! and network file systems send no events.
 
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -55,7 +55,7 @@ impl Watched {
         &self.path
     }
 
-    /// Whether the file that is there is the one whose content is told.
+    /// Whether the content of the current file is what was published.
     pub(super) fn is_good(&self) -> bool {
         self.is_good
     }
@@ -118,17 +118,17 @@ fn metadata(path: &Path) -> io::Result<Metadata> {
 fn text(path: &Path) -> Result<(u64, String), FileError> {
     let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
     metadata(path).map_err(unreadable)?;
-    let mut octets = Vec::new();
+    let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(unreadable)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut octets).map_err(unreadable)?;
-    if octets.len() as u64 > MAX_BYTES {
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_BYTES {
         return Err(FileError::TooLong { path: path.to_owned() });
     }
     let mut hasher = DefaultHasher::new();
-    octets.hash(&mut hasher);
-    let text = String::from_utf8(octets).map_err(|error| {
+    bytes.hash(&mut hasher);
+    let text = String::from_utf8(bytes).map_err(|error| {
         let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-        malformed(path, format!("no UTF-8 at line {}", 1 + good.filter(|octet| **octet == b'\n').count()))
+        malformed(path, format!("no UTF-8 at line {}", 1 + good.filter(|byte| **byte == b'\n').count()))
     })?;
     Ok((hasher.finish(), text))
 }

@@ -1,4 +1,4 @@
-//! Asking for the list. The connection is kept between lists; nothing that the kubelet says of a refusal is shown.
+//! The client of the kubelet. It keeps its connection between lists; the text of a refusal is never shown.
 
 use std::error::Error;
 use std::io;
@@ -9,10 +9,11 @@ use hyper::{Request, StatusCode, Uri};
 use kube::Config;
 use kube::client::Body;
 
+use super::super::health::{Failure, FailureCode};
 use super::list::{List, Reader};
-use super::{Failure, Options, Trust};
+use super::{Options, Trust};
 
-/// Octets of a token: some thousand, with everything that a service account's may have.
+/// Bytes of a token; a service account's has some thousand.
 const MAX_TOKEN: usize = 64 << 10;
 
 /// A client of the kubelet.
@@ -23,7 +24,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// One that has asked nothing yet.
+    /// Sends no request yet.
     pub fn new(options: Options) -> Self {
         Self { options, client: None }
     }
@@ -32,14 +33,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When they are not had, whole, in time.
+    /// When the complete list does not arrive in time.
     pub async fn list(&mut self) -> Result<List, Failure> {
         let limit = self.options.timeout;
         match tokio::time::timeout(limit, self.ask()).await {
             Ok(result) => result,
-            Err(_) => {
-                Err(Failure::new("silent", format!("no whole answer within {} s", limit.as_secs_f32())))
-            }
+            Err(_) => Err(Failure::new(
+                FailureCode::Timeout,
+                format!("no complete answer within {} s", limit.as_secs_f32()),
+            )),
         }
     }
 
@@ -55,9 +57,11 @@ impl Client {
         let mut body = response.into_body();
         let mut reader = Reader::default();
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Failure::new("broken", "the connection ended within the list"))?;
-            if let Some(octets) = frame.data_ref() {
-                reader.read(octets)?;
+            let frame = frame.map_err(|_| {
+                Failure::new(FailureCode::ConnectionLost, "connection closed in the middle of the list")
+            })?;
+            if let Some(bytes) = frame.data_ref() {
+                reader.read(bytes)?;
             }
         }
         reader.end()
@@ -75,7 +79,7 @@ impl Client {
             let mut value = value
                 .ok()
                 .filter(|value| value.len() <= MAX_TOKEN)
-                .ok_or_else(|| unconfigured(&format!("token file {}: it is no token", path.display())))?;
+                .ok_or_else(|| unconfigured(&format!("token file {}: not a token", path.display())))?;
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
         }
@@ -93,7 +97,7 @@ impl Client {
         match &self.options.trust {
             Trust::Anyone => {
                 config.accept_invalid_certs = true;
-                // Or the system's would be wanted, which an image without any files has not.
+                // Else kube loads the system's, which an image may not have.
                 config.root_cert = Some(Vec::new());
             }
             Trust::Authority(path) => config.root_cert_file = Some(path.clone()),
@@ -105,30 +109,35 @@ impl Client {
 
 fn uri(text: &str) -> Result<Uri, Failure> {
     let is_good = |url: &Uri| matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some();
-    text.parse().ok().filter(is_good).ok_or_else(|| unconfigured(&format!("{text:?} is no URL of a kubelet")))
+    text.parse()
+        .ok()
+        .filter(is_good)
+        .ok_or_else(|| unconfigured(&format!("{text:?} is not the URL of a kubelet")))
 }
 
-fn unconfigured(why: &str) -> Failure {
-    Failure::new("unconfigured", why)
+fn unconfigured(reason: &str) -> Failure {
+    Failure::new(FailureCode::Unconfigured, reason)
 }
 
 fn refusal(status: StatusCode) -> Result<(), Failure> {
-    let (reason, hint) = match status {
+    let (code, hint) = match status {
         StatusCode::OK => return Ok(()),
-        StatusCode::UNAUTHORIZED => ("unauthorized", ": it does not know the token"),
-        StatusCode::FORBIDDEN => ("forbidden", ": `get` on `nodes/pods` or `nodes/proxy` is wanted"),
-        StatusCode::NOT_FOUND => ("absent", ""),
-        StatusCode::TOO_MANY_REQUESTS => ("throttled", ""),
-        _ => ("failing", ""),
+        StatusCode::UNAUTHORIZED => (FailureCode::Unauthorized, ": the token is not accepted"),
+        StatusCode::FORBIDDEN => {
+            (FailureCode::Forbidden, ": it requires `get` on `nodes/pods` or `nodes/proxy`")
+        }
+        StatusCode::NOT_FOUND => (FailureCode::NotFound, ""),
+        StatusCode::TOO_MANY_REQUESTS => (FailureCode::Throttled, ""),
+        _ => (FailureCode::ServerError, ""),
     };
-    Err(Failure::new(reason, format!("the kubelet answers {status}{hint}")))
+    Err(Failure::new(code, format!("the kubelet answers {status}{hint}")))
 }
 
 fn unreachable(error: &kube::Error) -> Failure {
-    Failure::new(if is_of_tls(error) { "tls" } else { "unreachable" }, chain(error))
+    Failure::new(if is_of_tls(error) { FailureCode::Tls } else { FailureCode::Unreachable }, chain(error))
 }
 
-/// What TLS fails with is an I/O error of invalid data (tokio-rustls, `MidHandshake`), within others of hyper.
+/// TLS fails with an I/O error of invalid data (tokio-rustls, `MidHandshake`), within others of hyper.
 fn is_of_tls(error: &kube::Error) -> bool {
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
@@ -148,7 +157,7 @@ fn is_of_tls(error: &kube::Error) -> bool {
     false
 }
 
-/// An error and what it comes from. No request is in it, so no token.
+/// An error and its sources. No request is in it, so no token.
 fn chain(error: &kube::Error) -> String {
     let mut all = error.to_string();
     let mut next = error.source();

@@ -1,117 +1,27 @@
 mod tls;
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::io;
-use std::sync::{Arc, Mutex};
-
-use bytes::Bytes;
-use futures_util::stream::{self, StreamExt as _};
-use http_body_util::{StreamBody, combinators::BoxBody};
-use hyper::body::{Frame, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use netcause_apiserver::{Answer, Request, Step};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::super::State;
+use super::super::health::{Failure, FailureCode};
+use super::super::testing::TestServer;
 use super::*;
 use netcause_core::enrich::objects::Owner;
 
-/// What the server answers.
-#[derive(Clone)]
-enum Answer {
-    /// A whole answer.
-    Whole(StatusCode, String),
-    /// The beginning of one, and then nothing.
-    Stuck(String),
-    /// The beginning of one, and then the end of the connection.
-    Cut(String),
-    /// Pods without end.
-    Endless,
+/// A script of these answers in turn, the last one again and again.
+fn answering(answers: &[Answer]) -> impl Fn(&Request, usize) -> Answer + Send + Sync + 'static {
+    let answers = answers.to_vec();
+    move |_, before| answers[before.min(answers.len() - 1)].clone()
 }
 
-/// A path, and what was shown for a token.
-type Asked = (String, Option<String>);
-
-/// A kubelet of which the answers are given, the last one again and again; and what it was asked.
-#[derive(Clone, Default)]
-struct Kubelet {
-    answers: Arc<Mutex<VecDeque<Answer>>>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+fn url(server: &TestServer) -> String {
+    format!("http://{}/pods", server.address)
 }
 
-impl Kubelet {
-    fn answering(answers: &[Answer]) -> Self {
-        let kubelet = Self::default();
-        kubelet.answers.lock().unwrap().extend(answers.iter().cloned());
-        kubelet
-    }
-
-    async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/pods", listener.local_addr().unwrap());
-        tokio::spawn(self.clone().serve(listener));
-        url
-    }
-
-    async fn serve(self, listener: TcpListener) {
-        while let Ok((stream, _)) = listener.accept().await {
-            self.clone().connection(stream);
-        }
-    }
-
-    fn connection(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let service = service_fn(move |request| {
-            let answer = self.answer(&request);
-            async move { Ok::<_, Infallible>(answer) }
-        });
-        // A connection that is cut off is what some tests want.
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-    }
-
-    fn answer(&self, request: &Request<Incoming>) -> Response<BoxBody<Bytes, io::Error>> {
-        let token = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
-        self.asked.lock().unwrap().push((request.uri().to_string(), token));
-        let mut answers = self.answers.lock().unwrap();
-        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() };
-        let data = |text: String| Ok(Frame::data(Bytes::from(text)));
-        let (status, frames) = match answer.unwrap() {
-            Answer::Whole(status, text) => (status, stream::iter([data(text)]).boxed()),
-            Answer::Stuck(text) => {
-                (StatusCode::OK, stream::iter([data(text)]).chain(stream::pending()).boxed())
-            }
-            Answer::Cut(text) => {
-                let cut = stream::once(async {
-                    // What was said before is sent meanwhile.
-                    tokio::task::yield_now().await;
-                    Err(io::Error::other("cut"))
-                });
-                (StatusCode::OK, stream::iter([data(text)]).chain(cut).boxed())
-            }
-            Answer::Endless => {
-                let begin = stream::iter([data(r#"{"kind":"PodList","items":["#.to_owned())]);
-                let pods = stream::iter(0_u64..).map(move |number| data(format!("{},", pod(number))));
-                (StatusCode::OK, begin.chain(pods).boxed())
-            }
-        };
-        let mut response = Response::new(BoxBody::new(StreamBody::new(shareable(frames))));
-        *response.status_mut() = status;
-        response
-    }
-}
-
-/// `BoxBody` wants what may be shared.
-fn shareable(
-    frames: stream::BoxStream<'static, Result<Frame<Bytes>, io::Error>>,
-) -> impl stream::Stream<Item = Result<Frame<Bytes>, io::Error>> + Send + Sync {
-    let frames = Mutex::new(frames);
-    stream::poll_fn(move |context| {
-        frames.lock().unwrap_or_else(std::sync::PoisonError::into_inner).poll_next_unpin(context)
-    })
+fn whole(text: String) -> Answer {
+    Answer::steps([Step::Text(text)])
 }
 
 fn pod(number: u64) -> String {
@@ -129,11 +39,11 @@ fn list(pods: &[String]) -> String {
 }
 
 fn good(pods: &[String]) -> Answer {
-    Answer::Whole(StatusCode::OK, list(pods))
+    whole(list(pods))
 }
 
 fn refused(status: u16) -> Answer {
-    Answer::Whole(StatusCode::from_u16(status).unwrap(), "Bearer secret is not welcome".to_owned())
+    Answer { status, ..whole("Bearer secret is not welcome".to_owned()) }
 }
 
 /// As the kubelet runs it from a file: without an owner, an address of its own, or a time.
@@ -155,8 +65,8 @@ fn options(url: &str) -> Options {
 }
 
 async fn ask(answer: Answer) -> Result<List, Failure> {
-    let url = Kubelet::answering(&[answer]).start().await;
-    Client::new(options(&url)).list().await
+    let server = TestServer::start(answering(&[answer]));
+    Client::new(options(&url(&server))).list().await
 }
 
 #[tokio::test]
@@ -198,18 +108,22 @@ async fn a_list_is_read_with_static_pods_and_without_what_names_do_not_need() {
 async fn a_node_without_pods_has_none() {
     for items in ["null", "[]"] {
         let text = format!(r#"{{"kind":"PodList","metadata":{{}},"items":{items}}}"#);
-        assert!(ask(Answer::Whole(StatusCode::OK, text)).await.unwrap().pods.is_empty());
+        assert!(ask(whole(text)).await.unwrap().pods.is_empty());
     }
 }
 
 #[tokio::test]
 async fn refusals_are_told_apart_and_their_text_is_not_shown() {
-    for (status, reason) in
-        [(401, "unauthorized"), (403, "forbidden"), (404, "absent"), (429, "throttled"), (500, "failing")]
+    use FailureCode::{Forbidden, NotFound, ServerError, Throttled, Unauthorized};
+    for (status, code) in
+        [(401, Unauthorized), (403, Forbidden), (404, NotFound), (429, Throttled), (500, ServerError)]
     {
         let failure = ask(refused(status)).await.unwrap_err();
-        assert_eq!(failure.reason, reason);
-        assert!(failure.why.contains(&status.to_string()) && !failure.why.contains("secret"), "{failure:?}");
+        assert_eq!(failure.code, code);
+        assert!(
+            failure.reason.contains(&status.to_string()) && !failure.reason.contains("secret"),
+            "{failure:?}"
+        );
     }
 }
 
@@ -223,8 +137,8 @@ async fn what_is_no_list_is_refused() {
         r#"{"kind":"PodList","items":[{"metadata":{}}]}"#,
         &list(&[pod(1)])[..200],
     ] {
-        let failure = ask(Answer::Whole(StatusCode::OK, text.to_owned())).await.unwrap_err();
-        assert_eq!(failure.reason, "malformed", "{text}");
+        let failure = ask(whole(text.to_owned())).await.unwrap_err();
+        assert_eq!(failure.code, FailureCode::Malformed, "{text}");
     }
 }
 
@@ -233,37 +147,42 @@ async fn one_bad_pod_spoils_no_other() {
     let bad = r#"{"metadata":{"name":"a","namespace":"b","uid":7}}"#.to_owned();
     let List { pods, malformed } = ask(good(&[pod(1), bad, pod(2)])).await.unwrap();
     let malformed = malformed.unwrap();
-    assert_eq!((pods.len(), malformed.reason), (2, "malformed_object"));
-    assert!(malformed.why.starts_with("1 pods"), "{}", malformed.why);
+    assert_eq!((pods.len(), malformed.code), (2, FailureCode::MalformedObject));
+    assert!(malformed.reason.starts_with("1 pods"), "{}", malformed.reason);
 }
 
 #[tokio::test]
 async fn a_huge_list_is_broken_off() {
-    assert_eq!(ask(Answer::Endless).await.unwrap_err().reason, "too_long");
+    let begin = r#"{"kind":"PodList","items":["#.to_owned();
+    let endless = Answer::steps([Step::Text(begin), Step::Endless(|number| format!("{},", pod(number)))]);
+    assert_eq!(ask(endless).await.unwrap_err().code, FailureCode::TooLong);
     let mut reader = list::Reader::default();
     reader.read(br#"{"kind":"PodList","items":["#).unwrap();
     let blank = vec![b' '; list::MAX_BYTES];
-    assert_eq!(reader.read(&blank).unwrap_err().reason, "too_long");
+    assert_eq!(reader.read(&blank).unwrap_err().code, FailureCode::TooLong);
 }
 
 #[tokio::test]
 async fn an_answer_that_does_not_come_whole_is_none() {
     let half = list(&[pod(1), pod(2)])[..300].to_owned();
-    let url = Kubelet::answering(&[Answer::Stuck(half.clone())]).start().await;
-    let hurried = Options { timeout: Duration::from_millis(100), ..options(&url) };
-    assert_eq!(Client::new(hurried).list().await.unwrap_err().reason, "silent");
-    assert_eq!(ask(Answer::Cut(half)).await.unwrap_err().reason, "broken");
+    let server = TestServer::start(answering(&[Answer::steps([Step::Text(half.clone()), Step::Hang])]));
+    let hurried = Options { timeout: Duration::from_millis(100), ..options(&url(&server)) };
+    assert_eq!(Client::new(hurried).list().await.unwrap_err().code, FailureCode::Timeout);
+    let cut = Answer::steps([Step::Text(half), Step::Cut]);
+    assert_eq!(ask(cut).await.unwrap_err().code, FailureCode::ConnectionLost);
     // Nobody listens.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/pods", listener.local_addr().unwrap());
+    let nowhere = format!("http://{}/pods", listener.local_addr().unwrap());
     drop(listener);
-    assert_eq!(Client::new(options(&url)).list().await.unwrap_err().reason, "unreachable");
+    let failure = Client::new(options(&nowhere)).list().await.unwrap_err();
+    assert_eq!(failure.code, FailureCode::Unreachable, "{failure:?}");
     // Not TLS.
-    let url = Kubelet::answering(&[good(&[])]).start().await.replace("http:", "https:");
-    let failure = Client::new(options(&url)).list().await.unwrap_err();
-    assert_eq!(failure.reason, "tls", "{failure:?}");
+    let secure = url(&server).replace("http:", "https:");
+    let failure = Client::new(options(&secure)).list().await.unwrap_err();
+    assert_eq!(failure.code, FailureCode::Tls, "{failure:?}");
     for url in ["", "127.0.0.1:10250", "ftp://127.0.0.1/pods", "https:///pods"] {
-        assert_eq!(Client::new(options(url)).list().await.unwrap_err().reason, "unconfigured", "{url}");
+        let failure = Client::new(options(url)).list().await.unwrap_err();
+        assert_eq!(failure.code, FailureCode::Unconfigured, "{url}");
     }
 }
 
@@ -271,20 +190,24 @@ async fn an_answer_that_does_not_come_whole_is_none() {
 async fn a_token_is_not_sent_in_the_clear_and_a_missing_one_is_said() {
     let path = std::env::temp_dir().join(format!("netcause-kubelet-token-{}", std::process::id()));
     std::fs::write(&path, "secret\n").unwrap();
-    let kubelet = Kubelet::answering(&[good(&[])]);
-    let url = kubelet.start().await;
+    let server = TestServer::start(answering(&[good(&[])]));
+    let url = url(&server);
     let with_token = Options { token: Some(path.clone()), ..options(&url) };
     Client::new(with_token.clone()).list().await.unwrap();
-    assert_eq!(*kubelet.asked.lock().unwrap(), [("/pods".to_owned(), None)]);
+    let asked = server.asked("/pods");
+    assert_eq!(asked.iter().map(Request::token).collect::<Vec<_>>(), [None]);
     let safe = Options { url: url.replace("http:", "https:"), ..with_token };
     for wrong in ["sec\u{1}ret", &"x".repeat(1 << 17)] {
         std::fs::write(&path, wrong).unwrap();
         let failure = Client::new(safe.clone()).list().await.unwrap_err();
-        assert!(failure.reason == "unconfigured" && !failure.why.contains(wrong), "{failure:?}");
+        assert!(failure.code == FailureCode::Unconfigured && !failure.reason.contains(wrong), "{failure:?}");
     }
     std::fs::remove_file(&path).unwrap();
     let failure = Client::new(safe).list().await.unwrap_err();
-    assert!(failure.reason == "unconfigured" && failure.why.contains("No such file"), "{failure:?}");
+    assert!(
+        failure.code == FailureCode::Unconfigured && failure.reason.contains("No such file"),
+        "{failure:?}"
+    );
 }
 
 fn state(health: &Health) -> Option<State> {
@@ -310,18 +233,18 @@ async fn told(updates: &mut mpsc::Receiver<Update>) -> usize {
 #[tokio::test]
 async fn what_was_told_stays_while_the_kubelet_is_away() {
     let two = good(&[pod(1), pod(2)]);
-    let url =
-        Kubelet::answering(&[two, refused(401), refused(503), refused(401), good(&[pod(3)])]).start().await;
+    let answers = [two, refused(401), refused(503), refused(401), good(&[pod(3)])];
+    let server = TestServer::start(answering(&answers));
     let (sender, mut updates) = mpsc::channel(1);
     let health = Health::default();
-    let running = tokio::spawn(run(options(&url), sender, health.clone()));
+    let running = tokio::spawn(run(options(&url(&server)), sender, health.clone()));
     assert_eq!(told(&mut updates).await, 2);
     // No list is told that the kubelet did not give: the next one is the one after the refusals.
     assert_eq!(told(&mut updates).await, 1);
     assert_eq!(told(&mut updates).await, 1);
     let state = state(&health).unwrap();
     assert!(state.is_complete && state.last_contact.is_some() && state.trouble.is_none());
-    assert_eq!(state.failures.into_iter().collect::<Vec<_>>(), [("failing", 1), ("unauthorized", 2)]);
+    assert_eq!(state.failures.into_iter().collect::<Vec<_>>(), [("server_error", 1), ("unauthorized", 2)]);
     drop(updates);
     running.await.unwrap();
 }

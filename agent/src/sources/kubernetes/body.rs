@@ -1,4 +1,4 @@
-//! The octets of an answer, as they come, and its lines.
+//! The body of an answer: read piece by piece, as lines, or whole; each with a timeout.
 
 use std::time::Duration;
 
@@ -7,68 +7,71 @@ use http_body_util::BodyExt as _;
 use kube::client::Body;
 use tokio::time::timeout;
 
+use super::super::health::{Failure, FailureCode};
 use super::items::MAX_OBJECT;
-use super::server::{Failure, Reason};
 
-/// What a buffer keeps when a long line was read.
+/// Capacity that a buffer keeps after a long line.
 const KEPT: usize = 64 << 10;
 
-/// An answer that is read piece by piece.
+/// A body that is read piece by piece.
 pub struct Pieces {
     body: Body,
-    silence: Duration,
+    idle_timeout: Duration,
 }
 
 impl Pieces {
-    /// Of this answer; when nothing comes for so long, it has failed.
+    /// Fails when no data arrives for `idle_timeout`.
     #[must_use]
-    pub fn new(body: Body, silence: Duration) -> Self {
-        Self { body, silence }
+    pub fn new(body: Body, idle_timeout: Duration) -> Self {
+        Self { body, idle_timeout }
     }
 
-    /// From now on it may be silent for so long.
-    pub fn may_be_silent(&mut self, silence: Duration) {
-        self.silence = silence;
+    /// Changes the timeout.
+    pub fn set_idle_timeout(&mut self, idle_timeout: Duration) {
+        self.idle_timeout = idle_timeout;
     }
 
-    /// The next octets; `None` at the end.
+    /// The next bytes; `None` at the end.
     ///
     /// # Errors
     ///
-    /// When the connection ends before the answer does, or is silent.
+    /// When the connection ends before the answer does, or no data arrives in time.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
-            let frame = match timeout(self.silence, self.body.frame()).await {
+            let frame = match timeout(self.idle_timeout, self.body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(_))) => {
-                    return Err(Failure::new(Reason::Broken, "the connection ended within an answer"));
+                    return Err(Failure::new(
+                        FailureCode::ConnectionLost,
+                        "connection closed in the middle of an answer",
+                    ));
                 }
                 Err(_) => {
-                    let why = format!("nothing came for {} s", self.silence.as_secs_f32());
-                    return Err(Failure::new(Reason::Silent, why));
+                    let reason = format!("no data for {} s", self.idle_timeout.as_secs_f32());
+                    return Err(Failure::new(FailureCode::Timeout, reason));
                 }
             };
-            if let Ok(octets) = frame.into_data()
-                && !octets.is_empty()
+            if let Ok(bytes) = frame.into_data()
+                && !bytes.is_empty()
             {
-                return Ok(Some(octets));
+                return Ok(Some(bytes));
             }
         }
     }
 }
 
-/// A short answer as a whole.
+/// A whole body, of one object.
 ///
 /// # Errors
 ///
-/// Like [`Pieces::next`]; or when it is longer than an object is.
-pub async fn whole(body: Body, silence: Duration) -> Result<Vec<u8>, Failure> {
-    let mut pieces = Pieces::new(body, silence);
+/// As [`Pieces::next`]; or when it is longer than [`MAX_OBJECT`].
+pub async fn whole(body: Body, idle_timeout: Duration) -> Result<Vec<u8>, Failure> {
+    let mut pieces = Pieces::new(body, idle_timeout);
     let mut all = Vec::new();
     while let Some(piece) = pieces.next().await? {
         if all.len() + piece.len() > MAX_OBJECT {
-            return Err(Failure::new(Reason::Malformed, "an object that is too long"));
+            return Err(Failure::new(FailureCode::Malformed, "object too long"));
         }
         all.extend_from_slice(&piece);
     }
@@ -78,7 +81,7 @@ pub async fn whole(body: Body, silence: Duration) -> Result<Vec<u8>, Failure> {
 /// The lines of a watch.
 pub struct Lines {
     pieces: Pieces,
-    /// What was read of a piece and is of no line yet.
+    /// The unread rest of the last piece.
     rest: Bytes,
     line: Vec<u8>,
     is_too_long: bool,
@@ -89,33 +92,33 @@ pub struct Lines {
 pub enum Line<'a> {
     /// Its text.
     Text(&'a [u8]),
-    /// Longer than an object is.
+    /// Longer than [`MAX_OBJECT`].
     TooLong,
 }
 
 impl Lines {
-    /// Of this answer.
+    /// Reads lines from these pieces.
     #[must_use]
     pub fn new(pieces: Pieces) -> Self {
         Self { pieces, rest: Bytes::new(), line: Vec::new(), is_too_long: false }
     }
 
-    /// From now on it may be silent for so long.
-    pub fn may_be_silent(&mut self, silence: Duration) {
-        self.pieces.may_be_silent(silence);
+    /// Changes the timeout.
+    pub fn set_idle_timeout(&mut self, idle_timeout: Duration) {
+        self.pieces.set_idle_timeout(idle_timeout);
     }
 
     /// The next line; `None` at the end.
     ///
     /// # Errors
     ///
-    /// When the connection ends within a line or before the answer does, or is silent.
+    /// As [`Pieces::next`], or when the connection ends in the middle of a line.
     pub async fn next(&mut self) -> Result<Option<Line<'_>>, Failure> {
         self.line.clear();
         self.line.shrink_to(KEPT);
         self.is_too_long = false;
         loop {
-            let end = self.rest.iter().position(|octet| *octet == b'\n');
+            let end = self.rest.iter().position(|byte| *byte == b'\n');
             let part = self.rest.split_to(end.unwrap_or(self.rest.len()));
             if self.line.len() + part.len() > MAX_OBJECT {
                 self.is_too_long = true;
@@ -138,7 +141,12 @@ impl Lines {
             match self.pieces.next().await? {
                 Some(piece) => self.rest = piece,
                 None if self.line.iter().all(u8::is_ascii_whitespace) => return Ok(None),
-                None => return Err(Failure::new(Reason::Broken, "the connection ended within a line")),
+                None => {
+                    return Err(Failure::new(
+                        FailureCode::ConnectionLost,
+                        "connection closed in the middle of a line",
+                    ));
+                }
             }
         }
     }

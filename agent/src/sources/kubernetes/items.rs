@@ -1,14 +1,14 @@
-//! Objects out of the octets of a list, as they come: a list of ten thousand is never held, and one bad object spoils
-//! none of the others.
+//! Splits the JSON of a list into its objects while it arrives: a list of ten thousand is never held in memory, and a
+//! malformed object does not affect the others.
 //!
-//! The text is split by its brackets and quotes alone; whether an object is JSON is found when it is read.
+//! The text is split by brackets and quotes alone; an object is parsed by its reader.
 
-/// The longest object that is read, in octets: etcd keeps none above 1.5 MiB, and JSON is longer than what it keeps.
+/// The longest object that is read, in bytes: etcd stores none above 1.5 MiB, and JSON is longer than what it stores.
 pub const MAX_OBJECT: usize = 4 << 20;
-/// The longest text around the objects: version and continue token.
+/// The longest text around the objects (version and continue token), in bytes.
 const MAX_AROUND: usize = 64 << 10;
 
-/// What splits a list into its objects.
+/// The state of the splitter.
 #[derive(Debug, Default)]
 pub struct Items {
     depth: u32,
@@ -18,13 +18,13 @@ pub struct Items {
     is_too_long: bool,
     /// The list without its objects.
     around: Vec<u8>,
-    /// The object that is not yet whole.
+    /// The object that is being read.
     object: Vec<u8>,
 }
 
 /// The text around the objects is longer than any server's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a list that is none")]
+#[error("not a list")]
 pub struct NoList;
 
 /// An object of the list.
@@ -37,22 +37,21 @@ pub enum Item<'a> {
 }
 
 impl Items {
-    /// Reads on until an object is whole, and takes what was read off `octets`. The object is to be used before more is
-    /// read.
+    /// Reads up to the end of the next object, and takes what was read off `bytes`. Use the object before reading more.
     ///
     /// # Errors
     ///
     /// When this is no list.
-    pub fn next(&mut self, octets: &mut &[u8]) -> Result<Option<Item<'_>>, NoList> {
+    pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Item<'_>>, NoList> {
         if self.depth == 2 && self.is_in_items {
             // The last object was used.
             self.is_too_long = false;
             self.object.clear();
             self.object.shrink_to(MAX_AROUND);
         }
-        while let Some((octet, rest)) = octets.split_first() {
-            *octets = rest;
-            if self.read(*octet)? {
+        while let Some((byte, rest)) = bytes.split_first() {
+            *bytes = rest;
+            if self.read(*byte)? {
                 let item = if self.is_too_long { Item::TooLong } else { Item::Text(&self.object) };
                 return Ok(Some(item));
             }
@@ -67,12 +66,12 @@ impl Items {
     }
 
     /// Whether an object ends here.
-    fn read(&mut self, octet: u8) -> Result<bool, NoList> {
-        let is_bracket = |bracket| octet == bracket && !self.is_in_string;
+    fn read(&mut self, byte: u8) -> Result<bool, NoList> {
+        let is_bracket = |bracket| byte == bracket && !self.is_in_string;
         let is_of_object = self.is_in_items && (self.depth > 2 || is_bracket(b'{'));
         if is_of_object {
             if self.object.len() < MAX_OBJECT {
-                self.object.push(octet);
+                self.object.push(byte);
             } else {
                 self.is_too_long = true;
             }
@@ -80,10 +79,10 @@ impl Items {
             if self.around.len() >= MAX_AROUND {
                 return Err(NoList);
             }
-            self.around.push(octet);
+            self.around.push(byte);
         }
         if self.is_in_string {
-            match octet {
+            match byte {
                 _ if self.is_escaped => self.is_escaped = false,
                 b'\\' => self.is_escaped = true,
                 b'"' => self.is_in_string = false,
@@ -91,7 +90,7 @@ impl Items {
             }
             return Ok(false);
         }
-        match octet {
+        match byte {
             b'"' => self.is_in_string = true,
             b'[' if self.depth == 1 && !self.is_in_items => {
                 self.is_in_items = ends_with_key(&self.around);
@@ -115,7 +114,7 @@ fn ends_with_key(around: &[u8]) -> bool {
     let key = around.windows(KEY.len()).rposition(|part| part == KEY);
     key.is_some_and(|at| {
         let mut between = around[at + KEY.len()..].iter();
-        between.all(|octet| matches!(octet, b':' | b'[') || octet.is_ascii_whitespace())
+        between.all(|byte| matches!(byte, b':' | b'[') || byte.is_ascii_whitespace())
     })
 }
 
@@ -132,8 +131,8 @@ mod tests {
     fn split(text: &[u8], piece: usize) -> Result<Split, NoList> {
         let mut items = Items::default();
         let mut found = Vec::new();
-        for mut octets in text.chunks(piece) {
-            while let Some(item) = items.next(&mut octets)? {
+        for mut bytes in text.chunks(piece) {
+            while let Some(item) = items.next(&mut bytes)? {
                 found.push(match item {
                     Item::Text(text) => Some(text.to_vec()),
                     Item::TooLong => None,

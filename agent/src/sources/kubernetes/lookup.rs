@@ -2,8 +2,8 @@
 //!
 //! An address is looked up with a list that the server answers from its cache; it has no index of addresses, and goes
 //! through all pods for each (`pkg/registry/core/pod/strategy.go` has one of `spec.nodeName` alone). What was found is
-//! looked at again by its name, which costs the server next to nothing. Only the first of `status.podIPs` can be asked
-//! for. Pods that share their node's address are not told: the address is the node's.
+//! checked again by its name, which costs the server next to nothing. Only the first of `status.podIPs` can be selected.
+//! Pods on the host's network are not published: the address is the node's.
 
 mod known;
 
@@ -14,29 +14,31 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
-use super::super::{Health, Updates};
+use super::super::Updates;
+use super::super::backoff::Backoff;
+use super::super::health::{Failure, FailureCode, Health};
 use super::body::{Pieces, whole};
-use super::chance::{Backoff, Bucket};
 use super::items::{Item, Items};
 use super::owners::Owners;
-use super::server::{Failure, Reason, Server, encoded};
+use super::publisher::Closed;
+use super::server::{Server, encoded};
 use super::slim::PodObject;
-use super::teller::Closed;
 use known::{Found, Known};
 use netcause_core::enrich::objects::{Change, Kind, Pod, Source, Update};
+use netcause_core::token_bucket::TokenBucket;
 
-/// Pods that are told of one address: more than two never hold one at a time, but those that have ended are kept.
+/// Pods that are published of one address: no two hold one at a time for long, but pods that have ended are kept.
 const MAX_PODS: usize = 16;
 
-/// Looks addresses up.
+/// Looks up pods by address.
 pub struct Lookup {
     /// The API server.
     pub server: Arc<Server>,
-    /// Asks for owners.
+    /// Looks up owners.
     pub owners: Arc<Owners>,
-    /// Where pods are told.
+    /// Receives the pods.
     pub updates: Updates,
-    /// How it is.
+    /// Counts failures.
     pub health: Health,
     /// This node: its pods are watched.
     pub node: Option<String>,
@@ -60,10 +62,10 @@ impl From<Closed> for End {
 }
 
 impl Lookup {
-    /// Looks up what is wanted, if it is to; until nobody takes updates any more.
-    pub async fn run(self, mut wanted: mpsc::Receiver<IpAddr>, is_to: bool) {
+    /// Looks up the addresses that arrive, if `is_enabled`, until the receiver of updates is gone.
+    pub async fn run(self, mut wanted: mpsc::Receiver<IpAddr>, is_enabled: bool) {
         let timing = self.server.timing();
-        let mut bucket = Bucket::new(timing.burst, timing.lookup);
+        let mut bucket = TokenBucket::new(timing.burst, timing.lookup);
         let mut backoff = Backoff::new(timing.first_wait, timing.max_wait);
         let mut known = Known::new(timing.recheck);
         let begun = Instant::now();
@@ -71,10 +73,10 @@ impl Lookup {
         loop {
             tokio::select! {
                 address = wanted.recv(), if is_open => match address {
-                    Some(address) if is_to => {
+                    Some(address) if is_enabled => {
                         let dropped = known.want(address.to_canonical(), Instant::now());
                         if dropped {
-                            self.count("address_dropped");
+                            self.count(FailureCode::AddressDropped);
                         }
                     }
                     Some(_) => {}
@@ -85,22 +87,22 @@ impl Lookup {
                     match self.look_up(address, &mut known).await {
                         Ok(()) => {
                             backoff.reset();
-                            ready = Instant::now() + bucket.take(begun.elapsed());
+                            ready = Instant::now() + bucket.reserve(begun.elapsed());
                         }
                         Err(End::Closed) => return,
                         Err(End::Failed(failure)) => {
-                            self.count(failure.reason.name());
-                            debug!(reason = failure.reason.name(), why = failure.why, "an address is not looked up");
+                            self.count(failure.code);
+                            debug!(code = failure.code.as_str(), reason = failure.reason, "pod lookup by address failed");
                             known.again(address);
-                            let asked = match failure.reason {
-                                Reason::Forbidden => timing.refused,
+                            let asked = match failure.code {
+                                FailureCode::Forbidden => timing.refused,
                                 _ => failure.retry_after.unwrap_or_default().min(timing.max_retry_after),
                             };
                             ready = Instant::now() + backoff.at_least(asked);
                         }
                     }
                 }
-                () = sleep_until(sweep), if is_to => {
+                () = sleep_until(sweep), if is_enabled => {
                     sweep = Instant::now() + timing.recheck;
                     for uid in known.forget_unwanted(Instant::now()) {
                         if self.send(Change::Delete(Kind::Pod, uid)).await.is_err() {
@@ -120,14 +122,14 @@ impl Lookup {
             && !pod.has_ended
             && pod.addresses.contains(&address)
         {
-            self.tell(pod).await?;
+            self.publish(pod).await?;
             known.looked_up(address, None, Instant::now());
             return Ok(());
         }
         let pods = self.list(address).await?;
         let found: Vec<_> = pods.iter().map(Found::of).collect();
         for pod in pods {
-            self.tell(pod).await?;
+            self.publish(pod).await?;
         }
         for uid in known.looked_up(address, Some(found), Instant::now()) {
             self.send(Change::Delete(Kind::Pod, uid)).await?;
@@ -141,10 +143,10 @@ impl Lookup {
         let path = format!("/api/v1/namespaces/{namespace}/pods/{name}?resourceVersion=0");
         let body = match self.server.get(&path, "application/json").await {
             Ok(body) => body,
-            Err(failure) if failure.reason == Reason::Absent => return Ok(None),
+            Err(failure) if failure.code == FailureCode::NotFound => return Ok(None),
             Err(failure) => return Err(failure),
         };
-        let text = whole(body, self.server.timing().list_silence).await?;
+        let text = whole(body, self.server.timing().list_idle_timeout).await?;
         let pod = serde_json::from_slice::<PodObject>(&text).ok().and_then(|object| object.pod().ok());
         Ok(pod.filter(|pod| pod.uid == found.uid))
     }
@@ -153,34 +155,36 @@ impl Lookup {
         let selector = encoded(&format!("status.podIP={address}"));
         let path = format!("/api/v1/pods?fieldSelector={selector}&resourceVersion=0");
         let body = self.server.get(&path, "application/json").await?;
-        let mut pieces = Pieces::new(body, self.server.timing().list_silence);
+        let mut pieces = Pieces::new(body, self.server.timing().list_idle_timeout);
         let (mut items, mut pods) = (Items::default(), Vec::new());
-        let none = |_| Failure::new(Reason::Malformed, "what came is no list");
+        let none = |_| Failure::new(FailureCode::Malformed, "the answer is not a list");
         while let Some(piece) = pieces.next().await? {
-            let mut octets = &piece[..];
-            while let Some(item) = items.next(&mut octets).map_err(none)? {
+            let mut bytes = &piece[..];
+            while let Some(item) = items.next(&mut bytes).map_err(none)? {
                 let pod = match item {
                     Item::Text(text) => serde_json::from_slice::<PodObject>(text).ok(),
                     Item::TooLong => None,
                 };
                 match pod.map(PodObject::pod) {
-                    Some(Ok(pod)) if !self.is_told_otherwise(&pod) && pods.len() < MAX_PODS => pods.push(pod),
+                    Some(Ok(pod)) if !self.is_known_otherwise(&pod) && pods.len() < MAX_PODS => {
+                        pods.push(pod)
+                    }
                     Some(Ok(_)) => {}
-                    Some(Err(_)) | None => self.count("malformed"),
+                    Some(Err(_)) | None => self.count(FailureCode::Malformed),
                 }
             }
         }
         match items.around() {
             Some(_) => Ok(pods),
-            None => Err(Failure::new(Reason::Broken, "the list ended before it was whole")),
+            None => Err(Failure::new(FailureCode::ConnectionLost, "the list ended before it was complete")),
         }
     }
 
-    fn is_told_otherwise(&self, pod: &Pod) -> bool {
+    fn is_known_otherwise(&self, pod: &Pod) -> bool {
         pod.is_host_network || (self.node.is_some() && pod.node.as_deref() == self.node.as_deref())
     }
 
-    async fn tell(&self, pod: Pod) -> Result<(), Closed> {
+    async fn publish(&self, pod: Pod) -> Result<(), Closed> {
         let owner = self.owners.of_pod(&pod);
         self.send(Change::ApplyPod(Box::new(pod))).await?;
         match owner {
@@ -193,8 +197,7 @@ impl Lookup {
         self.updates.send(Update { source: Source::Api, change }).await.map_err(|_| Closed)
     }
 
-    fn count(&self, reason: &'static str) {
-        self.health
-            .set(Source::Api, Some(Kind::Pod), |state| *state.failures.entry(reason).or_default() += 1);
+    fn count(&self, code: FailureCode) {
+        self.health.count(Source::Api, Some(Kind::Pod), code);
     }
 }

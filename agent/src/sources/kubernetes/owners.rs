@@ -1,5 +1,5 @@
-//! Owners of owners: one object is asked for, by name, once; they are never listed or watched. What the agent may not
-//! read is not asked for again.
+//! Owners of owners, looked up one by one, by name, once; they are never listed or watched. A kind that the role does not
+//! grant is requested once.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,32 +8,33 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info};
 
-use super::super::{Health, Updates};
+use super::super::Updates;
+use super::super::backoff::Backoff;
+use super::super::health::{Failure, FailureCode, Health};
 use super::body::whole;
-use super::chance::{Backoff, Bucket};
-use super::server::{Failure, Reason, Server, encoded};
+use super::server::{Server, encoded};
 use super::slim::OnlyMetadata;
 use netcause_core::enrich::objects::{Change, Kind, Owner, Pod, Source, Update};
+use netcause_core::token_bucket::TokenBucket;
 
-/// Owners whose answer is remembered; some 300 octets each. Of more, the first are forgotten.
+/// Owners whose answer is remembered; some 300 bytes each; when full, the oldest is forgotten.
 const MAX_KNOWN: usize = 4096;
-/// Owners that wait to be asked for. More are dropped, counted as `owner_dropped`, and wait for the next that is told of
-/// their pods.
+/// Owners that wait to be looked up. More are dropped, counted as `owner_dropped`, until the next update of their pods.
 const MAX_QUEUE: usize = 2048;
 /// Kinds that are remembered as forbidden.
 const MAX_FORBIDDEN: usize = 256;
-/// An object that the server failed at so often is not asked for again.
+/// Server errors for one object after which it is not requested again.
 const MAX_FAILURES: u32 = 5;
 /// Owners of owners of owners.
 const MAX_LEVELS: usize = 3;
 /// The metadata alone: <https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches>
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
-/// What an engineer calls a workload: whoever owns it does not matter.
+/// Kinds that are workloads themselves: their owners do not matter.
 const WORKLOADS: [&str; 7] =
     ["CronJob", "DaemonSet", "Deployment", "Node", "ReplicationController", "Rollout", "StatefulSet"];
 
-/// Asks for owners.
+/// Looks up owners.
 pub struct Owners {
     server: Arc<Server>,
     updates: Updates,
@@ -51,9 +52,9 @@ struct Key {
 #[derive(Default)]
 struct State {
     known: HashMap<Arc<Key>, Answer>,
-    /// What is known, by when it was asked for.
+    /// Keys of what is known, oldest first.
     order: VecDeque<Arc<Key>>,
-    /// With how often the server failed at it.
+    /// With the server errors so far.
     queue: VecDeque<(Arc<Key>, u32)>,
     /// By API group and version, and kind.
     forbidden: HashSet<(Box<str>, Box<str>)>,
@@ -63,23 +64,23 @@ struct State {
 enum Answer {
     /// Not yet.
     Asked,
-    /// It has no owner, or that is not to be known.
+    /// It has no owner, or none that can be read.
     Nothing,
     /// What owns it.
     Is(Owner),
 }
 
 impl Owners {
-    /// Nothing is asked yet.
+    /// Sends no request yet.
     #[must_use]
     pub fn new(server: Arc<Server>, updates: Updates, health: Health) -> Self {
         Self { server, updates, health, state: Mutex::default(), is_asked: Notify::new() }
     }
 
-    /// What is known of the owner of a pod's owner, to be told after the pod. What is not known is asked for, if it is
-    /// needed for the name.
+    /// The owner of a pod's owner, if it is known, to be published after the pod. Otherwise it is looked up, if the name
+    /// needs it.
     pub fn of_pod(&self, pod: &Pod) -> Option<Change> {
-        let owner = pod.owner.as_ref().filter(|owner| is_asked_for(owner, pod.template_hash.as_deref()))?;
+        let owner = pod.owner.as_ref().filter(|owner| needs_lookup(owner, pod.template_hash.as_deref()))?;
         let mut state = self.state();
         if state.is_forbidden(owner) {
             return None;
@@ -95,7 +96,7 @@ impl Owners {
         }
         if state.queue.len() >= MAX_QUEUE {
             drop(state);
-            self.count("owner_dropped");
+            self.count(FailureCode::OwnerDropped);
             return None;
         }
         state.insert(Arc::new(key));
@@ -104,10 +105,10 @@ impl Owners {
         None
     }
 
-    /// Asks, until nobody takes updates any more.
+    /// Looks up what is queued, until the receiver of updates is gone.
     pub async fn run(&self) {
         let timing = self.server.timing();
-        let mut bucket = Bucket::new(timing.burst, timing.lookup);
+        let mut bucket = TokenBucket::new(timing.burst, timing.lookup);
         let mut backoff = Backoff::new(timing.first_wait, timing.max_wait);
         let begun = Instant::now();
         loop {
@@ -123,9 +124,9 @@ impl Owners {
                     }
                 }
                 Err(failure) => {
-                    self.count(failure.reason.name());
-                    debug!(reason = failure.reason.name(), why = failure.why, "an owner is not to be had");
-                    self.again(key, failures, failure.reason);
+                    self.count(failure.code);
+                    debug!(code = failure.code.as_str(), reason = failure.reason, "owner lookup failed");
+                    self.retry(key, failures, failure.code);
                     let asked = failure.retry_after.unwrap_or_default().min(timing.max_retry_after);
                     sleep(backoff.at_least(asked)).await;
                 }
@@ -137,10 +138,15 @@ impl Owners {
         self.state().queue.pop_front()
     }
 
-    /// It is asked for again later; but not for ever, where it is this object that the server fails at.
-    fn again(&self, key: Arc<Key>, failures: u32, reason: Reason) {
-        let is_of_object =
-            matches!(reason, Reason::Failing | Reason::Broken | Reason::Malformed | Reason::Silent);
+    /// Queues it again; but not for ever, where the server fails at this very object.
+    fn retry(&self, key: Arc<Key>, failures: u32, code: FailureCode) {
+        let is_of_object = matches!(
+            code,
+            FailureCode::ServerError
+                | FailureCode::ConnectionLost
+                | FailureCode::Malformed
+                | FailureCode::Timeout
+        );
         let failures = failures + u32::from(is_of_object);
         let mut state = self.state();
         if failures < MAX_FAILURES {
@@ -151,7 +157,12 @@ impl Owners {
     }
 
     /// The owner at the top.
-    async fn climb(&self, key: &Key, bucket: &mut Bucket, begun: Instant) -> Result<Option<Owner>, Failure> {
+    async fn climb(
+        &self,
+        key: &Key,
+        bucket: &mut TokenBucket,
+        begun: Instant,
+    ) -> Result<Option<Owner>, Failure> {
         let mut top: Option<Owner> = None;
         for _ in 0..MAX_LEVELS {
             let owner = top.as_ref().unwrap_or(&key.owner);
@@ -159,20 +170,22 @@ impl Owners {
                 break;
             }
             let Some(path) = path(&key.namespace, owner) else { break };
-            sleep(bucket.take(begun.elapsed())).await;
+            sleep(bucket.reserve(begun.elapsed())).await;
             let body = match self.server.get(&path, METADATA).await {
                 Ok(body) => body,
-                Err(failure) if failure.reason == Reason::Forbidden => {
+                Err(failure) if failure.code == FailureCode::Forbidden => {
                     self.forbid(owner);
                     break;
                 }
                 // It is gone; or refused in a way that does not change by asking again.
-                Err(failure) if matches!(failure.reason, Reason::Absent | Reason::Unknown) => break,
+                Err(failure) if matches!(failure.code, FailureCode::NotFound | FailureCode::BadRequest) => {
+                    break;
+                }
                 Err(failure) => return Err(failure),
             };
-            let text = whole(body, self.server.timing().list_silence).await?;
+            let text = whole(body, self.server.timing().list_idle_timeout).await?;
             let Ok(OnlyMetadata { mut metadata }) = serde_json::from_slice(&text) else {
-                self.count("malformed");
+                self.count(FailureCode::Malformed);
                 break;
             };
             match metadata.owner() {
@@ -199,17 +212,16 @@ impl Owners {
         }
         state.forbidden.insert((owner.api_version.clone(), owner.kind.clone()));
         drop(state);
-        self.count("forbidden");
+        self.count(FailureCode::Forbidden);
         info!(
             api_version = &*owner.api_version,
             kind = &*owner.kind,
-            "owners of this kind may not be read: pods that they own are named after them"
+            "reading owners of this kind is forbidden; their pods are named after them"
         );
     }
 
-    fn count(&self, reason: &'static str) {
-        self.health
-            .set(Source::Api, Some(Kind::Pod), |state| *state.failures.entry(reason).or_default() += 1);
+    fn count(&self, code: FailureCode) {
+        self.health.count(Source::Api, Some(Kind::Pod), code);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -233,23 +245,23 @@ impl State {
     }
 }
 
-/// Whether a pod's owner is not what its workload is called after, as far as its name tells.
-fn is_asked_for(owner: &Owner, template_hash: Option<&str>) -> bool {
+/// Whether the workload is named after something above this owner, as far as its kind and name tell.
+fn needs_lookup(owner: &Owner, template_hash: Option<&str>) -> bool {
     let is_of_hash = || {
         let of = template_hash.and_then(|hash| owner.name.strip_suffix(hash));
         of.is_some_and(|name| name.len() > 1 && name.ends_with('-'))
     };
-    let is_told = WORKLOADS.contains(&&*owner.kind) || (&*owner.kind == "ReplicaSet" && is_of_hash());
-    !is_told
+    let is_workload = WORKLOADS.contains(&&*owner.kind) || (&*owner.kind == "ReplicaSet" && is_of_hash());
+    !is_workload
 }
 
 /// Where the server has an object, if its kind and group are such as there can be.
 fn path(namespace: &str, owner: &Owner) -> Option<String> {
-    let is_kind = owner.kind.bytes().all(|octet| octet.is_ascii_alphanumeric());
+    let is_kind = owner.kind.bytes().all(|byte| byte.is_ascii_alphanumeric());
     let mut parts = owner.api_version.split('/');
     let (first, second, third) = (parts.next()?, parts.next(), parts.next());
     // As all names of Kubernetes are; `..` is none.
-    let is_name = |text: &str| text.bytes().next().is_some_and(|octet| octet.is_ascii_alphanumeric());
+    let is_name = |text: &str| text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let all = [namespace, &owner.kind, &owner.name, first, second.unwrap_or("v1")];
     if !is_kind || third.is_some() || !all.into_iter().all(is_name) {
         return None;
@@ -302,8 +314,8 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_name_needs_is_asked_for() {
-        let is = |kind, name, hash| is_asked_for(&owner("apps/v1", kind, name), hash);
+    fn only_what_the_name_needs_needs_lookup() {
+        let is = |kind, name, hash| needs_lookup(&owner("apps/v1", kind, name), hash);
         assert!(!is("ReplicaSet", "web-5d9c7b", Some("5d9c7b")));
         assert!(is("ReplicaSet", "web-5d9c7b", None));
         assert!(is("ReplicaSet", "web5d9c7b", Some("5d9c7b")));

@@ -1,4 +1,4 @@
-//! The API server: how it is reached, what is asked, and what its refusals mean.
+//! The client of the API server: its configuration, requests, and what refusals mean.
 
 use std::error::Error as _;
 use std::path::PathBuf;
@@ -15,81 +15,13 @@ use kube::{Client, Config};
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::super::health::{Failure, FailureCode};
 use super::Timing;
 
-/// What is read of a refusal, in octets.
+/// Bytes that are read of a refusal.
 const MAX_REFUSAL: usize = 64 << 10;
-/// What is said of it, in characters.
+/// Characters that are kept of its message.
 const MAX_MESSAGE: usize = 200;
-
-/// Why something was not had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// There is no configuration to reach a server by, or it cannot be read.
-    Unconfigured,
-    /// No connection, or it ended before an answer came.
-    Unreachable,
-    /// Nothing came for too long.
-    Silent,
-    /// The connection ended in the middle of an answer.
-    Broken,
-    /// What came is not what the API promises.
-    Malformed,
-    /// 400, 422: the server does not know what it is asked for.
-    Unknown,
-    /// 401: the token is refused.
-    Unauthorized,
-    /// 403: the agent may not.
-    Forbidden,
-    /// 404.
-    Absent,
-    /// 410, and versions that the server has not reached: to be listed anew.
-    Expired,
-    /// 429.
-    Throttled,
-    /// Any other refusal.
-    Failing,
-}
-
-impl Reason {
-    /// The short name in [`super::super::State::failures`].
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Unconfigured => "unconfigured",
-            Self::Unreachable => "unreachable",
-            Self::Silent => "silent",
-            Self::Broken => "broken",
-            Self::Malformed => "malformed",
-            Self::Unknown => "unknown",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::Absent => "absent",
-            Self::Expired => "expired",
-            Self::Throttled => "throttled",
-            Self::Failing => "failing",
-        }
-    }
-}
-
-/// Something was not had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// Why.
-    pub reason: Reason,
-    /// In words, without secrets.
-    pub why: String,
-    /// When the server wants to be asked again.
-    pub retry_after: Option<Duration>,
-}
-
-impl Failure {
-    /// Without a wish of the server.
-    #[must_use]
-    pub fn new(reason: Reason, why: impl Into<String>) -> Self {
-        Self { reason, why: why.into(), retry_after: None }
-    }
-}
 
 /// `Status` of the API, as far as it is used:
 /// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>
@@ -114,7 +46,7 @@ struct Cause {
     reason: String,
 }
 
-/// The server, and the client that reaches it.
+/// The server, with the client that reaches it.
 pub struct Server {
     kubeconfig: Option<PathBuf>,
     timing: Timing,
@@ -124,36 +56,36 @@ pub struct Server {
 #[derive(Default)]
 struct Current {
     client: Option<Client>,
-    /// Counts clients: one that was refused is replaced once, whoever notices.
+    /// Counts clients, so that one that was refused is replaced once.
     number: u64,
 }
 
 impl Server {
-    /// Nothing is read or asked yet.
+    /// Reads no file and sends no request yet.
     #[must_use]
     pub fn new(kubeconfig: Option<PathBuf>, timing: Timing) -> Self {
         Self { kubeconfig, timing, current: Mutex::default() }
     }
 
-    /// How long to wait for what.
+    /// Timeouts and limits.
     #[must_use]
     pub fn timing(&self) -> &Timing {
         &self.timing
     }
 
-    /// Asks for a path, and gives the body of the answer.
+    /// Requests a path, and returns the body of the answer.
     ///
     /// # Errors
     ///
-    /// When there is no answer, or it is a refusal. After a refused token the configuration and the token are read anew.
+    /// When there is no answer, or it is a refusal. After a 401 the configuration and the token are read again.
     pub async fn get(&self, path: &str, accept: &'static str) -> Result<Body, Failure> {
         let (client, number) = self.client()?;
         let request = Request::get(path).header(ACCEPT, accept).body(Body::empty());
-        let request = request.map_err(|error| Failure::new(Reason::Malformed, error.to_string()))?;
+        let request = request.map_err(|error| Failure::new(FailureCode::Malformed, error.to_string()))?;
         let answer = match timeout(self.timing.response, client.send(request)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => return Err(unreachable(&error)),
-            Err(_) => return Err(Failure::new(Reason::Silent, "no answer")),
+            Err(_) => return Err(Failure::new(FailureCode::Timeout, "no answer in time")),
         };
         let status = answer.status();
         if status.is_success() {
@@ -165,9 +97,9 @@ impl Server {
         let after =
             answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let body = timeout(self.timing.response, read(answer.into_body())).await.unwrap_or_default();
-        let mut told: Status = serde_json::from_slice(&body).unwrap_or_default();
-        told.code = status.as_u16();
-        let mut failure = told.failure();
+        let mut refusal: Status = serde_json::from_slice(&body).unwrap_or_default();
+        refusal.code = status.as_u16();
+        let mut failure = refusal.failure();
         failure.retry_after = after.map(Duration::from_secs).or(failure.retry_after);
         Err(failure)
     }
@@ -179,25 +111,24 @@ impl Server {
         }
         let mut config = config(self.kubeconfig.as_ref())?;
         config.connect_timeout = Some(self.timing.connect);
-        // A watch is silent for as long as nothing happens: what is read has its own limits.
+        // A watch may be idle for minutes: the body has its own timeouts (`Pieces`).
         config.read_timeout = None;
-        // What the server asks for is honoured by who asks, who can tell it.
+        // `Retry-After` is honoured by the callers, which count and log it.
         config.default_retry = false;
-        // Where no authority is named, kube asks for the system's, and an image without any has none to load: without
-        // TLS nobody needs one.
+        // Without a configured authority kube loads the system's, which an image may not have; plain HTTP needs none.
         if config.cluster_url.scheme_str() == Some("http") && config.root_cert.is_none() {
             config.root_cert = Some(Vec::new());
         }
         let url = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(|error| unconfigured(&error))?;
-        tracing::info!(server = url, "names come from a Kubernetes API server");
+        tracing::info!(server = url, "using the Kubernetes API server");
         current.client = Some(client.clone());
         current.number += 1;
         Ok((client, current.number))
     }
 
-    /// The next request reads the configuration anew. kube reads a token file once in 50 s (`TokenFile` in
-    /// kube-client's `client/auth/mod.rs`); a server that refuses the old token is not asked with it for so long.
+    /// Has the next request read the configuration again: kube caches a token file for 50 s (`TokenFile` in kube-client's
+    /// `client/auth/mod.rs`), longer than a refused token should be used.
     fn discard(&self, number: u64) {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.number == number {
@@ -207,7 +138,7 @@ impl Server {
 }
 
 impl Status {
-    /// What it means.
+    /// As a failure.
     #[must_use]
     pub fn failure(&self) -> Failure {
         let details = self.details.as_ref();
@@ -215,33 +146,33 @@ impl Status {
         let is_too_large = details
             .and_then(|details| details.causes.as_ref())
             .is_some_and(|causes| causes.iter().any(|cause| cause.reason == "ResourceVersionTooLarge"));
-        let reason = match self.code {
-            _ if is_too_large => Reason::Expired,
-            400 | 422 => Reason::Unknown,
-            401 => Reason::Unauthorized,
-            403 => Reason::Forbidden,
-            404 => Reason::Absent,
-            410 => Reason::Expired,
-            429 => Reason::Throttled,
-            _ => Reason::Failing,
+        let code = match self.code {
+            _ if is_too_large => FailureCode::Expired,
+            400 | 422 => FailureCode::BadRequest,
+            401 => FailureCode::Unauthorized,
+            403 => FailureCode::Forbidden,
+            404 => FailureCode::NotFound,
+            410 => FailureCode::Expired,
+            429 => FailureCode::Throttled,
+            _ => FailureCode::ServerError,
         };
         let after = details.map_or(0, |details| details.retry_after_seconds);
         Failure {
-            reason,
-            why: format!("{}: {}", self.code, harmless(&self.message)),
+            code,
+            reason: format!("{}: {}", self.code, redacted(&self.message)),
             retry_after: (after > 0).then(|| Duration::from_secs(after)),
         }
     }
 }
 
-/// What a server says, without what may be a token that it was sent.
-fn harmless(message: &str) -> String {
+/// A server's message, without what may be a token that it was sent.
+fn redacted(message: &str) -> String {
     if message.is_empty() {
         return "no message".to_owned();
     }
     // Every JSON Web Token begins with `eyJ`: `{"` in base64.
     if message.contains("eyJ") || message.to_ascii_lowercase().contains("bearer") {
-        return "a message that is not shown: it may have a token in it".to_owned();
+        return "message withheld: it may contain a token".to_owned();
     }
     message.chars().filter(|sign| !sign.is_control()).take(MAX_MESSAGE).collect()
 }
@@ -249,9 +180,9 @@ fn harmless(message: &str) -> String {
 async fn read(mut body: Body) -> Vec<u8> {
     let mut text = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
-        let Some(octets) = frame.data_ref() else { continue };
+        let Some(bytes) = frame.data_ref() else { continue };
         let room = MAX_REFUSAL - text.len();
-        text.extend_from_slice(&octets[..octets.len().min(room)]);
+        text.extend_from_slice(&bytes[..bytes.len().min(room)]);
         if text.len() >= MAX_REFUSAL {
             break;
         }
@@ -259,25 +190,25 @@ async fn read(mut body: Body) -> Vec<u8> {
     text
 }
 
-/// In a pod the service account counts, unless a file is given; elsewhere `KUBECONFIG` or the file in the home directory.
+/// The given file; else, in a pod, the service account; else `KUBECONFIG` or the file in the home directory.
 fn config(kubeconfig: Option<&PathBuf>) -> Result<Config, Failure> {
     let file = match kubeconfig {
         Some(path) => Kubeconfig::read_from(path),
         None if super::is_in_cluster() => {
             return Config::incluster()
-                .map_err(|error| Failure::new(Reason::Unconfigured, error.to_string()));
+                .map_err(|error| Failure::new(FailureCode::Unconfigured, error.to_string()));
         }
         None => Kubeconfig::read(),
     };
-    let file = file.map_err(|error| Failure::new(Reason::Unconfigured, of_file(&error)))?;
-    // It waits for nothing: `ConfigLoader::load` reads files.
+    let file = file.map_err(|error| Failure::new(FailureCode::Unconfigured, of_file(&error)))?;
+    // It never waits: `ConfigLoader::load` reads files.
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(file, &options).now_or_never();
     let config = config.unwrap_or(Err(KubeconfigError::FindPath));
-    config.map_err(|error| Failure::new(Reason::Unconfigured, of_file(&error)))
+    config.map_err(|error| Failure::new(FailureCode::Unconfigured, of_file(&error)))
 }
 
-/// What is wrong with the file, without a word of what is in it.
+/// What is wrong with the file, without quoting it.
 fn of_file(error: &KubeconfigError) -> String {
     match error {
         KubeconfigError::ReadConfig(error, path) => format!("{}: {error}", path.display()),
@@ -286,17 +217,17 @@ fn of_file(error: &KubeconfigError) -> String {
         | KubeconfigError::LoadClusterOfContext(_)
         | KubeconfigError::MissingClusterUrl
         | KubeconfigError::FindPath => error.to_string(),
-        _ => "the kubeconfig is not as it should be".to_owned(),
+        _ => "the kubeconfig is malformed".to_owned(),
     }
 }
 
 fn unconfigured(error: &kube::Error) -> Failure {
-    let why = match error {
+    let reason = match error {
         kube::Error::Auth(error) => of_auth(error),
         kube::Error::InferKubeconfig(error) => of_file(error),
         error => chain(error),
     };
-    Failure::new(Reason::Unconfigured, why)
+    Failure::new(FailureCode::Unconfigured, reason)
 }
 
 fn unreachable(error: &kube::Error) -> Failure {
@@ -306,22 +237,22 @@ fn unreachable(error: &kube::Error) -> Failure {
         _ => None,
     };
     match auth {
-        Some(error) => Failure::new(Reason::Unconfigured, of_auth(error)),
-        None => Failure::new(Reason::Unreachable, chain(error)),
+        Some(error) => Failure::new(FailureCode::Unconfigured, of_auth(error)),
+        None => Failure::new(FailureCode::Unreachable, chain(error)),
     }
 }
 
-/// What is wrong with the token: never what a program that makes tokens said, it may be one.
+/// What is wrong with the token; never the output of a credential plugin, which may be one.
 fn of_auth(error: &AuthError) -> String {
     match error {
         AuthError::ReadTokenFile(error, path) => format!("token file {}: {error}", path.display()),
-        AuthError::InvalidBearerToken(_) => "the token has signs in it that no token has".to_owned(),
-        AuthError::AuthExecStart(error) => format!("the program that makes tokens does not start: {error}"),
-        _ => "there is no token to be had".to_owned(),
+        AuthError::InvalidBearerToken(_) => "the token has invalid characters".to_owned(),
+        AuthError::AuthExecStart(error) => format!("the credential plugin does not start: {error}"),
+        _ => "no token available".to_owned(),
     }
 }
 
-/// An error and what it comes from.
+/// The sources of an error.
 fn chain(error: &kube::Error) -> String {
     let mut all = String::new();
     let mut next = error.source();
@@ -333,19 +264,19 @@ fn chain(error: &kube::Error) -> String {
         }
         next = error.source();
     }
-    harmless(if all.is_empty() { "the request failed" } else { &all })
+    redacted(if all.is_empty() { "the request failed" } else { &all })
 }
 
 /// Text as a part of a path or of a query (RFC 3986, section 2.3).
 #[must_use]
 pub fn encoded(text: &str) -> String {
     use std::fmt::Write as _;
-    text.bytes().fold(String::with_capacity(text.len()), |mut all, octet| {
-        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
-            all.push(char::from(octet));
+    text.bytes().fold(String::with_capacity(text.len()), |mut all, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            all.push(char::from(byte));
         } else {
             // Writing to a String does not fail.
-            let _ = write!(all, "%{octet:02X}");
+            let _ = write!(all, "%{byte:02X}");
         }
         all
     })

@@ -1,5 +1,5 @@
-//! Objects of the Kubernetes API, cut down while they are read: fields that names do not need are skipped in the octets
-//! and never held.
+//! Objects of the Kubernetes API with only the fields that names need: the others are skipped by the parser and never
+//! held in memory.
 
 mod fields;
 mod others;
@@ -16,15 +16,15 @@ pub use pod::PodObject;
 
 /// A kind that is listed and watched.
 pub trait Watched: DeserializeOwned + Send {
-    /// What it is.
+    /// The kind.
     const KIND: Kind;
-    /// Where the server has all of them.
+    /// The path of the list of all namespaces.
     const PATH: &'static str;
 
     /// Its metadata.
     fn metadata(&self) -> &Metadata;
 
-    /// What is told of it; `None`: nothing, it is of no use for names.
+    /// The update to publish; `None` when names do not need it.
     ///
     /// # Errors
     ///
@@ -32,13 +32,13 @@ pub trait Watched: DeserializeOwned + Send {
     fn change(self) -> Result<Option<Change>, Malformed>;
 }
 
-/// An object that is not what the API promises. The object is skipped.
+/// An object that is not what the API promises; it is skipped.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(pub String);
 
 impl From<serde_json::Error> for Malformed {
-    /// Says where, and not what: the text of an object is not for the log.
+    /// Says where, and does not quote: objects have secrets in them.
     fn from(error: serde_json::Error) -> Self {
         Self(format!("{:?} error at line {}, column {}", error.classify(), error.line(), error.column()))
     }
@@ -57,7 +57,7 @@ pub struct Metadata {
     /// Unique in its namespace at one time.
     #[serde(default)]
     pub name: Box<str>,
-    /// Where a watch goes on.
+    /// The version to watch from.
     #[serde(default, deserialize_with = "fields::or_default")]
     pub resource_version: Box<str>,
     #[serde(default, deserialize_with = "fields::seconds")]
@@ -91,7 +91,7 @@ struct Annotations {
     config_hash: Option<Box<str>>,
     #[serde(rename = "kubernetes.io/config.mirror")]
     config_mirror: Option<Box<str>>,
-    /// `k8s.io/initial-events-end`: a streaming list is whole.
+    /// `k8s.io/initial-events-end`: the end of a streaming list.
     #[serde(rename = "k8s.io/initial-events-end")]
     initial_events_end: Option<Box<str>>,
 }
@@ -106,7 +106,7 @@ struct OwnerReference {
     controller: bool,
 }
 
-/// An object of which the metadata are wanted alone.
+/// An object's metadata alone.
 #[derive(Debug, Default, Deserialize)]
 pub struct OnlyMetadata {
     /// Its metadata.
@@ -115,7 +115,7 @@ pub struct OnlyMetadata {
 }
 
 impl Metadata {
-    /// What an object that is gone is called in [`Change::Delete`], if it says enough.
+    /// The key of the object in [`Change::Delete`], if its fields are there.
     #[must_use]
     pub fn key(&self, kind: Kind) -> Option<Box<str>> {
         match kind {
@@ -147,7 +147,7 @@ impl Metadata {
 
 fn required(what: &Metadata, has_namespace: bool) -> Result<(), Malformed> {
     if what.name.is_empty() || (has_namespace && what.namespace.is_empty()) {
-        return Err(Malformed("no name".to_owned()));
+        return Err(Malformed("metadata without a name".to_owned()));
     }
     Ok(())
 }

@@ -1,226 +1,23 @@
-//! A server on loopback that answers as a test tells it to.
+//! A client of the fake API server, and objects for its scripts.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream;
-use http_body_util::StreamBody;
-use hyper::body::{Frame, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
-use super::super::{CAPACITY, Health, State, tls};
+use super::super::{CAPACITY, Health, State};
 use super::{Options, Timing, run};
 use netcause_core::enrich::objects::{Change, Kind, Source, Update};
 
+pub use super::super::testing::TestServer;
+
 /// A test that waits longer than this has failed.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A request.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    pub path: String,
-    pub query: BTreeMap<String, String>,
-    pub token: Option<String>,
-    pub accept: String,
-}
-
-impl Asked {
-    pub fn has(&self, name: &str) -> bool {
-        self.query.contains_key(name)
-    }
-
-    pub fn get(&self, name: &str) -> &str {
-        self.query.get(name).map_or("", String::as_str)
-    }
-
-    /// Whether it is a watch that goes on after a version.
-    pub fn is_watch(&self) -> bool {
-        self.has("watch") && !self.has("sendInitialEvents")
-    }
-
-    pub fn is_streaming(&self) -> bool {
-        self.has("sendInitialEvents")
-    }
-}
-
-/// A part of an answer.
-pub enum Step {
-    Text(String),
-    /// Nothing more comes, and the connection stays.
-    Hang,
-    /// The connection ends in the middle of the answer.
-    Cut,
-}
-
-/// An answer.
-pub struct Answer {
-    pub status: u16,
-    pub retry_after: Option<u64>,
-    pub steps: VecDeque<Step>,
-}
-
-impl Answer {
-    pub fn json(value: &Value) -> Self {
-        Self::steps([Step::Text(value.to_string())])
-    }
-
-    pub fn steps(steps: impl IntoIterator<Item = Step>) -> Self {
-        Self { status: 200, retry_after: None, steps: steps.into_iter().collect() }
-    }
-
-    /// Events, and then what comes after them.
-    pub fn events(events: &[Value], then: Step) -> Self {
-        let lines = events.iter().map(|event| Step::Text(format!("{event}\n")));
-        Self::steps(lines.chain([then]))
-    }
-
-    /// A watch on which nothing happens.
-    pub fn quiet() -> Self {
-        Self::steps([Step::Hang])
-    }
-
-    pub fn status(code: u16, message: &str) -> Self {
-        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message});
-        Self { status: code, ..Self::json(&status) }
-    }
-}
-
-type Behaviour = dyn Fn(&Asked, usize) -> Answer + Send + Sync;
-
-/// A server; it ends with its test.
-pub struct TestServer {
-    pub address: SocketAddr,
-    pub asked: Arc<Mutex<Vec<Asked>>>,
-    task: JoinHandle<()>,
-}
-
-impl TestServer {
-    /// Answers by what is asked, and how often that path was asked for before.
-    pub async fn start(behaviour: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static) -> Self {
-        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), behaviour)
-    }
-
-    pub fn on(
-        listener: TcpListener,
-        behaviour: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static,
-    ) -> Self {
-        Self::behind(|stream| std::future::ready(Some(stream)), listener, behaviour)
-    }
-
-    /// Behind TLS, with [`tls::CERTIFICATE`].
-    pub async fn start_tls(behaviour: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static) -> Self {
-        let acceptor = tls::acceptor();
-        let accept = move |stream| {
-            let accepted = acceptor.accept(stream);
-            // A client that does not trust the certificate goes.
-            async { accepted.await.ok() }
-        };
-        Self::behind(accept, TcpListener::bind("127.0.0.1:0").await.unwrap(), behaviour)
-    }
-
-    fn behind<S, F>(
-        accept: impl Fn(TcpStream) -> F + Send + 'static,
-        listener: TcpListener,
-        behaviour: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static,
-    ) -> Self
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        F: Future<Output = Option<S>> + Send + 'static,
-    {
-        let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let behaviour: Arc<Behaviour> = Arc::new(behaviour);
-        let log = Arc::clone(&asked);
-        let task = tokio::spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let (behaviour, log) = (Arc::clone(&behaviour), Arc::clone(&log));
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let answer = answer(&request, behaviour.as_ref(), &log);
-                    async move { Ok::<_, Infallible>(answer) }
-                });
-                let accepted = accept(stream);
-                connections.spawn(async move {
-                    if let Some(stream) = accepted.await {
-                        // A client goes when it likes.
-                        let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-                    }
-                });
-            }
-        });
-        Self { address, asked, task }
-    }
-
-    /// What was asked for a path so far.
-    pub fn asked(&self, path: &str) -> Vec<Asked> {
-        self.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
-    }
-}
-
-impl Drop for TestServer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-fn answer(
-    request: &Request<Incoming>,
-    behaviour: &Behaviour,
-    log: &Mutex<Vec<Asked>>,
-) -> Response<StreamBody<impl stream::Stream<Item = io::Result<Frame<Bytes>>> + use<>>> {
-    let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
-    let parts = request.uri().query().unwrap_or_default().split('&').filter(|part| !part.is_empty());
-    let query = parts.map(|part| {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        (name.to_owned(), value.replace("%3D", "=").replace("%3A", ":"))
-    });
-    let asked = Asked {
-        path: request.uri().path().to_owned(),
-        query: query.collect(),
-        token: header("authorization"),
-        accept: header("accept").unwrap_or_default(),
-    };
-    let before = {
-        let mut log = log.lock().unwrap();
-        let before = log.iter().filter(|other| other.path == asked.path).count();
-        log.push(asked.clone());
-        before
-    };
-    let Answer { status, retry_after, steps } = behaviour(&asked, before);
-    let body = stream::unfold(steps, |mut steps| async move {
-        match steps.pop_front()? {
-            Step::Text(text) => Some((Ok(Frame::data(Bytes::from(text))), steps)),
-            Step::Hang => std::future::pending().await,
-            Step::Cut => {
-                // What was written before is to arrive before the end does.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Some((Err(io::Error::other("cut")), steps))
-            }
-        }
-    });
-    let mut response = Response::builder().status(status);
-    if let Some(seconds) = retry_after {
-        response = response.header("retry-after", seconds);
-    }
-    response.body(StreamBody::new(body)).unwrap()
-}
-
-/// A client that runs, and what it tells.
+/// A client that runs, and its updates.
 pub struct Client {
     updates: mpsc::Receiver<Update>,
     pub wanted: mpsc::Sender<std::net::IpAddr>,
@@ -248,11 +45,11 @@ impl Client {
         Self { updates, wanted, health, task, directory }
     }
 
-    /// The next that is told of a kind (owners count as pods).
+    /// The next update of a kind (owners count as pods).
     pub async fn next(&mut self, kind: Kind) -> Change {
         loop {
             let update =
-                tokio::time::timeout(PATIENCE, self.updates.recv()).await.expect("nothing is told").unwrap();
+                tokio::time::timeout(TIMEOUT, self.updates.recv()).await.expect("no update").unwrap();
             assert_eq!(update.source, Source::Api);
             let of = match &update.change {
                 Change::Init(kind) | Change::InitDone(kind) | Change::Delete(kind, _) => *kind,
@@ -288,18 +85,18 @@ impl Client {
         all.into_iter().find(|(_, of, _)| *of == Some(kind)).map(|(_, _, state)| state)
     }
 
-    pub fn failures(&self, reason: &str) -> u64 {
-        self.state(Kind::Pod).and_then(|state| state.failures.get(reason).copied()).unwrap_or_default()
+    pub fn failures(&self, code: &str) -> u64 {
+        self.state(Kind::Pod).and_then(|state| state.failures.get(code).copied()).unwrap_or_default()
     }
 
-    /// Waits until something is so.
+    /// Waits until a condition holds.
     pub async fn until(&self, what: impl Fn(&Self) -> bool) {
         let is_so = async {
             while !what(self) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, is_so).await.expect("it never is so");
+        tokio::time::timeout(TIMEOUT, is_so).await.expect("timed out");
     }
 }
 
@@ -310,7 +107,7 @@ impl Drop for Client {
     }
 }
 
-/// Waits that a test can bear; silence is long, unless silence is what is tested.
+/// Short waits, and idle timeouts that only tests of them reach.
 pub fn short() -> Timing {
     let millis = Duration::from_millis;
     Timing {
@@ -319,8 +116,8 @@ pub fn short() -> Timing {
         refused: millis(20),
         lookup: millis(1),
         recheck: millis(20),
-        list_silence: PATIENCE,
-        watch_silence: PATIENCE,
+        list_idle_timeout: TIMEOUT,
+        watch_idle_timeout: TIMEOUT,
         ..Timing::default()
     }
 }
@@ -362,9 +159,4 @@ pub fn list_end(version: u64) -> Value {
 
 pub fn list(items: &[Value], version: u64, next: Option<&str>) -> Value {
     json!({"kind": "List", "metadata": {"resourceVersion": version.to_string(), "continue": next}, "items": items})
-}
-
-/// What every kind but pods does in these tests: it is there, and quiet.
-pub fn others(asked: &Asked) -> Answer {
-    if asked.is_streaming() { Answer::events(&[list_end(1)], Step::Hang) } else { Answer::quiet() }
 }

@@ -1,8 +1,8 @@
-//! The client against a server on loopback.
+//! The client against the fake API server.
 
+mod faults;
 mod lists;
 mod lookups;
 mod tls;
-mod trouble;
 
 pub const PODS: &str = "/api/v1/pods";

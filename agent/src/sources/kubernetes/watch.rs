@@ -1,8 +1,28 @@
-//! One kind of object: listed, watched, and listed anew where the watch cannot go on. The protocol:
+//! Lists one kind of object, watches it, and lists again where the watch cannot resume. The protocol:
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 //!
-//! kube's own `watcher` is not used: it fails whole streams at one object it cannot read, knows no way back from streaming
-//! lists, and hides bookmarks and `Retry-After`. Its client is.
+//! # Why not kube's own watcher
+//!
+//! `kube::runtime::watcher` (kube-runtime and kube-client 5.0.0, with slim types and `DeserializeGuard`) was tried against the
+//! fake API server. Memory decides nothing: it grows by 1.5 MiB while 5 000 pods are listed and by 0.2 MiB in 15 000
+//! changes, peaks included (2.9 MiB in pages of 100). It adds 20 packages and 0.8 MB of code. It loses on faults; the first
+//! four were seen to repeat until the fault went:
+//!
+//! - An event that is not UTF-8 ends the stream, which resumes before that event. A line has no length limit
+//!   (client/mod.rs:375).
+//! - One object that is not JSON fails its page, guarded or not, and the text of the page is logged at WARN, with the
+//!   environment of its pods (client/mod.rs:291). The guard parses each object into a generic tree and clones it
+//!   (error_boundary.rs:38 to 42).
+//! - A server without streaming lists refuses them each time; one that ignores the parameter never ends the list
+//!   (watcher.rs:571 to 583, 631 to 676). Nothing falls back to pages.
+//! - A version that the server does not know is kept: 410 as a status, 504 after a restore (watcher.rs:687 to 696). A new
+//!   streaming list accepts any version, also one older than what was published (watcher.rs:572).
+//! - Bookmarks are swallowed (watcher.rs:725), so a quiet kind has no age. `Retry-After` as a header is lost, or honoured
+//!   inside the client without being counted (client/mod.rs:579, client/retry.rs:153). A page has no timeout of its own.
+//! - A stream keeps its client: a token that was replaced and refused costs a new list of everything.
+//!
+//! Of the 20 tests of lists and faults 8 cannot pass. It would save about 250 lines, not 1 000: `items.rs` and most of
+//! `body.rs` serve the kubelet and the lookups too, and fallback, backoff and health would stay around it.
 
 mod event;
 mod list;
@@ -12,13 +32,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::super::{Health, Updates};
+use super::super::Updates;
+use super::super::backoff::{Backoff, Jitter};
+use super::super::health::{Failure, FailureCode, Health};
 use super::body::{Lines, Pieces};
-use super::chance::{Backoff, Chance};
 use super::owners::Owners;
-use super::server::{Failure, Reason, Server, encoded};
+use super::publisher::{Closed, Publisher};
+use super::server::{Server, encoded};
 use super::slim::Watched;
-use super::teller::{Closed, Teller};
 use netcause_core::enrich::objects::Change;
 
 const JSON: &str = "application/json";
@@ -31,40 +52,40 @@ pub struct Watch {
     owners: Option<Arc<Owners>>,
     /// `&fieldSelector=…`, or nothing.
     selector: String,
-    tells_each: bool,
+    diffs_lists: bool,
 }
 
 impl Watch {
-    /// Of the objects that `selector` lets through.
+    /// Of the objects that `selector` selects.
     #[must_use]
     pub fn new(server: Arc<Server>, updates: Updates, health: Health, selector: String) -> Self {
-        Self { server, updates, health, owners: None, selector, tells_each: false }
+        Self { server, updates, health, owners: None, selector, diffs_lists: false }
     }
 
-    /// Owners of pods are asked for.
+    /// Looks up the owners of pods.
     #[must_use]
     pub fn with_owners(mut self, owners: Arc<Owners>) -> Self {
         self.owners = Some(owners);
         self
     }
 
-    /// No lists are told, but each object that is gone.
+    /// Publishes a deletion for each object that a new list no longer has, instead of lists.
     #[must_use]
-    pub fn telling_each(mut self, tells_each: bool) -> Self {
-        self.tells_each = tells_each;
+    pub fn diffing_lists(mut self, diffs_lists: bool) -> Self {
+        self.diffs_lists = diffs_lists;
         self
     }
 
-    /// Until nobody takes updates any more.
+    /// Lists and watches until the receiver of updates is gone.
     pub async fn run<K: Watched>(self) {
         let timing = self.server.timing();
         let mut running = Running {
             backoff: Backoff::new(timing.first_wait, timing.max_wait),
-            teller: Teller::new(K::KIND, self.updates, self.health, self.tells_each),
+            publisher: Publisher::new(K::KIND, self.updates, self.health, self.diffs_lists),
             server: self.server,
             owners: self.owners,
             selector: self.selector,
-            chance: Chance::default(),
+            jitter: Jitter::default(),
             position: None,
             is_expired: false,
             knows_streaming: true,
@@ -76,22 +97,22 @@ impl Watch {
 
 struct Running {
     server: Arc<Server>,
-    teller: Teller,
+    publisher: Publisher,
     owners: Option<Arc<Owners>>,
     selector: String,
     backoff: Backoff,
-    chance: Chance,
-    /// The version that was last told of; `None`: to be listed.
+    jitter: Jitter,
+    /// The `resourceVersion` to watch from; `None`: to be listed.
     position: Option<Box<str>>,
-    /// The server's cache may be behind what was told already: only its newest state will do.
+    /// The server's cache may be older than what was published: list the newest state.
     is_expired: bool,
-    /// As long as the server did not say otherwise.
+    /// Whether the server has streaming lists, until it says otherwise.
     knows_streaming: bool,
-    /// Not after a streaming list that was silent.
+    /// Not after a streaming list that timed out.
     is_streaming_next: bool,
 }
 
-/// How a request ended that did not end well.
+/// Why a list or watch ended early.
 enum End {
     Closed,
     Failed(Failure),
@@ -129,9 +150,9 @@ impl Running {
             self.backoff.reset();
         }
         match result {
-            // Listed page by page: the watch begins at once.
+            // Listed in pages: watch at once.
             Ok(()) if !had_position && !is_streaming => Ok(()),
-            // The server ends every watch after some minutes, and may do so at once.
+            // The server ends every watch after some minutes, but a broken one may do so at once.
             Ok(()) => {
                 sleep(self.backoff.next()).await;
                 Ok(())
@@ -143,7 +164,7 @@ impl Running {
             }
             Err(End::Failed(failure)) => {
                 self.is_streaming_next =
-                    !(is_streaming && self.position.is_none() && failure.reason == Reason::Silent);
+                    !(is_streaming && self.position.is_none() && failure.code == FailureCode::Timeout);
                 self.failed(&failure).await;
                 Ok(())
             }
@@ -153,31 +174,31 @@ impl Running {
     async fn failed(&mut self, failure: &Failure) {
         let timing = self.server.timing();
         let (refused, max_retry_after) = (timing.refused, timing.max_retry_after);
-        match failure.reason {
-            Reason::Expired => {
+        match failure.code {
+            FailureCode::Expired => {
                 (self.position, self.is_expired) = (None, true);
-                self.teller.count(failure.reason.name());
+                self.publisher.count(failure.code);
             }
-            // The version is none that the server knows.
-            Reason::Unknown if self.position.is_some() => {
+            // The server does not know the version.
+            FailureCode::BadRequest if self.position.is_some() => {
                 (self.position, self.is_expired) = (None, true);
-                self.teller.failed(failure);
+                self.publisher.failed(failure);
             }
-            // Nothing happened, and the server does not say so; or the connection was cut: the watch goes on where it was.
-            Reason::Silent | Reason::Broken if self.position.is_some() => {
-                self.teller.count(failure.reason.name());
+            // A quiet watch without bookmarks, or a lost connection: the watch resumes from its position.
+            FailureCode::Timeout | FailureCode::ConnectionLost if self.position.is_some() => {
+                self.publisher.count(failure.code);
             }
-            _ => self.teller.failed(failure),
+            _ => self.publisher.failed(failure),
         }
-        let wait = match (failure.reason, failure.retry_after) {
-            (Reason::Forbidden | Reason::Absent, _) => self.backoff.at_least(refused),
+        let wait = match (failure.code, failure.retry_after) {
+            (FailureCode::Forbidden | FailureCode::NotFound, _) => self.backoff.at_least(refused),
             (_, Some(asked)) => self.backoff.at_least(asked.min(max_retry_after)),
             (_, None) => self.backoff.next(),
         };
         sleep(wait).await;
     }
 
-    /// Goes on where the last one ended.
+    /// Watches from the current position.
     async fn watch<K: Watched>(&mut self) -> Result<(), End> {
         let position = encoded(self.position.as_deref().unwrap_or_default());
         let path = format!(
@@ -187,24 +208,24 @@ impl Running {
             self.selector,
         );
         let body = self.server.get(&path, JSON).await?;
-        self.teller.contact();
-        let mut lines = Lines::new(Pieces::new(body, self.server.timing().watch_silence));
+        self.publisher.contact();
+        let mut lines = Lines::new(Pieces::new(body, self.server.timing().watch_idle_timeout));
         self.follow::<K>(&mut lines).await
     }
 
     fn watch_seconds(&mut self) -> u64 {
         let watch = self.server.timing().watch;
-        (watch + self.chance.part(watch)).max(Duration::from_secs(1)).as_secs()
+        (watch + self.jitter.up_to(watch)).max(Duration::from_secs(1)).as_secs()
     }
 
-    /// Tells of an object.
-    async fn tell<K: Watched>(&mut self, object: K) -> Result<(), Closed> {
+    /// Publishes an object, and its owner where that is known.
+    async fn apply<K: Watched>(&mut self, object: K) -> Result<(), Closed> {
         let key = object.metadata().key(K::KIND);
         let change = match object.change() {
             Ok(Some(change)) => change,
             Ok(None) => return Ok(()),
             Err(malformed) => {
-                self.teller.malformed(&malformed.0);
+                self.publisher.malformed(&malformed.0);
                 return Ok(());
             }
         };
@@ -212,9 +233,9 @@ impl Running {
             (Some(owners), Change::ApplyPod(pod)) => owners.of_pod(pod),
             _ => None,
         };
-        self.teller.tell(key, change).await?;
+        self.publisher.apply(key, change).await?;
         match owner {
-            Some(owner) => self.teller.send(owner).await,
+            Some(owner) => self.publisher.send(owner).await,
             None => Ok(()),
         }
     }

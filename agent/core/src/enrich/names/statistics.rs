@@ -23,8 +23,8 @@ pub struct Statistics {
 /// How the connection tracking answers.
 #[derive(Debug)]
 pub struct Tracking {
-    /// Why it does not; `None` while it does.
-    pub trouble: Option<String>,
+    /// Why it does not, as a code and as text; `None` while it does.
+    pub down: Option<(&'static str, String)>,
     /// Failures by reason.
     pub failures: Vec<(&'static str, u64)>,
 }
@@ -77,12 +77,12 @@ impl Names {
     }
 
     fn tracking_state(&self) -> Option<Tracking> {
-        let trouble = match self.conntrack.support() {
+        let down = match self.conntrack.support() {
             Support::Unknown => return None,
             Support::Yes => None,
-            Support::No(failure) => Some(failure.to_string()),
+            Support::No(failure) => Some((failure.reason(), failure.to_string())),
         };
         let failed = &self.conntrack.statistics().failed;
-        Some(Tracking { trouble, failures: failed.iter().map(|(reason, count)| (*reason, *count)).collect() })
+        Some(Tracking { down, failures: failed.iter().map(|(reason, count)| (*reason, *count)).collect() })
     }
 }

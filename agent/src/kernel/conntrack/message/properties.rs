@@ -1,4 +1,4 @@
-//! No octets make the reader panic or go on for ever, and what is written is read.
+//! No bytes make the reader panic or go on for ever, and what is written is read.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -37,22 +37,22 @@ fn tuple(body: &mut Vec<u8>, kind: u16, protocol: u8, ends: [SocketAddr; 2]) {
 /// As the kernel writes it, with what we have no use for in between.
 fn written(sequence: u32, tracked: &Tracked, noise: &[u8]) -> Vec<u8> {
     let family = if tracked.client.is_ipv4() { FAMILY_V4 } else { FAMILY_V6 };
-    let mut octets = request(sequence, 0, family, |body| {
+    let mut bytes = request(sequence, 0, family, |body| {
         put(body, 8, noise);
         tuple(body, CTA_TUPLE_ORIG, tracked.protocol, [tracked.client, tracked.destination]);
         put(body, 9, noise);
         tuple(body, CTA_TUPLE_REPLY, tracked.protocol, [tracked.answers_from, tracked.client]);
         put(body, 10, noise);
     });
-    octets[4..6].copy_from_slice(&CT_NEW.to_ne_bytes());
-    octets
+    bytes[4..6].copy_from_slice(&CT_NEW.to_ne_bytes());
+    bytes
 }
 
 proptest! {
     #[test]
-    fn any_octets_are_read_to_an_end(octets in vec(any::<u8>(), 0..600), sequence in 0u32..3) {
-        prop_assert!(Messages::new(&octets, sequence).count() <= octets.len() / HEADER + 1);
-        let _ = connection(&octets);
+    fn any_bytes_are_parsed_to_an_end(bytes in vec(any::<u8>(), 0..600), sequence in 0u32..3) {
+        prop_assert!(Messages::new(&bytes, sequence).count() <= bytes.len() / HEADER + 1);
+        let _ = connection(&bytes);
     }
 
     #[test]
@@ -60,9 +60,9 @@ proptest! {
         all in vec((tracked(), vec(any::<u8>(), 0..20)), 0..5),
         sequence in any::<u32>(),
     ) {
-        let octets: Vec<u8> =
+        let bytes: Vec<u8> =
             all.iter().flat_map(|(tracked, noise)| written(sequence, tracked, noise)).collect();
-        let read: Vec<_> = Messages::new(&octets, sequence).collect();
+        let read: Vec<_> = Messages::new(&bytes, sequence).collect();
         let expected: Vec<_> = all.iter().map(|(tracked, _)| Ok(Message::Connection(Some(*tracked)))).collect();
         prop_assert_eq!(read, expected);
     }
@@ -74,21 +74,21 @@ proptest! {
         changes in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
         cut in any::<prop::sample::Index>(),
     ) {
-        let mut octets = written(1, &tracked, &[1, 2, 3]);
+        let mut bytes = written(1, &tracked, &[1, 2, 3]);
         for (at, octet) in changes {
-            let at = at.index(octets.len());
-            octets[at] = octet;
+            let at = at.index(bytes.len());
+            bytes[at] = octet;
         }
-        let whole = Messages::new(&octets, 1).count();
+        let whole = Messages::new(&bytes, 1).count();
         prop_assert!(whole >= 1);
-        octets.truncate(cut.index(octets.len()));
-        prop_assert!(Messages::new(&octets, 1).count() <= octets.len() / HEADER + 1);
+        bytes.truncate(cut.index(bytes.len()));
+        prop_assert!(Messages::new(&bytes, 1).count() <= bytes.len() / HEADER + 1);
     }
 
     #[test]
     fn a_cut_message_is_malformed(tracked in tracked(), cut in any::<prop::sample::Index>()) {
-        let octets = written(1, &tracked, &[]);
-        let cut = &octets[..1 + cut.index(octets.len() - 1)];
+        let bytes = written(1, &tracked, &[]);
+        let cut = &bytes[..1 + cut.index(bytes.len() - 1)];
         prop_assert_eq!(Messages::new(cut, 1).collect::<Vec<_>>(), [Err(Malformed)]);
     }
 }

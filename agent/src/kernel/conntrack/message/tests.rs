@@ -1,4 +1,4 @@
-//! Octets as the kernel wrote them (6.18, x86-64).
+//! Bytes as the kernel wrote them (6.18, x86-64).
 
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
 
@@ -73,13 +73,13 @@ const DONE: &str = "\
 
 const SEQUENCE: u32 = 7;
 
-fn octets(hex: &str) -> Vec<u8> {
+fn bytes(hex: &str) -> Vec<u8> {
     let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
     (0..hex.len()).step_by(2).map(digit).collect()
 }
 
 fn read(hex: &str) -> Vec<Result<Message, Malformed>> {
-    Messages::new(&octets(hex), SEQUENCE).collect()
+    Messages::new(&bytes(hex), SEQUENCE).collect()
 }
 
 fn at(address: &str) -> SocketAddr {
@@ -94,8 +94,8 @@ fn tracked(protocol: u8, client: &str, destination: &str, answers_from: &str) ->
 #[test]
 fn a_question_is_written_as_the_kernel_wants_it() {
     let asked = ask_for_one(SEQUENCE, PROTOCOL_TCP, at("10.77.0.3:37074"), at("10.96.0.10:80"));
-    assert_eq!(asked, octets(ASK));
-    assert_eq!(ask_for_all(SEQUENCE), octets("1400000001010103070000000000000000000000"));
+    assert_eq!(asked, bytes(ASK));
+    assert_eq!(ask_for_all(SEQUENCE), bytes("1400000001010103070000000000000000000000"));
 }
 
 #[test]
@@ -131,14 +131,14 @@ fn errors_are_read() {
 
 #[test]
 fn the_answer_to_another_question_is_none_of_ours() {
-    let other = octets(REWRITTEN);
+    let other = bytes(REWRITTEN);
     assert_eq!(Messages::new(&other, SEQUENCE + 1).collect::<Vec<_>>(), [Ok(Message::Other)]);
 }
 
 #[test]
 fn a_connection_without_an_answers_direction_is_malformed() {
-    let mut octets = octets(REWRITTEN);
+    let mut bytes = bytes(REWRITTEN);
     // The type of the second tuple.
-    octets[74] = 99;
-    assert_eq!(Messages::new(&octets, SEQUENCE).collect::<Vec<_>>(), [Ok(Message::Malformed)]);
+    bytes[74] = 99;
+    assert_eq!(Messages::new(&bytes, SEQUENCE).collect::<Vec<_>>(), [Ok(Message::Malformed)]);
 }

@@ -175,9 +175,9 @@ fn a_long_table_is_read_in_pieces_up_to_the_limit() {
 }
 
 #[test]
-fn who_may_not_ask_is_told_why() {
+fn without_permission_the_failure_says_so() {
     let drop = ["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"];
-    if elsewhere("who_may_not_ask_is_told_why", &drop) {
+    if elsewhere("without_permission_the_failure_says_so", &drop) {
         return;
     }
     let mut conntrack = Conntrack::default();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::super::super::tls::{self, CERTIFICATE};
+use super::super::super::tls::CERTIFICATE;
 use super::*;
 
 /// A file of a test; it goes when the test has passed.
@@ -22,53 +22,40 @@ impl Drop for Written {
     }
 }
 
-impl Kubelet {
-    async fn start_tls(&self) -> String {
-        let acceptor = tls::acceptor();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("https://{}/pods?a=b", listener.local_addr().unwrap());
-        let kubelet = self.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // A client that does not trust the certificate goes.
-                if let Ok(stream) = acceptor.accept(stream).await {
-                    kubelet.clone().connection(stream);
-                }
-            }
-        });
-        url
-    }
+fn secure_url(server: &TestServer) -> String {
+    format!("https://{}/pods?a=b", server.address)
 }
 
 #[tokio::test]
 async fn a_certificate_is_verified_unless_it_is_not_to_be() {
-    let kubelet = Kubelet::answering(&[good(&[pod(1)])]);
-    let url = kubelet.start_tls().await;
+    let server = TestServer::start_tls(answering(&[good(&[pod(1)])]));
+    let url = secure_url(&server);
     let list = async |trust| Client::new(Options { trust, ..options(&url) }).list().await;
     assert_eq!(list(Trust::Anyone).await.unwrap().pods.len(), 1);
     let authority = Written::new("authority", CERTIFICATE);
     assert_eq!(list(Trust::Authority(authority.0.clone())).await.unwrap().pods.len(), 1);
     // Another authority: the certificates that the system trusts have not signed this one.
     let failure = list(Trust::System).await.unwrap_err();
-    assert!(matches!(failure.reason, "tls" | "unconfigured"), "{failure:?}");
+    assert!(matches!(failure.code, FailureCode::Tls | FailureCode::Unconfigured), "{failure:?}");
     let none = Written::new("none", "no certificate");
     for trust in [Trust::Authority(none.0.clone()), Trust::Authority("/nowhere".into())] {
         let failure = list(trust).await.unwrap_err();
-        assert!(matches!(failure.reason, "tls" | "unconfigured"), "{failure:?}");
+        assert!(matches!(failure.code, FailureCode::Tls | FailureCode::Unconfigured), "{failure:?}");
     }
-    assert_eq!(kubelet.asked.lock().unwrap().len(), 2);
+    assert_eq!(server.asked("/pods").len(), 2);
 }
 
 #[tokio::test]
 async fn a_token_that_rotates_is_read_again_and_never_told() {
-    let kubelet = Kubelet::answering(&[good(&[]), refused(401)]);
-    let url = kubelet.start_tls().await;
+    let server = TestServer::start_tls(answering(&[good(&[]), refused(401)]));
+    let url = secure_url(&server);
     let token = Written::new("rotating", "first\n");
     let mut client = Client::new(Options { token: Some(token.0.clone()), ..options(&url) });
     client.list().await.unwrap();
     std::fs::write(&token.0, "second").unwrap();
     let failure = client.list().await.unwrap_err();
-    assert!(failure.reason == "unauthorized" && !failure.why.contains("second"), "{failure:?}");
-    let shown = |token: &str| ("/pods?a=b".to_owned(), Some(format!("Bearer {token}")));
-    assert_eq!(*kubelet.asked.lock().unwrap(), [shown("first"), shown("second")]);
+    assert!(failure.code == FailureCode::Unauthorized && !failure.reason.contains("second"), "{failure:?}");
+    let asked = server.asked("/pods");
+    let shown: Vec<_> = asked.iter().map(|request| (request.get("a"), request.token())).collect();
+    assert_eq!(shown, [("b", Some("first")), ("b", Some("second"))]);
 }

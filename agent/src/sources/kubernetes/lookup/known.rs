@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use netcause_core::enrich::objects::Pod;
 
-/// Addresses that are remembered, found or not; some 300 octets each. Of more, none is taken until some are forgotten.
+/// Addresses that are remembered, found or not; about 300 bytes each. When it is full, new ones wait until some are forgotten.
 const MAX_ADDRESSES: usize = 4096;
 /// Addresses that wait to be looked up. More are dropped; they are wanted again.
 const MAX_QUEUE: usize = 512;
@@ -55,13 +55,13 @@ impl Known {
         Self { recheck, addresses: HashMap::new(), queue: VecDeque::new() }
     }
 
-    /// An address is wanted. Whether there was no room for it.
+    /// An address is wanted. Returns whether it was dropped.
     pub fn want(&mut self, address: IpAddr, now: Instant) -> bool {
         if !can_be_a_pods(address) {
             return false;
         }
         let is_full = self.queue.len() >= MAX_QUEUE;
-        let has_no_room = self.addresses.len() >= MAX_ADDRESSES;
+        let is_known_full = self.addresses.len() >= MAX_ADDRESSES;
         match self.addresses.get_mut(&address) {
             Some(entry) => {
                 entry.wanted = now;
@@ -72,7 +72,7 @@ impl Known {
                 }
                 is_due && is_full
             }
-            None if is_full || has_no_room => true,
+            None if is_full || is_known_full => true,
             None => {
                 self.addresses.insert(address, Entry { looked: None, wanted: now, found: Vec::new() });
                 self.queue.push_back(address);
@@ -92,7 +92,7 @@ impl Known {
         self.queue.pop_front()
     }
 
-    /// It was not to be had, and is the next again.
+    /// The lookup failed: it is the next again.
     pub fn again(&mut self, address: IpAddr) {
         if self.addresses.contains_key(&address) {
             self.queue.push_front(address);
@@ -105,7 +105,7 @@ impl Known {
         self.addresses.get(&address).map_or(&[], |entry| &entry.found)
     }
 
-    /// An address was looked up: what was found, or `None` if that is as it was. Gives the uids that are held no more.
+    /// An address was looked up: what was found, or `None` if that is as it was. Returns the uids that hold no address any more.
     pub fn looked_up(&mut self, address: IpAddr, found: Option<Vec<Found>>, now: Instant) -> Vec<Box<str>> {
         let Some(entry) = self.addresses.get_mut(&address) else { return Vec::new() };
         entry.looked = Some(now);
@@ -115,7 +115,7 @@ impl Known {
         gone.into_iter().map(|old| old.uid).collect()
     }
 
-    /// Forgets what nobody wanted for long. Gives the uids that are held no more.
+    /// Forgets what was not wanted for long. Returns the uids that hold no address any more.
     pub fn forget_unwanted(&mut self, now: Instant) -> Vec<Box<str>> {
         let limit = self.recheck * FORGOTTEN_AFTER;
         let is_old = |entry: &Entry| entry.looked.is_some() && now.duration_since(entry.wanted) >= limit;
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_bound_and_it_is_told() {
+    fn the_queue_is_bounded_and_drops_are_reported() {
         let now = Instant::now();
         let mut known = Known::new(RECHECK);
         let dropped = (0..1000).filter(|last| known.want(address(*last), now)).count();

@@ -6,7 +6,7 @@ use super::fields::{self, Address, Protocol};
 use super::{Malformed, Metadata, Watched, required};
 use netcause_core::enrich::objects::{Change, Endpoint, EndpointSlice, Kind, Node, Service, ServicePort};
 
-/// A service as the server tells it.
+/// A service as the server sends it.
 #[derive(Debug, Deserialize)]
 pub struct ServiceObject {
     metadata: Metadata,
@@ -79,7 +79,7 @@ impl Watched for ServiceObject {
     }
 }
 
-/// An endpoint slice as the server tells it.
+/// An endpoint slice as the server sends it.
 #[derive(Debug, Deserialize)]
 pub struct SliceObject {
     metadata: Metadata,
@@ -124,7 +124,7 @@ impl Watched for SliceObject {
     fn change(self) -> Result<Option<Change>, Malformed> {
         let Self { metadata, endpoints, ports: all } = self;
         required(&metadata, true)?;
-        // A slice of no service is its maker's own affair.
+        // A slice without a service names nothing.
         let Some(service) = metadata.labels.service_name else { return Ok(None) };
         let endpoints = endpoints.into_iter().map(|SliceEndpoint { addresses, target_ref }| Endpoint {
             addresses: fields::addresses(addresses),
@@ -140,7 +140,7 @@ impl Watched for SliceObject {
     }
 }
 
-/// A node as the server tells it.
+/// A node as the server sends it.
 #[derive(Debug, Deserialize)]
 pub struct NodeObject {
     metadata: Metadata,

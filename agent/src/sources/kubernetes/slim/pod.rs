@@ -6,7 +6,7 @@ use super::fields::{self, Address};
 use super::{Malformed, Metadata, Watched, required};
 use netcause_core::enrich::objects::{Change, Kind, Pod};
 
-/// A pod as the server tells it.
+/// A pod as the server sends it.
 #[derive(Debug, Deserialize)]
 pub struct PodObject {
     metadata: Metadata,
@@ -85,7 +85,7 @@ impl Watched for PodObject {
 }
 
 impl PodObject {
-    /// What names need of it.
+    /// The fields that names need.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl PodObject {
         let Self { mut metadata, spec, status } = self;
         required(&metadata, true)?;
         if metadata.uid.is_empty() {
-            return Err(Malformed("a pod without uid".to_owned()));
+            return Err(Malformed("metadata without a uid".to_owned()));
         }
         let owner = metadata.owner();
         let Metadata { uid, namespace, name, creation_timestamp, labels, annotations, .. } = metadata;

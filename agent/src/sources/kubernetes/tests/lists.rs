@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::testing::{Answer, Client, Step, TestServer, bookmark, event, list, list_end, others, pod};
+use super::super::testing::{Client, TestServer, bookmark, event, list, list_end, pod};
 use super::PODS;
+use netcause_apiserver::{Answer, Step};
 use netcause_core::enrich::objects::{Change, Kind};
 
 #[tokio::test]
@@ -21,9 +22,8 @@ async fn a_streaming_list_becomes_a_watch() {
             ],
             Step::Hang,
         ),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(7).await, ["begin", "+a", "+b", "end", "+a", "-B", "+c"]);
     let asked = server.asked(PODS);
@@ -37,7 +37,7 @@ async fn a_streaming_list_becomes_a_watch() {
     }
 }
 
-fn paged(asked: &super::super::testing::Asked, before: usize) -> Answer {
+fn paged(asked: &netcause_apiserver::Request, before: usize) -> Answer {
     match (asked.is_watch(), asked.get("continue")) {
         (true, _) if before > 3 => Answer::quiet(),
         (true, _) => Answer::events(&[event("ADDED", &pod("d", 8))], Step::Hang),
@@ -52,15 +52,14 @@ async fn where_there_are_no_streaming_lists_it_lists_page_by_page() {
         let server = TestServer::start(move |asked, before| match &*asked.path {
             PODS if asked.is_streaming() => Answer::status(refusal, "sendInitialEvents is forbidden"),
             PODS => paged(asked, before),
-            _ => others(asked),
-        })
-        .await;
+            _ => Answer::unscripted(),
+        });
         let mut client = Client::start(server.address, |_, _| {});
         assert_eq!(client.pods(6).await, ["begin", "+a", "+b", "+c", "end", "+d"]);
         let asked = server.asked(PODS);
         assert_eq!(asked.len(), 4, "{asked:?}");
         assert_eq!((asked[1].get("limit"), asked[1].get("resourceVersion")), ("500", "0"));
-        assert_eq!((asked[2].get("continue"), asked[2].has("resourceVersion")), ("x=%2F", false));
+        assert_eq!((asked[2].get("continue"), asked[2].has("resourceVersion")), ("x=/", false));
         assert_eq!(asked[3].get("resourceVersion"), "7");
         assert!(client.state(Kind::Pod).unwrap().failures.is_empty());
     }
@@ -74,9 +73,8 @@ async fn a_server_that_ignores_streaming_lists_is_noticed() {
             Answer::events(&[event("ADDED", &pod("a", 1)), bookmark(5)], Step::Hang)
         }
         PODS => paged(asked, before),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     let told = client.pods(8).await;
     assert_eq!(told, ["begin", "+a", "begin", "+a", "+b", "+c", "end", "+d"]);
@@ -93,9 +91,8 @@ async fn a_watch_goes_on_after_the_last_bookmark() {
             Answer::events(&[event("MODIFIED", &pod("a", 41))], Step::Hang)
         }
         PODS => Answer::status(500, "the bookmark was not used"),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(4).await, ["begin", "+a", "end", "+a"]);
     assert!(client.state(Kind::Pod).unwrap().failures.is_empty());
@@ -109,9 +106,8 @@ async fn an_expired_continue_token_begins_the_list_anew() {
             Answer::status(410, "The provided continue parameter is too old")
         }
         PODS => paged(asked, before),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(8).await, ["begin", "+a", "+b", "begin", "+a", "+b", "+c", "end"]);
     assert_eq!(client.failures("expired"), 1);
@@ -146,9 +142,8 @@ async fn a_malformed_object_is_skipped_and_counted() {
         // After the object that could not be read: it is not told again.
         PODS if before == 1 && asked.get("resourceVersion") == "20" => Answer::status(410, "too old"),
         PODS => Answer::status(500, "the version was not used"),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(5).await, ["begin", "+a", "end", "begin", "+a"]);
     assert!(client.failures("malformed") >= 5);
@@ -157,9 +152,8 @@ async fn a_malformed_object_is_skipped_and_counted() {
         PODS if asked.is_streaming() => Answer::status(422, ""),
         PODS if asked.is_watch() => Answer::quiet(),
         PODS => Answer::json(&list(&[pod("a", 1), bad("x", 2), Value::from(vec![1]), pod("b", 3)], 7, None)),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(4).await, ["begin", "+a", "+b", "end"]);
     assert_eq!(client.failures("malformed"), 2);
@@ -173,9 +167,8 @@ async fn a_huge_list_waits_for_who_takes_it() {
         PODS if asked.is_streaming() => Answer::status(422, ""),
         PODS if asked.is_watch() => Answer::quiet(),
         PODS => Answer::json(&list(&all, 7000, None)),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     let told = client.pods(5002).await;
     assert_eq!((&*told[1], &*told[5000], &*told[5001]), ("+p0", "+p4999", "end"));
@@ -193,9 +186,8 @@ async fn in_the_mode_of_a_node_what_is_gone_is_told_one_by_one() {
             &[event("ADDED", &pod("b", 2)), event("ADDED", &pod("c", 9)), list_end(9)],
             Step::Hang,
         ),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |options, _| {
         options.scope = super::super::Scope::Node;
         options.node = Some("n1".to_owned());

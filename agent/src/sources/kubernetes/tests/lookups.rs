@@ -1,10 +1,12 @@
 //! Owners, and addresses that are wanted.
 
+use hyper::header::ACCEPT;
 use serde_json::{Value, json};
 
 use super::super::Scope;
-use super::super::testing::{Answer, Client, Step, TestServer, event, list, list_end, others, pod};
+use super::super::testing::{Client, TestServer, event, list, list_end, pod};
 use super::PODS;
+use netcause_apiserver::{Answer, Step};
 use netcause_core::enrich::objects::Kind;
 
 const JOB: &str = "/apis/batch/v1/namespaces/shop/jobs/nightly-28";
@@ -40,16 +42,18 @@ async fn an_owner_is_asked_for_once() {
             Answer::events(&events, Step::Hang)
         }
         (JOB, _) => of("batch/v1", "CronJob", "nightly"),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     let mut told = client.pods(6).await;
     told.sort();
     assert_eq!(told, ["+a", "+b", "+c", "begin", "end", "nightly-28>CronJob/nightly"]);
     let asked = server.asked(JOB);
     assert_eq!(asked.len(), 1);
-    assert_eq!(asked[0].accept, "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+    assert_eq!(
+        asked[0].header(&ACCEPT).unwrap(),
+        "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    );
 }
 
 #[tokio::test]
@@ -65,13 +69,12 @@ async fn the_top_is_what_counts_and_failures_are_overcome() {
         (SET, _) => of("x.io/v1", "Middle", "m"),
         (MIDDLE, 0) => Answer { retry_after: Some(0), ..Answer::status(429, "later") },
         (MIDDLE, _) => of("argoproj.io/v1alpha1", "Rollout", "web"),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     let told = client.pods(4).await;
     assert!(told.contains(&"odd>Rollout/web".to_owned()), "{told:?}");
-    assert_eq!((client.failures("failing"), client.failures("throttled")), (1, 1));
+    assert_eq!((client.failures("server_error"), client.failures("throttled")), (1, 1));
 }
 
 #[tokio::test]
@@ -89,9 +92,8 @@ async fn a_kind_that_is_forbidden_is_asked_for_once() {
         ),
         (JOB, _) => of("batch/v1", "CronJob", "nightly"),
         (path, _) if path.contains("/things/") => Answer::status(403, "things is forbidden"),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     let told = client.pods(6).await;
     assert!(told.contains(&"nightly-28>CronJob/nightly".to_owned()), "{told:?}");
@@ -116,9 +118,8 @@ async fn wanted_addresses_are_looked_up_until_nobody_wants_them() {
         (PODS, "spec.nodeName=n1") => Answer::events(&[list_end(7)], Step::Hang),
         (AGAIN, _) if before < 2 => Answer::json(&far),
         (AGAIN, _) => Answer::status(404, "gone"),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |options, _| {
         options.scope = Scope::Node;
         options.node = Some("n1".to_owned());

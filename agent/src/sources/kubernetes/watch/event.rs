@@ -1,14 +1,15 @@
-//! Events of a watch, and of a streaming list, which is a watch that tells everything first.
+//! Events of a watch, and of a streaming list, which is a watch that begins with all objects.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::super::super::health::{Failure, FailureCode};
 use super::super::body::{Line, Lines};
-use super::super::server::{Failure, Reason, Status};
+use super::super::server::Status;
 use super::super::slim::{Malformed, OnlyMetadata, Watched};
 use super::{End, Running};
 
-/// What an event says, before its object is read.
+/// The type of an event, read before its object.
 #[derive(Deserialize)]
 struct Head {
     r#type: Type,
@@ -44,14 +45,14 @@ impl Running {
                 Line::Text(text) => {
                     self.event::<K>(text).await?;
                 }
-                Line::TooLong => self.teller.malformed("an object that is too long"),
+                Line::TooLong => self.publisher.malformed("object too long"),
             }
-            self.teller.contact();
+            self.publisher.contact();
         }
         Ok(())
     }
 
-    /// Reads the events of a streaming list, until it is whole.
+    /// Reads the events of a streaming list until it is complete.
     pub(super) async fn follow_list<K: Watched>(&mut self, lines: &mut Lines) -> Result<(), End> {
         while let Some(line) = lines.next().await? {
             match line {
@@ -60,18 +61,18 @@ impl Running {
                         return Ok(());
                     }
                 }
-                Line::TooLong => self.teller.malformed("an object that is too long"),
+                Line::TooLong => self.publisher.malformed("object too long"),
             }
         }
-        Err(Failure::new(Reason::Broken, "the list ended before it was whole").into())
+        Err(Failure::new(FailureCode::ConnectionLost, "the list ended before it was complete").into())
     }
 
-    /// One event. Whether it ends a streaming list.
+    /// Handles one event. Returns whether it ends a streaming list.
     async fn event<K: Watched>(&mut self, line: &[u8]) -> Result<bool, End> {
         let head: Head = match serde_json::from_slice(line) {
             Ok(head) => head,
             Err(error) => {
-                self.teller.malformed(&Malformed::from(error).0);
+                self.publisher.malformed(&Malformed::from(error).0);
                 return Ok(false);
             }
         };
@@ -79,10 +80,10 @@ impl Running {
             Type::Added | Type::Modified => match object::<K>(line) {
                 Ok(object) => {
                     self.advance(&object.metadata().resource_version);
-                    self.tell(object).await?;
+                    self.apply(object).await?;
                 }
                 Err(malformed) => {
-                    self.teller.malformed(&malformed.0);
+                    self.publisher.malformed(&malformed.0);
                     self.advance_past(line);
                 }
             },
@@ -90,31 +91,31 @@ impl Running {
                 Ok(OnlyMetadata { metadata }) => {
                     self.advance(&metadata.resource_version);
                     match metadata.key(K::KIND) {
-                        Some(key) => self.teller.gone(key).await?,
-                        None => self.teller.malformed("no name"),
+                        Some(key) => self.publisher.delete(key).await?,
+                        None => self.publisher.malformed("metadata without a name"),
                     }
                 }
                 Err(malformed) => {
-                    self.teller.malformed(&malformed.0);
+                    self.publisher.malformed(&malformed.0);
                     self.advance_past(line);
                 }
             },
             Type::Bookmark => match object::<OnlyMetadata>(line) {
                 Ok(OnlyMetadata { metadata }) if self.position.is_none() => {
                     if !metadata.ends_list() {
-                        // A server that does not know streaming lists tells what there is, as streaming lists do, but
-                        // not that this was all; a bookmark comes some time later.
+                        // A server without streaming lists ignores the parameter: it sends all objects, but no bookmark
+                        // that ends the list, only an ordinary one some time later.
                         return Err(End::NoStreaming);
                     }
                     self.position = Some(metadata.resource_version);
                     return Ok(true);
                 }
                 Ok(OnlyMetadata { metadata }) => self.advance(&metadata.resource_version),
-                Err(malformed) => self.teller.malformed(&malformed.0),
+                Err(malformed) => self.publisher.malformed(&malformed.0),
             },
             Type::Error => {
                 let status: Status =
-                    object(line).map_err(|Malformed(why)| Failure::new(Reason::Malformed, why))?;
+                    object(line).map_err(|Malformed(reason)| Failure::new(FailureCode::Malformed, reason))?;
                 return Err(status.failure().into());
             }
             Type::Unknown => {}
@@ -122,7 +123,7 @@ impl Running {
         Ok(false)
     }
 
-    /// The watch goes on after this version. While a list is not whole there is none.
+    /// The watch resumes after this version; there is none before a list is complete.
     fn advance(&mut self, version: &str) {
         if let Some(position) =
             self.position.as_mut().filter(|position| !version.is_empty() && ***position != *version)
@@ -131,7 +132,7 @@ impl Running {
         }
     }
 
-    /// Likewise, after an object that cannot be read, if its version can.
+    /// As [`Self::advance`], after an object of which only the version can be read.
     fn advance_past(&mut self, line: &[u8]) {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]

@@ -21,7 +21,6 @@ pub(crate) struct Object {
     pub(crate) resource: &'static Resource,
     pub(crate) key: Key,
     pub(crate) uid: String,
-    pub(crate) labels: BTreeMap<String, String>,
     /// Values of the fields that selectors may name.
     pub(crate) fields: BTreeMap<&'static str, String>,
     /// The JSON without `kind` and `apiVersion`, as the items of a list are.
@@ -38,11 +37,6 @@ impl Object {
         let key = (text("/metadata/namespace"), text("/metadata/name"));
         ensure!(!key.1.is_empty(), "an object has a name");
         ensure!(key.0.is_empty() != resource.is_namespaced, "{} {key:?}: wrong namespace", resource.plural);
-        let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
-        let labels = labels
-            .into_iter()
-            .flatten()
-            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or("").to_owned()));
         let mut values: BTreeMap<&'static str, String> = BTreeMap::new();
         for field in resource.fields {
             let value = match object.pointer(&format!("/{}", field.replace('.', "/"))) {
@@ -55,8 +49,8 @@ impl Object {
         }
         values.insert("metadata.name", key.1.clone());
         values.insert("metadata.namespace", key.0.clone());
-        let (labels, uid) = (labels.collect(), text("/metadata/uid"));
-        Ok(Self { resource, key, uid, labels, fields: values, item: object.to_string() })
+        let uid = text("/metadata/uid");
+        Ok(Self { resource, key, uid, fields: values, item: object.to_string() })
     }
 
     /// The JSON with `kind` and `apiVersion`, as a single object and the object of an event are.
@@ -254,7 +248,11 @@ mod tests {
         let fourth = store.delete(nodes, &(String::new(), "b".into())).unwrap();
         let at = |version| {
             let objects = store.at(nodes, version).unwrap();
-            objects.values().map(|one| format!("{}{}", one.key.1, one.labels["zone"])).collect::<Vec<_>>()
+            let zone = |one: &Object| {
+                let item: Value = serde_json::from_str(&one.item).unwrap();
+                item["metadata"]["labels"]["zone"].as_str().unwrap().to_owned()
+            };
+            objects.values().map(|one| one.key.1.clone() + &zone(one)).collect::<Vec<_>>()
         };
         assert_eq!(at(first - 1), Vec::<String>::new());
         assert_eq!(at(first), ["a1"]);

@@ -18,9 +18,9 @@ pub(crate) enum Fault {
     Status { code: u16 },
     /// The connection ends before the answer begins.
     Close,
-    /// The connection ends after so many octets of the answer's body.
+    /// The connection ends after so many bytes of the answer's body.
     Cut { after: u64 },
-    /// The body goes at so many octets per second.
+    /// The body goes at so many bytes per second.
     Slow { bytes_per_second: u64 },
     /// The request is taken and never answered; when the fault is taken back, the connection ends.
     Hang,
@@ -47,7 +47,7 @@ pub(crate) enum Malformed {
     NoMetadata,
     /// It breaks off in the middle, and what follows it goes on.
     Truncated,
-    /// There is an octet in its name that UTF-8 does not have.
+    /// There is a byte in its name that UTF-8 does not have.
     NotUtf8,
 }
 

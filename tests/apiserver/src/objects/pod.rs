@@ -5,14 +5,17 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{LONG_AGO, uid_of};
-use crate::apiserver::time::rfc3339;
+use crate::time::rfc3339;
 
 /// A pod in the making.
 #[derive(Clone, Debug)]
-pub(crate) struct Pod {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-    pub(crate) uid: String,
+pub struct Pod {
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
     /// `apiVersion`, `kind` and name of its controller.
     owner: Option<(String, String, String)>,
     labels: Vec<(String, String)>,
@@ -30,7 +33,8 @@ pub(crate) struct Pod {
 
 impl Pod {
     /// A running pod that nobody owns.
-    pub(crate) fn new(namespace: &str, name: &str) -> Self {
+    #[must_use]
+    pub fn new(namespace: &str, name: &str) -> Self {
         Self {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
@@ -49,7 +53,8 @@ impl Pod {
     }
 
     /// The `number`-th pod of a Deployment, by way of its ReplicaSet.
-    pub(crate) fn of_deployment(namespace: &str, deployment: &str, number: u32) -> Self {
+    #[must_use]
+    pub fn of_deployment(namespace: &str, deployment: &str, number: u32) -> Self {
         let hash = template_hash(deployment);
         let set = format!("{deployment}-{hash}");
         Self::new(namespace, &format!("{set}-{}", suffix(number)))
@@ -59,7 +64,8 @@ impl Pod {
     }
 
     /// The `number`-th pod of a StatefulSet.
-    pub(crate) fn of_stateful_set(namespace: &str, set: &str, number: u32) -> Self {
+    #[must_use]
+    pub fn of_stateful_set(namespace: &str, set: &str, number: u32) -> Self {
         let name = format!("{set}-{number}");
         Self::new(namespace, &name)
             .owned_by("apps/v1", "StatefulSet", set)
@@ -68,46 +74,59 @@ impl Pod {
     }
 
     /// A pod of a DaemonSet.
-    pub(crate) fn of_daemon_set(namespace: &str, set: &str, number: u32) -> Self {
+    #[must_use]
+    pub fn of_daemon_set(namespace: &str, set: &str, number: u32) -> Self {
         Self::new(namespace, &format!("{set}-{}", suffix(number))).owned_by("apps/v1", "DaemonSet", set)
     }
 
     /// A pod of a Job.
-    pub(crate) fn of_job(namespace: &str, job: &str) -> Self {
+    #[must_use]
+    pub fn of_job(namespace: &str, job: &str) -> Self {
         Self::new(namespace, &format!("{job}-{}", suffix(1)))
             .owned_by("batch/v1", "Job", job)
             .labelled("batch.kubernetes.io/job-name", job)
             .labelled("job-name", job)
     }
 
-    pub(crate) fn owned_by(mut self, api_version: &str, kind: &str, name: &str) -> Self {
+    /// Its controller.
+    #[must_use]
+    pub fn owned_by(mut self, api_version: &str, kind: &str, name: &str) -> Self {
         self.owner = Some((api_version.to_owned(), kind.to_owned(), name.to_owned()));
         self
     }
 
-    pub(crate) fn labelled(mut self, name: &str, value: &str) -> Self {
+    /// Gives it a label.
+    #[must_use]
+    pub fn labelled(mut self, name: &str, value: &str) -> Self {
         self.labels.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(crate) fn annotated(mut self, name: &str, value: &str) -> Self {
+    /// Gives it an annotation.
+    #[must_use]
+    pub fn annotated(mut self, name: &str, value: &str) -> Self {
         self.annotations.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    pub(crate) fn with_uid(mut self, uid: &str) -> Self {
+    /// Sets `metadata.uid`.
+    #[must_use]
+    pub fn with_uid(mut self, uid: &str) -> Self {
         uid.clone_into(&mut self.uid);
         self
     }
 
-    pub(crate) fn on_node(mut self, node: &str) -> Self {
+    /// Puts it on a node.
+    #[must_use]
+    pub fn on_node(mut self, node: &str) -> Self {
         self.node = Some(node.to_owned());
         self
     }
 
     /// Not yet on a node.
     #[cfg(test)]
-    pub(crate) fn pending(mut self) -> Self {
+    #[must_use]
+    pub fn pending(mut self) -> Self {
         self.node = None;
         self.addresses.clear();
         "Pending".clone_into(&mut self.phase);
@@ -115,36 +134,43 @@ impl Pod {
     }
 
     /// Gives it one more address; the first is `status.podIP`.
-    pub(crate) fn at(mut self, address: impl Into<IpAddr>) -> Self {
+    #[must_use]
+    pub fn at(mut self, address: impl Into<IpAddr>) -> Self {
         self.addresses.push(address.into());
         self
     }
 
     /// Its first address.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
         self.addresses.first().copied()
     }
 
     /// Its addresses are its node's.
-    pub(crate) fn on_host_network(mut self) -> Self {
+    #[must_use]
+    pub fn on_host_network(mut self) -> Self {
         self.host_network = true;
         self
     }
 
-    pub(crate) fn created(mut self, seconds: u64) -> Self {
+    /// Sets when it was made, in seconds since 1970.
+    #[must_use]
+    pub fn created(mut self, seconds: u64) -> Self {
         self.created = seconds;
         self
     }
 
     /// It has ended: `Succeeded` or `Failed`. Its status keeps the address, as the kubelet leaves it.
-    pub(crate) fn ended(mut self, phase: &str, seconds: u64) -> Self {
+    #[must_use]
+    pub fn ended(mut self, phase: &str, seconds: u64) -> Self {
         phase.clone_into(&mut self.phase);
         self.ended = Some(seconds);
         self
     }
 
     /// It is being deleted.
-    pub(crate) fn deleted(mut self, seconds: u64) -> Self {
+    #[must_use]
+    pub fn deleted(mut self, seconds: u64) -> Self {
         self.deleted = Some(seconds);
         self
     }
@@ -275,13 +301,15 @@ impl Pod {
     }
 
     /// The id of its container: 64 hexadecimal digits, as containerd has it.
-    pub(crate) fn container_id(&self) -> String {
+    #[must_use]
+    pub fn container_id(&self) -> String {
         let uid = self.uid.replace('-', "");
         format!("{uid}{uid}")
     }
 
     /// The whole object.
-    pub(crate) fn json(&self) -> Value {
+    #[must_use]
+    pub fn json(&self) -> Value {
         json!({
             "kind": "Pod", "apiVersion": "v1",
             "metadata": self.metadata(), "spec": self.spec(), "status": self.status(),
@@ -291,7 +319,8 @@ impl Pod {
 
 /// The hash of a pod template as the Deployment controller writes it: ten letters of those it takes
 /// (`k8s.io/apimachinery/pkg/util/rand`).
-pub(crate) fn template_hash(deployment: &str) -> String {
+#[must_use]
+pub fn template_hash(deployment: &str) -> String {
     let number = deployment.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     letters(number, 10)
 }

@@ -6,19 +6,16 @@ mod lists;
 mod rights;
 mod watches;
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use super::{
-    control,
     objects::{Pod, node},
     server::Server,
     state::Settings,
 };
 
 /// A server with its own port, and commands for it.
-struct Lab(Arc<Server>);
+struct Lab(Server);
 
 impl Lab {
     fn new() -> Self {
@@ -36,7 +33,7 @@ impl Lab {
     }
 
     fn tell(&self, command: impl Into<Value>) -> Value {
-        let said = control::line(&self.0, &command.into().to_string());
+        let said = self.0.command(&command.into().to_string());
         assert!(said.get("error").is_none(), "{said}");
         said
     }

@@ -106,7 +106,6 @@ fn selectors_narrow_lists() {
         ("fieldSelector=spec.nodeName%3Dn1", vec!["pod-1", "pod-3"]),
         ("fieldSelector=status.podIP=10.1.0.4", vec!["pod-4"]),
         ("fieldSelector=metadata.name%3Dpod-2,spec.nodeName%3Dn0", vec!["pod-2"]),
-        ("labelSelector=app.kubernetes.io/part-of%3Da", vec!["pod-0", "pod-1"]),
     ] {
         let (_, list) = get(&lab, &format!("/api/v1/pods?{query}&limit=1"));
         assert!(list["metadata"].get("remainingItemCount").is_none(), "it is not told with a selector");

@@ -1,9 +1,10 @@
-//! Times as the API and HTTP write them.
+//! Times as the API writes them.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970, now.
-pub(crate) fn now() -> u64 {
+#[must_use]
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
@@ -11,22 +12,6 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn now_in_milliseconds() -> u64 {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Now as HTTP has it (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(crate) fn http_date() -> String {
-    http_date_of(now())
-}
-
-fn http_date_of(seconds: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let text = rfc3339(seconds);
-    let month = text[5..7].parse::<usize>().unwrap_or(1);
-    let weekday = usize::try_from(seconds / 86_400 % 7).unwrap_or(0);
-    let (day, year, time) = (&text[8..10], &text[..4], &text[11..19]);
-    format!("{}, {day} {} {year} {time} GMT", DAYS[weekday], MONTHS[month - 1])
 }
 
 /// Seconds since 1970 as RFC 3339 has them, in UTC: `2026-01-31T08:00:00Z`.
@@ -47,14 +32,13 @@ pub(crate) fn rfc3339(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{http_date_of, rfc3339};
+    use super::rfc3339;
 
     #[test]
     fn times_are_those_of_date() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
         assert_eq!(rfc3339(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(rfc3339(1_767_225_599), "2025-12-31T23:59:59Z");
-        assert_eq!(http_date_of(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(rfc3339(1_772_323_200), "2026-03-01T00:00:00Z");
     }
 }

@@ -3,14 +3,13 @@
 use std::{
     io,
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 use super::{
-    http::Answer,
+    http::Reply,
     list::Wanted,
     query::Options,
     state::Shared,
@@ -26,7 +25,7 @@ const HALF_A_LINE: &str = r#"{"type":"MODIFIED","object":{"kind":"Pod","apiVersi
 /// Answers with a watch.
 pub(crate) fn answer(
     shared: &Shared,
-    answer: &mut Answer<'_>,
+    answer: &mut Reply,
     wanted: &Wanted<'_>,
     options: &Options,
 ) -> io::Result<()> {
@@ -38,13 +37,12 @@ pub(crate) fn answer(
         Ok(Beginning::All(objects)) => (objects, position),
         Ok(Beginning::After(version)) => (Vec::new(), version),
         Err(status) if shared.state().settings.expired_as_event && status.code == 410 => {
-            answer.begin(200, "application/json", "")?;
-            answer.chunk(&line("ERROR", status.body.to_string()))?;
-            return answer.end();
+            answer.begin(200, None)?;
+            return answer.chunk(&line("ERROR", status.body.to_string()));
         }
         Err(status) => return answer.failure(&status),
     };
-    answer.begin(200, "application/json", "")?;
+    answer.begin(200, None)?;
     let bookmark_every = shared.state().settings.bookmark_every;
     let mut watch = Watch { shared, answer, wanted, options, position, orders, bookmark_every };
     for object in initial {
@@ -90,9 +88,9 @@ fn beginning(store: &Store, wanted: &Wanted<'_>, options: &Options) -> Result<Be
     }
 }
 
-struct Watch<'a, 's> {
+struct Watch<'a> {
     shared: &'a Shared,
-    answer: &'a mut Answer<'s>,
+    answer: &'a mut Reply,
     wanted: &'a Wanted<'a>,
     options: &'a Options,
     /// Everything up to this version was sent.
@@ -102,7 +100,7 @@ struct Watch<'a, 's> {
     bookmark_every: Duration,
 }
 
-impl Watch<'_, '_> {
+impl Watch<'_> {
     fn run(&mut self) -> io::Result<()> {
         let start = Instant::now();
         let mut bookmarked = start;
@@ -110,8 +108,7 @@ impl Watch<'_, '_> {
             let (changes, orders) = match self.news() {
                 Ok(news) => news,
                 Err(status) => {
-                    self.error(&status)?;
-                    return self.answer.end();
+                    return self.error(&status);
                 }
             };
             for change in &changes {
@@ -123,7 +120,7 @@ impl Watch<'_, '_> {
                 }
             }
             if self.options.timeout.is_some_and(|timeout| start.elapsed() >= timeout) {
-                return self.answer.end();
+                return Ok(());
             }
             if self.options.bookmarks && bookmarked.elapsed() >= self.bookmark_every {
                 self.bookmark(false)?;
@@ -244,16 +241,13 @@ impl Watch<'_, '_> {
                 return Err(self.answer.cut());
             }
             Order::Freeze => {
-                while self.answer.has_client() {
-                    thread::sleep(LOOK_AGAIN);
-                }
+                self.answer.hang();
                 return Ok(true);
             }
             Order::End => {}
             Order::Expire => self.error(&Status::watch_too_old())?,
             Order::Fail => self.error(&Status::broken(500))?,
         }
-        self.answer.end()?;
         Ok(true)
     }
 }

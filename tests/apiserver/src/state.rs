@@ -13,15 +13,15 @@ use super::{faults::Faults, query::Parameters, resources::Resource, store::Store
 
 /// How the server behaves.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Who has one of these may ask; with none, everybody may.
-    pub(crate) tokens: Vec<String>,
+    pub tokens: Vec<String>,
     /// Whether it knows streaming lists (`sendInitialEvents`).
-    pub(crate) watch_list: bool,
+    pub watch_list: bool,
     /// A watch from too old a version is refused with an `ERROR` event, else with the HTTP status 410.
-    pub(crate) expired_as_event: bool,
+    pub expired_as_event: bool,
     /// How often bookmarks come; the real server takes about a minute.
-    pub(crate) bookmark_every: Duration,
+    pub bookmark_every: Duration,
 }
 
 impl Default for Settings {
@@ -37,19 +37,21 @@ impl Default for Settings {
 
 /// One request, as it was answered.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Asked {
+pub struct Asked {
     /// `get`, `list`, `watch`, or the method in lower case.
-    pub(crate) verb: String,
+    pub verb: String,
     /// The plural; of discovery and the like the path.
-    pub(crate) resource: String,
-    pub(crate) path: String,
-    pub(crate) parameters: Parameters,
+    pub resource: String,
+    /// Without the query.
+    pub path: String,
+    /// The query, decoded.
+    pub parameters: Parameters,
     /// Whether `PartialObjectMetadata` was asked for.
-    pub(crate) partial: bool,
+    pub partial: bool,
     /// When, in milliseconds since 1970: for the times between requests.
-    pub(crate) milliseconds: u64,
+    pub milliseconds: u64,
     /// `None`: there is no status yet, or the connection ended before there was one.
-    pub(crate) code: Option<u16>,
+    pub code: Option<u16>,
 }
 
 /// The record is bounded: a client that asks in a tight loop is found out well before.

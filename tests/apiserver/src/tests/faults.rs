@@ -75,12 +75,8 @@ fn a_slow_body_is_slow_and_whole() {
     let start = Instant::now();
     let (_, list) = get(&lab, "/api/v1/pods");
     assert_eq!(list["items"].as_array().unwrap().len(), 5);
-    let octets = list.to_string().len();
-    assert!(
-        octets > 18_000 && start.elapsed().as_millis() >= 300,
-        "{octets} octets in {:?}",
-        start.elapsed()
-    );
+    let bytes = list.to_string().len();
+    assert!(bytes > 18_000 && start.elapsed().as_millis() >= 300, "{bytes} bytes in {:?}", start.elapsed());
 }
 
 #[test]

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{
     Lab,
-    client::{Client, get, get_with},
+    client::{get, get_with},
 };
-use crate::apiserver::objects::owner;
+use crate::objects::owner;
 
 #[test]
 fn a_token_is_wanted_and_rotates() {
@@ -26,8 +26,6 @@ fn a_token_is_wanted_and_rotates() {
     );
     lab.tell(json!({"tokens": ["token-2"]}));
     assert_eq!((with("token-1").0, with("token-2").0), (401, 200));
-    // Everybody may ask for the version.
-    assert_eq!(get(&lab, "/version").0, 200);
     assert_eq!(get(&lab, "/apis").0, 401);
     let told = lab.tell("account").to_string();
     assert!(!told.contains("token-1") && !told.contains("token-2"), "tokens are not for the account");
@@ -67,25 +65,6 @@ fn rights_change() {
     assert_eq!(lab.tell("account")["violations"], json!([]), "what the role grants may be asked for");
     lab.tell(json!({"allow": {"resource": "services", "verbs": ["list", "watch"]}}));
     assert_eq!(get(&lab, "/api/v1/services").0, 200);
-}
-
-#[test]
-fn discovery_tells_what_there_is() {
-    let lab = Lab::new();
-    assert_eq!(get(&lab, "/version").1["gitVersion"], "v1.34.1");
-    assert_eq!(get(&lab, "/api").1["versions"], json!(["v1"]));
-    let (_, groups) = get(&lab, "/apis");
-    let names: Vec<&str> =
-        groups["groups"].as_array().unwrap().iter().map(|group| group["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["discovery.k8s.io", "apps", "batch", "argoproj.io", "example.com"]);
-    let (_, apps) = get(&lab, "/apis/apps/v1");
-    assert_eq!(
-        (&apps["groupVersion"], &apps["resources"][0]["kind"]),
-        (&json!("apps/v1"), &json!("ReplicaSet"))
-    );
-    let mut client = Client::of(&lab);
-    client.ask("/apis/nothing/v1", "");
-    assert_eq!(client.head().unwrap().status, 404);
 }
 
 #[test]

@@ -1,121 +1,115 @@
-//! The server itself: one thread for each connection, and what each request goes through.
+//! The server itself, and what each request goes through.
 
 use std::{
     collections::HashMap,
-    io::{self, BufReader},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
+use hyper::header::ACCEPT;
+use serde_json::Value;
 
 use super::{
-    control, discovery,
+    control,
     faults::Fault,
-    http::{Answer, Request, Spoil},
+    http::{Accept, Handler, Reply, Request, Serving, Spoil, plain},
     list::{self, Wanted},
     query::Options,
     resources::{Resource, Target},
+    script::Answer,
     state::{Asked, Settings, Shared},
     status::Status,
     time, watch,
 };
 
-/// A running server.
-pub(crate) struct Server {
-    pub(crate) shared: Shared,
-    pub(crate) address: SocketAddr,
-    listener: Mutex<Option<TcpListener>>,
-    connections: Mutex<HashMap<u64, TcpStream>>,
-    next: AtomicU64,
+/// A running server; it ends when it is dropped.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    pub(crate) shared: Arc<Shared>,
+    accept: Arc<Accept>,
+    handler: Arc<Handler>,
+    serving: Mutex<Option<Serving>>,
 }
 
 impl Server {
     /// Listens and serves; with port 0 on any free one.
-    pub(crate) fn start(listen: SocketAddr, settings: Settings) -> Result<Arc<Self>> {
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be had.
+    pub fn start(listen: SocketAddr, settings: Settings) -> Result<Self> {
+        Self::scripted(listen, settings, Arc::new(plain), |_, _| Answer::unscripted())
+    }
+
+    /// As [`Self::start`], behind `accept`; `script` decides what is answered otherwise than the server would.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn scripted(
+        listen: SocketAddr,
+        settings: Settings,
+        accept: Arc<Accept>,
+        script: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static,
+    ) -> Result<Self> {
         let listener = TcpListener::bind(listen).with_context(|| format!("listening on {listen}"))?;
-        let server = Arc::new(Self {
-            shared: Shared::new(settings),
+        let shared = Arc::new(Shared::new(settings));
+        let of_handler = Arc::clone(&shared);
+        let requests = Mutex::new(HashMap::<String, usize>::new());
+        let handler = move |request: Request, mut reply: Reply| {
+            let before = {
+                let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+                let count = requests.entry(request.path.clone()).or_default();
+                std::mem::replace(count, *count + 1)
+            };
+            if script(&request, before).write(&mut reply)? {
+                return Ok(());
+            }
+            Exchange { shared: &of_handler, request: &request, answer: &mut reply }.run()
+        };
+        let server = Self {
             address: listener.local_addr()?,
-            listener: Mutex::new(None),
-            connections: Mutex::default(),
-            next: AtomicU64::new(0),
-        });
+            shared,
+            accept,
+            handler: Arc::new(handler),
+            serving: Mutex::default(),
+        };
         server.serve(listener)?;
         Ok(server)
     }
 
-    fn serve(self: &Arc<Self>, listener: TcpListener) -> Result<()> {
-        *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener.try_clone()?);
-        let server = Arc::clone(self);
-        thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
-                let server = Arc::clone(&server);
-                thread::spawn(move || server.connection(&stream));
-            }
-        });
+    fn serve(&self, listener: TcpListener) -> Result<()> {
+        let serving = Serving::start(listener, Arc::clone(&self.accept), Arc::clone(&self.handler))?;
+        *self.serving() = Some(serving);
         Ok(())
+    }
+
+    fn serving(&self) -> MutexGuard<'_, Option<Serving>> {
+        self.serving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses connections and ends those that are there, as if the server had died.
-    pub(crate) fn leave(&self) -> Result<()> {
-        if let Some(listener) = self.listener.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // This is what wakes the thread in accept(2), and what makes the kernel refuse from now on.
-            rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).context("closing the listener")?;
-        }
-        self.cut_all();
-        Ok(())
-    }
-
-    /// Ends all connections that are there.
-    pub(crate) fn cut_all(&self) {
-        for stream in self.connections.lock().unwrap_or_else(PoisonError::into_inner).values() {
-            // It may be gone already.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+    pub(crate) fn leave(&self) {
+        *self.serving() = None;
     }
 
     /// Takes connections again, on the same port.
-    pub(crate) fn come_back(self: &Arc<Self>) -> Result<()> {
-        if self.listener.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+    pub(crate) fn come_back(&self) -> Result<()> {
+        if self.serving().is_none() {
             self.serve(TcpListener::bind(self.address).context("listening again")?)?;
         }
         Ok(())
     }
 
-    fn connection(self: &Arc<Self>, stream: &TcpStream) {
-        let number = self.next.fetch_add(1, Ordering::SeqCst);
-        if let Ok(copy) = stream.try_clone() {
-            self.connections.lock().unwrap_or_else(PoisonError::into_inner).insert(number, copy);
-        }
-        // A client that goes away, or is sent away, ends its connection and nothing else.
-        let _ = self.requests(stream);
-        let _ = stream.shutdown(Shutdown::Both);
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(&number);
-    }
-
-    fn requests(self: &Arc<Self>, stream: &TcpStream) -> io::Result<()> {
-        stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        while let Some(request) = Request::read(&mut reader)? {
-            let mut answer = Answer::new(stream);
-            if request.path == "/_control" {
-                let said = control::lines(self, &String::from_utf8_lossy(&request.body));
-                answer.json(said.as_bytes())?;
-                continue;
-            }
-            let mut exchange = Exchange { shared: &self.shared, request: &request, answer: &mut answer };
-            exchange.run()?;
-            if request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
-                break;
-            }
-        }
-        Ok(())
+    /// Carries out a command, a line of JSON (see `Command` in `control.rs`). The answer is an object: empty, or with what was
+    /// asked for, or with `error`.
+    pub fn command(&self, line: &str) -> Value {
+        control::line(self, line)
     }
 }
 
@@ -123,13 +117,13 @@ impl Server {
 pub(crate) const KUBELET: &str = "kubelet";
 
 /// A request and its answer.
-struct Exchange<'a, 's> {
-    shared: &'s Shared,
+struct Exchange<'a> {
+    shared: &'a Arc<Shared>,
     request: &'a Request,
-    answer: &'a mut Answer<'s>,
+    answer: &'a mut Reply,
 }
 
-impl Exchange<'_, '_> {
+impl Exchange<'_> {
     fn run(&mut self) -> io::Result<()> {
         let target = Target::of(&self.request.path);
         let is_watch = self.request.parameters.get("watch").is_some_and(|is| !matches!(&**is, "0" | "false"));
@@ -151,24 +145,20 @@ impl Exchange<'_, '_> {
             code: None,
         };
         let number = self.shared.state().record(asked);
-        self.answer.note(self.shared, number);
+        let shared = Arc::clone(self.shared);
+        self.answer.on_status(move |status| shared.state().answered(number, status));
         self.answer_to(&target, verb)
     }
 
     fn answer_to(&mut self, target: &Target, verb: &str) -> io::Result<()> {
-        match target {
-            Target::Version => return self.answer.json(discovery::version().to_string().as_bytes()),
-            Target::Kubelet(node) => {
-                let fault = self.shared.state().faults.of_request(KUBELET, verb);
-                if let Some(fault) = fault
-                    && self.strike(&fault, KUBELET, verb)?
-                {
-                    return Ok(());
-                }
-                return list::of_kubelet(self.shared, self.answer, node);
+        if let Target::Kubelet(node) = target {
+            let fault = self.shared.state().faults.of_request(KUBELET, verb);
+            if let Some(fault) = fault
+                && self.strike(&fault, KUBELET, verb)?
+            {
+                return Ok(());
             }
-            Target::Health => return self.answer.whole(200, "text/plain; charset=utf-8", "", b"ok"),
-            _ => {}
+            return list::of_kubelet(self.shared, self.answer, node);
         }
         if !self.is_known() {
             return self.answer.failure(&Status::unauthorized());
@@ -178,17 +168,11 @@ impl Exchange<'_, '_> {
             Target::Object { resource, namespace, name } => {
                 (*resource, Some(namespace.as_str()), Some(name.as_str()))
             }
-            Target::Discovery(path) => {
-                return match discovery::of(path) {
-                    Some(found) => self.answer.json(found.to_string().as_bytes()),
-                    None => self.nothing(),
-                };
-            }
             Target::NoResource => {
                 self.shared.state().violation(format!("{verb} {}: no such resource", self.request.path));
                 return self.answer.failure(&Status::no_resource());
             }
-            Target::Version | Target::Health | Target::Kubelet(_) | Target::Nothing => {
+            Target::Kubelet(_) | Target::Nothing => {
                 self.shared.state().violation(format!("{verb} {}: no such path", self.request.path));
                 return self.nothing();
             }
@@ -241,9 +225,8 @@ impl Exchange<'_, '_> {
         match fault {
             Fault::Throttle { retry_after, plain: true } => {
                 // `k8s.io/apiserver/pkg/server/filters/priority-and-fairness.go`
-                let more = format!("Retry-After: {retry_after}\r\nX-Content-Type-Options: nosniff\r\n");
                 let body = b"Too many requests, please try again later.\n";
-                self.answer.whole(429, "text/plain; charset=utf-8", &more, body)?;
+                self.answer.whole(429, "text/plain; charset=utf-8", Some(*retry_after), body)?;
             }
             Fault::Throttle { retry_after, plain: false } => {
                 self.answer.failure(&Status::throttled(*retry_after))?;
@@ -270,7 +253,7 @@ impl Exchange<'_, '_> {
     }
 
     fn nothing(&mut self) -> io::Result<()> {
-        self.answer.whole(404, "text/plain; charset=utf-8", "", b"404 page not found\n")
+        self.answer.whole(404, "text/plain; charset=utf-8", None, b"404 page not found\n")
     }
 
     fn is_known(&self) -> bool {
@@ -281,7 +264,7 @@ impl Exchange<'_, '_> {
 
     /// The media types of `Accept`, each with its parameters.
     fn accepted(&self) -> impl Iterator<Item = &str> {
-        self.request.header("accept").unwrap_or("*/*").split(',').map(str::trim)
+        self.request.header(&ACCEPT).unwrap_or("*/*").split(',').map(str::trim)
     }
 
     /// The first type that this server has decides.

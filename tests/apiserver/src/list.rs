@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, ops::Bound, sync::Arc};
 use serde_json::{Value, json};
 
 use super::{
-    http::Answer,
+    http::Reply,
     query::{Match, Options},
     resources::Resource,
     state::Shared,
@@ -39,7 +39,7 @@ struct Page {
 /// Answers with a list.
 pub(crate) fn answer(
     shared: &Shared,
-    answer: &mut Answer<'_>,
+    answer: &mut Reply,
     wanted: &Wanted<'_>,
     options: &Options,
 ) -> io::Result<()> {
@@ -80,7 +80,7 @@ pub(crate) fn answer(
 }
 
 /// Answers as a kubelet's read-only port does: all pods of its node, of no version.
-pub(crate) fn of_kubelet(shared: &Shared, answer: &mut Answer<'_>, node: &str) -> io::Result<()> {
+pub(crate) fn of_kubelet(shared: &Shared, answer: &mut Reply, node: &str) -> io::Result<()> {
     let Some(pods) = Resource::named("pods") else { return Ok(()) };
     let found = {
         let store = shared.store();
@@ -170,7 +170,7 @@ fn read_token(token: &str) -> Option<(Option<u64>, Key)> {
 /// Answers with one object.
 pub(crate) fn one(
     shared: &Shared,
-    answer: &mut Answer<'_>,
+    answer: &mut Reply,
     resource: &'static Resource,
     key: &Key,
     partial: bool,

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::super::testing::{Answer, Client, Step, TestServer, event, kubeconfig_of, list_end, others, pod};
+use super::super::testing::{Client, TestServer, event, kubeconfig_of, list_end, pod};
 use super::PODS;
+use netcause_apiserver::{Answer, Step};
 use netcause_core::enrich::objects::Kind;
 
 fn good() -> Answer {
@@ -25,9 +26,8 @@ async fn an_expired_watch_lists_anew() {
             Step::Hang,
         ),
         (PODS, _) => good(),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(7).await, ["begin", "+a", "+b", "end", "begin", "+a", "end"]);
     assert_eq!(client.failures("expired"), 1);
@@ -45,9 +45,8 @@ async fn a_version_that_the_server_has_not_reached_lists_anew() {
                 "details": {"causes": [{"reason": "ResourceVersionTooLarge"}], "retryAfterSeconds": 0}}))
         },
         (PODS, _) => good(),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(5).await, ["begin", "end", "begin", "+a", "end"]);
 }
@@ -57,9 +56,8 @@ async fn a_throttling_server_is_asked_when_it_says() {
     let server = TestServer::start(|asked, before| match (&*asked.path, before) {
         (PODS, 0) => Answer { retry_after: Some(1), ..Answer::status(429, "too many requests") },
         (PODS, _) => good(),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let begun = Instant::now();
     let mut client = Client::start(server.address, |_, _| {});
     client.until(|client| client.failures("throttled") == 1).await;
@@ -82,12 +80,11 @@ async fn a_connection_that_is_cut_within_a_line_goes_on_where_it_was() {
             Answer::events(&[event("MODIFIED", &pod("a", 9)), event("ADDED", &pod("b", 10))], Step::Hang)
         }
         (PODS, _) => Answer::status(500, "it did not go on where it was"),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(5).await, ["begin", "+a", "end", "+a", "+b"]);
-    assert_eq!((client.failures("broken"), client.failures("malformed")), (1, 0));
+    assert_eq!((client.failures("connection_lost"), client.failures("malformed")), (1, 0));
     assert!(client.state(Kind::Pod).unwrap().trouble.is_none());
 }
 
@@ -96,9 +93,8 @@ async fn a_list_that_is_cut_begins_again() {
     let server = TestServer::start(|asked, before| match (&*asked.path, before) {
         (PODS, 0) => Answer::events(&[event("ADDED", &pod("a", 1))], Step::Cut),
         (PODS, _) => good(),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(5).await, ["begin", "+a", "begin", "+a", "end"]);
 }
@@ -111,14 +107,13 @@ async fn a_silent_watch_is_made_anew() {
             Answer::events(&[event("ADDED", &pod("b", 9))], Step::Hang)
         }
         (PODS, _) => Answer::quiet(),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |options, _| {
-        options.timing.watch_silence = Duration::from_millis(200);
+        options.timing.watch_idle_timeout = Duration::from_millis(200);
     });
     assert_eq!(client.pods(4).await, ["begin", "+a", "end", "+b"]);
-    assert!(client.failures("silent") >= 1);
+    assert!(client.failures("timeout") >= 1);
 }
 
 #[tokio::test]
@@ -127,11 +122,10 @@ async fn a_list_that_stops_halfway_is_made_page_by_page() {
         PODS if asked.is_streaming() => Answer::events(&[event("ADDED", &pod("a", 1))], Step::Hang),
         PODS if asked.is_watch() => Answer::quiet(),
         PODS => Answer::json(&super::super::testing::list(&[pod("b", 1)], 7, None)),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |options, _| {
-        options.timing.list_silence = Duration::from_millis(200);
+        options.timing.list_idle_timeout = Duration::from_millis(200);
     });
     assert_eq!(client.pods(5).await, ["begin", "+a", "begin", "+b", "end"]);
 }
@@ -142,9 +136,8 @@ async fn what_is_forbidden_is_one_kind_and_is_tried_again() {
     let server = TestServer::start(|asked, before| match (&*asked.path, before) {
         (PODS, _) => good(),
         (SERVICES, 0..3) => Answer::status(403, "services is forbidden"),
-        _ => others(asked),
-    })
-    .await;
+        _ => Answer::unscripted(),
+    });
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(3).await, ["begin", "+a", "end"]);
     client.until(|client| client.state(Kind::Service).is_some_and(|state| state.is_complete)).await;
@@ -161,8 +154,8 @@ async fn a_server_that_is_away_and_comes_back() {
     let mut client = Client::start(address, |_, _| {});
     client.until(|client| client.failures("unreachable") >= 3).await;
     assert!(client.state(Kind::Pod).unwrap().trouble.is_some());
-    let listener = TcpListener::bind(address).await.unwrap();
-    let server = TestServer::on(listener, |asked, _| if asked.path == PODS { good() } else { others(asked) });
+    let server =
+        TestServer::on(address, |asked, _| if asked.path == PODS { good() } else { Answer::unscripted() });
     assert_eq!(client.pods(3).await, ["begin", "+a", "end"]);
     assert!(client.state(Kind::Pod).unwrap().trouble.is_none());
     assert!(!server.asked(PODS).is_empty());
@@ -197,25 +190,24 @@ async fn a_token_rotates_and_is_never_told() {
     let valid = Arc::new(Mutex::new(OLD));
     let is_valid = Arc::clone(&valid);
     let server = TestServer::start(move |asked, before| {
-        let token = asked.token.clone().unwrap_or_default();
+        let token = asked.token().unwrap_or_default();
         match &*asked.path {
             // A server, or what is before it, that repeats what it was sent.
-            _ if token != format!("Bearer {}", is_valid.lock().unwrap()) => {
+            _ if token != *is_valid.lock().unwrap() => {
                 Answer::status(401, &format!("no such token: {token}"))
             }
             PODS if before == 0 => Answer::events(&[event("ADDED", &pod("a", 1)), list_end(7)], Step::Hang),
             PODS => Answer::events(&[event("ADDED", &pod("b", 9))], Step::Hang),
-            _ => others(asked),
+            _ => Answer::unscripted(),
         }
-    })
-    .await;
+    });
     let mut file = None;
     let mut client = Client::start(server.address, |options, directory| {
         let path = directory.join("token");
         std::fs::write(&path, OLD).unwrap();
         let user = format!("{{tokenFile: '{}'}}", path.display());
         std::fs::write(options.kubeconfig.as_ref().unwrap(), kubeconfig_of(server.address, &user)).unwrap();
-        options.timing.watch_silence = Duration::from_millis(300);
+        options.timing.watch_idle_timeout = Duration::from_millis(300);
         file = Some(path);
     });
     assert_eq!(client.pods(3).await, ["begin", "+a", "end"]);
@@ -227,7 +219,7 @@ async fn a_token_rotates_and_is_never_told() {
     std::fs::write(file.unwrap(), NEW).unwrap();
     assert_eq!(client.pods(1).await, ["+b"]);
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("not to be had"), "it is logged");
+    assert!(log.contains("list/watch failed; keeping cached objects and retrying"), "it is logged");
     for text in [log, format!("{:?}", client.health)] {
         assert!(!text.contains("secret.one") && !text.contains("secret.two"), "{text}");
     }
@@ -239,7 +231,7 @@ async fn a_configuration_that_is_wrong_is_said_without_its_text() {
         "users: [{name: u, user: {token: eyJtop.secret}}]\nclusters: {",
         "users: [{user: {token: [eyJtop.secret]}}]",
     ] {
-        let server = TestServer::start(|asked, _| others(asked)).await;
+        let server = TestServer::start(|_, _| Answer::unscripted());
         let client = Client::start(server.address, |options, _| {
             std::fs::write(options.kubeconfig.as_ref().unwrap(), text).unwrap();
         });

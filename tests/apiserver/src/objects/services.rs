@@ -5,15 +5,11 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{LONG_AGO, Pod, uid_of};
-use crate::apiserver::time::rfc3339;
+use crate::time::rfc3339;
 
 /// A service with these cluster addresses (none: headless) and ports `(port, node port)`, all TCP.
-pub(crate) fn service(
-    namespace: &str,
-    name: &str,
-    addresses: &[IpAddr],
-    ports: &[(u16, Option<u16>)],
-) -> Value {
+#[must_use]
+pub fn service(namespace: &str, name: &str, addresses: &[IpAddr], ports: &[(u16, Option<u16>)]) -> Value {
     let ports = ports.iter().map(|(port, node_port)| {
         let mut json =
             json!({"name": format!("p{port}"), "protocol": "TCP", "port": port, "targetPort": 8080});
@@ -45,7 +41,8 @@ pub(crate) fn service(
 }
 
 /// The endpoint slice of a service: these pods, by their first address, at one TCP port.
-pub(crate) fn endpoint_slice(namespace: &str, service: &str, port: u16, pods: &[(&Pod, IpAddr)]) -> Value {
+#[must_use]
+pub fn endpoint_slice(namespace: &str, service: &str, port: u16, pods: &[(&Pod, IpAddr)]) -> Value {
     let is_v6 = pods.iter().any(|(_, address)| address.is_ipv6());
     let endpoints = pods.iter().map(|(pod, address)| {
         json!({

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{selector::Selector, status::Status};
 
 /// The parameters of a query, decoded.
-pub(crate) type Parameters = BTreeMap<String, String>;
+pub type Parameters = BTreeMap<String, String>;
 
 /// Splits a request's target into path and parameters.
 pub(crate) fn split(target: &str) -> (String, Parameters) {

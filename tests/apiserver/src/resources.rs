@@ -102,12 +102,6 @@ pub(crate) enum Target {
     Collection { resource: &'static Resource, namespace: Option<String> },
     /// One object.
     Object { resource: &'static Resource, namespace: String, name: String },
-    /// `/api`, `/apis`, `/api/v1`, `/apis/apps`, `/apis/apps/v1`: the path without its slash at the end.
-    Discovery(String),
-    /// `/version`.
-    Version,
-    /// `/livez`, `/readyz` and `/healthz`.
-    Health,
     /// `/kubelet/<node>/pods`: what a kubelet's read-only port has at `/pods`.
     Kubelet(String),
     /// A resource, or a part of one, that the server does not have.
@@ -119,16 +113,9 @@ pub(crate) enum Target {
 impl Target {
     /// Reads a path without its query.
     pub(crate) fn of(path: &str) -> Self {
-        match path {
-            "/version" => return Self::Version,
-            "/livez" | "/readyz" | "/healthz" => return Self::Health,
-            _ => {}
-        }
         let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
         let (group, version, rest) = match *parts.as_slice() {
-            ["api" | "apis"] | ["api", _] | ["apis", _] | ["apis", _, _] => {
-                return Self::Discovery(path.trim_end_matches('/').to_owned());
-            }
+            ["api" | "apis"] | ["api", _] | ["apis", _] | ["apis", _, _] => return Self::Nothing,
             ["kubelet", node, "pods"] => return Self::Kubelet(node.to_owned()),
             ["api", version, ref rest @ ..] => ("", version, rest),
             ["apis", group, version, ref rest @ ..] => (group, version, rest),
@@ -195,7 +182,7 @@ mod tests {
         assert_eq!(Target::of("/apis/apps/v1/pods"), Target::NoResource);
         assert_eq!(Target::of("/api/v1/pods/cart-0"), Target::NoResource);
         assert_eq!(Target::of("/api/v1/namespaces/shop/pods/cart-0/log"), Target::NoResource);
-        assert_eq!(Target::of("/apis/apps/v1/"), Target::Discovery("/apis/apps/v1".into()));
+        assert_eq!(Target::of("/apis/apps/v1/"), Target::Nothing);
         assert_eq!(Target::of("/kubelet/n1/pods"), Target::Kubelet("n1".into()));
         assert_eq!(Target::of("/metrics"), Target::Nothing);
     }

@@ -1,6 +1,6 @@
-//! How a scenario runs the server: commands as lines of JSON, on standard input or as the body of `POST /_control`.
+//! How a test runs the server: commands as lines of JSON.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -45,8 +45,6 @@ pub(crate) enum Command {
     Compact,
     /// Takes connections, or refuses them.
     Listen(bool),
-    /// Ends all connections.
-    CutConnections,
     /// Which tokens are good from now on; with none, all are.
     Tokens(Vec<String>),
     /// Refuses or grants verbs, beside what the role grants.
@@ -89,14 +87,8 @@ impl Right {
     }
 }
 
-/// Carries out commands, one in each line; the answers, one in each line.
-pub(crate) fn lines(server: &Arc<Server>, text: &str) -> String {
-    let lines = text.lines().filter(|line| !line.trim().is_empty());
-    lines.map(|text| format!("{}\n", line(server, text))).collect()
-}
-
 /// Carries out one command. The answer is an object: empty, or with what was asked for, or with `error`.
-pub(crate) fn line(server: &Arc<Server>, text: &str) -> Value {
+pub(crate) fn line(server: &Server, text: &str) -> Value {
     let command = serde_json::from_str::<Command>(text).context("reading the command");
     match command.and_then(|command| obey(server, command)) {
         Ok(answer) => answer,
@@ -104,7 +96,7 @@ pub(crate) fn line(server: &Arc<Server>, text: &str) -> Value {
     }
 }
 
-fn obey(server: &Arc<Server>, command: Command) -> Result<Value> {
+fn obey(server: &Server, command: Command) -> Result<Value> {
     let shared = &server.shared;
     match command {
         Command::Put(Value::Array(objects)) => {
@@ -145,8 +137,7 @@ fn obey(server: &Arc<Server>, command: Command) -> Result<Value> {
         }
         Command::Compact => shared.change(super::store::Store::compact),
         Command::Listen(true) => server.come_back()?,
-        Command::Listen(false) => server.leave()?,
-        Command::CutConnections => server.cut_all(),
+        Command::Listen(false) => server.leave(),
         Command::Tokens(tokens) => shared.state().settings.tokens = tokens,
         Command::Forbid(right) => {
             let mut state = shared.state();

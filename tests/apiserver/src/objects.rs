@@ -5,19 +5,19 @@ mod owners;
 mod pod;
 mod services;
 
-pub(crate) use owners::{node, owner};
-pub(crate) use pod::Pod;
-pub(crate) use services::{endpoint_slice, service};
+pub use owners::{node, owner};
+pub use pod::Pod;
+pub use services::{endpoint_slice, service};
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value;
 
 /// When the objects of a scenario were made, where it does not say: 2026-01-05T08:00:00Z.
-pub(crate) const LONG_AGO: u64 = 1_767_600_000;
+pub const LONG_AGO: u64 = 1_767_600_000;
 
 /// A uid for a name: the same for the same, another for another.
-pub(crate) fn uid_of(text: &str) -> String {
+pub fn uid_of(text: &str) -> String {
     // FNV-1a, twice: all that is wanted of it is that names of a test differ.
     let hash = |seed: u64| {
         text.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -66,7 +66,7 @@ mod tests {
         let pods = || all.iter().filter(|object| object["kind"] == "Pod");
         for pod in pods() {
             let size = pod.to_string().len();
-            assert!((4_000..8_000).contains(&size), "{size} octets");
+            assert!((4_000..8_000).contains(&size), "{size} bytes");
         }
         let distinct = |pointer: &str| {
             pods().map(|pod| pod.pointer(pointer).unwrap().to_string()).collect::<BTreeSet<_>>().len()

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{LONG_AGO, uid_of};
-use crate::apiserver::time::rfc3339;
+use crate::time::rfc3339;
 
 /// A node.
-pub(crate) fn node(name: &str, address: IpAddr, zone: &str) -> Value {
+#[must_use]
+pub fn node(name: &str, address: IpAddr, zone: &str) -> Value {
     json!({
         "kind": "Node", "apiVersion": "v1",
         "metadata": {
@@ -37,7 +38,8 @@ pub(crate) fn node(name: &str, address: IpAddr, zone: &str) -> Value {
 }
 
 /// What owns pods or owners of pods; `by` is the kind and name of what owns it, in the same API group.
-pub(crate) fn owner(
+#[must_use]
+pub fn owner(
     api_version: &str,
     kind: &str,
     namespace: &str,
