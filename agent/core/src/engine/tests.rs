@@ -131,7 +131,11 @@ fn a_name_that_changes_has_the_tables_read_first() {
 #[test]
 fn an_event_has_the_names_of_its_flow_and_goes_to_every_consumer() {
     let mut player = Player::new();
-    player.play(Input::Event(Event::NewFlow { at: Duration::ZERO, flow: flow(CGROUP, 1), client_port: 4000 }));
+    player.play(Input::Event(Event::NewFlow {
+        at: Duration::ZERO,
+        flow: flow(CGROUP, 1),
+        client_port: 4000,
+    }));
     for id in player.engine.take_cgroup_questions() {
         player.play(Input::Cgroup { id, path: Some(b"system.slice/shop.service") });
     }
