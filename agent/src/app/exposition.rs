@@ -57,7 +57,7 @@ impl Agent {
                 policy: self.engine.dns_policy(),
                 details: Details {
                     received: self.engine.dns_details_received(),
-                    left_out: counters.get(Statistic::DnsDetailsLeftOut),
+                    rate_limited: counters.get(Statistic::DnsDetailsLeftOut),
                     lost: counters.events_lost(ProbeId::Dns),
                 },
                 servers: self.dns_servers(),
@@ -141,7 +141,7 @@ impl Agent {
             sources: self.health.all().into_iter().map(row).chain(conntrack).collect(),
             objects: statistics.objects,
             dropped: statistics.dropped,
-            cgroup_walks: vec![("whole", walks.walks.saturating_sub(walks.cut)), ("cut", walks.cut)],
+            cgroup_walks: vec![("complete", walks.walks.saturating_sub(walks.cut)), ("cut_short", walks.cut)],
             conntrack: statistics.conntrack,
             external: statistics.outside,
             zones: statistics.zones,

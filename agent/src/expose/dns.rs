@@ -30,7 +30,7 @@ pub struct Details {
     /// Events received.
     pub received: u64,
     /// Events that the kernel side dropped because of the rate limit.
-    pub left_out: u64,
+    pub rate_limited: u64,
     /// Events that the kernel side dropped because the ring buffer was full.
     pub lost: u64,
 }

@@ -44,7 +44,7 @@ impl Protocol for Tcp {
     type Counters = TcpCounters;
     const NUMBER: u8 = PROTOCOL_TCP;
     const MAPS: [&str; 2] = ["TCP_FLOWS", "TCP_FLOWS_SPARE"];
-    const NAMES: [&str; 2] = ["flows", "flows_spare"];
+    const NAMES: [&str; 2] = ["tcp_flows", "tcp_flows_overflow"];
     const OVERFLOW: u32 = limits::SPARE_FLOWS;
 
     fn limit(options: &Options) -> u32 {
@@ -56,7 +56,7 @@ impl Protocol for Udp {
     type Counters = UdpCounters;
     const NUMBER: u8 = PROTOCOL_UDP;
     const MAPS: [&str; 2] = ["UDP_FLOWS", "UDP_FLOWS_SPARE"];
-    const NAMES: [&str; 2] = ["udp_flows", "udp_flows_spare"];
+    const NAMES: [&str; 2] = ["udp_flows", "udp_flows_overflow"];
     const OVERFLOW: u32 = limits::SPARE_UDP_FLOWS;
 
     fn limit(options: &Options) -> u32 {
@@ -68,7 +68,7 @@ impl Protocol for Dns {
     type Counters = DnsCounters;
     const NUMBER: u8 = PROTOCOL_DNS;
     const MAPS: [&str; 2] = ["DNS_FLOWS", "DNS_FLOWS_SPARE"];
-    const NAMES: [&str; 2] = ["dns_flows", "dns_flows_spare"];
+    const NAMES: [&str; 2] = ["dns_flows", "dns_flows_overflow"];
     const OVERFLOW: u32 = limits::SPARE_DNS_FLOWS;
 
     fn limit(options: &Options) -> u32 {
