@@ -115,7 +115,7 @@ impl Cgroups {
     pub fn statistics(&self) -> Statistics {
         Statistics {
             known: self.known.len(),
-            missed: self.missed.len(),
+            missed: self.missed.count(),
             refused: self.missed.refused(),
             unkept: self.unkept,
         }

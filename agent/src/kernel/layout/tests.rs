@@ -53,7 +53,7 @@ fn every_offset_is_what_bpftool_says() {
             }
         }
         assert_eq!(places.len(), KernelLayout::MEMBERS.len(), "run `cargo xtask btf`");
-        // A bit field of 5 bits that begins an octet, in all of them.
+        // A bit field of 5 bits that starts a byte, in all of them.
         let state = places["inet_connection_sock.icsk_ca_state"].unwrap();
         assert_eq!((state.bit_offset % 8, state.bit_width), (0, 5), "{version:?}");
         expected.icsk_ca_state_mask = 0b1_1111;
@@ -89,7 +89,7 @@ fn before_the_cgroup_was_a_pointer() {
 }
 
 #[test]
-fn the_state_of_congestion_control_is_cut_out_of_its_octet() {
+fn the_congestion_state_is_extracted_from_its_byte() {
     let cut = |bit_offset, bit_width| {
         let mut builder = Builder::new();
         let int = builder.int();

@@ -1,4 +1,4 @@
-//! dnsperf, the field's load generator for DNS: it keeps a hundred queries under way and counts what becomes of them.
+//! dnsperf, a common load generator for DNS: it keeps a hundred queries in flight and counts their outcomes.
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -12,11 +12,11 @@ struct Questions {
 }
 
 impl Questions {
-    /// Names that are asked for, both kinds of addresses in turn: enough that the same is not asked twice at a time.
+    /// Number of names, queried for A and AAAA in turn: enough that no query is in flight twice.
     const NAMES: u32 = 5000;
 
-    /// Writes them, one a line, for the dnsperf that asks this server: two that asked the same would look like one that
-    /// asks again.
+    /// Writes the queries, one per line, for the dnsperf of this server: the same query from two of them would look like a
+    /// retry.
     fn write(server: SocketAddr) -> Result<Self> {
         let id = server.ip().to_string().replace(['.', ':'], "-");
         let path = std::env::temp_dir().join(format!("netcause-lab-{}-questions-{id}", std::process::id()));

@@ -23,7 +23,7 @@ const QUERY: &[u8] = b"\0\0\x01\0\0\x01\0\0\0\0\0\x01\
 const OPT: usize = 11;
 /// Where the name's number is.
 const NUMBER: std::ops::Range<usize> = 18..22;
-/// The answer: the name of the question again, type A, class IN, 30 seconds, an address.
+/// The answer: the name of the question (compressed), type A, class IN, 30 seconds, an address.
 const ADDRESS: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 10, 96, 7, 9];
 /// The longest message that goes over UDP here.
 const MOST: usize = 512;
@@ -52,7 +52,7 @@ impl Queries {
     }
 }
 
-/// Makes the answer to a query; to something else there is none.
+/// Builds the answer to a query; `None` for anything else.
 fn answer(query: &[u8]) -> Option<Vec<u8>> {
     let mut answer = query.to_vec();
     if query.len() != QUERY.len() {

@@ -40,7 +40,7 @@ fn feed(program: &str, args: &[&str], input: &str) {
     assert!(child.wait().unwrap().success(), "{program} {args:?}");
 }
 
-/// Runs this very test again, in a namespace of its own; `Some` when it has come to an end there or cannot.
+/// Runs this test again in a namespace of its own; `Some` if it has ended there or cannot run.
 fn elsewhere(name: &str, before: &[&str]) -> bool {
     const HERE: &str = "NETCAUSE_TEST_NAMESPACE";
     if std::env::var_os(HERE).is_some() {
@@ -72,7 +72,7 @@ fn socket_address(address: &str) -> SocketAddr {
     address.parse().unwrap()
 }
 
-/// Asks until nothing is to be asked, at this time.
+/// Carries out passes until none is due at this time.
 fn ask(conntrack: &mut Conntrack, now: Duration) -> usize {
     let mut passes = 0;
     while let Some(pass) = conntrack.plan(now) {
@@ -105,7 +105,7 @@ fn the_kernel_tells_where_connections_go() {
     udp.send_to(b"?", "10.96.0.10:53").unwrap();
     let direct = TcpStream::connect("10.77.0.3:8080").unwrap();
 
-    // All that is asked for at once, from the whole table.
+    // All lookups at once, from a dump of the table.
     let mut conntrack = Conntrack::default();
     let of = |service, client: Option<IpAddr>| ServiceQuery { service, client };
     let client = streams[0].local_addr().unwrap().ip();
