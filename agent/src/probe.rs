@@ -110,7 +110,7 @@ const SOCKET: &[&str] = &["skc_family", "skc_dport", "skc_num", "skc_daddr", "sk
 /// Members that all TCP probes require in addition.
 const TCP: &[&str] = &["skc_state", "inet_sport", "total_retrans"];
 
-/// Members with the kernel's own counters of a connection (`struct tcp_sock`).
+/// Members for the kernel's own counters of a connection, mostly in `struct tcp_sock`.
 const TRAFFIC: &[&str] = &[
     "bytes_acked",
     "bytes_received",

@@ -52,8 +52,8 @@ pub enum Workload {
 }
 
 impl Workload {
-    /// The workload with this name. A name that reads like another variant is parsed as that variant, so that equal texts are
-    /// equal workloads.
+    /// The workload with this name. A name that reads like another variant becomes that variant, so that equal
+    /// texts are equal workloads.
     #[must_use]
     pub fn named(name: Name) -> Self {
         if !name.namespace().is_empty() {
@@ -102,7 +102,7 @@ impl Workload {
     }
 }
 
-/// Without the namespace.
+/// The value of the workload labels, without the namespace.
 impl fmt::Display for Workload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! Converts OpenMetrics text to Prometheus text format 0.0.4, which prometheus-client does not write and `promtool` requires.
+//! Converts OpenMetrics to the Prometheus text format 0.0.4, which prometheus-client does not write and `promtool` requires.
 //!
 //! The samples are the same in both formats. The metadata differ: 0.0.4 has the name of the sample, not of the family
 //! (`x_total`, `x_info`), has no `info` type, no `# UNIT` and no `# EOF`.

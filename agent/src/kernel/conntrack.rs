@@ -32,14 +32,14 @@ pub fn carry_out(pass: Pass) -> Outcome {
     let began = Instant::now();
     let mut outcome = Outcome::of(pass);
     match Socket::open() {
-        Ok(socket) => ask(&mut outcome, socket),
+        Ok(socket) => look_up(&mut outcome, socket),
         Err(failure) => outcome.failure = Some(failure),
     }
     outcome.took = began.elapsed();
     outcome
 }
 
-fn ask(outcome: &mut Outcome, mut socket: Socket) {
+fn look_up(outcome: &mut Outcome, mut socket: Socket) {
     match &outcome.pass {
         Pass::Connections(connections) => {
             for (place, (question, client)) in connections.clone().into_iter().enumerate() {

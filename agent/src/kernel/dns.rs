@@ -73,8 +73,8 @@ impl Dns {
         for (key, asked) in due {
             self.remove_late(now);
             let late = Served { since_ns: asked.since_ns, unanswered: asked.unanswered };
-            // Inserted there before it is removed here, so that an answer that arrives in between finds it in one of the two.
-            // If that map is full, the answer will be counted as unmatched.
+            // Inserted into the map of late queries before it is removed from this one, so that an answer in between finds it
+            // in either. If that map is full, the answer will be counted as unmatched.
             let is_late = asked.unanswered != 0 && self.late.insert(key, late, 0).is_ok();
             if self.queries.remove(&key).is_err() {
                 if is_late {

@@ -21,7 +21,8 @@ pub struct Options {
     pub dns_ports: Vec<u16>,
     /// Time after which a DNS query without an answer counts as timed out.
     pub dns_timeout: Duration,
-    /// Rate limit on DNS answer events per second, for successes and failures separately; 0 disables them, and with them names.
+    /// Rate limit on DNS answer events per second, for successes and failures separately; 0 disables them, so that names stay
+    /// in the kernel.
     pub dns_event_rate_limit: u32,
     /// Capacity of the map of sockets.
     pub max_sockets: u32,

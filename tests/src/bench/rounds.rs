@@ -83,7 +83,7 @@ impl Rounds {
         thread::sleep(Duration::from_millis(200));
         let rate = run(&|| {
             thread::sleep(Duration::from_millis(self.slice_ms / 2));
-            // A scrape in each slice, and with it a sweep: more often than any Prometheus asks.
+            // A scrape in each slice, and with it a sweep: more often than any Prometheus scrapes.
             agent.as_ref().map_or(Ok(()), |agent| agent.get("/metrics", "*/*").map(drop))
         })?;
         drop(hooks);

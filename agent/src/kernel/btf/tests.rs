@@ -154,7 +154,7 @@ fn names_end_with_the_strings() {
 }
 
 /// Does all lookups of the agent, and fails if they take long: whole kernels take milliseconds.
-fn ask(data: Vec<u8>) {
+fn look_up_all(data: Vec<u8>) {
     let start = Instant::now();
     if let Ok(btf) = Btf::parse(data) {
         for member in KernelLayout::MEMBERS {
@@ -189,7 +189,7 @@ fn cycles_end() {
     builder.structure("cgroup", &[at("kn", named, 1), at("", named, 1)]);
     let prototype = builder.next();
     builder.typedef("btf_trace_tcp_destroy_sock", prototype);
-    ask(builder.build());
+    look_up_all(builder.build());
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn many_structs_of_a_name_share_one_bound() {
         let own = builder.next();
         builder.structure("sock", &vec![at("", own, 0); 300]);
     }
-    ask(builder.build());
+    look_up_all(builder.build());
 }
 
 #[test]
@@ -235,7 +235,7 @@ proptest! {
             data[..8].copy_from_slice(&[MAGIC.to_ne_bytes().to_vec(), vec![1, 0, 24, 0, 0, 0]].concat());
             data[8..24].copy_from_slice(&words);
         }
-        ask(data);
+        look_up_all(data);
     }
 
     #[test]
@@ -260,6 +260,6 @@ proptest! {
         if let Some(end) = end {
             data.truncate(end.index(data.len()));
         }
-        ask(data);
+        look_up_all(data);
     }
 }

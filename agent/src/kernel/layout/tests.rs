@@ -1,4 +1,4 @@
-//! The layouts of real kernels, against what another program reads from the same BTF.
+//! Layouts of real kernels, compared with bpftool's output for the same BTF.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -109,7 +109,7 @@ fn a_kernel_without_anything_supports_nothing() {
     let btf = Btf::parse(Builder::new().build()).unwrap();
     let resolved = resolve(&btf);
     assert_eq!(resolved.layout, KernelLayout::UNKNOWN);
-    // And one enumerator.
+    // The members, and one enumerator.
     assert_eq!(resolved.missing.len(), KernelLayout::MEMBERS.len() + 1);
     for probe in probe::ALL {
         let needs_no_member = probe.common.is_empty() && probe.members.is_empty();
@@ -121,7 +121,7 @@ fn a_kernel_without_anything_supports_nothing() {
 #[test]
 fn the_running_kernel_is_understood() {
     let path = Path::new("/sys/kernel/btf/vmlinux");
-    // Not every machine that builds this has one.
+    // Not every build machine has BTF.
     if std::fs::File::open(path).is_err() {
         return;
     }

@@ -54,7 +54,7 @@ pub(super) struct Counts {
 }
 
 impl Dnsperf {
-    /// Starts it for so long, from so many sockets; at most `rate` queries a second, if that is given.
+    /// Starts it for this long, with this many sockets; at most `rate` queries a second, if given.
     pub(super) fn start(
         pod: &Pod,
         to: SocketAddr,
@@ -64,7 +64,7 @@ impl Dnsperf {
     ) -> Result<Self> {
         let questions = Questions::write(to)?;
         let mut command = pod.command("dnsperf")?;
-        // With EDNS, as resolvers ask.
+        // With EDNS, as resolvers send queries.
         command
             .args(["-e", "-s", &to.ip().to_string(), "-p", &to.port().to_string()])
             .args(["-l", &time.as_secs_f64().to_string(), "-c", &sockets.to_string(), "-d"])

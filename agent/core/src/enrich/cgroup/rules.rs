@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-/// The most rules.
+/// Limit on the number of rules.
 pub const MAX_RULES: usize = 1000;
-/// The longest path pattern in bytes.
+/// Limit on the length of a path pattern in bytes.
 pub const MAX_PATH: usize = 1024;
 
 /// The workload that a rule names.

@@ -25,7 +25,7 @@ const MAX_ADDRESSES: usize = 8;
 /// The name of a remote end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// The workload.
+    /// The workload at the remote address.
     pub workload: Workload,
     /// The service the client connected to, if the remote end is the server.
     pub service: Option<Name>,

@@ -35,7 +35,7 @@ impl Names {
     pub fn statistics(&self) -> Statistics {
         let known = self.directory.statistics();
         let cgroups = self.cgroups.statistics();
-        let asked = self.conntrack.statistics();
+        let conntrack = self.conntrack.statistics();
         let objects = [
             ("pod", known.pods),
             ("gone_pod", known.gone_pods),
@@ -61,14 +61,14 @@ impl Names {
                 ("holding", dropped.holdings),
                 ("cgroup", cgroups.unkept),
                 ("missed_cgroup", cgroups.refused),
-                ("conntrack_question", asked.refused),
-                ("conntrack_backend", asked.left_out),
+                ("conntrack_question", conntrack.refused),
+                ("conntrack_backend", conntrack.left_out),
             ],
             conntrack: vec![
-                ("found", asked.answered),
-                ("none", asked.none),
-                ("limited", asked.limited),
-                ("failed", asked.failed.values().sum()),
+                ("found", conntrack.answered),
+                ("none", conntrack.none),
+                ("limited", conntrack.limited),
+                ("failed", conntrack.failed.values().sum()),
             ],
             tracking: self.tracking_state(),
             outside: self.outside.fullness(),

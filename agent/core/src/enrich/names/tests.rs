@@ -43,7 +43,7 @@ fn a_pod_that_is_told_late_names_its_flows_and_no_others() {
     let changes = names.take_changes();
     let concerned = locals.map(|local| changes.concern(&client(local, "10.0.0.9", 80)));
     assert_eq!(concerned, [true, true, false]);
-    // Those at its address, too.
+    // Flows to its address, too.
     assert!(changes.concern(&client(locals[2], "10.0.0.1", 80)));
     assert!(names.changes().is_empty(), "they are returned once");
     let web = Workload::named(Name::new("shop", "web"));

@@ -73,7 +73,7 @@ fn socket_address(address: &str) -> SocketAddr {
 }
 
 /// Carries out passes until none is due at this time.
-fn ask(conntrack: &mut Conntrack, now: Duration) -> usize {
+fn run_passes(conntrack: &mut Conntrack, now: Duration) -> usize {
     let mut passes = 0;
     while let Some(pass) = conntrack.plan(now) {
         passes += 1;
@@ -122,7 +122,7 @@ fn the_kernel_tells_where_connections_go() {
         (of(service("fd96::10", 80, PROTOCOL_TCP), None), vec!["[fd77::3]:8080"]),
     ];
     questions.iter().for_each(|(question, _)| conntrack.register_interest(*question, Duration::ZERO));
-    assert_eq!(ask(&mut conntrack, Duration::ZERO), 1);
+    assert_eq!(run_passes(&mut conntrack, Duration::ZERO), 1);
     assert_eq!(conntrack.support(), &Support::Yes);
     assert!(conntrack.statistics().entries >= 5, "{:?}", conntrack.statistics());
     assert_eq!(conntrack.statistics().malformed, 0);
@@ -183,7 +183,7 @@ fn without_permission_the_failure_says_so() {
     let mut conntrack = Conntrack::default();
     let question = ServiceQuery { service: service("10.96.0.10", 80, PROTOCOL_TCP), client: None };
     conntrack.register_interest(question, Duration::ZERO);
-    assert_eq!(ask(&mut conntrack, Duration::ZERO), 1);
+    assert_eq!(run_passes(&mut conntrack, Duration::ZERO), 1);
     assert_eq!(conntrack.support(), &Support::No(Failure::Forbidden));
     assert_eq!(conntrack.backends(question), ServiceBackends::Unknown);
 }

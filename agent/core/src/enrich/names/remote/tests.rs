@@ -122,7 +122,11 @@ fn an_outside_address_is_what_its_client_resolved() {
     names.resolve(CLIENT, "a.test", "192.0.2.1");
     assert_eq!(names.to("192.0.2.1", 443), "/a.test");
     assert_eq!(text(&names.remote(&client(other, "192.0.2.1", 443))), "external");
-    assert_eq!(text(&names.remote(&server(CLIENT, "192.0.2.1", 443))), "external", "it did not ask that one");
+    assert_eq!(
+        text(&names.remote(&server(CLIENT, "192.0.2.1", 443))),
+        "external",
+        "this client did not resolve it"
+    );
     // As many as may be.
     names.resolve(CLIENT, "b.test", "192.0.2.2");
     names.resolve(CLIENT, "c.test", "192.0.2.3");
@@ -154,7 +158,7 @@ fn outside_names_are_shown_as_names_may_be() {
         let shown = names.to("192.0.2.1", 443);
         assert!(shown.starts_with(expected) && (shown == expected || expected == "/h:"), "{shown}");
     }
-    // An address is an address, and a word of ours is none of a name.
+    // A DNS name that reads like an address or a reserved word is shown as that.
     let mut names = with_dns(DnsNames::Shown, 9);
     for (name, expected) in [("192.0.2.7", "192.0.2.7"), ("several", "several"), ("external", "external")] {
         names.resolve(CLIENT, name, "192.0.2.1");
@@ -210,7 +214,7 @@ fn the_connection_tracking_says_what_no_endpoint_does() {
     names.wait(60);
     names.found(&["10.9.9.9"]);
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> unknown", "it is in no source");
-    // Endpoints know better.
+    // Endpoints take precedence over conntrack.
     names.receive(endpoints("api", &[("10.0.0.3", 3)]));
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> shop/batch");
 }
@@ -245,7 +249,7 @@ fn either_way_to_a_service_tells_what_is_behind_it() {
     let nameless = names.remote(&over_udp);
     let backend = (ip("10.0.0.1"), 8080).into();
     let over_udp =
-        |asked: ServiceQuery| if asked.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
+        |query: ServiceQuery| if query.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
     let pass = names.ask_conntrack().unwrap();
     names.answer_conntrack(pass.answered(over_udp));
     let again = names.resolve_again(&nameless.workload, nameless.service.as_ref(), Some(80)).unwrap();
