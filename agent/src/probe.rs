@@ -1,4 +1,4 @@
-//! The probes: what each needs of the kernel. One file per probe, named as on the kernel's side.
+//! The probes, as data: programs, hooks, and the kernel members each needs. One file per probe, named as in agent-ebpf.
 
 use std::collections::BTreeMap;
 
@@ -27,90 +27,90 @@ pub const ALL: [&Probe; ProbeId::COUNT] = [
     &dns::PROBE,
 ];
 
-/// Which way packets go, seen from the socket.
+/// Direction of packets, seen from the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// To the socket.
+    /// Received by the socket.
     Ingress,
-    /// From the socket.
+    /// Sent by the socket.
     Egress,
 }
 
-/// Where a program is attached.
+/// The kind of hook a program is attached to.
 #[derive(Clone, Copy, Debug)]
 pub enum Hook {
     /// A raw tracepoint with typed arguments.
     Tracepoint {
-        /// The kernel's name for it.
+        /// The tracepoint's name in the kernel.
         name: &'static str,
-        /// Structs that its first arguments must point to; an empty name stands for a number.
+        /// Structs that the first arguments must point to; an empty name stands for a number.
         arguments: &'static [&'static str],
     },
-    /// The packets of every socket, at the root of cgroup v2.
+    /// The packets of every socket: cgroup_skb at the cgroup v2 root.
     Cgroup(Direction),
-    /// What packets of DNS go on to from a program at [`Hook::Cgroup`].
+    /// A tail call for DNS packets from a program at [`Hook::Cgroup`].
     Continuation {
-        /// Which way the packets go.
+        /// Direction of the packets.
         direction: Direction,
-        /// What carries them: [`netcause_common::dns::OVER_UDP`] or [`netcause_common::dns::OVER_TCP`].
+        /// Transport of the packets: [`netcause_common::dns::OVER_UDP`] or [`netcause_common::dns::OVER_TCP`].
         over: u32,
     },
-    /// A walk over objects of the kernel, run once when the agent starts.
+    /// A BPF iterator that runs once when the agent starts.
     AtStart {
-        /// The kernel's name for what is walked.
+        /// The iterator's name in the kernel.
         iterator: &'static str,
-        /// Whether it runs only where connections are counted since the agent's start: it notes what they carried before.
+        /// Whether it runs only if connections are counted from the agent's start; it records their counters at that time.
         only_since_start: bool,
     },
-    /// A walk over objects of the kernel, run again and again.
+    /// A BPF iterator, by its name in the kernel, that runs at every sweep.
     Sweep(&'static str),
 }
 
-/// One program of the object.
+/// One program of the eBPF object.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// Its name in the object.
+    /// The program's name in the object.
     pub name: &'static str,
-    /// Where it is attached.
+    /// The hook it is attached to.
     pub hook: Hook,
 }
 
-/// One probe: programs that only make sense together, and what they need.
+/// One probe: programs that run all or none, and what they need from the kernel.
 #[derive(Debug)]
 pub struct Probe {
-    /// Its number on the wire.
+    /// The probe's number in events.
     pub id: ProbeId,
-    /// Its name, as in the label `probe`.
+    /// The probe's name, as in the label `probe`.
     pub name: &'static str,
-    /// What it tells, for `netcause check`.
+    /// What it measures, for `netcause check`.
     pub about: &'static str,
-    /// What is lost where it cannot run.
+    /// What is missing when it does not run, for `netcause check`.
     pub without: &'static str,
-    /// Whether it emits detail events.
+    /// Whether it emits events.
     pub emits: bool,
-    /// Its programs.
+    /// The programs of the probe.
     pub programs: &'static [Program],
-    /// Lists of members that several probes have in common.
+    /// Kernel members that it reads, in lists shared by several probes.
     pub common: &'static [&'static [&'static str]],
-    /// Members it reads beside those: fields of [`netcause_common::layout::KernelLayout`].
+    /// Further kernel members that it reads: fields of [`netcause_common::layout::KernelLayout`].
     pub members: &'static [&'static str],
 }
 
 impl Probe {
-    /// True when one of its programs has such a hook.
+    /// True if one of the programs has a hook of this kind.
     pub fn has(&self, is_such: impl Fn(Hook) -> bool) -> bool {
         self.programs.iter().any(|program| is_such(program.hook))
     }
 }
 
-/// Members that every probe of sockets reads. The cgroup is not among them (the network namespace stands in for it), nor
-/// is the IPv6 address, which a kernel without IPv6 lacks.
+/// Members that every probe of sockets requires. The cgroup is optional (the network namespace replaces it), and so is the
+/// IPv6 address, which a kernel without IPv6 lacks.
 const SOCKET: &[&str] = &["skc_family", "skc_dport", "skc_num", "skc_daddr", "skc_net", "net_inum"];
 
-/// Members that the probes of TCP read as well.
+/// Members that all TCP probes require in addition.
 const TCP: &[&str] = &["skc_state", "inet_sport", "total_retrans"];
 
-/// What a connection has counted itself.
+/// Members for the kernel's own counters of a connection, mostly in `struct tcp_sock`.
 const TRAFFIC: &[&str] = &[
     "bytes_acked",
     "bytes_received",
@@ -133,37 +133,37 @@ const TRAFFIC: &[&str] = &[
 /// Why a probe does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
-    /// The kind of obstacle.
+    /// The kind of reason.
     pub reason: Reason,
-    /// The whole reason, for people.
+    /// The reason as text, for logs and `netcause check`.
     pub message: String,
 }
 
 impl Unavailable {
-    /// With a message for people.
+    /// A reason with its text.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
 }
 
-/// The kind of obstacle that keeps a probe from running: a label value, so the set is bounded.
+/// Why a probe does not run, as a bounded set of label values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The kernel lacks a tracepoint, an iterator or a member.
+    /// The kernel lacks a tracepoint, an iterator or a struct member.
     KernelFeatureMissing,
-    /// The root of cgroup v2 is not mounted.
+    /// The cgroup v2 root is not mounted.
     Cgroup2NotMounted,
     /// A capability is missing.
     NotPermitted,
-    /// Files of other processes cannot be seen from this PID namespace.
+    /// The agent is not in the host's PID namespace, so sockets of other processes are not visible.
     NotInHostPidNamespace,
-    /// It is switched off by configuration.
+    /// Disabled by configuration.
     Disabled,
-    /// The verifier refuses one of its programs.
+    /// The verifier rejected one of the programs.
     VerifierRejected,
-    /// One of its programs cannot be attached.
+    /// One of the programs cannot be attached.
     AttachFailed,
-    /// A probe that it depends on does not run.
+    /// A probe that it requires does not run.
     NeedsOtherProbe,
     /// Anything else.
     Other,
@@ -186,16 +186,16 @@ impl Reason {
     }
 }
 
-/// Whether a probe can run here.
+/// Whether the kernel supports a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// As far as can be told without loading it.
+    /// Supported, as far as BTF shows; the verifier may still reject it.
     Yes,
-    /// No, and why.
+    /// Not supported, with the reason.
     No(String),
 }
 
-/// Whether the kernel has what a probe needs: by name, never by version.
+/// Checks whether the kernel has what a probe needs: by name in BTF, never by version.
 pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String>) -> Support {
     for program in probe.programs {
         match program.hook {
@@ -210,7 +210,7 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
             Hook::Cgroup(_) | Hook::Continuation { .. } => {}
             Hook::AtStart { iterator: name, .. } | Hook::Sweep(name) => {
                 if !btf.has_struct(&format!("bpf_iter__{name}")) {
-                    return Support::No(format!("this kernel has no iterator {name}"));
+                    return Support::No(format!("this kernel has no BPF iterator {name}"));
                 }
             }
         }
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_and_names_are_those_of_the_wire() {
+    fn order_and_names_match_probe_ids() {
         for (index, probe) in ALL.iter().enumerate() {
             assert_eq!(probe.id as usize, index, "{}", probe.name);
             assert_eq!(probe.name, probe.id.label());

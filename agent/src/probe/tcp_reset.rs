@@ -1,15 +1,15 @@
-//! Resets sent and received.
+//! TCP resets sent and received.
 
 use netcause_common::probe::ProbeId;
 
 use super::{Hook, Probe, Program, SOCKET, TCP};
 
-/// See the programs of the same name.
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpReset,
     name: "tcp_reset",
-    about: "resets sent and received",
-    without: "no resets",
+    about: "TCP resets (RST) sent and received",
+    without: "no reset metrics",
     emits: true,
     programs: &[
         Program {
