@@ -8,7 +8,6 @@ use super::{Direction, Hook, Probe, Program};
 /// See the programs of the same name.
 pub const PROBE: Probe = Probe {
     id: ProbeId::Dns,
-    name: "dns",
     about: "DNS queries, answers and their names (needs the probe udp)",
     without: "no DNS metrics",
     emits: true,

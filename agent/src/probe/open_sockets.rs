@@ -1,13 +1,13 @@
 //! Live counters of open sockets.
 
+use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program, SOCKET, TCP, TRAFFIC};
+use super::{Hook, Probe, Program};
 
 /// See the programs of the same name.
 pub const PROBE: Probe = Probe {
     id: ProbeId::OpenSockets,
-    name: "open_sockets",
     about: "traffic of open connections, accept queues, role of connections that are older than the agent",
     without: "connections are counted when they close; no accept queues; which end of an older connection is the client \
               is told from its ports",
@@ -23,8 +23,9 @@ pub const PROBE: Probe = Probe {
         },
         Program { name: "open_sockets", hook: Hook::Sweep("task_file") },
     ],
-    common: &[SOCKET, TCP, TRAFFIC],
+    common: &[Group::Socket, Group::Tcp, Group::Traffic],
     members: &[
+        "sock_done",
         "file_inode",
         "file_private_data",
         "inode_mode",

@@ -1,13 +1,13 @@
 //! SYN-ACKs sent again.
 
+use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program, SOCKET, TCP};
+use super::{Hook, Probe, Program};
 
 /// See the programs of the same name.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpRetransmitSynack,
-    name: "tcp_retransmit_synack",
     about: "retransmitted SYN-ACKs of servers",
     without: "no retransmits of kind synack",
     emits: true,
@@ -21,6 +21,6 @@ pub const PROBE: Probe = Probe {
             hook: Hook::Tracepoint { name: "tcp_retransmit_synack", arguments: &["sock", "request_sock"] },
         },
     ],
-    common: &[SOCKET, TCP],
+    common: &[Group::Socket, Group::Tcp],
     members: &[],
 };

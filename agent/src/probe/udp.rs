@@ -7,7 +7,6 @@ use super::{Direction, Hook, Probe, Program};
 /// See the programs of the same name.
 pub const PROBE: Probe = Probe {
     id: ProbeId::Udp,
-    name: "udp",
     about: "UDP datagrams and bytes (needs CAP_NET_ADMIN)",
     without: "no UDP traffic",
     emits: false,
