@@ -3,7 +3,7 @@
 //! The kernel side adds, the daemon reads; counters only grow. Ephemeral ports are not part of the key, so a million
 //! short connections to one service share one entry.
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::{Pod, Zeroable, zeroed};
 
 use crate::endpoint::Address;
 use crate::histogram::{ConnectDuration, RoundTrips};
@@ -166,24 +166,7 @@ pub struct TcpCounters {
 
 impl TcpCounters {
     /// All counters at zero.
-    pub const ZERO: Self = Self {
-        opened: 0,
-        closed: 0,
-        open: 0,
-        sent_bytes: 0,
-        received_bytes: 0,
-        sent_segments: 0,
-        received_segments: 0,
-        spurious_retransmits: 0,
-        reordered_segments: 0,
-        limited_ticks: [0; LimitedBy::COUNT],
-        connect_failures: [0; ConnectFailure::COUNT],
-        retransmitted_segments: [0; RetransmitKind::COUNT],
-        resets: [0; ResetDirection::COUNT],
-        connect_duration: ConnectDuration::ZERO,
-        rtt: RoundTrips::ZERO,
-        min_rtt: RoundTrips::ZERO,
-    };
+    pub const ZERO: Self = zeroed();
 
     /// Connections open now, at least 0.
     ///
@@ -193,6 +176,28 @@ impl TcpCounters {
     pub fn open(&self) -> u64 {
         self.open.try_into().unwrap_or(0)
     }
+}
+
+/// The part of a socket's own totals that has been added to its flow's [`TcpCounters`], under the same names.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Payload acknowledged by the peer.
+    pub sent_bytes: u64,
+    /// Payload received in order.
+    pub received_bytes: u64,
+    /// Segments sent.
+    pub sent_segments: u32,
+    /// Segments received.
+    pub received_segments: u32,
+    /// Duplicate segments reported by the peer.
+    pub spurious_retransmits: u32,
+    /// Segments that arrived out of order; for a listening socket, its drops.
+    pub reordered_segments: u32,
+    /// Ticks by [`LimitedBy`].
+    pub limited_ticks: [u32; LimitedBy::COUNT],
+    /// Retransmitted segments.
+    pub retransmits: u32,
 }
 
 /// Counters of a UDP flow since the agent started.
@@ -213,8 +218,7 @@ pub struct UdpCounters {
 
 impl UdpCounters {
     /// All counters at zero.
-    pub const ZERO: Self =
-        Self { sent_bytes: 0, received_bytes: 0, sent_datagrams: 0, received_datagrams: 0, receive_drops: 0 };
+    pub const ZERO: Self = zeroed();
 }
 
 const _: () = {

@@ -14,12 +14,26 @@ pub struct Member {
     pub structure: &'static str,
     /// Path of the member: dots lead into named members; anonymous ones are left out.
     pub path: &'static str,
+    /// The probes that have it in common with others; `None` where each probe names it.
+    pub group: Option<Group>,
     /// Stores the offset.
     pub set: fn(&mut KernelLayout, u32),
 }
 
+/// Members that several probes read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Of every probe of sockets. The cgroup is not among them (the network namespace stands in for it), nor is the IPv6
+    /// address, which a kernel without IPv6 lacks.
+    Socket,
+    /// Of the probes of TCP as well.
+    Tcp,
+    /// What a connection has counted itself.
+    Traffic,
+}
+
 macro_rules! kernel_layout {
-    ($($(#[$doc:meta])* $field:ident = $structure:literal . $path:literal;)*) => {
+    ($($(#[$doc:meta])* $field:ident = $structure:literal . $path:literal $(, $group:ident)?;)*) => {
         /// Offsets in bytes from the start of the struct, or [`MISSING`]; then other facts about the kernel.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +77,7 @@ macro_rules! kernel_layout {
                     field: stringify!($field),
                     structure: $structure,
                     path: $path,
+                    group: group!($($group)?),
                     set: |layout, offset| layout.$field = offset,
                 },)*
             ];
@@ -70,23 +85,33 @@ macro_rules! kernel_layout {
     };
 }
 
+macro_rules! group {
+    () => {
+        None
+    };
+    ($group:ident) => {
+        Some(Group::$group)
+    };
+}
+
+// A member is `field = "struct"."path"`, then its `Group` if it has one.
 kernel_layout! {
     /// `AF_INET` or `AF_INET6`.
-    skc_family = "sock_common"."skc_family";
+    skc_family = "sock_common"."skc_family", Socket;
     /// TCP state.
-    skc_state = "sock_common"."skc_state";
+    skc_state = "sock_common"."skc_state", Tcp;
     /// Remote port, network order.
-    skc_dport = "sock_common"."skc_dport";
+    skc_dport = "sock_common"."skc_dport", Socket;
     /// Local port, host order; 0 once the socket is unhashed.
-    skc_num = "sock_common"."skc_num";
+    skc_num = "sock_common"."skc_num", Socket;
     /// Remote IPv4 address.
-    skc_daddr = "sock_common"."skc_daddr";
+    skc_daddr = "sock_common"."skc_daddr", Socket;
     /// Remote IPv6 address; absent when the kernel has no IPv6.
     skc_v6_daddr = "sock_common"."skc_v6_daddr";
     /// Network namespace.
-    skc_net = "sock_common"."skc_net.net";
+    skc_net = "sock_common"."skc_net.net", Socket;
     /// Inode number of a network namespace.
-    net_inum = "net"."ns.inum";
+    net_inum = "net"."ns.inum", Socket;
     /// Pending error.
     sk_err = "sock"."sk_err";
     /// Error that did not end the connection, such as one from an ICMP message.
@@ -100,7 +125,7 @@ kernel_layout! {
     /// Inode number of a cgroup's directory: the cgroup id.
     kernfs_node_id = "kernfs_node"."id";
     /// Local port, network order; survives unhashing.
-    inet_sport = "inet_sock"."inet_sport";
+    inet_sport = "inet_sock"."inet_sport", Tcp;
     /// Which timer is armed.
     icsk_pending = "inet_connection_sock"."icsk_pending";
     /// Consecutive retransmission timeouts.
@@ -108,37 +133,37 @@ kernel_layout! {
     /// Congestion control state.
     icsk_ca_state = "inet_connection_sock"."icsk_ca_state";
     /// Segments retransmitted over the socket's lifetime.
-    total_retrans = "tcp_sock"."total_retrans";
+    total_retrans = "tcp_sock"."total_retrans", Tcp;
     /// Bytes acknowledged by the peer; SYN (of a client) and FIN count as one each.
-    bytes_acked = "tcp_sock"."bytes_acked";
+    bytes_acked = "tcp_sock"."bytes_acked", Traffic;
     /// Bytes received in order; FIN counts as one.
-    bytes_received = "tcp_sock"."bytes_received";
+    bytes_received = "tcp_sock"."bytes_received", Traffic;
     /// Segments sent.
-    segs_out = "tcp_sock"."segs_out";
+    segs_out = "tcp_sock"."segs_out", Traffic;
     /// Segments received.
-    segs_in = "tcp_sock"."segs_in";
+    segs_in = "tcp_sock"."segs_in", Traffic;
     /// Duplicates that the peer reported by DSACK.
-    dsack_dups = "tcp_sock"."dsack_dups";
+    dsack_dups = "tcp_sock"."dsack_dups", Traffic;
     /// Segments that arrived out of order.
-    rcv_ooopack = "tcp_sock"."rcv_ooopack";
+    rcv_ooopack = "tcp_sock"."rcv_ooopack", Traffic;
     /// Ticks by what limited the sender.
-    chrono_stat = "tcp_sock"."chrono_stat";
+    chrono_stat = "tcp_sock"."chrono_stat", Traffic;
     /// Start of the current interval, in ticks.
-    chrono_start = "tcp_sock"."chrono_start";
+    chrono_start = "tcp_sock"."chrono_start", Traffic;
     /// What limits the sender in the current interval.
-    chrono_type = "tcp_sock"."chrono_type";
+    chrono_type = "tcp_sock"."chrono_type", Traffic;
     /// First sequence number not yet acknowledged.
-    snd_una = "tcp_sock"."snd_una";
+    snd_una = "tcp_sock"."snd_una", Traffic;
     /// First sequence number not yet written.
-    write_seq = "tcp_sock"."write_seq";
+    write_seq = "tcp_sock"."write_seq", Traffic;
     /// Smoothed round-trip time in eighths of a microsecond.
-    srtt_us = "tcp_sock"."srtt_us";
+    srtt_us = "tcp_sock"."srtt_us", Traffic;
     /// Minimum of recent round-trip times.
-    rtt_min = "tcp_sock"."rtt_min.s";
+    rtt_min = "tcp_sock"."rtt_min.s", Traffic;
     /// Value of a minimum filter's sample, in microseconds.
-    minmax_value = "minmax_sample"."v";
+    minmax_value = "minmax_sample"."v", Traffic;
     /// Flags of the socket.
-    skc_flags = "sock_common"."skc_flags";
+    skc_flags = "sock_common"."skc_flags", Traffic;
     /// The `struct socket` of its file; NULL when no file holds it.
     sk_socket = "sock"."sk_socket";
     /// Length of the accept queue.

@@ -1,28 +1,6 @@
 //! State of a TCP socket, kept by the kernel side from connect or accept to destruction.
 
-use crate::flow::{FlowKey, LimitedBy};
-
-/// The part of a socket's own totals that has been added to its flow.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counted {
-    /// Payload acknowledged by the peer.
-    pub sent_bytes: u64,
-    /// Payload received in order.
-    pub received_bytes: u64,
-    /// Segments sent.
-    pub sent_segments: u32,
-    /// Segments received.
-    pub received_segments: u32,
-    /// Duplicate segments reported by the peer.
-    pub spurious_retransmits: u32,
-    /// Segments that arrived out of order; for a listening socket, its drops.
-    pub reordered_segments: u32,
-    /// Ticks by [`crate::flow::LimitedBy`].
-    pub limited_ticks: [u32; LimitedBy::COUNT],
-    /// Retransmitted segments.
-    pub retransmits: u32,
-}
+use crate::flow::{Counted, FlowKey};
 
 /// Value of the socket map; the key is the address of the kernel's `struct sock`, which never leaves the maps.
 #[repr(C)]

@@ -7,8 +7,8 @@ use aya_log_ebpf::debug;
 use netcause_common::dns::DnsCounters;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
-    ConnectFailure, FlowKey, LimitedBy, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
-    RetransmitKind, TcpCounters, UdpCounters,
+    ConnectFailure, FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection, RetransmitKind,
+    TcpCounters, UdpCounters,
 };
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, Histogram, RTT_BOUNDS_US, bucket};
 use netcause_common::statistics::Statistic;
@@ -107,26 +107,7 @@ fn find_or_insert<V>(
 
 /// The counters of one flow, in the map. They only grow.
 #[derive(Clone, Copy)]
-pub struct Counters(*mut TcpCounters);
-
-/// A total that the kernel keeps of a connection.
-#[derive(Clone, Copy)]
-pub enum Total {
-    /// Payload acknowledged by the peer.
-    SentBytes,
-    /// Payload received in order.
-    ReceivedBytes,
-    /// Segments sent.
-    SentSegments,
-    /// Segments received.
-    ReceivedSegments,
-    /// Duplicate segments reported by the peer.
-    SpuriousRetransmits,
-    /// Segments that arrived out of order.
-    ReorderedSegments,
-    /// Ticks with data to send, by what limited the sender.
-    Limited(LimitedBy),
-}
+pub struct Counters(pub *mut TcpCounters);
 
 /// The counters of a UDP flow, in the map. They only grow.
 #[derive(Clone, Copy)]
@@ -167,22 +148,14 @@ impl Counters {
         add(counter!(self, open).cast(), u64::MAX);
     }
 
-    /// Adds what a total has grown by since the last reading; 0 is allowed.
+    /// Adds to one of the counters what a total has grown by since the last reading; 0 is allowed.
     #[inline(always)]
-    pub fn advance(self, total: Total, more: u64) {
+    pub fn advance(self, counter: fn(Self) -> *mut u64, more: u64) {
         // Most totals have not grown, and an atomic addition costs more than the test.
         if more == 0 {
             return;
         }
-        match total {
-            Total::SentBytes => add(counter!(self, sent_bytes), more),
-            Total::ReceivedBytes => add(counter!(self, received_bytes), more),
-            Total::SentSegments => add(counter!(self, sent_segments), more),
-            Total::ReceivedSegments => add(counter!(self, received_segments), more),
-            Total::SpuriousRetransmits => add(counter!(self, spurious_retransmits), more),
-            Total::ReorderedSegments => add(counter!(self, reordered_segments), more),
-            Total::Limited(by) => add_at(counter!(self, limited_ticks), by as usize, more),
-        }
+        add(counter(self), more);
     }
 
     /// Observes the current round-trip times of a connection; a time without a measurement is left out.

@@ -2,9 +2,9 @@
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_log_ebpf::debug;
-use netcause_common::flow::{FlowKey, ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::flow::{Counted, FlowKey, ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::probe::open_sockets::ListenerKey;
-use netcause_common::socket::{Counted, SocketState};
+use netcause_common::socket::SocketState;
 use netcause_common::statistics::Statistic;
 
 use crate::kernel::{Memory, TcpSock, Typed};

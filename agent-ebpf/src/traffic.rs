@@ -4,10 +4,9 @@
 //! and in the sweep over all open sockets; each reading adds what is new since the last one.
 
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use netcause_common::flow::{LimitedBy, ROLE_CLIENT};
-use netcause_common::socket::Counted;
+use netcause_common::flow::{Counted, ROLE_CLIENT};
 
-use crate::flow::{Counters, Total};
+use crate::flow::{Counters, counter};
 use crate::kernel::tcp_state::{CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK};
 use crate::kernel::{Memory, TcpSock};
 use crate::maps::{SWEEP, add};
@@ -42,7 +41,7 @@ pub fn settle<M: Memory>(
     counted: *mut Counted,
     to: Counters,
 ) {
-    each_total(socket, role, fin_acknowledged, counted, |total, more| to.advance(total, more));
+    each_total(socket, role, fin_acknowledged, counted, |counter, more| to.advance(counter, more));
     to.round_trips(socket.smoothed_rtt_us(), socket.min_rtt_us());
 }
 
@@ -63,32 +62,42 @@ fn each_total<M: Memory>(
     role: u8,
     fin_acknowledged: impl FnOnce() -> bool,
     counted: *mut Counted,
-    mut take: impl FnMut(Total, u64),
+    mut take: impl FnMut(fn(Counters) -> *mut u64, u64),
 ) {
     // SAFETY: the pointer lies in a map value, which the verifier checks; plain integers.
     #[expect(unsafe_code, reason = "map value")]
     let counted = unsafe { &mut *counted };
+    // A total has the same name in `Counted` and `TcpCounters`.
+    macro_rules! take {
+        ($field:ident $([$index:literal])?, $more:ident($($argument:expr),+)) => {
+            take(
+                |to| counter!(to, $field $([$index])?),
+                $more(&mut counted.$field $([$index])?, $($argument),+),
+            );
+        };
+    }
 
     let acknowledged = socket.acknowledged_bytes();
     let not_payload = u64::from(role == ROLE_CLIENT) + u64::from(fin_acknowledged());
-    take(Total::SentBytes, more_bytes(&mut counted.sent_bytes, acknowledged, not_payload));
+    take!(sent_bytes, more_bytes(acknowledged, not_payload));
     let received = socket.received_bytes();
     let not_payload = socket.is_fin_received().into();
-    take(Total::ReceivedBytes, more_bytes(&mut counted.received_bytes, received, not_payload));
+    take!(received_bytes, more_bytes(received, not_payload));
 
-    take(Total::SentSegments, more(&mut counted.sent_segments, socket.sent_segments()));
-    take(Total::ReceivedSegments, more(&mut counted.received_segments, socket.received_segments()));
-    take(Total::SpuriousRetransmits, more(&mut counted.spurious_retransmits, socket.spurious_retransmits()));
-    take(Total::ReorderedSegments, more(&mut counted.reordered_segments, socket.reordered_segments()));
+    take!(sent_segments, more(socket.sent_segments()));
+    take!(received_segments, more(socket.received_segments()));
+    take!(spurious_retransmits, more(socket.spurious_retransmits()));
+    take!(reordered_segments, more(socket.reordered_segments()));
 
     // SAFETY: the helper takes nothing and cannot fail.
     #[expect(unsafe_code, reason = "call of a kernel helper")]
     let ticks = unsafe { bpf_jiffies64() };
     #[expect(clippy::cast_possible_truncation, reason = "the kernel's `tcp_jiffies32` is the low half")]
     let [network, receive_window, send_buffer] = socket.limited_ticks(ticks as u32);
-    take(Total::Limited(LimitedBy::Network), more(&mut counted.limited_ticks[0], network));
-    take(Total::Limited(LimitedBy::ReceiveWindow), more(&mut counted.limited_ticks[1], receive_window));
-    take(Total::Limited(LimitedBy::SendBuffer), more(&mut counted.limited_ticks[2], send_buffer));
+    // In the order of `LimitedBy`.
+    take!(limited_ticks[0], more(network));
+    take!(limited_ticks[1], more(receive_window));
+    take!(limited_ticks[2], more(send_buffer));
 }
 
 /// What a total has grown by; the kernel's 32-bit counters wrap. A smaller value was read in the middle of a change.

@@ -95,9 +95,9 @@ async fn bind(config: &Config) -> Result<TcpListener> {
 fn report(probes: &[ProbeState]) -> Result<(), AppError> {
     for state in probes {
         match &state.unavailable {
-            None => info!(probe = state.probe.name, "probe attached"),
+            None => info!(probe = state.probe.name(), "probe attached"),
             Some(Unavailable { reason, message }) => {
-                let (probe, reason, without) = (state.probe.name, reason.label(), state.probe.without);
+                let (probe, reason, without) = (state.probe.name(), reason.label(), state.probe.without);
                 warn!(probe, reason, why = message, without, "probe unavailable");
             }
         }

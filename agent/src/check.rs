@@ -46,7 +46,7 @@ pub fn run(output: Output) -> Result<bool, LoadError> {
 
 fn row(state: ProbeState) -> Row {
     Row {
-        probe: state.probe.name,
+        probe: state.probe.name(),
         available: state.unavailable.is_none(),
         measures: state.probe.about,
         without: state.unavailable.is_some().then_some(state.probe.without),

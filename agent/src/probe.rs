@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use netcause_common::labelled_enum;
+use netcause_common::layout::{Group, KernelLayout};
 use netcause_common::probe::ProbeId;
 
 use crate::kernel::btf::{Argument, Btf};
@@ -78,10 +80,8 @@ pub struct Program {
 /// One probe: programs that run all or none, and what they need from the kernel.
 #[derive(Debug)]
 pub struct Probe {
-    /// The probe's number in events.
+    /// The probe's number in events, and its name.
     pub id: ProbeId,
-    /// The probe's name, as in the label `probe`.
-    pub name: &'static str,
     /// What it measures, for `netcause check`.
     pub about: &'static str,
     /// What is missing when it does not run, for `netcause check`.
@@ -90,45 +90,30 @@ pub struct Probe {
     pub emits: bool,
     /// The programs of the probe.
     pub programs: &'static [Program],
-    /// Kernel members that it reads, in lists shared by several probes.
-    pub common: &'static [&'static [&'static str]],
-    /// Further kernel members that it reads: fields of [`netcause_common::layout::KernelLayout`].
+    /// Kernel members that it shares with other probes.
+    pub common: &'static [Group],
+    /// Further kernel members that it reads: fields of [`KernelLayout`].
     pub members: &'static [&'static str],
 }
 
 impl Probe {
+    /// The name, as in the label `probe`.
+    pub const fn name(&self) -> &'static str {
+        self.id.label()
+    }
+
+    /// The members that it reads: fields of [`KernelLayout`].
+    pub fn needed(&self) -> impl Iterator<Item = &'static str> {
+        let is_common = |group: Option<Group>| group.is_some_and(|group| self.common.contains(&group));
+        let common = KernelLayout::MEMBERS.iter().filter(move |member| is_common(member.group));
+        common.map(|member| member.field).chain(self.members.iter().copied())
+    }
+
     /// True if one of the programs has a hook of this kind.
     pub fn has(&self, is_such: impl Fn(Hook) -> bool) -> bool {
         self.programs.iter().any(|program| is_such(program.hook))
     }
 }
-
-/// Members that every probe of sockets requires. The cgroup is optional (the network namespace replaces it), and so is the
-/// IPv6 address, which a kernel without IPv6 lacks.
-const SOCKET: &[&str] = &["skc_family", "skc_dport", "skc_num", "skc_daddr", "skc_net", "net_inum"];
-
-/// Members that all TCP probes require in addition.
-const TCP: &[&str] = &["skc_state", "inet_sport", "total_retrans"];
-
-/// Members for the kernel's own counters of a connection, mostly in `struct tcp_sock`.
-const TRAFFIC: &[&str] = &[
-    "bytes_acked",
-    "bytes_received",
-    "segs_out",
-    "segs_in",
-    "dsack_dups",
-    "rcv_ooopack",
-    "chrono_stat",
-    "chrono_start",
-    "chrono_type",
-    "snd_una",
-    "write_seq",
-    "srtt_us",
-    "rtt_min",
-    "minmax_value",
-    "skc_flags",
-    "sock_done",
-];
 
 /// Why a probe does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,43 +131,27 @@ impl Unavailable {
     }
 }
 
-/// Why a probe does not run, as a bounded set of label values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The kernel lacks a tracepoint, an iterator or a struct member.
-    KernelFeatureMissing,
-    /// The cgroup v2 root is not mounted.
-    Cgroup2NotMounted,
-    /// A capability is missing.
-    NotPermitted,
-    /// The agent is not in the host's PID namespace, so sockets of other processes are not visible.
-    NotInHostPidNamespace,
-    /// Disabled by configuration.
-    Disabled,
-    /// The verifier rejected one of the programs.
-    VerifierRejected,
-    /// One of the programs cannot be attached.
-    AttachFailed,
-    /// A probe that it requires does not run.
-    NeedsOtherProbe,
-    /// Anything else.
-    Other,
-}
-
-impl Reason {
-    /// The label value.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::KernelFeatureMissing => "kernel_feature_missing",
-            Self::Cgroup2NotMounted => "cgroup2_not_mounted",
-            Self::NotPermitted => "not_permitted",
-            Self::NotInHostPidNamespace => "not_in_host_pid_namespace",
-            Self::Disabled => "disabled",
-            Self::VerifierRejected => "verifier_rejected",
-            Self::AttachFailed => "attach_failed",
-            Self::NeedsOtherProbe => "needs_other_probe",
-            Self::Other => "other",
-        }
+labelled_enum! {
+    /// The kind of obstacle that keeps a probe from running: a label value, so the set is bounded.
+    pub enum Reason: u8 {
+        /// The kernel lacks a tracepoint, an iterator or a member.
+        KernelFeatureMissing = 0, "kernel_feature_missing";
+        /// The root of cgroup v2 is not mounted.
+        Cgroup2NotMounted = 1, "cgroup2_not_mounted";
+        /// A capability is missing.
+        NotPermitted = 2, "not_permitted";
+        /// Files of other processes cannot be seen from this PID namespace.
+        NotInHostPidNamespace = 3, "not_in_host_pid_namespace";
+        /// It is switched off by configuration.
+        Disabled = 4, "disabled";
+        /// The verifier refuses one of its programs.
+        VerifierRejected = 5, "verifier_rejected";
+        /// One of its programs cannot be attached.
+        AttachFailed = 6, "attach_failed";
+        /// A probe that it depends on does not run.
+        NeedsOtherProbe = 7, "needs_other_probe";
+        /// Anything else.
+        Other = 8, "other";
     }
 }
 
@@ -215,8 +184,7 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
             }
         }
     }
-    let needed = probe.common.iter().copied().flatten().chain(probe.members);
-    match needed.filter_map(|member| missing.get(member)).next() {
+    match probe.needed().find_map(|member| missing.get(member)) {
         Some(why) => Support::No(why.clone()),
         None => Support::Yes,
     }
@@ -236,24 +204,29 @@ fn mismatch(tracepoint: &str, wanted: &[&str], found: &[Argument]) -> Option<Str
 
 #[cfg(test)]
 mod tests {
-    use netcause_common::layout::KernelLayout;
-
     use super::*;
 
     #[test]
     fn order_and_names_match_probe_ids() {
         for (index, probe) in ALL.iter().enumerate() {
-            assert_eq!(probe.id as usize, index, "{}", probe.name);
-            assert_eq!(probe.name, probe.id.label());
+            assert_eq!(probe.id as usize, index, "{}", probe.name());
         }
     }
 
     #[test]
     fn needed_members_exist_in_the_layout() {
-        for member in ALL.iter().flat_map(|probe| probe.common.iter().copied().flatten().chain(probe.members))
-        {
-            let is_known = KernelLayout::MEMBERS.iter().any(|known| known.field == *member);
-            assert!(is_known || *member == "sock_done", "{member}");
+        for member in ALL.iter().flat_map(|probe| probe.needed()) {
+            let is_known = KernelLayout::MEMBERS.iter().any(|known| known.field == member);
+            assert!(is_known || member == "sock_done", "{member}");
+        }
+    }
+
+    #[test]
+    fn members_of_a_group_are_needed_where_it_is_named() {
+        for probe in ALL {
+            let has = |member| probe.needed().any(|needed| needed == member);
+            let of_traffic = probe.common.contains(&Group::Traffic);
+            assert_eq!((has("segs_out"), has("sock_done")), (of_traffic, of_traffic), "{}", probe.name());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Counters of DNS.
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::{Pod, Zeroable, zeroed};
 
 use crate::histogram::DnsDuration;
 use crate::labelled_enum;
@@ -139,19 +139,7 @@ pub struct Datagrams {
 
 impl DnsCounters {
     /// All counters at zero.
-    pub const ZERO: Self = Self {
-        queries: [0; QueryType::COUNT],
-        responses: [0; ResponseCode::COUNT],
-        duration: DnsDuration::ZERO,
-        retries: 0,
-        truncated: 0,
-        timeouts: 0,
-        late: 0,
-        unmatched: 0,
-        untracked: 0,
-        untracked_answered: 0,
-        udp: Datagrams { sent: 0, sent_bytes: 0, received: 0, received_bytes: 0 },
-    };
+    pub const ZERO: Self = zeroed();
 }
 
 const _: () = assert!(size_of::<DnsCounters>() == 8 * (11 + 7 + 19 + 7 + 4));

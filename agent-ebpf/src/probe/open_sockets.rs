@@ -12,9 +12,9 @@
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::flow::{Counted, ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
-use netcause_common::socket::{Counted, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
+use netcause_common::socket::{PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 
 use crate::flow::{counters, of_socket};
 use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_RECV, SYN_SENT};

@@ -13,10 +13,10 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use netcause_common::flow::RetransmitKind;
+use netcause_common::flow::{Counted, RetransmitKind};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_retransmit::Retransmitted;
-use netcause_common::socket::{Counted, PHASE_OPEN, SocketState};
+use netcause_common::socket::{PHASE_OPEN, SocketState};
 
 use crate::emit::{emit, header};
 use crate::flow::{counters, of_socket};

@@ -14,12 +14,10 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use netcause_common::flow::{ConnectFailure, FlowKey, ROLE_CLIENT, ROLE_SERVER, RetransmitKind};
+use netcause_common::flow::{ConnectFailure, Counted, FlowKey, ROLE_CLIENT, ROLE_SERVER, RetransmitKind};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_state::ConnectFailed;
-use netcause_common::socket::{
-    Counted, PHASE_CLOSED, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState,
-};
+use netcause_common::socket::{PHASE_CLOSED, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};

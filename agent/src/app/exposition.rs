@@ -124,7 +124,7 @@ impl Agent {
             source: source_name(source),
             kind: kind.map_or("", kind_name),
             age: state.last_contact.map(|at| at.elapsed()),
-            down: down(state.code.map(|code| code.as_str()), state.trouble),
+            down: down(state.code.map(|code| code.label()), state.trouble),
             failures: state.failures.into_iter().collect(),
         };
         let mut statistics = self.engine.names();
@@ -155,7 +155,7 @@ fn probe(state: &ProbeState) -> ProbeRow {
         .unavailable
         .as_ref()
         .map(|unavailable| Down { reason: unavailable.reason.label(), message: unavailable.message.clone() });
-    ProbeRow { id: probe.id, name: probe.name, emits: probe.emits, without: probe.without, down }
+    ProbeRow { id: probe.id, name: probe.name(), emits: probe.emits, without: probe.without, down }
 }
 
 fn down(reason: Option<&'static str>, message: Option<String>) -> Option<Down> {

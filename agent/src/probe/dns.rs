@@ -8,7 +8,6 @@ use super::{Direction, Hook, Probe, Program};
 /// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::Dns,
-    name: "dns",
     about: "DNS queries, responses, latency and names (requires the udp probe)",
     without: "no DNS metrics",
     emits: true,

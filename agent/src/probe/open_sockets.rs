@@ -1,13 +1,13 @@
 //! Counters of open sockets, read at every sweep.
 
+use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program, SOCKET, TCP, TRAFFIC};
+use super::{Hook, Probe, Program};
 
 /// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::OpenSockets,
-    name: "open_sockets",
     about: "traffic of open connections, accept queues, client or server role of connections opened before the agent started",
     without: "connections are counted only when they close; no accept queue metrics; for connections opened before the agent started, \
               client and server are guessed from the ports",
@@ -23,8 +23,9 @@ pub const PROBE: Probe = Probe {
         },
         Program { name: "open_sockets", hook: Hook::Sweep("task_file") },
     ],
-    common: &[SOCKET, TCP, TRAFFIC],
+    common: &[Group::Socket, Group::Tcp, Group::Traffic],
     members: &[
+        "sock_done",
         "file_inode",
         "file_private_data",
         "inode_mode",

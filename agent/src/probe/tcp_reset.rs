@@ -1,13 +1,13 @@
 //! TCP resets sent and received.
 
+use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program, SOCKET, TCP};
+use super::{Hook, Probe, Program};
 
 /// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpReset,
-    name: "tcp_reset",
     about: "TCP resets (RST) sent and received",
     without: "no reset metrics",
     emits: true,
@@ -29,6 +29,6 @@ pub const PROBE: Probe = Probe {
             hook: Hook::Tracepoint { name: "tcp_receive_reset", arguments: &["sock"] },
         },
     ],
-    common: &[SOCKET, TCP],
+    common: &[Group::Socket, Group::Tcp],
     members: &["skb_head", "skb_network_header", "skb_transport_header", "skb_dev", "dev_net"],
 };

@@ -1,13 +1,13 @@
 //! Retransmitted TCP segments, by kind.
 
+use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program, SOCKET, TCP};
+use super::{Hook, Probe, Program};
 
 /// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpRetransmit,
-    name: "tcp_retransmit",
     about: "retransmitted TCP segments by kind",
     without: "no retransmission metrics, except for SYN-ACKs",
     emits: true,
@@ -15,6 +15,6 @@ pub const PROBE: Probe = Probe {
         name: "tcp_retransmit",
         hook: Hook::Tracepoint { name: "tcp_retransmit_skb", arguments: &["sock", "sk_buff"] },
     }],
-    common: &[SOCKET, TCP],
+    common: &[Group::Socket, Group::Tcp],
     members: &["icsk_pending", "icsk_retransmits", "icsk_ca_state", "skb_cb", "tcp_gso_segs"],
 };

@@ -1,13 +1,13 @@
 //! Retransmitted SYN-ACKs.
 
+use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program, SOCKET, TCP};
+use super::{Hook, Probe, Program};
 
 /// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpRetransmitSynack,
-    name: "tcp_retransmit_synack",
     about: "SYN-ACKs retransmitted by servers",
     without: "no retransmissions of kind synack",
     emits: true,
@@ -21,6 +21,6 @@ pub const PROBE: Probe = Probe {
             hook: Hook::Tracepoint { name: "tcp_retransmit_synack", arguments: &["sock", "request_sock"] },
         },
     ],
-    common: &[SOCKET, TCP],
+    common: &[Group::Socket, Group::Tcp],
     members: &[],
 };

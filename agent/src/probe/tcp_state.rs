@@ -1,13 +1,13 @@
 //! TCP connections opened, failed and closed.
 
+use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
-use super::{Hook, Probe, Program, SOCKET, TCP, TRAFFIC};
+use super::{Hook, Probe, Program};
 
 /// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpState,
-    name: "tcp_state",
     about: "connections opened, failed and closed; connect latency; bytes, segments and round-trip time at close",
     without: "no connection counts, no connect failures, no connect latency; no traffic of connections that close between two sweeps",
     emits: true,
@@ -25,6 +25,6 @@ pub const PROBE: Probe = Probe {
             hook: Hook::Tracepoint { name: "tcp_destroy_sock", arguments: &["sock"] },
         },
     ],
-    common: &[SOCKET, TCP, TRAFFIC],
-    members: &["sk_err", "sk_err_soft", "sk_socket"],
+    common: &[Group::Socket, Group::Tcp, Group::Traffic],
+    members: &["sock_done", "sk_err", "sk_err_soft", "sk_socket"],
 };

@@ -7,7 +7,6 @@ use super::{Direction, Hook, Probe, Program};
 /// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::Udp,
-    name: "udp",
     about: "UDP datagrams and bytes (requires CAP_NET_ADMIN)",
     without: "no UDP traffic metrics",
     emits: false,

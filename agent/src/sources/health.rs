@@ -6,73 +6,48 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
+use netcause_common::labelled_enum;
 use netcause_core::enrich::objects::{Kind, Source};
 
-/// Why a request, or something in an answer, failed: a bounded set, fit for a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureCode {
-    /// There is no usable configuration: no server, no token, a file that cannot be parsed.
-    Unconfigured,
-    /// No connection, or it ended before an answer came.
-    Unreachable,
-    /// The TLS handshake failed.
-    Tls,
-    /// No data arrived in time.
-    Timeout,
-    /// The connection ended in the middle of an answer.
-    ConnectionLost,
-    /// The answer is not what the API promises.
-    Malformed,
-    /// Some objects of a list cannot be read; the others are known.
-    MalformedObject,
-    /// A list or a file is longer than the limit.
-    TooLong,
-    /// A file cannot be read.
-    Unreadable,
-    /// 400, 422: the server does not know what it is asked for.
-    BadRequest,
-    /// 401: the token is refused.
-    Unauthorized,
-    /// 403: the role does not grant this.
-    Forbidden,
-    /// 404.
-    NotFound,
-    /// 410, and versions that the server has not reached: to be listed again.
-    Expired,
-    /// 429.
-    Throttled,
-    /// Any other refusal, such as 500 and 503.
-    ServerError,
-    /// An owner was not looked up: too many are queued.
-    OwnerDropped,
-    /// An address was not looked up: too many are queued.
-    AddressDropped,
-}
-
-impl FailureCode {
-    /// The code as a label value.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unconfigured => "unconfigured",
-            Self::Unreachable => "unreachable",
-            Self::Tls => "tls",
-            Self::Timeout => "timeout",
-            Self::ConnectionLost => "connection_lost",
-            Self::Malformed => "malformed",
-            Self::MalformedObject => "malformed_object",
-            Self::TooLong => "too_long",
-            Self::Unreadable => "unreadable",
-            Self::BadRequest => "bad_request",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::NotFound => "not_found",
-            Self::Expired => "expired",
-            Self::Throttled => "throttled",
-            Self::ServerError => "server_error",
-            Self::OwnerDropped => "owner_dropped",
-            Self::AddressDropped => "address_dropped",
-        }
+labelled_enum! {
+    /// Why a request, or something in an answer, failed: a bounded set, fit for a label.
+    pub enum FailureCode: u8 {
+        /// There is no usable configuration: no server, no token, a file that cannot be parsed.
+        Unconfigured = 0, "unconfigured";
+        /// No connection, or it ended before an answer came.
+        Unreachable = 1, "unreachable";
+        /// The TLS handshake failed.
+        Tls = 2, "tls";
+        /// No data arrived in time.
+        Timeout = 3, "timeout";
+        /// The connection ended in the middle of an answer.
+        ConnectionLost = 4, "connection_lost";
+        /// The answer is not what the API promises.
+        Malformed = 5, "malformed";
+        /// Some objects of a list cannot be read; the others are known.
+        MalformedObject = 6, "malformed_object";
+        /// A list or a file is longer than the limit.
+        TooLong = 7, "too_long";
+        /// A file cannot be read.
+        Unreadable = 8, "unreadable";
+        /// 400, 422: the server does not know what it is asked for.
+        BadRequest = 9, "bad_request";
+        /// 401: the token is refused.
+        Unauthorized = 10, "unauthorized";
+        /// 403: the role does not grant this.
+        Forbidden = 11, "forbidden";
+        /// 404.
+        NotFound = 12, "not_found";
+        /// 410, and versions that the server has not reached: to be listed again.
+        Expired = 13, "expired";
+        /// 429.
+        Throttled = 14, "throttled";
+        /// Any other refusal, such as 500 and 503.
+        ServerError = 15, "server_error";
+        /// An owner was not looked up: too many are queued.
+        OwnerDropped = 16, "owner_dropped";
+        /// An address was not looked up: too many are queued.
+        AddressDropped = 17, "address_dropped";
     }
 }
 
@@ -114,7 +89,7 @@ pub struct State {
     pub trouble: Option<String>,
     /// Since when it is down.
     down_since: Option<Instant>,
-    /// Failures so far, by [`FailureCode::as_str`].
+    /// Failures so far, by [`FailureCode::label`].
     pub failures: BTreeMap<&'static str, u64>,
 }
 
@@ -146,7 +121,7 @@ impl Health {
     pub fn failed(&self, source: Source, kind: Option<Kind>, failure: &Failure) {
         let Failure { code, reason, .. } = failure;
         let is_new = self.change(source, kind, |state| {
-            *state.failures.entry(code.as_str()).or_default() += 1;
+            *state.failures.entry(code.label()).or_default() += 1;
             state.down_since.get_or_insert_with(Instant::now);
             let is_new = state.code != Some(*code) || state.trouble.as_ref() != Some(reason);
             if is_new {
@@ -159,7 +134,7 @@ impl Health {
             Source::Kubelet => "list of pods",
             Source::File => "names file",
         };
-        let code = code.as_str();
+        let code = code.label();
         if is_new {
             warn!(?source, ?kind, code, reason, "{what} failed; keeping cached objects and retrying");
         } else {
@@ -177,7 +152,7 @@ impl Health {
 
     /// Counts a failure that leaves the source up.
     pub fn count(&self, source: Source, kind: Option<Kind>, code: FailureCode) {
-        self.change(source, kind, |state| *state.failures.entry(code.as_str()).or_default() += 1);
+        self.change(source, kind, |state| *state.failures.entry(code.label()).or_default() += 1);
     }
 
     /// The state of all sources, in order.

@@ -28,7 +28,7 @@ fn every_probe_is_supported_on_every_kernel() {
         let resolved = resolve(&btf);
         for probe in probe::ALL {
             let support = probe::support(probe, &btf, &resolved.missing);
-            assert_eq!(support, Support::Yes, "{} on {:?}", probe.name, fixture.version);
+            assert_eq!(support, Support::Yes, "{} on {:?}", probe.name(), fixture.version);
         }
     }
 }
@@ -114,7 +114,7 @@ fn a_kernel_without_anything_supports_nothing() {
     for probe in probe::ALL {
         let needs_no_member = probe.common.is_empty() && probe.members.is_empty();
         let support = probe::support(probe, &btf, &resolved.missing);
-        assert_eq!(support == Support::Yes, needs_no_member, "{}", probe.name);
+        assert_eq!(support == Support::Yes, needs_no_member, "{}", probe.name());
     }
 }
 

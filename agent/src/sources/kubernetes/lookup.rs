@@ -92,7 +92,7 @@ impl Lookup {
                         Err(End::Closed) => return,
                         Err(End::Failed(failure)) => {
                             self.count(failure.code);
-                            debug!(code = failure.code.as_str(), reason = failure.reason, "pod lookup by address failed");
+                            debug!(code = failure.code.label(), reason = failure.reason, "pod lookup by address failed");
                             known.again(address);
                             let asked = match failure.code {
                                 FailureCode::Forbidden => timing.refused,

@@ -125,7 +125,7 @@ impl Owners {
                 }
                 Err(failure) => {
                     self.count(failure.code);
-                    debug!(code = failure.code.as_str(), reason = failure.reason, "owner lookup failed");
+                    debug!(code = failure.code.label(), reason = failure.reason, "owner lookup failed");
                     self.retry(key, failures, failure.code);
                     let asked = failure.retry_after.unwrap_or_default().min(timing.max_retry_after);
                     sleep(backoff.at_least(asked)).await;
