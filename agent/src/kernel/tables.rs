@@ -104,7 +104,7 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to read the table.
+    /// When the map cannot be read.
     pub fn accept_queues(&mut self) -> Result<Vec<(QueueKey, AcceptQueue)>> {
         let (mut queues, mut gone) = (Vec::new(), Vec::new());
         for entry in self.queues.iter() {
