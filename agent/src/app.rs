@@ -98,7 +98,7 @@ fn report(probes: &[ProbeState]) -> Result<(), AppError> {
             None => info!(probe = state.probe.name(), "probe attached"),
             Some(Unavailable { reason, message }) => {
                 let (probe, reason, without) = (state.probe.name(), reason.label(), state.probe.without);
-                warn!(probe, reason, message, without, "probe unavailable");
+                warn!(probe, reason, why = message, without, "probe unavailable");
             }
         }
     }

@@ -23,7 +23,7 @@ struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    without_it: Option<&'static str>,
+    without: Option<&'static str>,
 }
 
 /// Prints the report; true when at least one probe can run.
@@ -49,7 +49,7 @@ fn row(state: ProbeState) -> Row {
         probe: state.probe.name(),
         available: state.unavailable.is_none(),
         measures: state.probe.about,
-        without_it: state.unavailable.is_some().then_some(state.probe.without),
+        without: state.unavailable.is_some().then_some(state.probe.without),
         reason: state.unavailable.map(|unavailable| unavailable.message),
     }
 }
@@ -73,7 +73,7 @@ fn print(report: &Report, output: Output, to: &mut impl Write) -> io::Result<()>
         if let Some(reason) = &row.reason {
             writeln!(to, "{:width$}             reason: {reason}", "")?;
         }
-        if let Some(without) = row.without_it {
+        if let Some(without) = row.without {
             writeln!(to, "{:width$}             without it: {without}", "")?;
         }
     }

@@ -27,9 +27,7 @@ pub enum Command {
     ///
     /// Needs root, or the capabilities BPF and PERFMON (and SYS_RESOURCE before Linux 5.11), and NET_ADMIN for UDP, DNS
     /// and the backends of services. Needs the host's PID namespace to read the counters of open connections.
-    ///
-    /// HTTP endpoints: /metrics (Prometheus text format or OpenMetrics), /api/v1/dns (JSON), /livez, /readyz.
-    #[command(after_help = AGENT_NOTES)]
+    #[command(after_help = format!("HTTP endpoints:\n{}\n{AGENT_NOTES}", crate::expose::http::endpoints()))]
     Agent(Box<AgentArguments>),
     /// Check which probes can run on this node, and why others cannot.
     ///

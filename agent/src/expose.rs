@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod event_log;
+pub mod events;
 pub mod http;
 pub mod prometheus;
 pub mod series;

@@ -1,4 +1,4 @@
-//! The kernel side: what it can do here, loading it, and reading what it counts.
+//! The kernel side: checks what this kernel supports, loads and attaches the eBPF programs, and reads their maps.
 //!
 //! Nothing outside this module and [`netcause_core::ingest`] knows that there is eBPF.
 
@@ -21,15 +21,15 @@ pub use options::Options;
 pub use sweep::Pace;
 pub use tables::{Events, Fullness, Kernel, Wakeups};
 
-/// The kernel's tick: the unit of what it counts in jiffies.
+/// The length of a jiffy (1/HZ).
 #[must_use]
 pub fn tick() -> std::time::Duration {
-    // The coarse clocks move with the tick, and say so (`clock_getres`, `KTIME_LOW_RES` in kernel/time/posix-timers.c).
+    // The resolution of the coarse clocks is one tick (`clock_getres`, `KTIME_LOW_RES` in kernel/time/posix-timers.c).
     let resolution = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
     std::time::Duration::try_from(resolution).unwrap_or_default()
 }
 
-/// The clock of the programs (`bpf_ktime_get_ns`), which events are stamped with.
+/// CLOCK_MONOTONIC, the clock of event timestamps (`bpf_ktime_get_ns`).
 #[must_use]
 pub fn monotonic() -> std::time::Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);

@@ -1,4 +1,4 @@
-//! The probes: what each needs of the kernel. One file per probe, named as on the kernel's side.
+//! The probes, as data: programs, hooks, and the kernel members each needs. One file per probe, named as in agent-ebpf.
 
 use std::collections::BTreeMap;
 
@@ -29,75 +29,75 @@ pub const ALL: [&Probe; ProbeId::COUNT] = [
     &dns::PROBE,
 ];
 
-/// Which way packets go, seen from the socket.
+/// Direction of packets, seen from the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// To the socket.
+    /// Received by the socket.
     Ingress,
-    /// From the socket.
+    /// Sent by the socket.
     Egress,
 }
 
-/// Where a program is attached.
+/// The kind of hook a program is attached to.
 #[derive(Clone, Copy, Debug)]
 pub enum Hook {
     /// A raw tracepoint with typed arguments.
     Tracepoint {
-        /// The kernel's name for it.
+        /// The tracepoint's name in the kernel.
         name: &'static str,
-        /// Structs that its first arguments must point to; an empty name stands for a number.
+        /// Structs that the first arguments must point to; an empty name stands for a number.
         arguments: &'static [&'static str],
     },
-    /// The packets of every socket, at the root of cgroup v2.
+    /// The packets of every socket: cgroup_skb at the cgroup v2 root.
     Cgroup(Direction),
-    /// What packets of DNS go on to from a program at [`Hook::Cgroup`].
+    /// A tail call for DNS packets from a program at [`Hook::Cgroup`].
     Continuation {
-        /// Which way the packets go.
+        /// Direction of the packets.
         direction: Direction,
-        /// What carries them: [`netcause_common::dns::OVER_UDP`] or [`netcause_common::dns::OVER_TCP`].
+        /// Transport of the packets: [`netcause_common::dns::OVER_UDP`] or [`netcause_common::dns::OVER_TCP`].
         over: u32,
     },
-    /// A walk over objects of the kernel, run once when the agent starts.
+    /// A BPF iterator that runs once when the agent starts.
     AtStart {
-        /// The kernel's name for what is walked.
+        /// The iterator's name in the kernel.
         iterator: &'static str,
-        /// Whether it runs only where connections are counted since the agent's start: it notes what they carried before.
+        /// Whether it runs only if connections are counted from the agent's start; it records their counters at that time.
         only_since_start: bool,
     },
-    /// A walk over objects of the kernel, run again and again.
+    /// A BPF iterator, by its name in the kernel, that runs at every sweep.
     Sweep(&'static str),
 }
 
-/// One program of the object.
+/// One program of the eBPF object.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// Its name in the object.
+    /// The program's name in the object.
     pub name: &'static str,
-    /// Where it is attached.
+    /// The hook it is attached to.
     pub hook: Hook,
 }
 
-/// One probe: programs that only make sense together, and what they need.
+/// One probe: programs that run all or none, and what they need from the kernel.
 #[derive(Debug)]
 pub struct Probe {
-    /// Its number on the wire, and its name.
+    /// The probe's number in events, and its name.
     pub id: ProbeId,
-    /// What it tells, for `netcause check`.
+    /// What it measures, for `netcause check`.
     pub about: &'static str,
-    /// What is lost where it cannot run.
+    /// What is missing when it does not run, for `netcause check`.
     pub without: &'static str,
-    /// Whether it emits detail events.
+    /// Whether it emits events.
     pub emits: bool,
-    /// Its programs.
+    /// The programs of the probe.
     pub programs: &'static [Program],
-    /// Members of the kernel that it has in common with other probes.
+    /// Kernel members that it shares with other probes.
     pub common: &'static [Group],
-    /// Members it reads beside those: fields of [`KernelLayout`].
+    /// Further kernel members that it reads: fields of [`KernelLayout`].
     pub members: &'static [&'static str],
 }
 
 impl Probe {
-    /// Its name, as in the label `probe`.
+    /// The name, as in the label `probe`.
     pub const fn name(&self) -> &'static str {
         self.id.label()
     }
@@ -109,7 +109,7 @@ impl Probe {
         common.map(|member| member.field).chain(self.members.iter().copied())
     }
 
-    /// True when one of its programs has such a hook.
+    /// True if one of the programs has a hook of this kind.
     pub fn has(&self, is_such: impl Fn(Hook) -> bool) -> bool {
         self.programs.iter().any(|program| is_such(program.hook))
     }
@@ -118,14 +118,14 @@ impl Probe {
 /// Why a probe does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
-    /// The kind of obstacle.
+    /// The kind of reason.
     pub reason: Reason,
-    /// The whole reason, for people.
+    /// The reason as text, for logs and `netcause check`.
     pub message: String,
 }
 
 impl Unavailable {
-    /// With a message for people.
+    /// A reason with its text.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Self { reason, message: message.into() }
     }
@@ -155,16 +155,16 @@ labelled_enum! {
     }
 }
 
-/// Whether a probe can run here.
+/// Whether the kernel supports a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Support {
-    /// As far as can be told without loading it.
+    /// Supported, as far as BTF shows; the verifier may still reject it.
     Yes,
-    /// No, and why.
+    /// Not supported, with the reason.
     No(String),
 }
 
-/// Whether the kernel has what a probe needs: by name, never by version.
+/// Checks whether the kernel has what a probe needs: by name in BTF, never by version.
 pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String>) -> Support {
     for program in probe.programs {
         match program.hook {
@@ -179,7 +179,7 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
             Hook::Cgroup(_) | Hook::Continuation { .. } => {}
             Hook::AtStart { iterator: name, .. } | Hook::Sweep(name) => {
                 if !btf.has_struct(&format!("bpf_iter__{name}")) {
-                    return Support::No(format!("this kernel has no iterator {name}"));
+                    return Support::No(format!("this kernel has no BPF iterator {name}"));
                 }
             }
         }
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_is_that_of_the_wire() {
+    fn order_and_names_match_probe_ids() {
         for (index, probe) in ALL.iter().enumerate() {
             assert_eq!(probe.id as usize, index, "{}", probe.name());
         }

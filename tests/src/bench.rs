@@ -25,7 +25,7 @@ use clap::{Args, Subcommand};
 
 use crate::lab::{cgroup, machine};
 
-/// Lets the agent sweep at every scrape, whatever that takes: the default lets a long sweep wait.
+/// Lets the agent sweep at every scrape, whatever its duration: by default long sweeps are less frequent.
 const SWEEP_ALWAYS: [&str; 2] = ["--sweep-cpu-percent", "100"];
 /// The pause after which a scrape sweeps again: even then the agent sweeps at most once a second.
 const SWEEP_AGAIN: Duration = Duration::from_millis(1200);

@@ -106,7 +106,7 @@ pub enum Output {
     /// Tell clients in these networks apart, beside the configured ones.
     Networks(Vec<IpNet>),
     /// Something failed, and these are the names of both ends.
-    Event(EdgeEvent),
+    Event(Arc<EdgeEvent>),
 }
 
 /// What the engine is made by.
@@ -238,6 +238,12 @@ impl Engine {
         &mut self.model
     }
 
+    /// The time of the last input.
+    #[must_use]
+    pub fn time(&self) -> Time {
+        self.time
+    }
+
     /// The last failure events, latest first.
     #[must_use]
     pub fn events(&self) -> &RecentEvents {
@@ -328,8 +334,8 @@ impl Engine {
         };
         let peer = ingest::ip(flow.remote);
         let peer_name = self.names.resolved_from(flow.local, peer);
-        let event = EdgeEvent { edge, peer, peer_name, event };
-        self.events.push(event.clone());
+        let event = Arc::new(EdgeEvent { edge, peer, peer_name, event });
+        self.events.push(Arc::clone(&event));
         if self.outputs.len() < MAX_EVENTS {
             self.outputs.push_back(Output::Event(event));
         }

@@ -1,4 +1,4 @@
-//! Names for what the kernel knows by number and address.
+//! Resolves the ids and addresses of flows to names of workloads and services.
 
 pub mod cgroup;
 pub mod conntrack;
@@ -23,36 +23,37 @@ pub use names::testing;
 pub use names::{Names, Options, Remote};
 use uid::PodUid;
 
-/// What an end of an edge is called.
+/// The name of one end of an edge.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Workload {
-    /// The workload it belongs to: of Kubernetes, or a systemd unit, a container, a node, a network outside, a name that an
-    /// outside address was resolved from.
+    /// A name: a Kubernetes workload or node, a systemd unit, a container, a named external network, or the DNS name that an
+    /// external address was resolved from.
     Named(Name),
-    /// A pod that no source of names has told of, by its uid.
+    /// A pod that is in no source of names (yet), by its uid.
     Pod(PodUid),
-    /// By the network namespace's inode number: no socket was concerned, or it has no cgroup.
+    /// A network namespace, by its inode number: the packet had no socket, or the socket has no cgroup.
     Namespace(u64),
-    /// By a cgroup id whose directory is not to be found.
+    /// A cgroup, by its id: its directory was not found.
     Cgroup(u64),
-    /// By its address.
+    /// An IP address without a name.
     Address(IpAddr),
-    /// What stands behind a service, as long as that is not known.
+    /// The backend of a service while it is not known which one.
     Backend,
-    /// Several workloads stand behind a service, and this end does not see which one answers.
+    /// A service with backends of several workloads; the client's side does not see which one answers.
     Several,
-    /// What is outside the known networks.
+    /// Any address outside the known networks.
     External,
     /// All clients of a DNS server.
     Any,
-    /// A peer that the kernel does not tell.
+    /// A peer whose address the kernel does not report.
     Unknown,
-    /// All that found no room of its own.
+    /// Everything that exceeded a limit and is counted together.
     Other,
 }
 
 impl Workload {
-    /// What has this name. A name that would be shown as one of the others here is that one: no two ends look alike.
+    /// The workload with this name. A name that reads like another variant becomes that variant, so that equal
+    /// texts are equal workloads.
     #[must_use]
     pub fn named(name: Name) -> Self {
         if !name.namespace().is_empty() {
@@ -68,7 +69,7 @@ impl Workload {
         }
     }
 
-    /// What is shown so of that which has no name.
+    /// Parses the text of a variant with an id or an address.
     fn numbered(text: &str) -> Option<Self> {
         let end = match text.split_once(':') {
             Some(("pod", uid)) => uid.parse().ok().map(Self::Pod),
@@ -79,13 +80,13 @@ impl Workload {
         end.or_else(|| text.parse().ok().map(Self::Address))
     }
 
-    /// A workload of no namespace.
+    /// A workload without a namespace.
     #[must_use]
     pub fn plain(name: &str) -> Self {
         Self::named(Name::new("", name))
     }
 
-    /// The namespace it is in; empty where there is none.
+    /// The namespace; empty if there is none.
     #[must_use]
     pub fn namespace(&self) -> &str {
         match self {
@@ -94,14 +95,14 @@ impl Workload {
         }
     }
 
-    /// True for what may have a name that is not known yet.
+    /// True if a name may become known later.
     #[must_use]
     pub fn is_nameless(&self) -> bool {
         matches!(self, Self::Pod(_) | Self::Cgroup(_) | Self::Address(_) | Self::Backend)
     }
 }
 
-/// Without the namespace.
+/// The value of the workload labels, without the namespace.
 impl fmt::Display for Workload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -226,7 +226,7 @@ impl Agent {
                     let _ = self.conntrack.send(pass);
                 }
                 Output::ConntrackSupport(Support::Yes) => {
-                    info!("conntrack available; resolving Service backends")
+                    info!("conntrack available; resolving Service backends");
                 }
                 Output::ConntrackSupport(Support::No(failure)) => {
                     warn!(%failure, "conntrack unavailable; Service backends come from endpoints alone");

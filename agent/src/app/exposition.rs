@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use netcause_common::dns::DnsCounters;
 use netcause_common::probe::ProbeId;
 use netcause_common::statistics::Statistic;
-use netcause_core::engine::Listener;
+use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::{Edge, Reporter};
+use netcause_core::engine::{Listener, Time};
+use netcause_core::enrich::Workload;
 use netcause_core::enrich::objects::{Kind, Source as NameSource};
 
 use super::agent::Agent;
-use crate::expose::dns::Details;
+use crate::expose::dns::{Details, ServerRow};
 use crate::expose::snapshot::{
-    AgentCounts, AgentView, DnsView, Down, EdgeRow, KernelCounters, ListenerRow, MapRow, NamesView, ProbeRow,
-    ProgramRow, SearchRow, SeriesBudget, Snapshot, SourceRow,
+    AgentCounts, AgentView, DnsView, Down, EdgeRow, EventsView, KernelCounters, ListenerRow, MapRow,
+    NamesView, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot, SourceRow,
 };
 use crate::kernel::{self, ProbeState};
 use crate::sources;
@@ -53,11 +57,13 @@ impl Agent {
                 policy: self.engine.dns_policy(),
                 details: Details {
                     received: self.engine.dns_details_received(),
-                    left_out: counters.get(Statistic::DnsDetailsLeftOut),
+                    rate_limited: counters.get(Statistic::DnsDetailsLeftOut),
                     lost: counters.events_lost(ProbeId::Dns),
                 },
+                servers: self.dns_servers(),
                 workloads: self.engine.dns_rows(LISTED_NAMES),
             },
+            events: self.events(),
             agent: AgentView {
                 probes: self.kernel.probes().iter().map(probe).collect(),
                 kernel: counters,
@@ -89,6 +95,30 @@ impl Agent {
         })
     }
 
+    /// Every pair of a DNS client and its server.
+    fn dns_servers(&self) -> Vec<(Workload, ServerRow)> {
+        let model = self.engine.model();
+        let all = model.edges().map(|(_, entry)| (Edge::clone(entry.edge()), entry.totals().unpack()));
+        let overflow = [(Edge::other(Reporter::Source), model.overflow(Reporter::Source))];
+        let clients = all
+            .chain(overflow)
+            .filter(|(edge, totals)| edge.reporter == Reporter::Source && totals.dns != DnsCounters::ZERO);
+        let row = |(edge, totals): (Edge, Totals)| {
+            let server = ServerRow::new(&edge.destination, edge.port, &totals.dns);
+            (edge.source, server)
+        };
+        clients.map(row).collect()
+    }
+
+    fn events(&self) -> EventsView {
+        let Time { wall, monotonic } = self.engine.time();
+        EventsView {
+            received: self.engine.events().received(),
+            boot_seconds: wall as f64 - monotonic.as_secs_f64(),
+            latest: self.engine.events().all(),
+        }
+    }
+
     fn names(&self) -> NamesView {
         let row = |(source, kind, state): (NameSource, Option<Kind>, sources::State)| SourceRow {
             source: source_name(source),
@@ -111,7 +141,7 @@ impl Agent {
             sources: self.health.all().into_iter().map(row).chain(conntrack).collect(),
             objects: statistics.objects,
             dropped: statistics.dropped,
-            cgroup_walks: vec![("whole", walks.walks.saturating_sub(walks.cut)), ("cut", walks.cut)],
+            cgroup_walks: vec![("complete", walks.walks.saturating_sub(walks.cut)), ("cut_short", walks.cut)],
             conntrack: statistics.conntrack,
             external: statistics.outside,
             zones: statistics.zones,

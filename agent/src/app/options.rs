@@ -20,7 +20,7 @@ impl Config {
             max_dns_flows: self.max_dns_flows,
             max_dns_queries: self.max_pending_dns_queries,
             dns_ports: self.dns_ports.clone(),
-            dns_patience: seconds(self.dns_timeout_seconds),
+            dns_timeout: seconds(self.dns_timeout_seconds),
             dns_event_rate_limit: match self.dns_names {
                 DnsNames::Off => 0,
                 DnsNames::Shown | DnsNames::Hashed => self.dns_event_rate_limit,

@@ -12,7 +12,7 @@ use netcause_core::aggregate::dns::{ResolvedRow, Searched, WorkloadRow};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::{DnsNames, Label};
 
-use super::snapshot::{DnsView, EdgeRow, Snapshot};
+use super::snapshot::{DnsView, Snapshot};
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -30,7 +30,7 @@ pub struct Details {
     /// Events received.
     pub received: u64,
     /// Events that the kernel side dropped because of the rate limit.
-    pub left_out: u64,
+    pub rate_limited: u64,
     /// Events that the kernel side dropped because the ring buffer was full.
     pub lost: u64,
 }
@@ -160,12 +160,8 @@ impl Body {
 
 impl From<&Snapshot> for Body {
     fn from(snapshot: &Snapshot) -> Self {
-        let DnsView { policy, details, workloads } = &snapshot.dns;
-        let servers =
-            snapshot.edges.iter().filter(|row| row.is_dns_client()).map(|EdgeRow { edge, totals }| {
-                (edge.source.clone(), ServerRow::new(&edge.destination, edge.port, &totals.dns))
-            });
-        Self::new(*policy, *details, servers, workloads)
+        let DnsView { policy, details, servers, workloads } = &snapshot.dns;
+        Self::new(*policy, *details, servers.iter().cloned(), workloads)
     }
 }
 

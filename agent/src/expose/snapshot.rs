@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use netcause_common::dns::DnsCounters;
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::open_sockets::AcceptQueue;
 use netcause_common::statistics::{STATISTICS, Statistic};
+use netcause_core::aggregate::Edge;
 use netcause_core::aggregate::dns::WorkloadRow;
+use netcause_core::aggregate::events::EdgeEvent;
 use netcause_core::aggregate::totals::Totals;
-use netcause_core::aggregate::{Edge, Reporter};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::DnsNames;
 
-use super::dns::Details;
+use super::dns::{Details, ServerRow};
 pub use super::tables::AgentCounts;
 
 /// Everything that is shown, at one point in time.
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub searches: Vec<SearchRow>,
     /// Details of DNS answers.
     pub dns: DnsView,
+    /// The last TCP failure events.
+    pub events: EventsView,
     /// The agent itself.
     pub agent: AgentView,
     /// Sources of names and what they know.
@@ -42,13 +44,6 @@ pub struct EdgeRow {
     pub edge: Arc<Edge>,
     /// All counters.
     pub totals: Totals,
-}
-
-impl EdgeRow {
-    /// True for a client that has used DNS.
-    pub(super) fn is_dns_client(&self) -> bool {
-        self.edge.reporter == Reporter::Source && self.totals.dns != DnsCounters::ZERO
-    }
 }
 
 /// A listening TCP port and its accept queue.
@@ -73,6 +68,17 @@ pub struct SearchRow {
     pub wasted_queries: u64,
 }
 
+/// The last TCP failure events.
+#[derive(Debug, Default)]
+pub struct EventsView {
+    /// Events received so far.
+    pub received: u64,
+    /// When `CLOCK_MONOTONIC`, which events are stamped with, was zero: seconds since 1970.
+    pub boot_seconds: f64,
+    /// The last events of each edge, latest first.
+    pub latest: Vec<Arc<EdgeEvent>>,
+}
+
 /// Details of DNS answers.
 #[derive(Debug)]
 pub struct DnsView {
@@ -80,13 +86,20 @@ pub struct DnsView {
     pub policy: DnsNames,
     /// How many answers the lists are made from.
     pub details: Details,
+    /// Each client's workload and a server that it has asked, whether their edge has series of its own or not.
+    pub servers: Vec<(Workload, ServerRow)>,
     /// Lists of names, by workload.
     pub workloads: Vec<WorkloadRow>,
 }
 
 impl Default for DnsView {
     fn default() -> Self {
-        Self { policy: DnsNames::Off, details: Details::default(), workloads: Vec::new() }
+        Self {
+            policy: DnsNames::Off,
+            details: Details::default(),
+            servers: Vec::new(),
+            workloads: Vec::new(),
+        }
     }
 }
 

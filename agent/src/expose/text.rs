@@ -1,11 +1,11 @@
-//! OpenMetrics text → Prometheus text 0.0.4, which prometheus-client does not write and `promtool` wants.
+//! Converts OpenMetrics to the Prometheus text format 0.0.4, which prometheus-client does not write and `promtool` requires.
 //!
-//! The samples of the two formats are alike; what differs is the metadata: 0.0.4 names the sample, not the family
+//! The samples are the same in both formats. The metadata differ: 0.0.4 has the name of the sample, not of the family
 //! (`x_total`, `x_info`), has no `info` type, no `# UNIT` and no `# EOF`.
 
 use std::fmt::Write as _;
 
-/// Rewrites the metadata. The input is prometheus-client's own output: per family `# HELP`, `# TYPE`, perhaps
+/// Rewrites the metadata. The input is the output of prometheus-client: for each family `# HELP`, `# TYPE`, optionally
 /// `# UNIT`, then its samples.
 pub(super) fn from_open_metrics(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());

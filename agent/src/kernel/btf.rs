@@ -1,8 +1,8 @@
-//! The kernel's own description of its types: where a member lies, what a tracepoint passes.
+//! Parses the kernel's BTF: offsets of struct members, arguments of tracepoints, values of enumerators.
 //!
-//! A reader of our own, because it holds the file and one number per type and nothing else. Measured on 126 000 types:
-//! the `btf` crate peaks at 85 MiB of resident memory and keeps 50 after it is dropped, `btf-rs` 47 and 15; this 6
-//! and none, and the agent's budget is 20. Format: `Documentation/bpf/btf.rst`, kernel v6.18.
+//! A parser of our own for its memory: it keeps only the file and one number per type. Measured on 126 000 types, the `btf`
+//! crate peaks at 85 MiB of resident memory and keeps 50 after it is dropped, `btf-rs` 47 and 15, this parser 6 and none;
+//! the agent's budget is 20. Format: `Documentation/bpf/btf.rst`, kernel v6.18.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -11,18 +11,18 @@ use std::{fs, io};
 
 use thiserror::Error;
 
-/// Why a question to the BTF has no answer.
+/// Why a lookup in the BTF fails.
 #[derive(Debug, Error)]
 pub enum BtfError {
     /// The file cannot be read.
-    #[error("cannot read the kernel's BTF at {path}: {source} (the kernel needs CONFIG_DEBUG_INFO_BTF)")]
+    #[error("cannot read the kernel's BTF at {path}: {source} (requires CONFIG_DEBUG_INFO_BTF)")]
     Unreadable {
-        /// Where it was looked for.
+        /// The path of the file.
         path: String,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
-    /// It is no BTF, or damaged.
+    /// The data is not BTF, or damaged.
     #[error("the kernel's BTF is malformed: {0}")]
     Malformed(&'static str),
     /// The kernel has no such struct.
@@ -31,9 +31,9 @@ pub enum BtfError {
     /// The struct has no such member.
     #[error("this kernel has no member {structure}.{path}")]
     NoMember {
-        /// The struct.
+        /// The name of the struct.
         structure: String,
-        /// The member.
+        /// The path of the member, as in [`Btf::member`].
         path: String,
     },
     /// The kernel has no such tracepoint.
@@ -42,41 +42,41 @@ pub enum BtfError {
     /// The kernel has no such enumerator.
     #[error("this kernel has no {enumerator} in enum {enumeration}")]
     NoEnumerator {
-        /// The enum.
+        /// The name of the enum.
         enumeration: String,
-        /// The name of the value.
+        /// The name of the enumerator.
         enumerator: String,
     },
 }
 
-/// Where a member lies in its struct.
+/// The position of a member in its struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
-    /// From the start of the struct, in bits.
+    /// Offset from the start of the struct in bits.
     pub bit_offset: u32,
-    /// Width of a bit field; 0 when it is none.
+    /// Width of a bit field in bits; 0 for other members.
     pub bit_width: u32,
 }
 
-/// What a tracepoint passes in one argument.
+/// The type of a tracepoint's argument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Argument {
     /// A pointer to the named struct.
     Pointer(String),
-    /// Anything else: a number, a pointer to something else.
+    /// Anything else, such as a number or a pointer to another type.
     Other,
 }
 
 const MAGIC: u16 = 0xeb9f;
 const HEADER_BYTES: usize = 24;
-/// Nesting of anonymous members, and chains of modifiers, are cut here: damaged data must not loop.
+/// Limit on the nesting of anonymous members and on chains of modifiers, so that damaged data cannot loop.
 const MAX_DEPTH: u32 = 32;
-/// Members that one question looks at. Depth alone is no bound: damaged structs that contain each other branch at
-/// every level. `net_device`, the largest that we read, has 206 on 7.2 with those of its anonymous members.
+/// Limit on members visited in one lookup. The limit on depth is not enough: damaged structs that contain each other branch
+/// at every level. `net_device`, the largest struct we read, has 206 on 7.2, including those of its anonymous members.
 const MAX_MEMBERS: u32 = 1 << 16;
-/// Octets of a name, as in the kernel (`KSYM_NAME_LEN`).
+/// Limit on the length of a name in bytes, as in the kernel (`KSYM_NAME_LEN`).
 const MAX_NAME: usize = 512;
-/// Arguments of a tracepoint; the kernel passes at most 12 to BPF (`MAX_BPF_FUNC_ARGS`).
+/// Limit on arguments of a tracepoint: the kernel passes at most 12 to BPF (`MAX_BPF_FUNC_ARGS`).
 const MAX_ARGUMENTS: usize = 12;
 
 mod kind {
@@ -99,23 +99,23 @@ mod kind {
     pub(super) const LAST: u32 = 19;
 }
 
-/// Parsed BTF: the octets, and where each type begins in them.
+/// Parsed BTF: the bytes of the file, and the position of each type in them.
 pub struct Btf {
     data: Vec<u8>,
     /// Position of type `n + 1`; type 0 is `void`.
     types: Vec<u32>,
-    /// The octets that hold the names.
+    /// The range of the string section.
     strings: Range<usize>,
 }
 
-/// The fixed part of a type's record, and where the variable part begins.
+/// The fixed part of a type's record (`struct btf_type`), and the position of the variable part.
 #[derive(Clone, Copy)]
 struct Record {
     name: u32,
     kind: u32,
-    /// Members, parameters or values.
+    /// Number of members, parameters or values (`vlen`).
     count: usize,
-    /// True when members hold a bit field's width in the top octet of their offset.
+    /// True if the top byte of a member's offset is the width of a bit field (`kind_flag`).
     has_bit_fields: bool,
     /// The size of the type, or the type it refers to.
     reference: u32,
@@ -123,24 +123,24 @@ struct Record {
 }
 
 impl Btf {
-    /// The running kernel's BTF, usually at `/sys/kernel/btf/vmlinux`.
+    /// Reads the running kernel's BTF, usually at `/sys/kernel/btf/vmlinux`.
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or is no BTF.
+    /// When the file cannot be read or is not BTF.
     pub fn from_file(path: &Path) -> Result<Self, BtfError> {
         let data = fs::read(path)
             .map_err(|source| BtfError::Unreadable { path: path.display().to_string(), source })?;
         Self::parse(data)
     }
 
-    /// Finds the types in raw BTF of this machine's byte order.
+    /// Parses raw BTF of this machine's byte order.
     ///
     /// # Errors
     ///
-    /// When the data is no BTF, is cut short, or has a kind of type that is not known here.
+    /// When the data is not BTF, is truncated, or has an unknown kind of type.
     pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
-        let magic = data.get(..2).and_then(|octets| octets.try_into().ok()).map(u16::from_ne_bytes);
+        let magic = data.get(..2).and_then(|bytes| bytes.try_into().ok()).map(u16::from_ne_bytes);
         if magic != Some(MAGIC) || data.len() < HEADER_BYTES {
             return Err(BtfError::Malformed("no BTF header of this machine's byte order"));
         }
@@ -151,7 +151,7 @@ impl Btf {
             let end = start.zip(Some(field(length)?)).and_then(|(start, length)| start.checked_add(length));
             match start.zip(end) {
                 Some((start, end)) if end <= data.len() => Ok(start..end),
-                _ => Err(BtfError::Malformed("sections reach beyond the end")),
+                _ => Err(BtfError::Malformed("a section extends beyond the end of the data")),
             }
         };
         let (section, strings) = (section(8, 12)?, section(16, 20)?);
@@ -162,20 +162,20 @@ impl Btf {
             types.push(u32::try_from(position).map_err(|_| BtfError::Malformed("larger than 4 GiB"))?);
             position = record.body + body_bytes(record)?;
             if position > section.end {
-                return Err(BtfError::Malformed("the last type is cut short"));
+                return Err(BtfError::Malformed("the last type is truncated"));
             }
         }
         Ok(Self { data, types, strings })
     }
 
-    /// Where a member lies: `path` leads through named members by dots, through anonymous ones by itself.
+    /// Looks up a member. `path` separates nested members by dots; anonymous members are searched implicitly.
     ///
     /// # Errors
     ///
     /// When the struct or the member does not exist.
     pub fn member(&self, structure: &str, path: &str) -> Result<Location, BtfError> {
         let mut known = false;
-        // One for all structs of the name: there may be as many as there are types.
+        // Shared by all structs of this name, of which there may be as many as types.
         let members = Cell::new(MAX_MEMBERS);
         for record in self.named(structure, kind::STRUCT) {
             known = true;
@@ -190,7 +190,7 @@ impl Btf {
         }
     }
 
-    /// What a raw tracepoint passes, from its `btf_trace_…` typedef, without the hidden first argument.
+    /// The arguments of a raw tracepoint, from its `btf_trace_…` typedef, without the hidden first one.
     ///
     /// # Errors
     ///
@@ -213,7 +213,7 @@ impl Btf {
         Ok((1..count).map(|index| argument(index).unwrap_or(Argument::Other)).collect())
     }
 
-    /// The value of an enumerator: numbers change between releases.
+    /// The value of an enumerator; it may differ between kernel releases.
     ///
     /// # Errors
     ///
@@ -230,7 +230,7 @@ impl Btf {
         Err(BtfError::NoEnumerator { enumeration: enumeration.to_owned(), enumerator: enumerator.to_owned() })
     }
 
-    /// True when there is a struct of this name: `bpf_iter__task_file` tells that the kernel has that iterator.
+    /// True if there is a struct of this name. `bpf_iter__task_file`, for example, exists if the kernel has that iterator.
     #[must_use]
     pub fn has_struct(&self, name: &str) -> bool {
         self.named(name, kind::STRUCT).next().is_some()
@@ -275,7 +275,7 @@ impl Btf {
         None
     }
 
-    /// Every type of this name and kind: a name can belong to several.
+    /// All types of this name and kind; names are not unique.
     fn named(&self, name: &str, kind: u32) -> impl Iterator<Item = Record> {
         self.types.iter().filter_map(move |position| {
             let record = record_at(&self.data, *position as usize).ok()?;
@@ -288,7 +288,7 @@ impl Btf {
         record_at(&self.data, position as usize).ok()
     }
 
-    /// The type itself, behind typedefs and modifiers.
+    /// Follows typedefs and modifiers to the type itself.
     fn resolve(&self, mut id: u32) -> Option<Record> {
         for _ in 0..MAX_DEPTH {
             let record = self.record(id)?;
@@ -309,11 +309,11 @@ impl Btf {
 
     fn string(&self, offset: u32) -> Option<&str> {
         let tail = self.tail(offset);
-        let length = tail.iter().take(MAX_NAME).position(|octet| *octet == 0)?;
+        let length = tail.iter().take(MAX_NAME).position(|byte| *byte == 0)?;
         str::from_utf8(&tail[..length]).ok()
     }
 
-    /// The strings from here on; none when the offset lies outside.
+    /// The string section from an offset on; empty if the offset is outside.
     fn tail(&self, offset: u32) -> &[u8] {
         let strings = self.data.get(self.strings.clone());
         strings.and_then(|strings| strings.get(offset as usize..)).unwrap_or_default()
@@ -330,7 +330,7 @@ fn record_at(data: &[u8], position: usize) -> Result<Record, BtfError> {
     let info = word(data, position + 4)?;
     Ok(Record {
         name: word(data, position)?,
-        // Kind and count are 5 and 16 bits in older kernels, whose other bits are 0.
+        // In older kernels kind and count have 5 and 16 bits, and the other bits are 0.
         kind: info >> 24 & 0x7f,
         count: (info & 0x00ff_ffff) as usize,
         has_bit_fields: info >> 31 == 1,
@@ -346,15 +346,15 @@ fn body_bytes(record: Record) -> Result<usize, BtfError> {
         kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => record.count * 12,
         kind::ENUM | kind::FUNC_PROTO => record.count * 8,
         unknown if unknown == 0 || unknown > kind::LAST => {
-            return Err(BtfError::Malformed("a kind of type that is not known here"));
+            return Err(BtfError::Malformed("unknown kind of type"));
         }
         _ => 0,
     })
 }
 
 fn word(data: &[u8], at: usize) -> Result<u32, BtfError> {
-    let octets = data.get(at..).and_then(<[u8]>::first_chunk);
-    octets.map(|octets| u32::from_ne_bytes(*octets)).ok_or(BtfError::Malformed("cut short"))
+    let bytes = data.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map(|bytes| u32::from_ne_bytes(*bytes)).ok_or(BtfError::Malformed("truncated"))
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 pub use mount::find_root;
 use tree::Tree;
 
-/// The tree is not walked more often than this, however many ids are unknown. A workload that lives shorter may go
-/// without a name.
+/// Shortest interval between walks of the tree, however many ids are unknown. A workload that lives shorter than this may
+/// stay without a name.
 const WALK_INTERVAL: Duration = Duration::from_millis(250);
-/// Walks take at most one part in so many of a CPU.
+/// Walks take at most one in this many parts of a CPU's time.
 const WALK_SHARE: u32 = 20;
 
-/// The tree as the last walk found it, and the ids that wait for the next one.
+/// A snapshot of the tree by the last walk, and the ids that wait for the next one.
 #[derive(Debug)]
 pub struct CgroupTree {
     mount: Option<PathBuf>,
@@ -28,19 +28,19 @@ pub struct CgroupTree {
     statistics: Walks,
 }
 
-/// Walks so far.
+/// Statistics of the walks so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Walks {
-    /// Directories at the last one.
+    /// Directories found by the last walk.
     pub directories: usize,
-    /// All of them.
+    /// Number of walks.
     pub walks: u64,
-    /// Those that did not see all: there were more directories, or deeper ones, than are looked at.
+    /// Walks that were incomplete because a limit on directories or depth was reached.
     pub cut: u64,
 }
 
 impl CgroupTree {
-    /// Below this directory.
+    /// Cgroups below the mount point of the cgroup v2 root; without one, no id has a path.
     #[must_use]
     pub fn below(mount: Option<PathBuf>) -> Self {
         Self {
@@ -52,13 +52,13 @@ impl CgroupTree {
         }
     }
 
-    /// Wants the paths of these.
+    /// Requests the paths of these ids.
     pub fn ask(&mut self, ids: impl IntoIterator<Item = u64>) {
         self.waiting.extend(ids);
     }
 
-    /// Answers what can be answered by now: the path of each id below the mount, `None` when a walk did not find it.
-    /// What waits for a walk that is not due yet is answered by a later call.
+    /// Returns the paths of requested ids below the mount, `None` for those that a walk did not find. Ids that need a walk
+    /// which is not due yet are left to a later call.
     pub fn answers(&mut self, now: Instant) -> Vec<(u64, Option<Vec<u8>>)> {
         if self.waiting.iter().any(|id| !self.tree.has(*id)) && self.next_walk.is_none_or(|next| now >= next)
         {
@@ -69,7 +69,7 @@ impl CgroupTree {
         known.into_iter().map(|id| (id, self.tree.path(id))).collect()
     }
 
-    /// Walks so far.
+    /// Statistics of the walks so far.
     #[must_use]
     pub fn walks(&self) -> Walks {
         self.statistics
@@ -78,10 +78,10 @@ impl CgroupTree {
     fn walk(&mut self, now: Instant) {
         let began = Instant::now();
         if let Some(mount) = &self.mount {
-            // Not both at a time.
+            // Free the old tree first, so that they are not in memory at the same time.
             self.tree = Tree::default();
             self.tree = Tree::walk(mount);
-            self.statistics.directories = self.tree.len();
+            self.statistics.directories = self.tree.count();
             self.statistics.walks += 1;
             self.statistics.cut += u64::from(self.tree.is_cut());
         }

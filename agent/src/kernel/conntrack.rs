@@ -1,4 +1,4 @@
-//! Looks connections up in the kernel's connection tracking over netlink, in the network namespace of the calling thread.
+//! Looks up connections in the kernel's conntrack table over netlink, in the network namespace of the calling thread.
 
 mod attributes;
 mod message;
@@ -13,11 +13,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use netlink::Socket;
 
-/// Asks what comes, one after the other, until nobody asks or listens any more. The engine asks nothing before the last
-/// answer, so that neither channel ever has more than one entry.
+/// Carries out passes of lookups, one at a time, until either channel is closed. The engine sends no pass before the outcome
+/// of the last one, so neither channel ever holds more than one entry.
 pub async fn serve(mut passes: UnboundedReceiver<Pass>, outcomes: UnboundedSender<Outcome>) {
     while let Some(pass) = passes.recv().await {
-        // A table of questions, which is small beside what the kernel sends: a copy in case the thread is lost.
+        // A copy for the outcome in case the thread panics; it is small compared to what the kernel sends.
         let copy = pass.clone();
         let outcome = tokio::task::spawn_blocking(|| carry_out(pass)).await;
         if outcomes.send(outcome.unwrap_or_else(|_| Outcome::lost(copy))).is_err() {
@@ -26,20 +26,20 @@ pub async fn serve(mut passes: UnboundedReceiver<Pass>, outcomes: UnboundedSende
     }
 }
 
-/// Carries out a pass of lookups. Blocks the thread for up to some seconds.
+/// Carries out one pass of lookups. Blocks the thread for up to several seconds.
 #[must_use]
 pub fn carry_out(pass: Pass) -> Outcome {
     let began = Instant::now();
     let mut outcome = Outcome::of(pass);
     match Socket::open() {
-        Ok(socket) => ask(&mut outcome, socket),
+        Ok(socket) => look_up(&mut outcome, socket),
         Err(failure) => outcome.failure = Some(failure),
     }
     outcome.took = began.elapsed();
     outcome
 }
 
-fn ask(outcome: &mut Outcome, mut socket: Socket) {
+fn look_up(outcome: &mut Outcome, mut socket: Socket) {
     match &outcome.pass {
         Pass::Connections(connections) => {
             for (place, (question, client)) in connections.clone().into_iter().enumerate() {

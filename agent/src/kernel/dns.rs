@@ -1,7 +1,7 @@
-//! DNS queries that wait for their answer.
+//! Pending DNS queries: expires those that have timed out.
 //!
-//! A query in the table belongs to whoever removes it: to the program that sees the answer, or to the daemon when it has
-//! timed out. So each is counted once, as answered or as timed out.
+//! Whoever removes a query from the map counts it: the eBPF program that sees the answer, or the daemon after the timeout.
+//! So each is counted once, as answered or as timed out.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,19 +22,19 @@ use super::load::Loaded;
 use super::options::Options;
 use super::tables::{Fullness, take};
 
-/// Queries that have timed out.
+/// DNS queries that have timed out, all from one entry of the map.
 pub struct TimedOut<'a> {
-    /// The client's or the server's query.
+    /// The query, as the client or the server saw it.
     pub key: QueryKey,
-    /// Where it is counted: its flow, or the entry for what the full table has no room for.
+    /// The flow that counts it; the `other` flow if the map of flows was full.
     pub flow: FlowKey,
-    /// How many: repetitions share an entry.
+    /// Number of queries: retries share an entry.
     pub queries: u64,
-    /// The beginning of the message; empty when it is not known any more, and at a server.
+    /// The start of the DNS message; empty if it was overwritten, and at a server.
     pub message: &'a [u8],
 }
 
-/// The tables of queries.
+/// The maps of pending DNS queries.
 pub(super) struct Dns {
     queries: Table<MapData, QueryKey, Asked>,
     served: Table<MapData, QueryKey, Served>,
@@ -53,14 +53,14 @@ impl Dns {
             served: take(loaded, "DNS_SERVED")?.try_into()?,
             late: take(loaded, "DNS_LATE")?.try_into()?,
             questions: take(loaded, "DNS_QUESTIONS")?.try_into()?,
-            timeouts: Timeouts::after(options.dns_patience),
+            timeouts: Timeouts::after(options.dns_timeout),
             max_queries: options.max_dns_queries.into(),
             waiting: 0,
             serving: 0,
         })
     }
 
-    /// Ends the wait of queries that have timed out, and passes on each.
+    /// Removes the queries that have timed out and calls `timed_out` with each.
     pub(super) fn expire(&mut self, flows: &Flows, mut timed_out: impl FnMut(TimedOut<'_>)) -> Result<()> {
         let flow_of = |key: &QueryKey| {
             let flow = key.flow();
@@ -73,8 +73,8 @@ impl Dns {
         for (key, asked) in due {
             self.remove_late(now);
             let late = Served { since_ns: asked.since_ns, unanswered: asked.unanswered };
-            // First inserted there, then removed here: an answer that comes in between finds it in one of the two. When the
-            // table is full, its answer will be an unmatched one.
+            // Inserted into the map of late queries before it is removed from this one, so that an answer in between finds it
+            // in either. If that map is full, the answer will be counted as unmatched.
             let is_late = asked.unanswered != 0 && self.late.insert(key, late, 0).is_ok();
             if self.queries.remove(&key).is_err() {
                 if is_late {
@@ -109,7 +109,7 @@ impl Dns {
         Ok(())
     }
 
-    /// How full the tables were when they were last read.
+    /// Entries of the maps when they were last read.
     pub(super) fn fullness(&self) -> [Fullness; 3] {
         [
             Fullness { map: "dns_queries", entries: self.waiting, limit: self.max_queries },
@@ -129,7 +129,7 @@ impl Dns {
         }
     }
 
-    /// What a query asked, unless another question took its slot, or two CPUs wrote there at once.
+    /// The message of a query, unless another query overwrote its slot, or two CPUs wrote to it concurrently.
     fn question(&self, key: &QueryKey, hash: u64) -> Option<LastQuestion> {
         let tag = question_tag(key.local, hash);
         let slot = u32::try_from(tag % u64::from(limits::DNS_QUESTIONS)).ok()?;
@@ -142,10 +142,10 @@ fn kept(last: &LastQuestion) -> &[u8] {
     last.message.get(..last.length.into()).unwrap_or_default()
 }
 
-/// How many entries a table has, and those of them that are due.
+/// Counts the entries of a map and returns those that are due.
 ///
-/// Entries come and go meanwhile, and the kernel begins anew when the one that it goes on from is gone: after twice as
-/// many as there can be the rest waits for the next time.
+/// Iteration restarts at the first entry when the current one is removed meanwhile (`bpf_map_get_next_key`), so it stops
+/// after twice the capacity of the map; the rest is read the next time.
 fn overdue<V: Pod>(
     table: &Table<MapData, QueryKey, V>,
     limit: u64,
@@ -161,7 +161,7 @@ fn overdue<V: Pod>(
                 }
             }
             Err(MapError::KeyNotFound) => {}
-            Err(error) => return Err(error).context("cannot read the table of DNS queries"),
+            Err(error) => return Err(error).context("cannot read the map of DNS queries"),
         }
         if entries >= limit * 2 {
             break;

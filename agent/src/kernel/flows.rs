@@ -1,4 +1,4 @@
-//! The tables of flows: one per protocol, each with an overflow table.
+//! The maps of flows: one per protocol, each with an overflow map.
 //!
 //! Between Linux 5.11 and 6.5 an update of a hash map fails with EBUSY when the program interrupted another update of the
 //! same bucket on that CPU. Such updates go to the overflow map, so a flow may have a part in each.
@@ -16,20 +16,20 @@ use super::load::Loaded;
 use super::options::Options;
 use super::tables::{Fullness, take};
 
-/// What flows are counted of, and where.
+/// A protocol whose flows are counted: its counters and its maps.
 pub(super) trait Protocol {
-    /// What is counted of a flow.
+    /// The counters of a flow: the map's value type.
     type Counters: Counters + Pod;
-    /// [`FlowKey::protocol`].
+    /// The value of [`FlowKey::protocol`].
     const NUMBER: u8;
-    /// The names of the map and of its overflow map in the object.
+    /// The names of the map and of its overflow map in the eBPF object.
     const MAPS: [&str; 2];
     /// The names of both in metrics and settings.
     const NAMES: [&str; 2];
-    /// Entries of the overflow map.
+    /// Capacity of the overflow map in entries.
     const OVERFLOW: u32;
 
-    /// Entries of the map.
+    /// Capacity of the map in entries.
     fn limit(options: &Options) -> u32;
 }
 
@@ -37,14 +37,14 @@ pub(super) trait Protocol {
 pub(super) enum Tcp {}
 /// UDP.
 pub(super) enum Udp {}
-/// DNS, as the client and its server.
+/// DNS, by client and server.
 pub(super) enum Dns {}
 
 impl Protocol for Tcp {
     type Counters = TcpCounters;
     const NUMBER: u8 = PROTOCOL_TCP;
     const MAPS: [&str; 2] = ["TCP_FLOWS", "TCP_FLOWS_SPARE"];
-    const NAMES: [&str; 2] = ["flows", "flows_spare"];
+    const NAMES: [&str; 2] = ["tcp_flows", "tcp_flows_overflow"];
     const OVERFLOW: u32 = limits::SPARE_FLOWS;
 
     fn limit(options: &Options) -> u32 {
@@ -56,7 +56,7 @@ impl Protocol for Udp {
     type Counters = UdpCounters;
     const NUMBER: u8 = PROTOCOL_UDP;
     const MAPS: [&str; 2] = ["UDP_FLOWS", "UDP_FLOWS_SPARE"];
-    const NAMES: [&str; 2] = ["udp_flows", "udp_flows_spare"];
+    const NAMES: [&str; 2] = ["udp_flows", "udp_flows_overflow"];
     const OVERFLOW: u32 = limits::SPARE_UDP_FLOWS;
 
     fn limit(options: &Options) -> u32 {
@@ -68,7 +68,7 @@ impl Protocol for Dns {
     type Counters = DnsCounters;
     const NUMBER: u8 = PROTOCOL_DNS;
     const MAPS: [&str; 2] = ["DNS_FLOWS", "DNS_FLOWS_SPARE"];
-    const NAMES: [&str; 2] = ["dns_flows", "dns_flows_spare"];
+    const NAMES: [&str; 2] = ["dns_flows", "dns_flows_overflow"];
     const OVERFLOW: u32 = limits::SPARE_DNS_FLOWS;
 
     fn limit(options: &Options) -> u32 {
@@ -76,7 +76,7 @@ impl Protocol for Dns {
     }
 }
 
-/// All of them.
+/// The maps of all protocols.
 pub(super) struct Flows {
     tcp: Table<Tcp>,
     udp: Table<Udp>,
@@ -92,12 +92,12 @@ impl Flows {
         })
     }
 
-    /// Passes on what each flow has counted since it was read last; returns how full the tables are.
+    /// Calls `to` with each flow's difference since the last reading; returns the number of entries in each map.
     pub(super) fn read(&mut self, mut to: impl FnMut(&FlowKey, &Totals)) -> Result<Vec<Fullness>> {
         Ok([self.tcp.read(&mut to)?, self.udp.read(&mut to)?, self.dns.read(&mut to)?].concat())
     }
 
-    /// Removes a flow unless it has counted since it was read last; true when it is gone.
+    /// Removes a flow unless its counters changed since the last reading; true if it is removed.
     pub(super) fn remove(&mut self, key: &FlowKey) -> bool {
         match key.protocol {
             Udp::NUMBER => self.udp.remove(key),
@@ -106,7 +106,7 @@ impl Flows {
         }
     }
 
-    /// Whether a flow of DNS has an entry.
+    /// Whether a DNS flow has an entry.
     pub(super) fn has_dns(&self, key: &FlowKey) -> bool {
         self.dns.parts.iter().any(|part| part.map.get(key, 0).is_ok())
     }
@@ -146,7 +146,7 @@ impl<P: Protocol> Table<P> {
                             to(&key, &delta);
                         }
                     }
-                    // It was removed meanwhile.
+                    // Removed meanwhile.
                     Err(MapError::KeyNotFound) => {}
                     Err(error) => {
                         return Err(error).with_context(|| format!("cannot read the map {}", P::MAPS[0]));
@@ -159,11 +159,11 @@ impl<P: Protocol> Table<P> {
         Ok([fullness(0), fullness(1)])
     }
 
-    /// Between the comparison and the removal lies a system call, in which a flow that was idle for minutes would have to
-    /// count again.
+    /// Comparison and removal are two system calls: a flow that counts between them loses that count. Only flows that were
+    /// idle for minutes are removed.
     fn remove(&mut self, key: &FlowKey) -> bool {
         let [main, overflow] = &mut self.parts;
-        // A flow with a part in each stays: they are few.
+        // A flow with entries in both maps is kept; there are few.
         if overflow.map.get(key, 0).is_ok() {
             return false;
         }

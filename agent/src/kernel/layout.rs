@@ -1,4 +1,4 @@
-//! From the kernel's BTF to the offsets that the programs read by, and what of it is missing.
+//! Resolves the offsets of kernel struct members that the programs read, from the kernel's BTF.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use netcause_common::layout::KernelLayout;
 
 use super::btf::{Argument, Btf, BtfError};
 
-/// What was found of the running kernel.
+/// The layout of the running kernel's structs.
 pub struct Resolved {
-    /// Handed to the programs.
+    /// Offsets and flags, passed to the programs.
     pub layout: KernelLayout,
-    /// Members that this kernel does not have, by field of [`KernelLayout`], with the reason.
+    /// Members that this kernel lacks, by field of [`KernelLayout`], with the reason.
     pub missing: BTreeMap<&'static str, String>,
 }
 
-/// Looks up every member and fact that some program wants.
+/// Looks up every member and feature that a program needs.
 #[must_use]
 pub fn resolve(btf: &Btf) -> Resolved {
     let mut layout = KernelLayout::UNKNOWN;
@@ -50,10 +50,10 @@ pub fn resolve(btf: &Btf) -> Resolved {
     Resolved { layout, missing }
 }
 
-/// Shift and mask of a member of at most an octet, which may be a bit field; nothing when it does not exist.
+/// Shift and mask of a member of at most one byte, which may be a bit field; zeros if it does not exist.
 fn bits(btf: &Btf, structure: &str, member: &str) -> (u32, u32) {
     let Ok(location) = btf.member(structure, member) else { return (0, 0) };
-    // A plain member is a whole octet.
+    // A plain member is a whole byte.
     let mask = if location.bit_width == 0 { 0xff } else { (1 << location.bit_width.min(8)) - 1 };
     (location.bit_offset % 8, mask)
 }

@@ -1,4 +1,4 @@
-//! Loading and attaching the programs: each probe by itself, so that one that cannot run here stops no other.
+//! Loads and attaches the eBPF programs, probe by probe: one that is unavailable on this kernel does not affect the others.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -25,16 +25,16 @@ use super::options::Options;
 use super::{heap, networks};
 use crate::probe::{self, Direction, Hook, Probe, Reason, Support, Unavailable};
 
-/// The eBPF programs; empty where agent/build.rs had no toolchain for them.
+/// The eBPF object; empty if agent/build.rs had no toolchain for it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netcause-ebpf"));
 
-/// Why nothing could be loaded at all.
+/// Why no probe at all could be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
     /// The build had no toolchain for eBPF.
     #[error("built without its eBPF programs: run `cargo xtask build`")]
     NotBuilt,
-    /// The kernel does not say where its members are.
+    /// The kernel's BTF cannot be read.
     #[error(transparent)]
     Btf(#[from] BtfError),
     /// The process may not load programs.
@@ -50,9 +50,9 @@ pub enum LoadError {
 /// Whether a probe runs.
 #[derive(Clone, Debug)]
 pub struct ProbeState {
-    /// Which one.
+    /// The probe.
     pub probe: &'static Probe,
-    /// Why it does not run; `None` when it does.
+    /// Why it does not run; `None` if it runs.
     pub unavailable: Option<Unavailable>,
 }
 
@@ -63,11 +63,11 @@ pub struct Loaded {
     pub probes: Vec<ProbeState>,
 }
 
-/// Loads the object and every probe that this kernel can run, and attaches them.
+/// Loads the object and attaches every probe that is available on this kernel.
 ///
 /// # Errors
 ///
-/// When no probe could be loaded whatever it is: see [`LoadError`].
+/// When nothing can be loaded, regardless of the probe: see [`LoadError`].
 pub fn attach(options: &Options) -> Result<Loaded, LoadError> {
     let (mut loaded, kernel_btf) = prepare(options)?;
     let mut has_packets = false;
@@ -79,11 +79,11 @@ pub fn attach(options: &Options) -> Result<Loaded, LoadError> {
         has_packets |= state.unavailable.is_none() && state.probe.has(|hook| matches!(hook, Hook::Cgroup(_)));
     }
     drop(kernel_btf);
-    heap::return_free_pages();
+    heap::trim();
     Ok(loaded)
 }
 
-/// Loads every probe as [`attach`] does, so that the kernel's verifier has its say, and attaches none.
+/// Loads every probe as [`attach`] does, which includes the verifier, but attaches none.
 ///
 /// # Errors
 ///
@@ -103,10 +103,10 @@ pub fn rehearse(options: &Options) -> Result<Vec<ProbeState>, LoadError> {
     Ok(loaded.probes)
 }
 
-/// Why a probe that is shown packets by another one cannot run; that other stands before it in [`probe::ALL`].
+/// Why a probe that tail calls enter is unavailable: the probe that calls it, earlier in [`probe::ALL`], does not run.
 fn lacks_packets(probe: &Probe, has_packets: bool) -> Option<Unavailable> {
     let needs_packets = probe.has(|hook| matches!(hook, Hook::Continuation { .. }));
-    let message = "the probe udp, which it depends on, does not run";
+    let message = "requires the udp probe, which does not run";
     (needs_packets && !has_packets).then(|| Unavailable::new(Reason::NeedsOtherProbe, message))
 }
 
@@ -114,15 +114,15 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     if OBJECT.is_empty() {
         return Err(LoadError::NotBuilt);
     }
-    heap::return_large_pieces();
-    lift_memory_lock_limit();
+    heap::fix_mmap_threshold();
+    raise_memlock_limit();
     let path = Path::new("/sys/kernel/btf/vmlinux");
     let btf = Btf::from_file(path)?;
     let resolved = layout::resolve(&btf);
     let probes = probe::ALL.iter().map(|probe| readiness(probe, &btf, &resolved, options)).collect();
     drop(btf);
     let kernel_btf = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object(error.to_string()))?;
-    // `AYA_LOG_LEVEL` counts up from error = 1; at 0 the verifier removes every log statement.
+    // `AYA_LOG_LEVEL` starts at error = 1; with 0 the verifier removes every log statement as dead code.
     let log_level: u8 = if options.ebpf_log { aya_log::Level::Debug as u8 } else { 0 };
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel_btf))
@@ -137,17 +137,17 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
         .map_max_entries("LISTENERS", options.max_listeners)
         .map_max_entries("QUEUES", options.max_listeners)
         .map_max_entries("EVENTS", options.event_ring_bytes)
-        .map_max_entries("NETWORKS_V4", networks::ROOM)
-        .map_max_entries("NETWORKS_V6", networks::ROOM)
+        .map_max_entries("NETWORKS_V4", networks::MAX_ENTRIES)
+        .map_max_entries("NETWORKS_V6", networks::MAX_ENTRIES)
         .load(OBJECT)
         .map_err(|error| load_error(&error))?;
-    prepare_tables(&mut ebpf, options).map_err(|error| LoadError::Object(format!("{error:#}")))?;
+    insert_initial_entries(&mut ebpf, options).map_err(|error| LoadError::Object(format!("{error:#}")))?;
     Ok((Loaded { ebpf, probes }, kernel_btf))
 }
 
 fn dns_settings(options: &Options) -> dns::Settings {
     let mut settings = dns::Settings {
-        timeout_ns: options.dns_patience.as_nanos().try_into().unwrap_or(u64::MAX),
+        timeout_ns: options.dns_timeout.as_nanos().try_into().unwrap_or(u64::MAX),
         details: u64::from(options.dns_event_rate_limit)
             .saturating_mul(dns::DETAIL_WINDOW_NS)
             .div_ceil(1_000_000_000)
@@ -161,9 +161,9 @@ fn dns_settings(options: &Options) -> dns::Settings {
     settings
 }
 
-/// Fills in what the programs expect to find.
-fn prepare_tables(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
-    // The entries that take what finds no room must be there before the tables can be full.
+/// Inserts the entries that the programs expect in their maps.
+fn insert_initial_entries(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
+    // The `other` flows, which count everything that a full map cannot hold; so they come first.
     let mut tcp: HashMap<_, FlowKey, TcpCounters> = table(ebpf, "TCP_FLOWS")?.try_into()?;
     for role in [ROLE_CLIENT, ROLE_SERVER] {
         tcp.insert(FlowKey::other(PROTOCOL_TCP, role), TcpCounters::ZERO, 0)?;
@@ -183,7 +183,7 @@ fn prepare_tables(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
 }
 
 pub(super) fn table<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Map> {
-    ebpf.map_mut(name).ok_or_else(|| anyhow::anyhow!("the object has no map {name}"))
+    ebpf.map_mut(name).ok_or_else(|| anyhow::anyhow!("the eBPF object has no map {name}"))
 }
 
 fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved, options: &Options) -> ProbeState {
@@ -194,23 +194,23 @@ fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved, options: &Op
     ProbeState { probe, unavailable }
 }
 
-/// What stands in the way of a hook on this node, beside the kernel.
+/// Why a hook is unavailable on this node for reasons other than the kernel's features.
 fn obstacle(hook: Hook, options: &Options) -> Option<Unavailable> {
     let (reason, message) = match hook {
         Hook::Cgroup(_) if options.cgroup_root.is_none() => {
-            let message = "the root of cgroup v2 is not mounted here: mount the host's /sys/fs/cgroup";
+            let message = "the cgroup v2 root is not mounted: mount the host's /sys/fs/cgroup";
             (Reason::Cgroup2NotMounted, message)
         }
-        // Loading takes no right of its own, attaching does (`bpf_prog_attach_check_attach_type`,
-        // kernel/bpf/syscall.c), so a rehearsal would not notice.
+        // Attaching needs this capability, loading does not (`bpf_prog_attach_check_attach_type`,
+        // kernel/bpf/syscall.c), so loading alone would not detect that it is missing.
         Hook::Cgroup(_)
             if rustix::thread::capabilities(None)
                 .is_ok_and(|sets| !sets.effective.contains(CapabilitySet::NET_ADMIN)) =>
         {
-            (Reason::NotPermitted, "not permitted to attach to cgroups: CAP_NET_ADMIN is missing")
+            (Reason::NotPermitted, "CAP_NET_ADMIN is required to attach to cgroups")
         }
         Hook::Continuation { .. } if options.dns_ports.is_empty() => {
-            (Reason::Disabled, "switched off: no port is configured (dns_ports)")
+            (Reason::Disabled, "disabled: dns_ports is empty")
         }
         // `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
         Hook::AtStart { .. } | Hook::Sweep(_)
@@ -218,7 +218,7 @@ fn obstacle(hook: Hook, options: &Options) -> Option<Unavailable> {
                 .is_ok_and(|namespace| namespace != Path::new("pid:[4026531836]")) =>
         {
             let message =
-                "not in the host's PID namespace (hostPID), so the files of other processes cannot be seen";
+                "not in the host's PID namespace (hostPID): the sockets of other processes are not visible";
             (Reason::NotInHostPidNamespace, message)
         }
         _ => return None,
@@ -227,7 +227,7 @@ fn obstacle(hook: Hook, options: &Options) -> Option<Unavailable> {
 }
 
 fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> Result<(), Unavailable> {
-    // First all, then attach: half a probe counts wrong.
+    // Load all programs of a probe before attaching any: with only some attached, its counts would be wrong.
     for program in probe.programs {
         verify(ebpf, btf, program)?;
     }
@@ -254,7 +254,7 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
                     walk(iterator).map_err(|error| failed(&error))?;
                 }
             }
-            // Run when its time comes.
+            // Run by `Kernel::sweep`.
             (AyaProgram::Iter(_), Hook::Sweep(_)) => {}
             _ => return Err(misfit(program)),
         }
@@ -268,12 +268,12 @@ fn attach_to_cgroup(packets: &mut CgroupSkb, direction: Direction, options: &Opt
         Direction::Ingress => CgroupSkbAttachType::Ingress,
         Direction::Egress => CgroupSkbAttachType::Egress,
     };
-    // A link of this mode stands beside those of others; see `cgroup_bpf_attach`, kernel/bpf/cgroup.c.
+    // Links of this mode coexist with programs of others; see `cgroup_bpf_attach`, kernel/bpf/cgroup.c.
     packets.attach(File::open(root)?, direction, CgroupAttachMode::Single)?;
     Ok(())
 }
 
-/// Packets go there from now on.
+/// Inserts a program into the map of tail calls, so that packets reach it from now on.
 fn continue_with(
     ebpf: &mut Ebpf,
     direction: Direction,
@@ -298,7 +298,7 @@ fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(
         }
         _ => return Err(misfit(program)),
     };
-    tracing::debug!(program = program.name, took = ?begin.elapsed(), "loaded");
+    tracing::debug!(program = program.name, took = ?begin.elapsed(), "program loaded");
     result.map_err(|error| {
         let reason = match &error {
             ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
@@ -307,20 +307,23 @@ fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(
             ProgramError::LoadError { .. } => Reason::VerifierRejected,
             _ => Reason::Other,
         };
-        Unavailable::new(reason, format!("the kernel refuses {}: {}", program.name, refusal(&error)))
+        Unavailable::new(reason, format!("cannot load the program {}: {}", program.name, refusal(&error)))
     })
 }
 
 fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut AyaProgram, Unavailable> {
-    let missing = || Unavailable::new(Reason::Other, format!("the object has no program {name}"));
+    let missing = || Unavailable::new(Reason::Other, format!("the eBPF object has no program {name}"));
     ebpf.program_mut(name).ok_or_else(missing)
 }
 
 fn misfit(program: &probe::Program) -> Unavailable {
-    Unavailable::new(Reason::Other, format!("{} does not fit its hook", program.name))
+    Unavailable::new(
+        Reason::Other,
+        format!("the type of the program {} does not match its hook", program.name),
+    )
 }
 
-/// Runs an iterator once, to its end; it writes nothing, the tables have it.
+/// Runs an iterator once, to its end. Its output is empty: the results are in the maps.
 pub(super) fn walk(iterator: &mut Iter) -> anyhow::Result<()> {
     let link = iterator.attach()?;
     let mut file = iterator.take_link(link)?.into_file()?;
@@ -329,13 +332,13 @@ pub(super) fn walk(iterator: &mut Iter) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The last words of the verifier, which name the instruction and the reason.
+/// The error of loading a program, with the last lines of the verifier's log, which have the instruction and the reason.
 fn refusal(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else {
         return error.to_string();
     };
     let log = verifier_log.to_string();
-    // What it says of its own work comes last.
+    // The log ends with the verifier's statistics.
     let statistics = ["processed ", "verification time ", "stack depth ", "insns processed "];
     let mut lines: Vec<&str> = log
         .lines()
@@ -344,7 +347,7 @@ fn refusal(error: &ProgramError) -> String {
         .take(3)
         .collect();
     lines.reverse();
-    tracing::debug!(%log, "verifier");
+    tracing::debug!(%log, "verifier log");
     if lines.is_empty() { io_error.to_string() } else { format!("{io_error}: {}", lines.join(" / ")) }
 }
 
@@ -352,33 +355,33 @@ fn load_error(error: &EbpfError) -> LoadError {
     let not_permitted = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
         .filter_map(|error| error.downcast_ref::<io::Error>())
         .any(|error| error.kind() == io::ErrorKind::PermissionDenied);
-    let mut words: Vec<String> = Vec::new();
+    let mut causes: Vec<String> = Vec::new();
     for error in std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source()) {
-        words.push(error.to_string());
+        causes.push(error.to_string());
     }
-    words.dedup();
-    let words = words.join(": ");
-    if not_permitted { LoadError::NotPermitted(words) } else { LoadError::Object(words) }
+    causes.dedup();
+    let causes = causes.join(": ");
+    if not_permitted { LoadError::NotPermitted(causes) } else { LoadError::Object(causes) }
 }
 
-/// Before 5.11 maps count against RLIMIT_MEMLOCK; where it may not be lifted, the
-/// creation of a map says so.
-fn lift_memory_lock_limit() {
+/// Sets RLIMIT_MEMLOCK to unlimited: before Linux 5.11 maps count against it. If that is not permitted and the limit is too
+/// low, creating a map fails.
+fn raise_memlock_limit() {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let unlimited = Rlimit { current: None, maximum: None };
     if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
-        tracing::debug!(%error, "cannot lift the limit of locked memory; it matters before Linux 5.11 only");
+        tracing::debug!(%error, "cannot raise RLIMIT_MEMLOCK, which is required before Linux 5.11 only");
     }
 }
 
 impl Loaded {
-    /// Names of the programs that were loaded.
+    /// Names of the programs of running probes.
     pub(super) fn loaded_programs(&self) -> HashSet<&'static str> {
         let running = self.probes.iter().filter(|state| state.unavailable.is_none());
         running.flat_map(|state| state.probe.programs).map(|program| program.name).collect()
     }
 
-    /// The loaded programs, with their file descriptors' numbers.
+    /// The programs of running probes, with their file descriptors.
     pub(super) fn descriptors(&self) -> Vec<(&'static str, i32)> {
         use std::os::fd::{AsFd as _, AsRawFd as _};
         let descriptor = |name: &'static str| {

@@ -1,4 +1,4 @@
-//! Networks whose clients the kernel side tells apart.
+//! Networks in which the kernel side distinguishes clients by address.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -14,18 +14,17 @@ use super::load::table;
 use super::tables::Kernel;
 use netcause_core::enrich::networks::{MAX_NETWORKS, canonical};
 
-/// Room for the configured and the named ones. The kernel takes memory for those that are there alone
-/// (`BPF_F_NO_PREALLOC`).
-#[expect(clippy::cast_possible_truncation, reason = "a constant, far below")]
-pub(super) const ROOM: u32 = limits::NETWORKS + MAX_NETWORKS as u32;
+/// Capacity of each map of networks: configured and named ones. Memory is allocated per entry (`BPF_F_NO_PREALLOC`).
+#[expect(clippy::cast_possible_truncation, reason = "a constant far below u32::MAX")]
+pub(super) const MAX_ENTRIES: u32 = limits::NETWORKS + MAX_NETWORKS as u32;
 
 impl Kernel {
-    /// Has the clients in these networks told apart from now on, beside the configured ones, and those in networks that
-    /// have no name any more no longer. What a connection counts for does not change while it lives.
+    /// Replaces the named networks whose clients are distinguished, besides the configured ones. It affects new connections
+    /// only: an open one keeps its flow.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses; the others are told apart all the same.
+    /// When a network cannot be inserted; the others are inserted all the same.
     pub fn set_named_networks(&mut self, named: &[IpNet]) -> Result<()> {
         let (ebpf, options) = self.networks();
         let set = |networks: &[IpNet]| networks.iter().copied().map(canonical).collect::<HashSet<_>>();
@@ -33,18 +32,18 @@ impl Kernel {
         named.clone_into(&mut options.named_networks);
         let mut result = Ok(());
         for gone in before.difference(&now).filter(|network| !known.contains(network)) {
-            // One that is not there is gone.
+            // It may be missing, if it could not be inserted.
             let _ = remove(ebpf, gone);
         }
         for new in now.difference(&before).filter(|network| !known.contains(network)) {
-            let inserted = insert(ebpf, new).with_context(|| format!("telling clients in {new} apart"));
+            let inserted = insert(ebpf, new).with_context(|| format!("cannot insert the network {new}"));
             result = result.and(inserted);
         }
         result
     }
 }
 
-/// Has the clients in a network told apart.
+/// Inserts a network into the map of its address family.
 pub(super) fn insert(ebpf: &mut Ebpf, network: &IpNet) -> Result<()> {
     let network = canonical(*network);
     let length = network.prefix_len().into();

@@ -1,25 +1,25 @@
-//! When to look at all open sockets: often enough to be of use, seldom enough not to be felt.
+//! Limits how often all open sockets are swept, so that sweeps take a bounded share of a CPU.
 
 use std::time::Duration;
 
-/// How often sweeps may run, and how often they must.
+/// The longest interval between sweeps, and their CPU limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// At least this often, whoever asks.
+    /// The interval between sweeps when nothing requests one.
     pub interval: Duration,
-    /// What they may take of one processor, above 0 and at most 1.
+    /// The share of one CPU that sweeps may use, above 0 and at most 1.
     pub share: f64,
 }
 
-/// Who asks twice within this time gets the same answer.
+/// Requests within this time of a sweep reuse its result.
 const LEAST_GAP: Duration = Duration::from_secs(1);
-/// However slow a sweep was, the next one comes after this: long sweeps are rare, and a machine that was held up once is
-/// not to be blind for hours.
+/// Upper limit on the time between sweeps, however long the last one took: one sweep slowed by a busy machine must not stop
+/// sweeps for hours.
 const LARGEST_GAP: Duration = Duration::from_secs(300);
 
 impl Pace {
-    /// The time from the beginning of one sweep to that of the next that keeps to the share, after one that took this
-    /// long.
+    /// The time from the start of a sweep that took `last` to the start of the next one, such that sweeps stay within their
+    /// share.
     #[must_use]
     pub fn gap(&self, last: Duration) -> Duration {
         let gap = Duration::try_from_secs_f64(last.as_secs_f64() / self.share).unwrap_or(LARGEST_GAP);

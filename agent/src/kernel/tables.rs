@@ -1,4 +1,4 @@
-//! Reading what the programs have counted.
+//! Reads the maps and ring buffers of the eBPF programs.
 
 use std::fs;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -23,7 +23,7 @@ use super::load::{Loaded, walk};
 use super::options::Options;
 use crate::probe::Hook;
 
-/// The running kernel side, as the rest of the agent sees it.
+/// The loaded and attached eBPF object: the interface of the rest of the agent to the kernel side.
 pub struct Kernel {
     loaded: Loaded,
     options: Options,
@@ -35,36 +35,36 @@ pub struct Kernel {
     statistics: PerCpuArray<MapData, u64>,
 }
 
-/// How full a table is.
+/// Entries and capacity of a map.
 #[derive(Clone, Copy, Debug)]
 pub struct Fullness {
-    /// Its name, as in the configuration.
+    /// The map's name in metrics and settings.
     pub map: &'static str,
-    /// Entries now.
+    /// Current number of entries.
     pub entries: u64,
-    /// Entries it can hold.
+    /// Capacity in entries.
     pub limit: u64,
 }
 
-/// What the kernel keeps of a program; time and runs are zero unless `kernel.bpf_stats_enabled` is set.
+/// The kernel's statistics of a program; time and runs are zero unless `kernel.bpf_stats_enabled` is set.
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramCost {
-    /// The program.
+    /// The program's name.
     pub program: &'static str,
-    /// Time in it.
+    /// Total run time.
     pub run_time: Duration,
-    /// Times it ran.
+    /// Number of runs.
     pub runs: u64,
-    /// Times the kernel skipped it because it was running already on the same CPU; counted always, from 5.12 on.
+    /// Runs skipped by the kernel because the program was already running on that CPU; always counted, since 5.12.
     pub skipped: u64,
 }
 
 impl Kernel {
-    /// Takes over a loaded object; returns its events too, those of DNS last.
+    /// Takes over a loaded object; returns its ring buffers of events too: TCP, then DNS.
     ///
     /// # Errors
     ///
-    /// When it lacks a map: the object and this daemon are not of one build.
+    /// When a map is missing: object and daemon are from different builds.
     pub fn new(mut loaded: Loaded, options: Options) -> Result<(Self, [Events; 2])> {
         let flows = Flows::take(&mut loaded, &options)?;
         let dns = Dns::take(&mut loaded, &options)?;
@@ -76,12 +76,12 @@ impl Kernel {
         Ok((Self { loaded, options, flows, dns, queues, sweep, sweeps: 0, statistics }, rings))
     }
 
-    /// Looks at every open socket, so that the tables have what it carried until now; how long that took. `None` when
-    /// the probe that does it cannot run here.
+    /// Sweeps every open socket, so that the maps have its current counters; returns the duration. `None` if the probe with
+    /// the sweep is unavailable.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to walk.
+    /// When the iterator cannot be attached or read.
     pub fn sweep(&mut self) -> Result<Option<Duration>> {
         let running = self.loaded.probes.iter().filter(|state| state.unavailable.is_none());
         let mut programs = running.flat_map(|state| state.probe.programs);
@@ -89,16 +89,18 @@ impl Kernel {
             return Ok(None);
         };
         self.sweeps += 1;
-        self.sweep.set(0, Sweep { number: self.sweeps, socket: 0 }, 0).context("cannot number the sweep")?;
+        self.sweep
+            .set(0, Sweep { number: self.sweeps, socket: 0 }, 0)
+            .context("cannot set the number of the sweep")?;
         let Some(AyaProgram::Iter(iterator)) = self.loaded.ebpf.program_mut(program.name) else {
             return Ok(None);
         };
         let begin = Instant::now();
-        walk(iterator).context("cannot look at the open sockets")?;
+        walk(iterator).context("cannot iterate over the open sockets")?;
         Ok(Some(begin.elapsed()))
     }
 
-    /// The accept queues that the last sweep found; those of listeners that are gone are removed.
+    /// The accept queues found by the last sweep; removes those of closed listeners.
     ///
     /// # Errors
     ///
@@ -110,57 +112,57 @@ impl Kernel {
             if queue.sweep == self.sweeps { queues.push((key, queue)) } else { gone.push(key) }
         }
         for key in gone {
-            // Gone is gone, whoever removed it.
+            // The kernel side may have removed it already.
             let _ = self.queues.remove(&key);
         }
         Ok(queues)
     }
 
-    /// Where the root of cgroup v2 is mounted.
+    /// The mount point of the cgroup v2 root.
     pub fn cgroup_root(&self) -> Option<&Path> {
         self.options.cgroup_root.as_deref()
     }
 
-    /// What the networks are set by: see [`Self::set_named_networks`].
+    /// The object and the options, for [`Self::set_named_networks`].
     pub(super) fn networks(&mut self) -> (&mut Ebpf, &mut Options) {
         (&mut self.loaded.ebpf, &mut self.options)
     }
 
-    /// Every probe and whether it runs.
+    /// Every probe, with the reason if it does not run.
     pub fn probes(&self) -> &[super::ProbeState] {
         &self.loaded.probes
     }
 
-    /// Passes on what each flow has counted since it was read last; returns how full the tables are.
+    /// Calls `to` with each flow's difference since the last reading; returns the number of entries in each map.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to read the tables. What was passed on until then is not passed on again.
+    /// When a map cannot be read. Differences passed to `to` before that are not repeated.
     pub fn read_flows(&mut self, to: impl FnMut(&FlowKey, &Totals)) -> Result<Vec<Fullness>> {
         let mut fullness = self.flows.read(to)?;
         fullness.extend(self.dns.fullness());
         Ok(fullness)
     }
 
-    /// Removes a flow from its table unless it has counted since it was read last; true when it is gone.
+    /// Removes a flow from its map unless its counters changed since the last reading; true if it is removed.
     pub fn remove_flow(&mut self, key: &FlowKey) -> bool {
         self.flows.remove(key)
     }
 
-    /// Ends the wait of DNS queries that have timed out, and passes on each.
+    /// Removes the DNS queries that have timed out and calls `timed_out` with each.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to read the tables.
+    /// When a map cannot be read.
     pub fn expire_dns(&mut self, timed_out: impl FnMut(TimedOut<'_>)) -> Result<()> {
         self.dns.expire(&self.flows, timed_out)
     }
 
-    /// What was folded and lost.
+    /// The kernel side's counters of overflows and losses, summed over CPUs; indexed as in [`netcause_common::statistics`].
     ///
     /// # Errors
     ///
-    /// When the kernel refuses to read the table.
+    /// When the map cannot be read.
     pub fn statistics(&self) -> Result<[u64; STATISTICS as usize]> {
         let mut all = [0; STATISTICS as usize];
         for (index, sum) in (0..).zip(&mut all) {
@@ -171,7 +173,7 @@ impl Kernel {
         Ok(all)
     }
 
-    /// How full the other tables are, given how many sockets and accept queues there are.
+    /// Fullness of the other maps, given the numbers of sockets and accept queues.
     pub fn fullness(&self, sockets: u64, queues: u64) -> [Fullness; 2] {
         [
             Fullness { map: "sockets", entries: sockets, limit: self.options.max_sockets.into() },
@@ -179,16 +181,16 @@ impl Kernel {
         ]
     }
 
-    /// What each program has cost so far.
+    /// Run time and runs of each program so far.
     pub fn costs(&self) -> Vec<ProgramCost> {
         self.loaded.descriptors().into_iter().filter_map(|(program, fd)| cost(program, fd)).collect()
     }
 
-    /// The programs' own log, when it was switched on.
+    /// The log of the eBPF programs, if it is enabled.
     ///
     /// # Errors
     ///
-    /// When the object has no log.
+    /// When the object has no map of log records.
     pub fn take_log(&mut self) -> Result<KernelLog> {
         let logger = EbpfLogger::init(&mut self.loaded.ebpf)?;
         // SAFETY: the logger owns the ring buffer's descriptor, and neither replaces nor closes it while it lives.
@@ -214,13 +216,13 @@ fn cost(program: &'static str, fd: i32) -> Option<ProgramCost> {
     })
 }
 
-/// Detail events in the order they happened.
+/// A ring buffer of events, in the order they happened.
 pub struct Events {
     ring: RingBuf<MapData>,
 }
 
 impl Events {
-    /// Passes every waiting event to `take`, oldest first, up to `limit`; returns how many there were.
+    /// Calls `take` with pending events, oldest first, up to `limit`; returns their number.
     pub fn drain(&mut self, limit: usize, mut take: impl FnMut(&[u8])) -> usize {
         let mut taken = 0;
         while taken < limit {
@@ -231,21 +233,21 @@ impl Events {
         taken
     }
 
-    /// For waiting until the kernel side asks for attention; see `emit` there.
+    /// A handle to wait for wake-ups from the kernel side, which sends one when the ring is a quarter full (`emit` there).
     ///
     /// # Errors
     ///
     /// When the descriptor cannot be registered.
     pub fn wakeups(&self) -> Result<Wakeups> {
         let ring = self.ring.as_fd().try_clone_to_owned()?;
-        // SAFETY: an owned descriptor stays open and the same for as long as the value lives.
+        // SAFETY: an owned descriptor stays open and unchanged while the value lives.
         #[expect(unsafe_code, reason = "registration of a descriptor")]
         let ring = unsafe { AsyncFd::register(ring) }?;
         Ok(Wakeups { ring })
     }
 }
 
-/// Wakes when the ring of events is a quarter full.
+/// Wake-ups of a ring buffer of events.
 pub struct Wakeups {
     ring: AsyncFd<OwnedFd>,
 }
@@ -262,13 +264,13 @@ impl Wakeups {
     }
 }
 
-/// The programs' log statements, which go to the agent's own log.
+/// The log statements of the eBPF programs.
 pub struct KernelLog {
     logger: AsyncFd<EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl KernelLog {
-    /// Passes on what the programs log, until the runtime ends.
+    /// Forwards them to the agent's log until the runtime shuts down.
     pub async fn forward(mut self) {
         while let Ok(mut ready) = self.logger.readable_mut().await {
             ready.get_inner_mut().flush();

@@ -1,14 +1,14 @@
-//! DNS queries and answers.
+//! DNS queries and responses.
 
 use netcause_common::dns::{OVER_TCP, OVER_UDP};
 use netcause_common::probe::ProbeId;
 
 use super::{Direction, Hook, Probe, Program};
 
-/// See the programs of the same name.
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::Dns,
-    about: "DNS queries, answers and their names (needs the probe udp)",
+    about: "DNS queries, responses, latency and names (requires the udp probe)",
     without: "no DNS metrics",
     emits: true,
     programs: &[

@@ -1,16 +1,16 @@
-//! Live counters of open sockets.
+//! Counters of open sockets, read at every sweep.
 
 use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
 use super::{Hook, Probe, Program};
 
-/// See the programs of the same name.
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::OpenSockets,
-    about: "traffic of open connections, accept queues, role of connections that are older than the agent",
-    without: "connections are counted when they close; no accept queues; which end of an older connection is the client \
-              is told from its ports",
+    about: "traffic of open connections, accept queues, client or server role of connections opened before the agent started",
+    without: "connections are counted only when they close; no accept queue metrics; for connections opened before the agent started, \
+              client and server are guessed from the ports",
     emits: false,
     programs: &[
         Program {

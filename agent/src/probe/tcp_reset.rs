@@ -1,15 +1,15 @@
-//! Resets sent and received.
+//! TCP resets sent and received.
 
 use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
 use super::{Hook, Probe, Program};
 
-/// See the programs of the same name.
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpReset,
-    about: "resets sent and received",
-    without: "no resets",
+    about: "TCP resets (RST) sent and received",
+    without: "no reset metrics",
     emits: true,
     programs: &[
         Program {

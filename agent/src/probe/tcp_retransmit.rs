@@ -1,15 +1,15 @@
-//! Segments sent again, by kind.
+//! Retransmitted TCP segments, by kind.
 
 use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
 use super::{Hook, Probe, Program};
 
-/// See the program of the same name.
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpRetransmit,
-    about: "retransmitted segments by kind",
-    without: "no retransmits but those of SYN-ACKs",
+    about: "retransmitted TCP segments by kind",
+    without: "no retransmission metrics, except for SYN-ACKs",
     emits: true,
     programs: &[Program {
         name: "tcp_retransmit",

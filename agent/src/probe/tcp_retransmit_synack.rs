@@ -1,15 +1,15 @@
-//! SYN-ACKs sent again.
+//! Retransmitted SYN-ACKs.
 
 use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
 use super::{Hook, Probe, Program};
 
-/// See the programs of the same name.
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpRetransmitSynack,
-    about: "retransmitted SYN-ACKs of servers",
-    without: "no retransmits of kind synack",
+    about: "SYN-ACKs retransmitted by servers",
+    without: "no retransmissions of kind synack",
     emits: true,
     programs: &[
         Program {

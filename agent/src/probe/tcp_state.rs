@@ -1,15 +1,15 @@
-//! Connections opened, failed and closed.
+//! TCP connections opened, failed and closed.
 
 use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
 use super::{Hook, Probe, Program};
 
-/// See the programs of the same name.
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::TcpState,
-    about: "connections opened, failed and closed; connect latency; bytes, segments and round trips of what closed",
-    without: "no connection counts, no connect failures, no connect latency, no traffic of connections that end between two sweeps",
+    about: "connections opened, failed and closed; connect latency; bytes, segments and round-trip time at close",
+    without: "no connection counts, no connect failures, no connect latency; no traffic of connections that close between two sweeps",
     emits: true,
     programs: &[
         Program {

@@ -1,14 +1,14 @@
-//! UDP datagrams, sent and received.
+//! UDP datagrams sent and received.
 
 use netcause_common::probe::ProbeId;
 
 use super::{Direction, Hook, Probe, Program};
 
-/// See the programs of the same name.
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::Udp,
-    about: "UDP datagrams and bytes (needs CAP_NET_ADMIN)",
-    without: "no UDP traffic",
+    about: "UDP datagrams and bytes (requires CAP_NET_ADMIN)",
+    without: "no UDP traffic metrics",
     emits: false,
     programs: &[
         Program { name: "packet_received", hook: Hook::Cgroup(Direction::Ingress) },

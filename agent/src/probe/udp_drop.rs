@@ -1,15 +1,15 @@
-//! UDP datagrams that found the receive buffer full.
+//! UDP datagrams dropped because the receive buffer was full.
 
 use netcause_common::layout::Group;
 use netcause_common::probe::ProbeId;
 
 use super::{Hook, Probe, Program};
 
-/// See the program of the same name.
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
 pub const PROBE: Probe = Probe {
     id: ProbeId::UdpDrop,
-    about: "UDP datagrams that found the receive buffer full",
-    without: "no drops of UDP receivers",
+    about: "UDP datagrams dropped because the receive buffer was full",
+    without: "no UDP receive drop metrics",
     emits: false,
     programs: &[Program {
         name: "udp_drop",

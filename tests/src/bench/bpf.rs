@@ -42,8 +42,8 @@ pub(super) fn map_name(id: u32) -> Result<String> {
     let map = open(BPF_MAP_GET_FD_BY_ID, &MapById { id, padding: [0; 2] }).context("opening a map")?;
     let mut info = MapInfo::default();
     let length = u32::try_from(size_of::<MapInfo>())?;
-    let ask = InfoByDescriptor { descriptor: number(&map)?, length, info: &raw mut info };
-    call(BPF_OBJ_GET_INFO_BY_FD, &ask).context("reading the name of a map")?;
+    let query = InfoByDescriptor { descriptor: number(&map)?, length, info: &raw mut info };
+    call(BPF_OBJ_GET_INFO_BY_FD, &query).context("reading the name of a map")?;
     Ok(CStr::from_bytes_until_nul(&info.name)?.to_string_lossy().into_owned())
 }
 
@@ -61,7 +61,7 @@ pub(super) fn open<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedF
 }
 
 fn call<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_long> {
-    // SAFETY: the attributes are a live, initialized value of the size given, laid out as the command wants them, and
+    // SAFETY: the attributes are a live, initialized value of the size given, laid out as the command expects, and
     // what they point to outlives the call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

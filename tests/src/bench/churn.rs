@@ -20,7 +20,7 @@ use crate::lab::{
 };
 
 const FIRST_PORT: u16 = 8080;
-/// The load runs in pieces, so that it says how it goes.
+/// The load runs in slices of this length, with a progress line after each.
 const PIECE_SECONDS: u64 = 5;
 
 /// `netcause-lab bench churn`

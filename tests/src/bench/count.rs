@@ -2,7 +2,7 @@
 //!
 //! The kernel keeps, per program, how often it ran and for how long (`kernel.bpf_stats_enabled`). In the VM that
 //! `cargo xtask bench` boots, one instruction takes one nanosecond, so that these times are instruction counts, which
-//! repeat on any machine. Elsewhere they are nanoseconds of this machine: noisy, and of use for a first look only.
+//! are reproducible on any machine. Elsewhere they are real nanoseconds: noisy, and only a first estimate.
 
 use std::{thread, time::Instant};
 
@@ -129,7 +129,7 @@ struct Swept {
     in_all: f64,
 }
 
-/// Has the agent sweep so often, each time after `before_each`, and prints what is more than `without`.
+/// Makes the agent sweep this many times, each after `before_each`, and prints the difference to `without`.
 fn sweeps(
     meter: &Meter<'_>,
     what: &str,

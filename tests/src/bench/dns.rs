@@ -1,4 +1,4 @@
-//! DNS under load: dnsperf, and a DNS server that people use.
+//! DNS under load: dnsperf against dnsmasq.
 
 mod counts;
 mod dnsperf;

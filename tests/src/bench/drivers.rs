@@ -1,5 +1,4 @@
-//! The programs of [`super::generate`], as the benchmark sees them: started in a pod, sent commands, and asked for
-//! what they did.
+//! Controls the programs of [`super::generate`]: starts them in a pod, sends them commands, and reads their results.
 
 use std::net::SocketAddr;
 
@@ -123,7 +122,7 @@ impl Loaded {
         Ok(Self { pairs })
     }
 
-    /// Runs the load for so long, with `meanwhile` in the middle of it; returns what each pair did.
+    /// Runs the load for this long, and `meanwhile` halfway through; returns the results of each pair.
     pub(super) fn slice(
         &mut self,
         milliseconds: u64,
@@ -149,7 +148,7 @@ impl Loaded {
     }
 }
 
-/// How much was done in a second, over all pairs.
+/// Operations per second, summed over all pairs.
 pub(super) fn rate(done: &[Done]) -> f64 {
     done.iter().map(|done| float(done.count) / done.seconds).sum()
 }

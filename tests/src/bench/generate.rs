@@ -1,5 +1,5 @@
 //! The programs of the benchmark inside the pods. Each prints `ready`, carries out the commands that come on standard
-//! input, one a line, says of each what it did and how long that took, and ends when the input does.
+//! input, one per line, prints the work done and the duration of each, and ends at the end of the input.
 
 mod dns;
 mod drive;

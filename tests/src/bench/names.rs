@@ -1,4 +1,4 @@
-//! What names cost: an agent that watches all pods of a cluster, beside one with `--kubernetes off`.
+//! The cost of names: an agent that watches all pods of a cluster, compared with one with `--kubernetes off`.
 
 use std::{thread, time::Duration};
 
@@ -123,7 +123,7 @@ impl Names {
         (first..first + each).try_for_each(|number| api.delete_pod(&generated(number)))
     }
 
-    /// Waits until the agent knows so many pods, and all services and endpoints.
+    /// Waits until the agent knows this many pods, and all services and endpoints.
     fn wait(&self, agent: &Agent, pods: u32) -> Result<()> {
         let services = self.pods / PODS_OF_SERVICE;
         let expected = [("pod", pods), ("service", services), ("endpoint", services * PODS_OF_SERVICE)];

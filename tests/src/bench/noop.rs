@@ -1,4 +1,4 @@
-//! The cheapest programs there can be, attached where the agent's are.
+//! The cheapest possible programs, attached to the agent's hooks.
 
 use std::{
     fs::{self, File},
@@ -53,7 +53,7 @@ struct LinkCreate {
     flags: u32,
 }
 
-/// At the agent's busiest tracepoint until dropped: what the kernel shows for it is the cost of its own bookkeeping.
+/// A program at the agent's busiest tracepoint until dropped: its run time is the overhead of the kernel's own statistics.
 pub(super) struct Noop {
     program: OwnedFd,
     _link: OwnedFd,
@@ -91,7 +91,7 @@ impl Noop {
     }
 }
 
-/// On everything that any socket sends and receives until dropped, as the agent is, letting all of it pass.
+/// Programs on the packets of all sockets until dropped, like the agent's; they let every packet pass.
 pub(super) struct Hooks {
     _links: [OwnedFd; 2],
 }

@@ -26,7 +26,7 @@ enum Slice {
     Hooks,
 }
 
-/// Each of them at every place, so that a machine that gets slower or faster favours none.
+/// Each kind at every position, so that a machine that gets slower or faster favours none.
 const ORDERS: [[Slice; 4]; 4] = [
     [Slice::Without, Slice::With, Slice::Again, Slice::Hooks],
     [Slice::Hooks, Slice::Again, Slice::With, Slice::Without],
@@ -49,12 +49,12 @@ pub(super) struct Rounds {
 pub(super) type Run<'a> = &'a mut dyn FnMut(&dyn Fn() -> Result<()>) -> Result<f64>;
 
 impl Rounds {
-    /// Says what the columns of [`Self::measure`] are.
+    /// Prints the header of the table that [`Self::measure`] prints.
     pub(super) fn head() {
         println!("{:<28} {:>12}  what is left of it, by round", "", "without");
     }
 
-    /// Measures a load and prints what is left of it; at least `least` should be.
+    /// Measures a load and prints the share of its throughput that is left; it should be at least `least`.
     pub(super) fn measure(&self, name: &str, least: f64, unit: Unit, run: Run<'_>) -> Result<()> {
         let mut rounds = Vec::new();
         for number in 0..usize::from(self.pairs) {
@@ -83,7 +83,7 @@ impl Rounds {
         thread::sleep(Duration::from_millis(200));
         let rate = run(&|| {
             thread::sleep(Duration::from_millis(self.slice_ms / 2));
-            // A scrape in each slice, and with it a sweep: more often than any Prometheus asks.
+            // A scrape in each slice, and with it a sweep: more often than any Prometheus scrapes.
             agent.as_ref().map_or(Ok(()), |agent| agent.get("/metrics", "*/*").map(drop))
         })?;
         drop(hooks);
@@ -107,7 +107,7 @@ impl Unit {
     }
 }
 
-/// A rate, to be read by a person.
+/// Formats a rate for reading.
 struct Rate {
     unit: Unit,
     rate: f64,

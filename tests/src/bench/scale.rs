@@ -1,4 +1,4 @@
-//! Many open sockets and many edges: what the agent's memory, its sweeps and its scrapes come to.
+//! Memory, sweeps and scrapes of the agent with many open sockets and many edges.
 
 use std::{
     net::Ipv4Addr,
@@ -17,7 +17,7 @@ use crate::lab::{
     topology::{Net, Pod},
 };
 
-/// Connections of one process: many systems let it have 20 000 files and no more.
+/// Connections per process: many systems limit a process to 20 000 open files.
 const PER_PROCESS: u64 = 12_500;
 /// Connections between two progress lines.
 const STEP: u64 = 2500;
@@ -98,7 +98,7 @@ struct Crowd {
 }
 
 impl Crowd {
-    /// Has all holders carry out a command.
+    /// Sends a command to all holders.
     fn all(&mut self, command: &str) -> Result<()> {
         self.holders.iter_mut().try_for_each(|holder| holder.send_command(command))?;
         self.holders.iter().try_for_each(|holder| holder.done().map(drop))

@@ -1,4 +1,4 @@
-//! What a DNS transaction costs in the kernel: a query and its answer, at the end that asks and at the end that answers.
+//! The cost of a DNS transaction (a query and its answer) in the kernel, at the client and at the server.
 //!
 //! Both ends are on this machine, and the agent's programs run at both. To separate them, the port is changed on the
 //! way, so that one end only sees DNS. The other sees packets of the same size that are no DNS: what those cost is
@@ -23,7 +23,7 @@ use crate::lab::{
 const DNS: u16 = 53;
 const OTHER: u16 = 5300;
 
-/// Measures and prints; a load runs for so many milliseconds.
+/// Measures and prints the costs; each load runs for this many milliseconds.
 pub(super) fn measure(noop: f64, client: &Pod, server: &Pod, milliseconds: u64) -> Result<()> {
     let sites = Site::addresses(server, DNS, Placement::Together)?;
     for (details, most) in [("few details", "1"), ("a detail of every answer", "1000000")] {

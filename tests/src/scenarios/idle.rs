@@ -29,7 +29,7 @@ pub(super) fn flows(name: &str) -> Result<()> {
         "100",
     ];
     let agent = Agent::start(name, "agent", &Options { args: &args, ..Options::default() })?;
-    let entries = |metrics: &Metrics| metrics.sum("netcause_map_entries", &[("map", "flows")]);
+    let entries = |metrics: &Metrics| metrics.sum("netcause_map_entries", &[("map", "tcp_flows")]);
 
     let mut held = client.hold(server.at(7000), &["--count", "2"])?;
     held.run_command("echo 100")?;

@@ -1,4 +1,4 @@
-//! Edges: pairs of workloads, and which one a flow belongs to.
+//! Edges: pairs of workloads. Maps flows to edges.
 
 use netcause_common::flow::FlowKey;
 
@@ -29,22 +29,22 @@ impl From<Role> for Reporter {
 /// A pair of workloads and the server's port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Edge {
-    /// Which end was seen.
+    /// The end at which this agent measured.
     pub reporter: Reporter,
     /// The client.
     pub source: Workload,
     /// The server.
     pub destination: Workload,
-    /// The service that the client asked, where that is known.
+    /// The service the client connected to, if known.
     pub service: Option<Name>,
     /// The server's port; `None` where several are folded into one.
     pub port: Option<u16>,
-    /// How it goes.
+    /// Whether it goes through a sidecar.
     pub via: Via,
 }
 
 impl Edge {
-    /// What takes all that has no series of its own.
+    /// The edge that collects everything without a series of its own.
     #[must_use]
     pub fn other(reporter: Reporter) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Edge {
         }
     }
 
-    /// The namespace of the server: of what stands behind a service that of the service, while it is not known.
+    /// The namespace of the server; that of the service while the backend is unknown or ambiguous.
     #[must_use]
     pub fn destination_namespace(&self) -> &str {
         match (&self.destination, &self.service) {
@@ -67,16 +67,16 @@ impl Edge {
     }
 }
 
-/// A flow's edge, and since when its remote end is called so.
+/// A flow's edge, and since when its remote end has this name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// The edge.
     pub edge: Edge,
-    /// Since when the remote end holds its address, where that is known.
+    /// Since when the remote end has its address, if known.
     pub since: Option<Seconds>,
 }
 
-/// The edge a flow belongs to; `None` when its role is none, which no program writes.
+/// The edge of a flow; `None` if its role is invalid, which no eBPF program writes.
 #[must_use]
 pub fn edge(flow: &FlowKey, names: &Names) -> Option<Named> {
     let reporter = Reporter::from(role(flow)?);
@@ -99,12 +99,12 @@ pub fn edge(flow: &FlowKey, names: &Names) -> Option<Named> {
     Some(Named { edge: Edge { reporter, source, destination, service, port, via }, since })
 }
 
-/// The same edge by the names that are known by now; `None` when it has the same name. Nothing is copied then: edges whose
-/// ends nobody knows are asked for again and again, ten thousand of them at every reading.
+/// Resolves the names of an edge again; `None` if they are unchanged. Nothing is cloned then: up to ten thousand edges
+/// with unresolved ends come through here at every reading.
 pub(super) fn name_again(edge: &Edge, names: &Names) -> Option<Named> {
     let service = edge.service.as_ref();
-    let source = names.again(&edge.source, service, None);
-    let destination = names.again(&edge.destination, service, edge.port);
+    let source = names.resolve_again(&edge.source, service, None);
+    let destination = names.resolve_again(&edge.destination, service, edge.port);
     let is_old_source = source.as_ref().is_none_or(|source| source.workload == edge.source);
     let is_old_destination = destination.as_ref().is_none_or(|destination| {
         destination.workload == edge.destination && destination.service == edge.service
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_says_who_talks_to_whom() {
+    fn a_flow_maps_to_source_and_destination() {
         let remote = Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, 9]));
         let flow = FlowKey {
             local: LOCAL_IS_NAMESPACE | 5,

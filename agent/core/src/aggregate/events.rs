@@ -39,14 +39,14 @@ pub struct RecentEvents {
 #[derive(Debug, Default)]
 struct Events {
     /// Oldest first.
-    events: VecDeque<EdgeEvent>,
+    events: VecDeque<Arc<EdgeEvent>>,
     /// The number of the last one among all that were received.
     last: u64,
 }
 
 impl RecentEvents {
     /// Keeps one.
-    pub fn push(&mut self, event: EdgeEvent) {
+    pub fn push(&mut self, event: Arc<EdgeEvent>) {
         self.received += 1;
         if self.by_edge.len() >= MAX_EDGES
             && !self.by_edge.contains_key(&event.edge)
@@ -65,9 +65,9 @@ impl RecentEvents {
 
     /// All that are kept, latest first.
     #[must_use]
-    pub fn all(&self) -> Vec<EdgeEvent> {
+    pub fn all(&self) -> Vec<Arc<EdgeEvent>> {
         let mut all: Vec<_> =
-            self.by_edge.values().flat_map(|events| events.events.iter().cloned()).collect();
+            self.by_edge.values().flat_map(|events| events.events.iter().map(Arc::clone)).collect();
         all.sort_by_key(|event| std::cmp::Reverse(event.event.at));
         all
     }
@@ -90,12 +90,12 @@ mod tests {
     use crate::enrich::Workload;
     use crate::ingest::TcpEventKind;
 
-    fn event(source: u64, at: u64) -> EdgeEvent {
+    fn event(source: u64, at: u64) -> Arc<EdgeEvent> {
         let edge =
             Edge { source: Workload::Namespace(source), via: Via::Direct, ..Edge::other(Reporter::Source) };
         let kind = TcpEventKind::Reset { direction: ResetDirection::Sent };
         let event = TcpEvent { at: Duration::from_secs(at), flow: FlowKey::default(), client_port: 0, kind };
-        EdgeEvent { edge: Arc::new(edge), peer: [10, 0, 0, 1].into(), peer_name: None, event }
+        Arc::new(EdgeEvent { edge: Arc::new(edge), peer: [10, 0, 0, 1].into(), peer_name: None, event })
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub struct Packed<T> {
 
 impl<T: Pod> Default for Packed<T> {
     fn default() -> Self {
-        const { assert!(size_of::<T>() % 8 == 0 && size_of::<T>() <= MASKS * 64 * 8) };
+        const { assert!(size_of::<T>().is_multiple_of(8) && size_of::<T>() <= MASKS * 64 * 8) };
         Self { present: [0; MASKS], values: Box::default(), of: PhantomData }
     }
 }

@@ -1,1 +1,228 @@
+//! Inputs are played, and what the engine shows and asks is compared.
 
+use netcause_common::endpoint::Address;
+use netcause_common::flow::{
+    ConnectFailure, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, TcpCounters,
+};
+
+use super::*;
+use crate::enrich::objects::{Change, Kind, Source};
+use crate::enrich::testing::{BEGIN, pod, uid};
+use crate::ingest::TcpEventKind;
+
+/// A client in cgroup 7.
+const CGROUP: u64 = 7;
+
+struct Player {
+    engine: Engine,
+    seconds: u64,
+}
+
+impl Player {
+    fn new() -> Self {
+        let names = enrich::Options {
+            known_networks: vec!["10.0.0.0/8".parse().unwrap()],
+            sidecar_ports: vec![15001, 15006],
+            ..enrich::Options::default()
+        };
+        let mut player =
+            Self { engine: Engine::new(Options { names, flow_idle: Duration::from_secs(600) }), seconds: 0 };
+        player.change(Change::Init(Kind::Pod));
+        player.change(Change::InitDone(Kind::Pod));
+        player
+    }
+
+    fn play(&mut self, input: Input<'_>) {
+        let time = Time { wall: BEGIN + self.seconds, monotonic: Duration::from_secs(self.seconds) };
+        self.engine.handle(time, input);
+    }
+
+    fn change(&mut self, change: Change) {
+        self.play(Input::Names(Update { source: Source::Api, change }));
+    }
+
+    fn sent(&mut self, key: FlowKey, segments: u64) {
+        let tcp = TcpCounters { sent_segments: segments, ..TcpCounters::ZERO };
+        self.play(Input::Flow { key, delta: &Totals { tcp, ..Totals::ZERO } });
+    }
+
+    /// Ends a reading as the daemon does: questions on cgroups are answered before.
+    fn read(&mut self) {
+        for id in self.engine.take_cgroup_questions() {
+            let path = (id == CGROUP).then(|| b"system.slice/shop.service".as_slice());
+            self.play(Input::Cgroup { id, path });
+        }
+        self.play(Input::ReadingEnded);
+        self.seconds += 10;
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.engine.poll()).collect()
+    }
+
+    /// Each edge and its segments.
+    fn edges(&self) -> Vec<String> {
+        let edge = |(_, entry): (_, &crate::aggregate::model::Entry)| {
+            let edge = entry.edge();
+            let sent = entry.totals().unpack().tcp.sent_segments;
+            format!("{} -> {}: {sent}", edge.source, edge.destination)
+        };
+        self.engine.model().edges().map(edge).collect()
+    }
+}
+
+fn flow(local: u64, last: u8) -> FlowKey {
+    FlowKey {
+        local,
+        remote: Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, last])),
+        service_port: 80,
+        protocol: PROTOCOL_TCP,
+        role: ROLE_CLIENT,
+        reserved: 0,
+    }
+}
+
+fn failed(key: FlowKey, at: u64) -> Event {
+    let kind = TcpEventKind::ConnectFailed {
+        reason: ConnectFailure::Refused,
+        error: 111,
+        syn_retransmits: 0,
+        after: Duration::ZERO,
+    };
+    Event::Tcp(TcpEvent { at: Duration::from_secs(at), flow: key, client_port: 4000, kind })
+}
+
+#[test]
+fn a_new_flow_has_its_names_in_the_first_view() {
+    let mut player = Player::new();
+    player.change(Change::ApplyPod(Box::new(pod(1, "web", "10.0.0.1"))));
+    player.sent(flow(CGROUP, 1), 5);
+    player.sent(flow(8, 9), 1);
+    assert_eq!(player.edges(), [""; 0], "names are settled at the end of a reading");
+    player.read();
+    assert_eq!(player.edges(), ["shop.service -> web: 5", "cgroup:8 -> 10.0.0.9: 1"]);
+    assert_eq!(player.engine.take_unknown(), [[10, 0, 0, 9].into()].into());
+    player.sent(flow(CGROUP, 1), 2);
+    player.read();
+    assert_eq!(player.edges()[0], "shop.service -> web: 7");
+}
+
+#[test]
+fn a_name_that_changes_has_the_tables_read_first() {
+    let mut player = Player::new();
+    player.change(Change::ApplyPod(Box::new(pod(1, "web", "10.0.0.1"))));
+    player.sent(flow(CGROUP, 1), 5);
+    player.read();
+    assert!(player.outputs().is_empty(), "no flow has another name");
+    player.seconds += 60;
+    player.change(Change::Delete(Kind::Pod, uid(1)));
+    let mut batch = pod(2, "batch", "10.0.0.1");
+    batch.since = Some(BEGIN + player.seconds);
+    player.change(Change::ApplyPod(Box::new(batch)));
+    assert!(matches!(player.outputs()[..], [Output::Read]));
+    assert!(player.outputs().is_empty(), "it asks once");
+    player.sent(flow(CGROUP, 1), 3);
+    player.read();
+    player.sent(flow(CGROUP, 1), 100);
+    player.read();
+    assert_eq!(player.edges(), ["shop.service -> batch: 100", "shop.service -> web: 8"]);
+}
+
+#[test]
+fn an_event_has_the_names_of_its_flow_and_goes_to_every_consumer() {
+    let mut player = Player::new();
+    player.play(Input::Event(Event::NewFlow {
+        at: Duration::ZERO,
+        flow: flow(CGROUP, 1),
+        client_port: 4000,
+    }));
+    for id in player.engine.take_cgroup_questions() {
+        player.play(Input::Cgroup { id, path: Some(b"system.slice/shop.service") });
+    }
+    player.play(Input::Event(failed(flow(CGROUP, 1), 3)));
+    let outputs = player.outputs();
+    let [Output::Event(event)] = &outputs[..] else { panic!("{outputs:?}") };
+    assert_eq!(event.edge.source.to_string(), "shop.service");
+    assert_eq!((event.peer, event.event.at), ([10, 0, 0, 1].into(), Duration::from_secs(3)));
+    let kept = player.engine.events().all();
+    assert_eq!((kept.len(), kept[0].event.clone()), (1, event.event.clone()));
+    // A flow that was read is looked up by its edge.
+    player.sent(flow(CGROUP, 1), 1);
+    player.read();
+    player.play(Input::Event(failed(flow(CGROUP, 1), 4)));
+    assert_eq!(player.engine.events().all().len(), 2);
+}
+
+#[test]
+fn an_idle_flow_is_offered_for_removal_and_its_edge_ends_with_it() {
+    let mut player = Player::new();
+    player.sent(flow(CGROUP, 1), 5);
+    player.read();
+    player.seconds += 600;
+    player.read();
+    let outputs = player.outputs();
+    assert!(matches!(&outputs[..], [Output::Remove(flows)] if *flows == [flow(CGROUP, 1)]), "{outputs:?}");
+    // It has counted again: the daemon does not remove it, and it is not idle.
+    player.sent(flow(CGROUP, 1), 1);
+    player.read();
+    assert!(player.outputs().is_empty());
+    player.play(Input::FlowRemoved(flow(CGROUP, 1)));
+    player.read();
+    assert!(player.edges().is_empty());
+}
+
+#[test]
+fn a_dns_timeout_counts_where_its_query_does() {
+    let mut player = Player::new();
+    let key = QueryKey { local: CGROUP, ..bytemuck::Zeroable::zeroed() };
+    let dns = FlowKey { protocol: PROTOCOL_DNS, service_port: 53, ..flow(CGROUP, 53) };
+    player.play(Input::DnsTimeout { key, flow: dns, queries: 2, message: &[] });
+    player.play(Input::DnsTimeout {
+        key,
+        flow: FlowKey::other(PROTOCOL_DNS, ROLE_SERVER),
+        queries: 1,
+        message: b"no DNS",
+    });
+    player.read();
+    let timeouts: Vec<_> =
+        player.engine.model().edges().map(|(_, entry)| entry.totals().unpack().dns.timeouts).collect();
+    assert_eq!(timeouts, [2]);
+    let overflow = player.engine.model().overflow(crate::aggregate::Reporter::Destination);
+    assert_eq!(overflow.dns.timeouts, 1);
+}
+
+#[test]
+fn listeners_have_the_names_of_their_cgroups() {
+    let mut player = Player::new();
+    let key = QueueKey { local: CGROUP, port: 80, ..QueueKey::default() };
+    let other = QueueKey { local: LOCAL_IS_NAMESPACE | 3, port: 15006, ..key };
+    player.play(Input::Queues(vec![(key, AcceptQueue::default()), (other, AcceptQueue::default())]));
+    player.read();
+    let listeners: Vec<_> =
+        player.engine.listeners().iter().map(|l| (l.workload.to_string(), l.port)).collect();
+    assert_eq!(listeners, [("shop.service".to_owned(), 80), ("netns:3".to_owned(), 15006)]);
+}
+
+#[test]
+fn the_same_inputs_give_the_same_edges() {
+    let play = || {
+        let mut player = Player::new();
+        for round in 0..50_u8 {
+            player.sent(flow(CGROUP + u64::from(round % 3), round % 7), u64::from(round));
+            if round % 5 == 0 {
+                let name = ["web", "db"][usize::from(round % 2)];
+                let address = format!("10.0.0.{}", round % 7);
+                player.change(Change::ApplyPod(Box::new(pod(round, name, &address))));
+            }
+            if round % 4 == 3 {
+                player.read();
+            }
+        }
+        player.read();
+        player.edges()
+    };
+    let edges = play();
+    assert_eq!(edges, play());
+    let sent: u64 = edges.iter().map(|edge| edge.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
+    assert_eq!(sent, (0..50).sum::<u64>(), "{edges:?}");
+}

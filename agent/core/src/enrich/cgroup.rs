@@ -1,6 +1,6 @@
-//! Cgroup ids → places. The id of a cgroup is the inode number of its directory below the cgroup2 mount.
+//! Maps cgroup ids to places. The id of a cgroup is the inode number of its directory below the cgroup v2 mount.
 //!
-//! Paths come from outside: [`Cgroups::due`] says which are wanted, [`Cgroups::answer`] takes them.
+//! The caller looks up the paths: [`Cgroups::due`] has the ids, [`Cgroups::answer`] takes the paths.
 
 mod missed;
 pub mod path;
@@ -14,13 +14,13 @@ use missed::Missed;
 pub use path::Place;
 use rules::Rules;
 
-/// Places that are kept: twice the flows that the kernel side tells apart.
+/// Limit on known places: twice the default capacity of the map of TCP flows.
 const MAX_KNOWN: usize = 1 << 15;
 
-/// Places of the cgroups that are in use.
+/// Places of the cgroups with flows.
 ///
-/// An id is never given twice: on 64-bit kernels it counts on (`__kernfs_new_node`, fs/kernfs/dir.c). So a place is right
-/// for good, also when its directory is gone.
+/// Ids are never reused: on 64-bit kernels they are assigned in ascending order (`__kernfs_new_node`, fs/kernfs/dir.c). So a
+/// place stays valid, even after its directory is removed.
 #[derive(Debug, Default)]
 pub struct Cgroups {
     rules: Rules,
@@ -32,26 +32,26 @@ pub struct Cgroups {
 #[derive(Debug)]
 struct Known {
     place: Place,
-    /// For other rules; `None` of a pod, which no rule names.
+    /// Kept for changed rules; `None` for a pod, to which rules do not apply.
     path: Option<Box<[u8]>>,
     is_new: bool,
 }
 
-/// How many cgroups are known and missed.
+/// Numbers of known and missed cgroups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// Places that are kept.
+    /// Cgroups with a known place.
     pub known: usize,
-    /// Ids without a place.
+    /// Ids without a known place.
     pub missed: usize,
-    /// How often an id was not looked up because too many are missed.
+    /// Lookups refused because too many ids are missed.
     pub refused: u64,
-    /// How often a place was not kept because too many are.
+    /// Places dropped because too many are known.
     pub unkept: u64,
 }
 
 impl Cgroups {
-    /// Names what is no pod by these rules from now on, what is known too.
+    /// Replaces the rules, which name cgroups outside pods; applies to known places too.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
         for known in self.known.values_mut() {
@@ -61,32 +61,32 @@ impl Cgroups {
         }
     }
 
-    /// Where a cgroup is, as far as that is known.
+    /// The place of a cgroup, if known.
     #[must_use]
     pub fn place(&self, id: u64) -> Option<&Place> {
         self.known.get(&id).map(|known| &known.place)
     }
 
-    /// The cgroups whose places are known.
+    /// Ids of all cgroups with a known place.
     #[must_use]
     pub fn known(&self) -> Vec<u64> {
         self.known.keys().copied().collect()
     }
 
-    /// Registers interest in a cgroup.
+    /// Requests a lookup of a cgroup unless its place is known.
     pub fn request(&mut self, id: u64, now: Duration) {
         if !self.known.contains_key(&id) {
             self.missed.request(id, now);
         }
     }
 
-    /// The cgroups whose paths are wanted now. Each is named once, until it is answered and due again.
+    /// Ids to look up now. Each is returned once, until it is answered and due again.
     pub fn due(&mut self, now: Duration) -> Vec<u64> {
         self.missed.due(now)
     }
 
-    /// Takes a cgroup's path below the mount, empty for the root; `None` when it was not found, which has it looked for
-    /// again after a while. True when its place is news.
+    /// Takes a cgroup's path below the mount, empty for the root; `None` if it was not found, in which case the lookup is
+    /// repeated later. True if its place was not known before.
     pub fn answer(&mut self, id: u64, path: Option<&[u8]>, now: Duration) -> bool {
         let Some(path) = path else {
             self.missed.not_found(id, now);
@@ -103,26 +103,26 @@ impl Cgroups {
         self.known.insert(id, Known { place, path, is_new: true }).is_none()
     }
 
-    /// Drops the places of cgroups that no flow has any more. What was not known when this was last called stays: its flow
-    /// may be younger than the reading that says what is in use.
+    /// Drops the places of cgroups without flows. Those added since the last call are kept: their flows may be newer than the
+    /// reading that `in_use` is based on.
     pub fn retain(&mut self, in_use: impl Fn(u64) -> bool) {
         self.known.retain(|id, known| mem::take(&mut known.is_new) || in_use(*id));
         self.missed.retain(in_use);
     }
 
-    /// How many are known and missed.
+    /// Numbers of known and missed cgroups.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         Statistics {
             known: self.known.len(),
-            missed: self.missed.len(),
+            missed: self.missed.count(),
             refused: self.missed.refused(),
             unkept: self.unkept,
         }
     }
 }
 
-/// What a path is, by its form and by rules.
+/// The place of a path, by its form and by rules.
 fn place(path: &[u8], rules: &Rules) -> Place {
     match Place::of(path) {
         Place::Pod(pod) => Place::Pod(pod),

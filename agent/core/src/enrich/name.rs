@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// Separates the namespace from the name. It is less than every byte of either, so that names sort by namespace first.
 const SEPARATOR: char = '\0';
-/// Unused names are not looked for while there are fewer names.
+/// Unused names are not removed while there are fewer names than this.
 const MIN_SWEPT: usize = 1024;
 
 /// A namespace and the name of a workload or service in it. Cloning copies a pointer.
@@ -35,7 +35,7 @@ impl Name {
         self.parts().1
     }
 
-    /// Whether there is a clone of this name.
+    /// Whether this name has a clone.
     #[must_use]
     pub fn is_held(&self) -> bool {
         Arc::strong_count(&self.0) > 1
@@ -81,13 +81,13 @@ fn write(text: &mut String, namespace: &str, workload: &str) {
     text.extend(workload.chars().filter(|char| *char != SEPARATOR));
 }
 
-/// Shares the memory of equal names, as long as they are in use.
+/// Shares the memory of equal names while they are in use.
 #[derive(Debug, Default)]
 pub struct Interner {
     names: HashSet<Text>,
     /// A buffer for the text of the name that is looked up.
     text: String,
-    /// At so many names, unused ones are removed.
+    /// The number of names at which unused ones are removed next.
     forget_at: usize,
 }
 
@@ -117,7 +117,7 @@ impl Interner {
         Name(text)
     }
 
-    /// Removes names that are not in use. [`Self::name`] does so too whenever the number of names has doubled.
+    /// Removes unused names. [`Self::name`] does so too whenever the number of names has doubled.
     pub fn forget(&mut self) {
         self.names.retain(|Text(text)| Arc::strong_count(text) > 1);
         self.forget_at = self.names.len().saturating_mul(2);
@@ -126,7 +126,7 @@ impl Interner {
         }
     }
 
-    /// The number of names, including unused ones that were not removed yet.
+    /// The number of names, including unused ones not removed yet.
     #[must_use]
     pub fn count(&self) -> usize {
         self.names.len()

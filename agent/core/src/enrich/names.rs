@@ -1,4 +1,4 @@
-//! What both ends of a flow are called, by all that is known now.
+//! Names both ends of a flow from everything that is known now.
 
 mod changes;
 mod legs;
@@ -33,17 +33,17 @@ pub use remote::Remote;
 pub use statistics::{Statistics, Tracking};
 use zones::Zones;
 
-/// Unknown addresses that are remembered until somebody asks for them.
+/// Limit on unknown addresses kept until [`Names::take_unknown`].
 const MAX_UNKNOWN: usize = 1024;
 
-/// What names are made by.
+/// Settings of [`Names`].
 #[derive(Debug)]
 pub struct Options {
-    /// Networks whose addresses are told apart.
+    /// Networks whose addresses are distinguished.
     pub known_networks: Vec<IpNet>,
-    /// Whether names out of DNS may be shown.
+    /// The policy for showing names from DNS.
     pub labels: Arc<Labels>,
-    /// Names that outside addresses are shown by.
+    /// Limit on DNS names shown for external addresses.
     pub max_outside_names: usize,
     /// Ports that sidecars listen on.
     pub sidecar_ports: Vec<u16>,
@@ -60,7 +60,7 @@ impl Default for Options {
     }
 }
 
-/// What is known, and by whom.
+/// The state of all sources of names, and the queries to them.
 pub struct Names {
     cgroups: Cgroups,
     directory: Directory,
@@ -71,23 +71,23 @@ pub struct Names {
     outside: Outside,
     resolved: ResolvedNames,
     sidecars: Sidecars,
-    /// The names of cgroups that are in no pod.
+    /// Names of cgroups outside pods.
     outside_kubernetes: HashMap<u64, Workload>,
     /// The cgroups of this node's pods that have flows.
     local_pods: HashMap<PodUid, BTreeSet<u64>>,
-    /// The ways to each service and port whose backends the connection tracking is asked for.
-    asked: HashMap<(Name, u16), Vec<ServiceAddress>>,
+    /// Addresses of each service and port whose backends are looked up in conntrack.
+    queried: HashMap<(Name, u16), Vec<ServiceAddress>>,
     zones: Zones,
     changes: Changes,
-    /// Addresses that were asked for and that nobody knows.
+    /// Addresses of flows that no source has a name for.
     unknown: HashSet<IpAddr>,
-    /// The time now: by the clock of the API, and since a fixed moment.
+    /// The current time: wall clock (for timestamps of the API), and monotonic.
     now: Seconds,
     at: Duration,
 }
 
 impl Names {
-    /// Without any knowledge as yet.
+    /// Empty: every end is shown by its id or address.
     #[must_use]
     pub fn new(options: Options) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl Names {
             sidecars: Sidecars::new(options.sidecar_ports),
             outside_kubernetes: HashMap::new(),
             local_pods: HashMap::new(),
-            asked: HashMap::new(),
+            queried: HashMap::new(),
             unknown: HashSet::new(),
             zones: Zones::default(),
             changes: Changes::default(),
@@ -111,18 +111,18 @@ impl Names {
         }
     }
 
-    /// The time that names are asked for at: seconds since 1970, and the time since a fixed moment.
+    /// Sets the time at which names are resolved: seconds since 1970, and a monotonic time.
     pub fn set_time(&mut self, now: Seconds, at: Duration) {
         (self.now, self.at) = (now, at);
     }
 
-    /// The time that was set last.
+    /// The wall-clock time set last.
     #[must_use]
     pub fn now(&self) -> Seconds {
         self.now
     }
 
-    /// The local end, from [`netcause_common::flow::FlowKey::local`].
+    /// The name of a local end ([`netcause_common::flow::FlowKey::local`]).
     #[must_use]
     pub fn local(&self, local: u64) -> Workload {
         match local {
@@ -137,7 +137,7 @@ impl Names {
             return workload.clone();
         }
         let Some(Place::Pod(pod)) = self.cgroups.place(id) else { return Workload::Cgroup(id) };
-        // A cluster in a pod of another: that other one is this node's.
+        // In a nested cluster, only the outer pod may be in this node's API.
         let outer = || self.directory.pod(&pod.outer?);
         match self.directory.pod(&pod.uid).or_else(outer) {
             Some(pod) => Workload::named(pod.name.clone()),
@@ -145,7 +145,7 @@ impl Names {
         }
     }
 
-    /// The pod that a local end is in.
+    /// The pod of a local end.
     fn pod(&self, local: u64) -> Option<PodUid> {
         match self.cgroups.place(local)? {
             Place::Pod(pod) => Some(pod.uid),
@@ -153,7 +153,7 @@ impl Names {
         }
     }
 
-    /// A local end is in use: asks for its cgroup unless its place is known ([`Self::ask_cgroups`]).
+    /// Records that a local end has flows, and requests a lookup of its cgroup unless it is known ([`Self::ask_cgroups`]).
     pub fn observe_local(&mut self, local: u64) {
         if local == 0 || local & LOCAL_IS_NAMESPACE != 0 {
             return;
@@ -170,12 +170,12 @@ impl Names {
         }
     }
 
-    /// The cgroups whose paths are wanted now; each is to be answered with [`Self::answer_cgroup`].
+    /// Ids of cgroups whose paths must be looked up now; answer each with [`Self::answer_cgroup`].
     pub fn ask_cgroups(&mut self) -> Vec<u64> {
         self.cgroups.due(self.at)
     }
 
-    /// The path of a cgroup below the mount of cgroup v2, empty for the root; `None` when there is no such cgroup.
+    /// Takes the path of a cgroup below the cgroup v2 mount, empty for the root; `None` if there is no such cgroup.
     pub fn answer_cgroup(&mut self, id: u64, path: Option<&[u8]>) {
         if self.cgroups.answer(id, path, self.at) {
             self.name_place(id);
@@ -184,7 +184,7 @@ impl Names {
         }
     }
 
-    /// Keeps the name of a cgroup that is in no pod.
+    /// Caches the name of a cgroup outside pods.
     fn name_place(&mut self, id: u64) {
         let workload = match self.cgroups.place(id) {
             None | Some(Place::Pod(_)) => return,
@@ -197,7 +197,7 @@ impl Names {
         self.outside_kubernetes.insert(id, workload);
     }
 
-    /// Takes what a source of names tells.
+    /// Applies an update of a source of names.
     pub fn apply(&mut self, update: &Update) {
         let effects = self.directory.apply(update, self.now);
         for address in effects.addresses {
@@ -216,7 +216,7 @@ impl Names {
         }
     }
 
-    /// Takes what the file says beside objects.
+    /// Replaces the networks and cgroup rules of the names file.
     pub fn set_extra(&mut self, extra: Arc<Extra>) {
         self.cgroups.set_rules(extra.cgroups.clone());
         for id in self.cgroups.known() {
@@ -226,7 +226,7 @@ impl Names {
         self.changes.everything();
     }
 
-    /// A client was told the addresses of a name.
+    /// Records the addresses in a DNS answer to a local client.
     pub fn learn(&mut self, local: u64, name: &dns::Name, addresses: &[dns::Resolved]) {
         for address in addresses.iter().map(|resolved| resolved.address.to_canonical()) {
             if self.resolved.name(local, address, self.at) != Some(name) {
@@ -236,72 +236,72 @@ impl Names {
         self.resolved.learn(local, name, addresses, self.at);
     }
 
-    /// What this client's name for an address is.
+    /// The DNS name that this client resolved to an address, as the policy shows it.
     #[must_use]
     pub fn resolved_from(&self, local: u64, address: IpAddr) -> Option<Label> {
         self.labels.label(self.resolved.name(local, address, self.at)?)
     }
 
-    /// The names that addresses were resolved from.
+    /// The cache of DNS names by client and address.
     #[must_use]
     pub fn resolved(&self) -> &ResolvedNames {
         &self.resolved
     }
 
-    /// What has changed since the last time that this was asked.
+    /// Returns the changes since the last call, and clears them.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
     }
 
-    /// What has changed since [`Self::take_changes`] was asked last.
+    /// The changes since [`Self::take_changes`] was last called.
     #[must_use]
     pub fn changes(&self) -> &Changes {
         &self.changes
     }
 
-    /// The addresses in known networks that were asked for since the last time, and that nobody knows; at most
+    /// Returns the addresses in known networks observed since the last call that no source has a name for; at most
     /// [`MAX_UNKNOWN`].
     pub fn take_unknown(&mut self) -> HashSet<IpAddr> {
         std::mem::take(&mut self.unknown)
     }
 
-    /// What is to be asked of the connection tracking now, if anything; its outcome goes to [`Self::answer_conntrack`].
+    /// The conntrack lookups that are due, if any; their outcome goes to [`Self::answer_conntrack`].
     pub fn ask_conntrack(&mut self) -> Option<conntrack::Pass> {
         self.conntrack.plan(self.at)
     }
 
-    /// Takes what the connection tracking answered. True when [`Self::tracking`] has changed by it.
+    /// Takes the outcome of conntrack lookups. True if it changed [`Self::tracking`].
     pub fn answer_conntrack(&mut self, outcome: conntrack::Outcome) -> bool {
         let before = self.conntrack.statistics().answered;
         let is_news = self.conntrack.handle(outcome, self.at);
         if self.conntrack.statistics().answered != before {
-            for service in self.asked.values().flatten() {
+            for service in self.queried.values().flatten() {
                 self.changes.remote(service.address);
             }
         }
         is_news
     }
 
-    /// Whether the connection tracking can be asked.
+    /// Whether conntrack lookups work.
     #[must_use]
     pub fn tracking(&self) -> &conntrack::Support {
         self.conntrack.support()
     }
 
-    /// Forgets what is over by now, and wants to know still what was asked for.
+    /// Removes expired objects, and renews the interest in services that are looked up in conntrack.
     pub fn expire(&mut self) {
         self.directory.expire(self.now);
-        for service in self.asked.values().flatten() {
+        for service in self.queried.values().flatten() {
             self.conntrack.register_interest(ServiceQuery { service: *service, client: None }, self.at);
         }
     }
 
-    /// Forgets the names of all local and remote ends but these.
+    /// Drops the state of all local and remote ends except these.
     pub fn retain(&mut self, in_use: &HashSet<u64>, remotes: &HashSet<IpAddr>) {
         self.zones.retain(remotes);
-        self.asked.retain(|_, ways| {
-            ways.retain(|way| remotes.contains(&way.address));
-            !ways.is_empty()
+        self.queried.retain(|_, addresses| {
+            addresses.retain(|service| remotes.contains(&service.address));
+            !addresses.is_empty()
         });
         self.cgroups.retain(|id| in_use.contains(&id));
         self.sidecars.retain(|id| in_use.contains(&id));

@@ -61,7 +61,7 @@ fn the_answer_is_as_documented() {
         (app.clone(), ServerRow::new(&resolver(53), Some(53), &counters())),
         (app.clone(), ServerRow::new(&resolver(11), Some(5353), &DnsCounters::ZERO)),
     ];
-    let details = Details { received: 10, left_out: 3, lost: 1 };
+    let details = Details { received: 10, rate_limited: 3, lost: 1 };
     let body = Body::new(DnsNames::Shown, details, servers.clone(), &[row(&app)]);
     let text = serde_json::to_string_pretty(&body).unwrap();
     assert_eq!(text, include_str!("golden.json").trim_end());
@@ -74,6 +74,6 @@ fn the_answer_is_as_documented() {
 #[test]
 fn nothing_is_a_valid_answer() {
     let body = Body::new(DnsNames::Off, Details::default(), Vec::new(), &[]);
-    let expected = r#"{"names":"off","details":{"received":0,"left_out":0,"lost":0},"workloads":[]}"#;
+    let expected = r#"{"names":"off","details":{"received":0,"rate_limited":0,"lost":0},"workloads":[]}"#;
     assert_eq!(serde_json::to_string(&body).unwrap(), expected);
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::Source;
 use crate::expose::prometheus::{self, Format};
 use crate::expose::snapshot::Snapshot;
-use crate::expose::{dns, status};
+use crate::expose::{dns, events, status};
 
 /// The content type of plain answers.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -37,7 +37,7 @@ pub(super) enum Answer {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 6] = [
+pub(super) static ROUTES: [Route; 7] = [
     Route {
         path: "/metrics",
         about: "metrics, as Prometheus text or OpenMetrics as the client asks",
@@ -47,6 +47,11 @@ pub(super) static ROUTES: [Route; 6] = [
         path: "/api/v1/dns",
         about: "DNS by workload: servers, search domains, top names (JSON)",
         answer: Answer::View(JSON, |view| json(&dns::Body::from(view.as_ref()))),
+    },
+    Route {
+        path: "/api/v1/events",
+        about: "the last failed connects, retransmissions and resets of each pair (JSON)",
+        answer: Answer::View(JSON, |view| json(&events::Body::from(view.as_ref()))),
     },
     Route {
         path: "/api/v1/status",

@@ -9,15 +9,7 @@ use super::seconds;
 use crate::expose::series::{Samples, Table, counter, gauge, histogram};
 
 const CONNECT_BOUNDS: [f64; CONNECT_BOUNDS_NS.len()] = seconds(&CONNECT_BOUNDS_NS, 1e9);
-const RTT_BOUNDS: [f64; RTT_BOUNDS_US.len()] = {
-    let mut bounds = [0; RTT_BOUNDS_US.len()];
-    let mut index = 0;
-    while index < bounds.len() {
-        bounds[index] = RTT_BOUNDS_US[index] as u64;
-        index += 1;
-    }
-    seconds(&bounds, 1e6)
-};
+const RTT_BOUNDS: [f64; RTT_BOUNDS_US.len()] = seconds(&RTT_BOUNDS_US, 1e6);
 
 pub(super) static TABLE: Table<Totals> = Table {
     labels: &EDGE_LABELS,

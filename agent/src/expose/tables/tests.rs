@@ -145,7 +145,7 @@ fn full() -> Snapshot {
             ],
             objects: vec![("pod", 110)],
             dropped: vec![("endpoint", 2)],
-            cgroup_walks: vec![("whole", 7)],
+            cgroup_walks: vec![("complete", 7)],
             conntrack: vec![("found", 4)],
             external: (5, 100),
             zones: vec![("node-7".to_owned(), "eu-1a".to_owned())],
@@ -164,7 +164,7 @@ fn full() -> Snapshot {
                 scrapes: durations(&[2, 2000]),
             },
             series: SeriesBudget { shown: 75, limit: 10_000, folded: 3 },
-            maps: vec![MapRow { map: "flows", entries: 3, limit: 16_384 }],
+            maps: vec![MapRow { map: "tcp_flows", entries: 3, limit: 16_384 }],
             programs: vec![ProgramRow {
                 program: "tcp_state",
                 run_time: Duration::from_micros(1500),
@@ -358,8 +358,8 @@ fn no_two_samples_have_the_same_labels() {
         ],
         agent: AgentView {
             maps: vec![
-                MapRow { map: "flows", entries: 1, limit: 9 },
-                MapRow { map: "flows", entries: 2, limit: 9 },
+                MapRow { map: "tcp_flows", entries: 1, limit: 9 },
+                MapRow { map: "tcp_flows", entries: 2, limit: 9 },
             ],
             ..AgentView::default()
         },

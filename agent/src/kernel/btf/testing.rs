@@ -6,13 +6,13 @@ use std::path::Path;
 
 use super::{Location, MAGIC, kind};
 
-/// The types of one kernel, and what another program says of them.
+/// The BTF of one kernel, and the offsets that bpftool finds in it.
 pub struct Fixture {
     /// The kernel's version, as in the file's name.
     pub version: (u32, u32),
-    /// Its BTF.
+    /// The BTF of its types that the agent uses.
     pub data: Vec<u8>,
-    /// By `struct.path`: where bpftool found the member, if it did.
+    /// Offsets found by bpftool, by `struct.path`; `None` if there is no such member.
     pub places: BTreeMap<String, Option<Location>>,
 }
 
@@ -61,7 +61,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Nothing but `void`.
+    /// Without types, except `void`.
     pub fn new() -> Self {
         Self { types: Vec::new(), count: 0, strings: vec![0] }
     }
@@ -71,7 +71,7 @@ impl Builder {
         self.count + 1
     }
 
-    /// Any type: its second word, and what follows the fixed part.
+    /// Adds any type: the second word of its record, and the variable part.
     pub fn raw(&mut self, name: &str, info: u32, reference: u32, body: &[u32]) -> u32 {
         let name = self.name(name);
         self.types.extend([name, info, reference]);
@@ -130,7 +130,7 @@ impl Builder {
         self.typedef(&format!("btf_trace_{name}"), pointer)
     }
 
-    /// The BTF.
+    /// The finished BTF.
     pub fn build(self) -> Vec<u8> {
         self.build_with(&[])
     }

@@ -1,4 +1,4 @@
-//! What the reader answers, and that no octets make it panic or run on.
+//! Lookups in the BTF of real kernels, and in damaged BTF, which must neither panic nor loop.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ fn what_is_not_there_is_named() {
     assert_eq!(said("none", "x"), "this kernel has no struct none");
     assert_eq!(said("s", "none"), "this kernel has no member s.none");
     assert_eq!(said("s", "number.x"), "this kernel has no member s.number.x");
-    // What lies behind a pointer has no offset from the start of the struct.
+    // A member that is reached through a pointer has no offset from the start of the struct.
     assert_eq!(said("s", "pointer.x"), "this kernel has no member s.pointer.x");
     assert_eq!(btf.tracepoint("none").unwrap_err().to_string(), "this kernel has no tracepoint none");
     assert!(btf.tracepoint("odd").is_err());
@@ -136,7 +136,7 @@ fn damage_is_an_error() {
         builder.raw("x", unknown << 24, 0, &[]);
         assert!(Btf::parse(builder.build()).is_err(), "kind {unknown}");
     }
-    // More members than there are octets.
+    // More members than there are bytes.
     let mut builder = Builder::new();
     builder.raw("x", kind::STRUCT << 24 | 0x00ff_ffff, 0, &[0; 3]);
     assert!(Btf::parse(builder.build()).is_err());
@@ -147,14 +147,14 @@ fn names_end_with_the_strings() {
     let mut builder = Builder::new();
     builder.structure("sock", &[]);
     let mut data = builder.build();
-    // The last name's end is cut off the section, and still stands behind it.
+    // The terminator of the last name lies just outside the section.
     let length = data[20] - 1;
     data[20] = length;
     assert!(!Btf::parse(data).unwrap().has_struct("sock"));
 }
 
-/// Asks everything the agent asks, and fails when it takes long: whole kernels take milliseconds.
-fn ask(data: Vec<u8>) {
+/// Does all lookups of the agent, and fails if they take long: whole kernels take milliseconds.
+fn look_up_all(data: Vec<u8>) {
     let start = Instant::now();
     if let Ok(btf) = Btf::parse(data) {
         for member in KernelLayout::MEMBERS {
@@ -189,7 +189,7 @@ fn cycles_end() {
     builder.structure("cgroup", &[at("kn", named, 1), at("", named, 1)]);
     let prototype = builder.next();
     builder.typedef("btf_trace_tcp_destroy_sock", prototype);
-    ask(builder.build());
+    look_up_all(builder.build());
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn many_structs_of_a_name_share_one_bound() {
         let own = builder.next();
         builder.structure("sock", &vec![at("", own, 0); 300]);
     }
-    ask(builder.build());
+    look_up_all(builder.build());
 }
 
 #[test]
@@ -212,8 +212,8 @@ fn endless_names_are_not_copied() {
     assert_eq!(btf.tracepoint("tcp_destroy_sock").unwrap(), [const { Argument::Other }; MAX_ARGUMENTS]);
 }
 
-/// Values that lead somewhere when they replace a word: numbers of types, counts, kinds, ends of ranges.
-fn telling_word() -> impl Strategy<Value = u32> {
+/// Words that are likely to be valid: numbers of types, counts, kinds, ends of ranges.
+fn plausible_word() -> impl Strategy<Value = u32> {
     prop_oneof![
         any::<u32>(),
         0..1000_u32,
@@ -227,7 +227,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_octets_do_no_harm(mut data in proptest::collection::vec(any::<u8>(), 0..4096), is_btf in any::<bool>()) {
+    fn random_bytes_do_no_harm(mut data in proptest::collection::vec(any::<u8>(), 0..4096), is_btf in any::<bool>()) {
         if is_btf && data.len() >= HEADER_BYTES {
             // A header that holds, so that the types are random and not only the header.
             let types = u32::try_from(data.len() - HEADER_BYTES).unwrap() / 2;
@@ -235,31 +235,31 @@ proptest! {
             data[..8].copy_from_slice(&[MAGIC.to_ne_bytes().to_vec(), vec![1, 0, 24, 0, 0, 0]].concat());
             data[8..24].copy_from_slice(&words);
         }
-        ask(data);
+        look_up_all(data);
     }
 
     #[test]
     fn damaged_kernels_do_no_harm(
         which in any::<prop::sample::Index>(),
-        octets in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
-        words in proptest::collection::vec((any::<prop::sample::Index>(), telling_word()), 0..64),
+        bytes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+        words in proptest::collection::vec((any::<prop::sample::Index>(), plausible_word()), 0..64),
         end in proptest::option::of(any::<prop::sample::Index>()),
     ) {
         let fixtures = fixtures();
         let mut data = which.get(&fixtures).data.clone();
-        // The header's sums are tested above; here most cases have to come as far as the questions.
+        // The header is tested above; here most cases should get as far as the lookups.
         let body = HEADER_BYTES..data.len();
         for (index, value) in words {
             let position = body.start + index.index(body.len() / 4 - 1) * 4;
             data[position..position + 4].copy_from_slice(&value.to_ne_bytes());
         }
-        for (index, value) in octets {
+        for (index, value) in bytes {
             let position = index.index(data.len());
             data[position] = value;
         }
         if let Some(end) = end {
             data.truncate(end.index(data.len()));
         }
-        ask(data);
+        look_up_all(data);
     }
 }

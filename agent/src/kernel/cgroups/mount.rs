@@ -1,18 +1,18 @@
-//! Where cgroup v2 is mounted.
+//! Finds the mount point of cgroup v2.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::{fs, io};
 
-/// Where the root of cgroup v2 is mounted for this process, on unified and hybrid systems (`unified/`) alike; `None`
-/// when it is nowhere.
+/// The mount point of the cgroup v2 root in this process's mount namespace, on unified and hybrid systems (`unified/`)
+/// alike; `None` if there is none.
 ///
 /// # Errors
 ///
 /// When the mounts cannot be read.
 pub fn find_root() -> io::Result<Option<PathBuf>> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
-    // In a container of its own cgroup namespace, a mount may begin far below the root. The root's id is 1
+    // In a cgroup namespace, the root of a mount may be far below the root of the hierarchy. That root's id is 1
     // (`__kernfs_new_node`, fs/kernfs/dir.c), and so its inode number.
     let is_root = |mount: &PathBuf| fs::metadata(mount).is_ok_and(|metadata| metadata.ino() == 1);
     Ok(mounts(&mountinfo).find(is_root))
@@ -27,7 +27,7 @@ fn mounts(mountinfo: &str) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Blanks, tabs, line ends and backslashes stand as three octal digits there.
+/// Decodes spaces, tabs, newlines and backslashes, which are escaped as three octal digits there.
 fn unescape(path: &str) -> String {
     path.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }

@@ -1,4 +1,4 @@
-//! Cgroups in the tree of this machine. They need root: without, they say so and pass.
+//! Tests with real cgroups on this machine. They require root; without it they print that they are skipped, and pass.
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -9,18 +9,18 @@ use std::{env, fs, io};
 
 use super::*;
 
-/// As the lab's.
+/// The prefix of the lab's cgroups, too.
 const PREFIX: &str = "netcause-lab-";
 const KIND: &str = "places";
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Says so; not with `eprintln`, because what a test that passes prints is not shown.
+/// Prints that a test is skipped; not with `eprintln`, because the test harness hides the output of tests that pass.
 fn skipped(why: impl Display) {
     let line = format!("SKIPPED: a test with fixtures in a real cgroup tree: {why}\n");
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// A cgroup of this test, with all below it.
+/// A cgroup of this test; removed with its descendants when dropped.
 struct Real {
     mount: PathBuf,
     name: String,
@@ -43,7 +43,7 @@ impl Real {
         }
     }
 
-    /// Makes it, with all above it, and returns its id.
+    /// Creates a cgroup and its ancestors, and returns its id.
     fn make(&self, path: &str) -> u64 {
         let path = self.at(path);
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -71,7 +71,7 @@ fn remove(path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
-/// Removes what tests that were killed have left.
+/// Removes cgroups left by killed tests.
 fn sweep(mount: &Path) {
     for entry in fs::read_dir(mount).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -84,7 +84,7 @@ fn sweep(mount: &Path) {
     }
 }
 
-/// What a walk answers on one cgroup.
+/// Looks up one cgroup.
 fn look(tree: &mut CgroupTree, id: u64, now: Instant) -> Option<String> {
     tree.ask([id]);
     let mut answers = tree.answers(now);
@@ -105,14 +105,14 @@ fn a_cgroup_that_comes_after_the_first_walk_is_found_by_a_later_one() {
     tree.ask([1]);
     assert_eq!(tree.answers(start).len(), 1, "what the last walk found is answered at once");
     assert_eq!(tree.answers(start + HOUR), [(early, Some(format!("{name}/a/b/c").into_bytes()))]);
-    // In its place another: the kernel gives it another id.
+    // A new cgroup with the same path gets another id.
     fs::remove_dir(real.at("a/b/c")).unwrap();
     let again = real.make("a/b/c");
     assert_ne!(again, early);
     assert_eq!(look(&mut tree, again, start + 2 * HOUR), Some(format!("{name}/a/b/c")));
     tree.ask([early]);
     assert_eq!(tree.answers(start + 3 * HOUR), [(early, None)], "it is gone");
-    // The longest name that the kernel takes.
+    // The longest name that the kernel allows.
     let long = "x".repeat(255);
     let id = real.make(&long);
     assert_eq!(look(&mut tree, id, start + 4 * HOUR), Some(format!("{name}/{long}")));

@@ -1,28 +1,28 @@
-//! The directories of a cgroup file system.
+//! A snapshot of the directories of a cgroup file system.
 
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::{ffi::OsString, fs};
 
-/// Directories of more are not looked at.
+/// Limit on directories; further ones are skipped.
 const MAX_DIRECTORIES: usize = 1 << 16;
-/// What is deeper is not looked at.
+/// Limit on depth; deeper directories are skipped.
 const MAX_DEPTH: u8 = 32;
-/// Links to a directory without directories in it: its name and its own `.`. A kernfs directory has one more for each
-/// in it (`kernfs_refresh_inode`, fs/kernfs/inode.c).
+/// Link count of a directory without subdirectories: its name and its own `.`. A kernfs directory has one more for each
+/// subdirectory (`kernfs_refresh_inode`, fs/kernfs/inode.c).
 const LINKS_OF_A_LEAF: u64 = 2;
 
-/// All directories by their inode numbers, as they were once.
+/// All directories at the time of the walk, by inode number.
 ///
-/// Some hundred octets each: a pod's container has a name of 80.
+/// About a hundred bytes each: the name of a container's directory alone has 80.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// In the order they were met: first the mount itself, and each after the one it is in.
+    /// In the order of the walk: first the mount itself, and each after its parent.
     directories: Vec<Directory>,
-    /// Their names, one after the other.
+    /// Their names, concatenated.
     names: Vec<u8>,
-    /// Places in `directories`, in the order of the inode numbers.
+    /// Indices into `directories`, sorted by inode number.
     by_id: Vec<u32>,
     is_cut: bool,
 }
@@ -30,37 +30,38 @@ pub struct Tree {
 #[derive(Debug)]
 struct Directory {
     id: u64,
-    /// Which it is in: its place in the list.
-    above: u32,
-    /// Where its name begins.
+    /// Index of its parent.
+    parent: u32,
+    /// Start of its name in `names`.
     name: u32,
     length: u8,
     depth: u8,
 }
 
 impl Tree {
-    /// Walks. A directory of cgroups has some sixty files beside the directories in it, and most have none: those are not
-    /// read, so that each costs one `stat`. Directories that vanish meanwhile are passed over.
+    /// Walks the tree. A cgroup directory has some sixty files besides its subdirectories, and most have no subdirectory:
+    /// those are not read, so that each costs one `stat`. Directories removed meanwhile are skipped.
     #[must_use]
     pub fn walk(mount: &Path) -> Self {
         let mut tree = Self::default();
         let Ok(root) = fs::metadata(mount) else { return tree };
         tree.push(root.ino(), 0, b"", 0);
         let mut waiting = vec![0];
-        while let Some(above) = waiting.pop() {
-            let path = mount.join(PathBuf::from(OsString::from_vec(tree.path_of(above))));
+        while let Some(parent) = waiting.pop() {
+            let path = mount.join(PathBuf::from(OsString::from_vec(tree.path_of(parent))));
             let Ok(entries) = fs::read_dir(path) else { continue };
-            let depth = tree.directories.get(above as usize).map_or(MAX_DEPTH, |above| above.depth) + 1;
+            let depth = tree.directories.get(parent as usize).map_or(MAX_DEPTH, |parent| parent.depth) + 1;
             for entry in entries.flatten() {
                 if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     continue;
                 }
-                // Something else may be mounted there.
+                // Another file system may be mounted there.
                 let Some(metadata) = entry.metadata().ok().filter(|metadata| metadata.dev() == root.dev())
                 else {
                     continue;
                 };
-                let Some(this) = tree.push(metadata.ino(), above, entry.file_name().as_bytes(), depth) else {
+                let Some(this) = tree.push(metadata.ino(), parent, entry.file_name().as_bytes(), depth)
+                else {
                     tree.is_cut = true;
                     continue;
                 };
@@ -74,7 +75,7 @@ impl Tree {
                 }
             }
         }
-        // It is kept until the next walk.
+        // Kept until the next walk, so free the excess capacity.
         tree.directories.shrink_to_fit();
         tree.names.shrink_to_fit();
         let mut by_id = tree.by_id;
@@ -84,8 +85,8 @@ impl Tree {
         tree
     }
 
-    /// Returns its place; `None` when there is no room.
-    fn push(&mut self, id: u64, above: u32, name: &[u8], depth: u8) -> Option<u32> {
+    /// Adds a directory and returns its index; `None` at the limit.
+    fn push(&mut self, id: u64, parent: u32, name: &[u8], depth: u8) -> Option<u32> {
         if self.directories.len() >= MAX_DIRECTORIES {
             return None;
         }
@@ -94,31 +95,31 @@ impl Tree {
         let length = u8::try_from(name.len()).ok()?;
         let start = u32::try_from(self.names.len()).ok()?;
         self.names.extend_from_slice(name);
-        self.directories.push(Directory { id, above, name: start, length, depth });
+        self.directories.push(Directory { id, parent, name: start, length, depth });
         self.by_id.push(this);
         Some(this)
     }
 
-    /// The path of this directory below the mount; empty of the mount itself.
+    /// The path of a directory below the mount; empty for the mount itself.
     #[must_use]
     pub fn path(&self, id: u64) -> Option<Vec<u8>> {
         let at = self.find(id)?;
         Some(self.path_of(at))
     }
 
-    /// Whether there was such a directory.
+    /// Whether the walk found this directory.
     #[must_use]
     pub fn has(&self, id: u64) -> bool {
         self.find(id).is_some()
     }
 
-    /// How many there were.
+    /// The number of directories.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.directories.len()
     }
 
-    /// Whether there are more, or deeper ones, than are looked at.
+    /// Whether directories were skipped because a limit was reached.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut
@@ -139,7 +140,7 @@ impl Tree {
         {
             let start = directory.name as usize;
             names.extend(self.names.get(start..start + usize::from(directory.length)));
-            at = directory.above;
+            at = directory.parent;
         }
         names.reverse();
         names.join(&b'/')

@@ -1,6 +1,6 @@
 //! Netlink attributes (`struct nlattr`, include/uapi/linux/netlink.h): a parser of untrusted bytes, and a writer.
 
-/// The bytes are no sequence of attributes.
+/// The bytes are not a sequence of attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -39,7 +39,7 @@ pub(super) fn nested(bytes: &[u8], wanted: u16) -> Result<&[u8], Malformed> {
     find(bytes, wanted)?.ok_or(Malformed)
 }
 
-/// Writes an attribute; nothing when the value is too long.
+/// Writes an attribute, or nothing if the value is too long.
 pub(super) fn put(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let Ok(length) = u16::try_from(HEADER + value.len()) else { return };
     into.extend(length.to_ne_bytes());

@@ -1,5 +1,5 @@
-//! Requests to the kernel's connection tracking. These calls block while the kernel searches its table: they belong on a
-//! thread of their own.
+//! Requests to the kernel's conntrack. These calls block while the kernel searches its table, so they belong on a thread of
+//! their own.
 
 #[cfg(test)]
 mod tests;
@@ -19,11 +19,11 @@ use netcause_core::enrich::conntrack::{Failure, Tracked};
 
 use super::message::{Message, Messages, ask_for_all, ask_for_one};
 
-/// Entries of the table that are read at most, in about two seconds.
+/// Limit on entries read in a dump, which takes about two seconds.
 const MAX_ENTRIES: u64 = 1 << 20;
 /// Time after which a dump is stopped.
 const MAX_DURATION: Duration = Duration::from_secs(5);
-/// Timeout of an answer; the kernel answers at once or never.
+/// Receive timeout; the kernel answers at once or never.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of the receive buffer: small, because the kernel handles no packet on that CPU while it fills the buffer; large
 /// enough for any one message, and for the first part of a dump, before the kernel knows our size: 8 KiB (NLMSG_GOODSIZE).

@@ -1,4 +1,4 @@
-//! The layouts of real kernels, against what another program reads from the same BTF.
+//! Layouts of real kernels, compared with bpftool's output for the same BTF.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -53,7 +53,7 @@ fn every_offset_is_what_bpftool_says() {
             }
         }
         assert_eq!(places.len(), KernelLayout::MEMBERS.len(), "run `cargo xtask btf`");
-        // A bit field of 5 bits that begins an octet, in all of them.
+        // A bit field of 5 bits that starts a byte, in all of them.
         let state = places["inet_connection_sock.icsk_ca_state"].unwrap();
         assert_eq!((state.bit_offset % 8, state.bit_width), (0, 5), "{version:?}");
         expected.icsk_ca_state_mask = 0b1_1111;
@@ -89,7 +89,7 @@ fn before_the_cgroup_was_a_pointer() {
 }
 
 #[test]
-fn the_state_of_congestion_control_is_cut_out_of_its_octet() {
+fn the_congestion_state_is_extracted_from_its_byte() {
     let cut = |bit_offset, bit_width| {
         let mut builder = Builder::new();
         let int = builder.int();
@@ -109,7 +109,7 @@ fn a_kernel_without_anything_supports_nothing() {
     let btf = Btf::parse(Builder::new().build()).unwrap();
     let resolved = resolve(&btf);
     assert_eq!(resolved.layout, KernelLayout::UNKNOWN);
-    // And one enumerator.
+    // The members, and one enumerator.
     assert_eq!(resolved.missing.len(), KernelLayout::MEMBERS.len() + 1);
     for probe in probe::ALL {
         let needs_no_member = probe.common.is_empty() && probe.members.is_empty();
@@ -121,7 +121,7 @@ fn a_kernel_without_anything_supports_nothing() {
 #[test]
 fn the_running_kernel_is_understood() {
     let path = Path::new("/sys/kernel/btf/vmlinux");
-    // Not every machine that builds this has one.
+    // Not every build machine has BTF.
     if std::fs::File::open(path).is_err() {
         return;
     }

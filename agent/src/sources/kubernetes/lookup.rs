@@ -167,7 +167,7 @@ impl Lookup {
                 };
                 match pod.map(PodObject::pod) {
                     Some(Ok(pod)) if !self.is_known_otherwise(&pod) && pods.len() < MAX_PODS => {
-                        pods.push(pod)
+                        pods.push(pod);
                     }
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => self.count(FailureCode::Malformed),

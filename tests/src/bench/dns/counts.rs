@@ -90,7 +90,7 @@ impl Counting {
         );
         counted.describe(rate);
         println!(
-            "the agent: {:.1} % of a processor, beside its programs",
+            "the agent: {:.1} % of a processor, not including its eBPF programs",
             used.as_secs_f64() / elapsed.as_secs_f64() * 100.0
         );
         memory::print(agent.pid())?;

@@ -1,4 +1,4 @@
-//! dnsperf, the field's load generator for DNS: it keeps a hundred queries under way and counts what becomes of them.
+//! dnsperf, a common load generator for DNS: it keeps a hundred queries in flight and counts their outcomes.
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -12,11 +12,11 @@ struct Questions {
 }
 
 impl Questions {
-    /// Names that are asked for, both kinds of addresses in turn: enough that the same is not asked twice at a time.
+    /// Number of names, queried for A and AAAA in turn: enough that no query is in flight twice.
     const NAMES: u32 = 5000;
 
-    /// Writes them, one a line, for the dnsperf that asks this server: two that asked the same would look like one that
-    /// asks again.
+    /// Writes the queries, one per line, for the dnsperf of this server: the same query from two of them would look like a
+    /// retry.
     fn write(server: SocketAddr) -> Result<Self> {
         let id = server.ip().to_string().replace(['.', ':'], "-");
         let path = std::env::temp_dir().join(format!("netcause-lab-{}-questions-{id}", std::process::id()));
@@ -54,7 +54,7 @@ pub(super) struct Counts {
 }
 
 impl Dnsperf {
-    /// Starts it for so long, from so many sockets; at most `rate` queries a second, if that is given.
+    /// Starts it for this long, with this many sockets; at most `rate` queries a second, if given.
     pub(super) fn start(
         pod: &Pod,
         to: SocketAddr,
@@ -64,7 +64,7 @@ impl Dnsperf {
     ) -> Result<Self> {
         let questions = Questions::write(to)?;
         let mut command = pod.command("dnsperf")?;
-        // With EDNS, as resolvers ask.
+        // With EDNS, as resolvers send queries.
         command
             .args(["-e", "-s", &to.ip().to_string(), "-p", &to.port().to_string()])
             .args(["-l", &time.as_secs_f64().to_string(), "-c", &sockets.to_string(), "-d"])

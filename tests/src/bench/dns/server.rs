@@ -1,4 +1,4 @@
-//! A DNS server that people use: dnsmasq, which needs one process and no file, and answers as fast as unbound does.
+//! A widely used DNS server: dnsmasq, which needs one process and no configuration file, and is as fast as unbound.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! DNS as a load: a client that asks one question after the other, and a server that has one answer to all of them.
+//! A DNS load: a client that sends one query at a time, and a server that answers all of them alike.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -23,7 +23,7 @@ const QUERY: &[u8] = b"\0\0\x01\0\0\x01\0\0\0\0\0\x01\
 const OPT: usize = 11;
 /// Where the name's number is.
 const NUMBER: std::ops::Range<usize> = 18..22;
-/// The answer: the name of the question again, type A, class IN, 30 seconds, an address.
+/// The answer: the name of the question (compressed), type A, class IN, 30 seconds, an address.
 const ADDRESS: [u8; 16] = [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 10, 96, 7, 9];
 /// The longest message that goes over UDP here.
 const MOST: usize = 512;
@@ -52,7 +52,7 @@ impl Queries {
     }
 }
 
-/// Makes the answer to a query; to something else there is none.
+/// Builds the answer to a query; `None` for anything else.
 fn answer(query: &[u8]) -> Option<Vec<u8>> {
     let mut answer = query.to_vec();
     if query.len() != QUERY.len() {
@@ -67,7 +67,7 @@ fn answer(query: &[u8]) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// Asks over UDP, from one socket or from a new one for each query.
+/// Sends queries over UDP, from one socket or from a new one for each query.
 pub(super) fn ask(to: SocketAddr, new_ports: bool) -> Result<()> {
     let mut queries = Queries::new();
     let mut socket = connected(to)?;
@@ -96,7 +96,7 @@ fn connected(to: SocketAddr) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-/// Asks over one TCP connection.
+/// Sends queries over one TCP connection.
 pub(super) fn ask_over_tcp(mut stream: TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut queries = Queries::new();
@@ -169,7 +169,7 @@ fn serve_datagrams(socket: &UdpSocket) -> Result<()> {
 fn serve_stream(mut stream: TcpStream) -> Result<()> {
     stream.set_nodelay(true)?;
     while let Some(query) = read_message(&mut stream)? {
-        write_message(&mut stream, &answer(&query).context("no query of ours")?)?;
+        write_message(&mut stream, &answer(&query).context("not a query of this benchmark")?)?;
     }
     Ok(())
 }

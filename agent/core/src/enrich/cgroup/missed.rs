@@ -1,18 +1,18 @@
-//! Cgroups that are in use and were not found yet.
+//! Cgroups with flows whose directory was not found yet.
 
 use std::collections::HashMap;
 use std::mem;
 use std::time::Duration;
 
-/// Cgroups that are looked for again.
+/// Limit on cgroups that are looked up again.
 const MAX_MISSED: usize = 4096;
-/// A cgroup that was not found is due again after this, and then after twice as long each time.
+/// Delay before the second lookup; it doubles with each further one.
 const FIRST_GAP: Duration = Duration::from_millis(500);
-/// The longest gap. When the kernel shows an id its directory exists: one that is not found is gone, or is hidden from
-/// this process.
+/// The longest delay. The directory existed when the kernel reported the id: one that is not found is removed by now, or
+/// hidden from this process.
 const LONGEST_GAP: Duration = Duration::from_secs(300);
 
-/// The ids that are missed, and when each is worth another look.
+/// Ids of cgroups without a known path, with the time of each one's next lookup.
 #[derive(Debug, Default)]
 pub struct Missed {
     by_id: HashMap<u64, Miss>,
@@ -21,15 +21,15 @@ pub struct Missed {
 
 #[derive(Debug)]
 struct Miss {
-    /// When it is worth a look; `None` while one is under way.
+    /// Time of the next lookup; `None` while one is under way.
     due: Option<Duration>,
-    /// How long it waits after that.
+    /// Delay after that lookup, if it fails.
     gap: Duration,
     is_new: bool,
 }
 
 impl Missed {
-    /// Adds an id, due now, unless it is missed already.
+    /// Adds an id, due now, unless it is present.
     pub fn request(&mut self, id: u64, now: Duration) {
         if self.by_id.contains_key(&id) {
             return;
@@ -41,7 +41,7 @@ impl Missed {
         self.by_id.insert(id, Miss { due: Some(now), gap: FIRST_GAP, is_new: true });
     }
 
-    /// Those that are due; each is under way until it is found or not found.
+    /// Ids that are due; each is under way until [`Self::found`] or [`Self::not_found`].
     pub fn due(&mut self, now: Duration) -> Vec<u64> {
         let mut due = Vec::new();
         for (id, miss) in &mut self.by_id {
@@ -53,12 +53,12 @@ impl Missed {
         due
     }
 
-    /// It is missed no longer.
+    /// Removes an id that was found.
     pub fn found(&mut self, id: u64) {
         self.by_id.remove(&id);
     }
 
-    /// It is to be looked for again, ever more rarely.
+    /// Schedules the next lookup of an id, with exponential backoff.
     pub fn not_found(&mut self, id: u64, now: Duration) {
         if let Some(miss) = self.by_id.get_mut(&id) {
             miss.due = Some(now + miss.gap);
@@ -66,18 +66,18 @@ impl Missed {
         }
     }
 
-    /// Drops those that are not in use, unless they came since this was last called.
+    /// Drops ids that are not in use, except those added since the last call.
     pub fn retain(&mut self, in_use: impl Fn(u64) -> bool) {
         self.by_id.retain(|id, miss| mem::take(&mut miss.is_new) || in_use(*id));
     }
 
-    /// How many are missed now.
+    /// The number of ids.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.by_id.len()
     }
 
-    /// How often an id was refused because too many were missed.
+    /// Requests refused at the limit.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cgroup_that_is_gone_is_looked_for_ever_more_rarely() {
+    fn lookups_of_a_missing_cgroup_back_off() {
         let mut missed = Missed::default();
         let mut looks = 0;
         // An hour of requests four times a second.
@@ -105,7 +105,7 @@ mod tests {
         // Eleven until the gap is five minutes, which is after nine minutes, and one in each gap then.
         assert_eq!(looks, 21);
         missed.found(7);
-        assert_eq!(missed.len(), 0);
+        assert_eq!(missed.count(), 0);
     }
 
     #[test]
@@ -126,10 +126,10 @@ mod tests {
         for id in 0..5000 {
             missed.request(id, Duration::ZERO);
         }
-        assert_eq!((missed.len(), missed.refused()), (4096, 904));
+        assert_eq!((missed.count(), missed.refused()), (4096, 904));
         missed.retain(|_| false);
-        assert_eq!(missed.len(), 4096, "they may be of flows that the last reading did not see");
+        assert_eq!(missed.count(), 4096, "they may be of flows that the last reading did not see");
         missed.retain(|id| id < 10);
-        assert_eq!(missed.len(), 10);
+        assert_eq!(missed.count(), 10);
     }
 }

@@ -74,7 +74,7 @@ impl Place {
             return Self::Pod(pod);
         }
         let parts = || parts().filter_map(|part| str::from_utf8(part).ok());
-        // A systemd service within a container is not one of this node's.
+        // A systemd service in a container is not a service of this node.
         if let Some(container) = parts().filter_map(container).next_back() {
             return Self::Container(container.into());
         }
@@ -85,7 +85,7 @@ impl Place {
         Self::Path(String::from_utf8_lossy(path).into())
     }
 
-    /// The name to show unless a source of names has a better one.
+    /// The name, unless a source of names has a better one.
     #[must_use]
     pub fn name(&self) -> Arc<str> {
         match self {
@@ -105,7 +105,7 @@ impl ContainerId {
         let mut bytes = [0; ID / 2];
         for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
             let digits = str::from_utf8(digits).ok()?;
-            // `from_str_radix` takes a sign.
+            // `from_str_radix` accepts a sign.
             if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                 return None;
             }
@@ -163,7 +163,7 @@ fn pod_of_slice(part: &str) -> Option<Found> {
     };
     let is_kubernetes = root == "kubepods" || root.ends_with("-kubepods");
     let container = rest.and_then(|rest| ContainerId::parse(rest.rsplit_once(':')?.1));
-    // With anything else behind the colon it is no directory of containerd's.
+    // Anything else after the colon is not a directory of containerd.
     (is_kubernetes && rest.is_some() == container.is_some()).then_some((uid, qos, container))
 }
 

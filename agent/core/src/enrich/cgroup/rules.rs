@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-/// The most rules.
+/// Limit on the number of rules.
 pub const MAX_RULES: usize = 1000;
-/// The longest path pattern in bytes.
+/// Limit on the length of a path pattern in bytes.
 pub const MAX_PATH: usize = 1024;
 
 /// The workload that a rule names.
@@ -27,7 +27,7 @@ pub struct Rules(Vec<Rule>);
 #[derive(Clone, Debug)]
 pub struct Rule {
     path: Vec<Part>,
-    says: Arc<Configured>,
+    workload: Arc<Configured>,
 }
 
 /// One component of a path pattern.
@@ -49,16 +49,16 @@ pub enum RuleError {
     #[error("the path is longer than {MAX_PATH} bytes")]
     TooLong,
     /// A component of the path cannot be a directory's name: it is empty, `.` or `..`.
-    #[error("{0:?} cannot be the name of a directory")]
+    #[error("{0:?} is not a valid directory name")]
     NoName(Box<str>),
     /// A component contains `**` and something else.
-    #[error("in {0:?}: ** stands for whole directories, between slashes; within a name it is *")]
+    #[error("in {0:?}: ** must be a whole path component; use * within a name")]
     Stars(Box<str>),
     /// The workload's name is empty.
     #[error("the workload is empty")]
     NoWorkload,
     /// There are more than [`MAX_RULES`].
-    #[error("more than {MAX_RULES} rules")]
+    #[error("there are more than {MAX_RULES} rules")]
     TooMany,
 }
 
@@ -82,7 +82,7 @@ impl Rule {
         }
         let path = path.split('/').map(Part::new).collect::<Result<_, _>>()?;
         let namespace = namespace.filter(|namespace| !namespace.is_empty()).map(Into::into);
-        Ok(Self { path, says: Arc::new(Configured { namespace, workload: workload.into() }) })
+        Ok(Self { path, workload: Arc::new(Configured { namespace, workload: workload.into() }) })
     }
 
     fn matches(&self, path: &[&[u8]]) -> bool {
@@ -130,7 +130,7 @@ impl Rules {
             return None;
         }
         let parts: Vec<_> = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
-        self.0.iter().find(|rule| rule.matches(&parts)).map(|rule| &rule.says)
+        self.0.iter().find(|rule| rule.matches(&parts)).map(|rule| &rule.workload)
     }
 }
 

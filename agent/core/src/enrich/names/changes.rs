@@ -1,4 +1,4 @@
-//! Which flows may be called otherwise than before.
+//! Tracks which flows may have a new name.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -7,32 +7,32 @@ use netcause_common::flow::FlowKey;
 
 use crate::ingest;
 
-/// Addresses and local ends that are remembered one by one; of more, every flow is looked at.
+/// Addresses and local ends tracked individually; beyond this, every flow counts as changed.
 const MAX: usize = 4096;
 
-/// See above.
+/// The addresses and local ends whose names may have changed.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Any.
+    /// Every name may have changed.
     all: bool,
     remotes: HashSet<IpAddr>,
     locals: HashSet<u64>,
 }
 
 impl Changes {
-    /// True when no name has changed.
+    /// True if no name has changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.all && self.remotes.is_empty() && self.locals.is_empty()
     }
 
-    /// True when this flow may be called otherwise.
+    /// True if the name of either end of this flow may have changed.
     #[must_use]
     pub fn concern(&self, flow: &FlowKey) -> bool {
         self.all || self.locals.contains(&flow.local) || self.remotes.contains(&ingest::ip(flow.remote))
     }
 
-    /// What is at this address may be called otherwise.
+    /// Marks a remote address as changed.
     pub fn remote(&mut self, address: IpAddr) {
         if self.remotes.len() < MAX {
             self.remotes.insert(address);
@@ -41,7 +41,7 @@ impl Changes {
         }
     }
 
-    /// This local end may be called otherwise.
+    /// Marks a local end as changed.
     pub fn local(&mut self, local: u64) {
         if self.locals.len() < MAX {
             self.locals.insert(local);
@@ -50,7 +50,7 @@ impl Changes {
         }
     }
 
-    /// Everything may be called otherwise.
+    /// Marks every flow as changed.
     pub fn everything(&mut self) {
         *self = Self { all: true, ..Self::default() };
     }

@@ -1,4 +1,4 @@
-//! Which flows are legs of a connection through a sidecar.
+//! Detects flows that are legs of a connection through a sidecar.
 
 use netcause_common::flow::FlowKey;
 
@@ -8,7 +8,7 @@ use crate::enrich::sidecar::{Leg, Via};
 use crate::ingest::{self, Role, role};
 
 impl Names {
-    /// How a flow goes whose remote end is called so.
+    /// Whether a flow, given the name of its remote end, goes through a sidecar.
     #[must_use]
     pub fn via(&self, flow: &FlowKey, remote: &Remote) -> Via {
         if self.sidecars.is_empty() {
@@ -17,7 +17,7 @@ impl Names {
         self.leg(flow, remote).map_or(Via::Direct, |leg| self.sidecars.via(&leg))
     }
 
-    /// A port is listened on here: a sidecar may be.
+    /// Records a listening port of a local end; on a sidecar's port this marks it as one.
     pub fn listens(&mut self, local: u64, port: u16) {
         if self.sidecars.is_port(port) {
             let pod = self.pod(local);
@@ -27,7 +27,7 @@ impl Names {
         }
     }
 
-    /// Learns from a flow where sidecars are, and which legs they have.
+    /// Learns the location of sidecars, and their legs, from a flow.
     pub(super) fn observe_legs(&mut self, flow: &FlowKey) {
         if role(flow) == Some(Role::Server) {
             self.listens(flow.local, flow.service_port);

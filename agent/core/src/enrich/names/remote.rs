@@ -1,8 +1,7 @@
-//! The remote end of a flow: whose address it is.
+//! Resolves the remote address of a flow to a name.
 //!
-//! The first that knows it names it: a service, an endpoint of one, the pod or node that holds the address now, a network
-//! outside, the name it was resolved from. An address in the known networks that nobody knows is shown as it is; any other
-//! is `external`.
+//! The first match wins: a service, an endpoint of a service, the pod or node that has the address now, a named network,
+//! the DNS name it was resolved from. An unknown address in the known networks is shown as is; any other is `external`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,19 +17,19 @@ use crate::enrich::name::Name;
 use crate::enrich::objects::Seconds;
 use crate::ingest;
 
-/// Services whose connections are asked for in the kernel's connection tracking.
-const MAX_ASKED: usize = 4096;
-/// Ways to reach one that are asked for: its addresses, over TCP and over UDP.
-const MAX_WAYS: usize = 8;
+/// Limit on services and ports looked up in conntrack.
+const MAX_QUERIED: usize = 4096;
+/// Limit on addresses looked up for each; TCP and UDP count separately.
+const MAX_ADDRESSES: usize = 8;
 
-/// What a remote end is called.
+/// The name of a remote end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// The workload.
+    /// The workload at the remote address.
     pub workload: Workload,
-    /// The service that was asked, when the remote end is the server.
+    /// The service the client connected to, if the remote end is the server.
     pub service: Option<Name>,
-    /// Since when it has its address, where that is known.
+    /// Since when the workload has this address, if known.
     pub since: Option<Seconds>,
 }
 
@@ -41,7 +40,7 @@ impl Remote {
 }
 
 impl Names {
-    /// The remote end.
+    /// The name of the remote end of a flow.
     #[must_use]
     pub fn remote(&self, flow: &FlowKey) -> Remote {
         match flow.remote {
@@ -68,14 +67,13 @@ impl Names {
         }
     }
 
-    /// An address that no source knows is shown as it is in the known networks. Servers of DNS are few, and each is of
-    /// interest.
+    /// Whether an unknown address is shown as is: those in the known networks, and all DNS servers, which are few.
     fn is_shown_by_address(&self, flow: &FlowKey, address: IpAddr) -> bool {
         flow.protocol == PROTOCOL_DNS || self.known_networks.iter().any(|network| network.contains(&address))
     }
 
-    /// A flow is in use: registers interest in whatever its names still lack, so that sources are asked for it, and
-    /// learns from it. Naming it ([`Self::local`], [`Self::remote`], [`Self::via`]) changes nothing.
+    /// Records a flow that is in use: requests the lookups that its names still need, and learns sidecars from it. Resolving
+    /// names ([`Self::local`], [`Self::remote`], [`Self::via`]) has no side effects.
     pub fn observe(&mut self, flow: &FlowKey) {
         self.observe_local(flow.local);
         self.observe_remote(flow);
@@ -90,16 +88,16 @@ impl Names {
         }
         let port = server_port(flow);
         if let Some(port) = port
-            && let Some((service, ways)) = self.service(address, port)
+            && let Some((service, addresses)) = self.service(address, port)
         {
             let service = service.clone();
             if self.is_tracked(&service) {
-                self.track(service, port, &ways);
+                self.track(service, port, &addresses);
             }
             return;
         }
         if let Some(Holder { entity: HolderRef::Node(node), .. }) = self.directory.holder(address, self.now) {
-            self.zones.meet(&node, address);
+            self.zones.record(&node, address);
         }
         if self.at(address, port).is_some() {
             return;
@@ -115,7 +113,7 @@ impl Names {
         }
     }
 
-    /// What is at a loopback address: the pod itself, where it is one.
+    /// The workload at a loopback address: the pod itself, if the local end is in one.
     fn same_pod(&self, local: u64, address: IpAddr) -> Workload {
         match self.pod(local) {
             Some(_) => self.local(local),
@@ -123,30 +121,30 @@ impl Names {
         }
     }
 
-    /// The service at an address and port, and the ways to reach it there: over TCP, over UDP, or both.
+    /// The service at an address and port, over TCP, UDP, or both.
     fn service(&self, address: IpAddr, port: u16) -> Option<(&Name, Vec<ServiceAddress>)> {
         let service = |protocol| self.directory.service(address, port, protocol);
         let found = service(PROTOCOL_TCP).or_else(|| service(PROTOCOL_UDP))?;
         let is_one = |protocol: &u8| service(*protocol) == Some(found);
-        let way = |protocol| ServiceAddress { address, port, protocol };
-        Some((found, [PROTOCOL_TCP, PROTOCOL_UDP].into_iter().filter(is_one).map(way).collect()))
+        let of = |protocol| ServiceAddress { address, port, protocol };
+        Some((found, [PROTOCOL_TCP, PROTOCOL_UDP].into_iter().filter(is_one).map(of).collect()))
     }
 
-    /// What sources of names know to be at an address; `port` where a server is asked there.
+    /// The name that sources have for an address; `port` is the server's, if that is the remote end.
     fn at(&self, address: IpAddr, port: Option<u16>) -> Option<Remote> {
         if let Some(port) = port
-            && let Some((service, ways)) = self.service(address, port)
+            && let Some((service, addresses)) = self.service(address, port)
         {
-            return Some(self.behind(service.clone(), port, &ways));
+            return Some(self.backend(service.clone(), port, &addresses));
         }
         let mut service = None;
         if let Some(port) = port {
             let endpoint = |protocol| self.directory.endpoint(address, port, protocol);
             if let Some(endpoint) = endpoint(PROTOCOL_TCP).or_else(|| endpoint(PROTOCOL_UDP)) {
                 service = endpoint.service.cloned();
-                // On a node's address several pods may listen, each on ports of its own.
+                // Several pods may share a node's address, each with its own ports.
                 if let Some(pod) = endpoint.pod
-                    && !self.is_a_pods(address)
+                    && !self.is_pod_address(address)
                 {
                     return Some(Remote { workload: Workload::named(pod.clone()), service, since: None });
                 }
@@ -165,58 +163,58 @@ impl Names {
         self.extra.networks.name(address).map(|name| Remote::plain(Workload::named(name.clone())))
     }
 
-    fn is_a_pods(&self, address: IpAddr) -> bool {
+    fn is_pod_address(&self, address: IpAddr) -> bool {
         matches!(self.directory.holder(address, self.now), Some(Holder { entity: HolderRef::Pod(_), .. }))
     }
 
-    /// What stands behind a service: by its endpoints, or by where the kernel sends its connections.
-    fn behind(&self, service: Name, port: u16, ways: &[ServiceAddress]) -> Remote {
+    /// The backend of a service: from its endpoints, or from conntrack.
+    fn backend(&self, service: Name, port: u16, addresses: &[ServiceAddress]) -> Remote {
         let workload = if let Some(only) = self.directory.only_backend(&service) {
             Workload::named(only.clone())
         } else if self.directory.backends(&service).len() > 1 {
             Workload::Several
         } else {
-            self.tracked(&service, port, ways)
+            self.tracked(&service, port, addresses)
         };
         Remote { workload, service: Some(service), since: None }
     }
 
-    /// Whether the connection tracking is to tell what is behind a service: sources of names do not.
+    /// Whether a service needs conntrack lookups, because sources list no endpoints of it.
     fn is_tracked(&self, service: &Name) -> bool {
         self.directory.only_backend(service).is_none() && self.directory.backends(service).len() < 2
     }
 
-    /// The workload that the kernel's connection tracking has behind a service, as far as it has answered.
-    fn tracked(&self, service: &Name, port: u16, ways: &[ServiceAddress]) -> Workload {
-        let asked = self.asked.get(&(service.clone(), port)).map_or(ways, Vec::as_slice);
-        let mut answers = asked.iter().map(|way| self.answered(*way));
+    /// The backend of a service according to the conntrack lookups answered so far.
+    fn tracked(&self, service: &Name, port: u16, addresses: &[ServiceAddress]) -> Workload {
+        let queried = self.queried.get(&(service.clone(), port)).map_or(addresses, Vec::as_slice);
+        let mut answers = queried.iter().map(|service| self.answered(*service));
         answers.find(|workload| *workload != Workload::Backend).unwrap_or(Workload::Backend)
     }
 
-    /// Has the connection tracking asked for what is behind a service.
-    fn track(&mut self, service: Name, port: u16, ways: &[ServiceAddress]) {
+    /// Registers conntrack lookups for the backends of a service.
+    fn track(&mut self, service: Name, port: u16, addresses: &[ServiceAddress]) {
         let key = (service, port);
-        if self.asked.len() >= MAX_ASKED && !self.asked.contains_key(&key) {
+        if self.queried.len() >= MAX_QUERIED && !self.queried.contains_key(&key) {
             return;
         }
-        let asked = self.asked.entry(key).or_default();
-        for way in ways {
-            if asked.len() < MAX_WAYS && !asked.contains(way) {
-                asked.push(*way);
-                self.conntrack.register_interest(ServiceQuery { service: *way, client: None }, self.at);
+        let queried = self.queried.entry(key).or_default();
+        for service in addresses {
+            if queried.len() < MAX_ADDRESSES && !queried.contains(service) {
+                queried.push(*service);
+                self.conntrack.register_interest(ServiceQuery { service: *service, client: None }, self.at);
             }
         }
     }
 
-    /// Where the kernel sends what comes this way.
-    fn answered(&self, way: ServiceAddress) -> Workload {
-        let question = ServiceQuery { service: way, client: None };
+    /// The backend of one address of a service according to conntrack.
+    fn answered(&self, service: ServiceAddress) -> Workload {
+        let question = ServiceQuery { service, client: None };
         let ServiceBackends::Known(backends) = self.conntrack.backends(question) else {
             return Workload::Backend;
         };
         let mut only = None;
         for backend in backends {
-            // Whose the address was then is whom the service stood for.
+            // The holder at the time of the lookup, because the address may have changed hands since.
             let then = self.now.saturating_sub(self.at.saturating_sub(backend.seen).as_secs());
             let Some(Holder { entity, .. }) = self.directory.holder(backend.address.ip(), then) else {
                 return Workload::Backend;
@@ -230,32 +228,32 @@ impl Names {
         only.unwrap_or(Workload::Backend)
     }
 
-    /// A flow began with a connection from this port of the client's: where a service's backends are not known, it shows one
-    /// of them. Only a pod's address is known to be its own.
+    /// Records the client port of a flow's first connection. If the service's backends are unknown, a conntrack lookup of
+    /// that connection finds one; this needs the client's own address, which is known for pods only.
     pub fn connected(&mut self, flow: &FlowKey, client_port: u16) {
         if flow.role != ROLE_CLIENT || flow.protocol != PROTOCOL_TCP || client_port == 0 {
             return;
         }
-        let asked = ServiceAddress {
+        let service_address = ServiceAddress {
             address: ingest::ip(flow.remote),
             port: flow.service_port,
             protocol: flow.protocol,
         };
-        let service = self.directory.service(asked.address, asked.port, asked.protocol);
+        let service = self.directory.service(service_address.address, flow.service_port, flow.protocol);
         if !service.is_some_and(|service| self.is_tracked(service)) {
             return;
         }
         let Some(pod) = self.pod(flow.local) else { return };
-        let is_v4 = asked.address.is_ipv4();
+        let is_v4 = service_address.address.is_ipv4();
         if let Some(client) = self.directory.addresses(&pod).find(|address| address.is_ipv4() == is_v4) {
-            let question = ServiceQuery { service: asked, client: None };
+            let question = ServiceQuery { service: service_address, client: None };
             self.conntrack.register_connection(question, SocketAddr::new(client, client_port), self.at);
         }
     }
 
-    /// Asks again for the name of an end that had none; `None` when it has none still.
+    /// Resolves an end of an edge again that had no name; `None` if it still has none.
     #[must_use]
-    pub fn again(&self, end: &Workload, service: Option<&Name>, port: Option<u16>) -> Option<Remote> {
+    pub fn resolve_again(&self, end: &Workload, service: Option<&Name>, port: Option<u16>) -> Option<Remote> {
         match end {
             Workload::Cgroup(id) => Some(Remote::plain(self.local(*id))),
             Workload::Pod(uid) => {
@@ -265,19 +263,19 @@ impl Names {
             Workload::Address(address) if !address.is_loopback() => self.at(*address, port),
             Workload::Backend => {
                 let (service, port) = (service?.clone(), port?);
-                self.asked.contains_key(&(service.clone(), port)).then(|| self.behind(service, port, &[]))
+                self.queried.contains_key(&(service.clone(), port)).then(|| self.backend(service, port, &[]))
             }
             _ => None,
         }
     }
 }
 
-/// The port that is asked for, at a client's end.
+/// The server's port, if the remote end is the server.
 fn server_port(flow: &FlowKey) -> Option<u16> {
     (flow.role == ROLE_CLIENT).then_some(flow.service_port)
 }
 
-/// What a holder of an address is called.
+/// The name of a holder of an address.
 fn workload(entity: &HolderRef<'_>) -> Workload {
     match entity {
         HolderRef::Pod(pod) => Workload::named(pod.name.clone()),

@@ -1,41 +1,41 @@
-//! How much is known, and what found no room.
+//! Sizes of the name tables, and what was dropped at their limits.
 
 use super::Names;
 use crate::enrich::conntrack::Support;
 
-/// See above. Each list has a kind and a count.
+/// Counts for the agent's own metrics; each list has pairs of a label value and a count.
 #[derive(Debug)]
 pub struct Statistics {
-    /// What is known.
+    /// Entries by kind.
     pub objects: Vec<(&'static str, u64)>,
-    /// What found no room.
+    /// Entries dropped at a limit, by kind.
     pub dropped: Vec<(&'static str, u64)>,
-    /// Questions to the connection tracking, by outcome.
+    /// Conntrack lookups by outcome.
     pub conntrack: Vec<(&'static str, u64)>,
-    /// How the connection tracking answers; `None` while it was not asked.
+    /// The state of conntrack lookups; `None` before the first one.
     pub tracking: Option<Tracking>,
-    /// Names of outside addresses, and how many there may be.
+    /// DNS names shown for external addresses, and their limit.
     pub outside: (u64, u64),
-    /// Nodes that are ends of edges, and their zones.
+    /// Nodes at the ends of edges, with their zones.
     pub zones: Vec<(String, String)>,
 }
 
-/// How the connection tracking answers.
+/// The state of conntrack lookups.
 #[derive(Debug)]
 pub struct Tracking {
-    /// Why it does not, as a code and as text; `None` while it does.
+    /// Why they fail, as a label value and as text; `None` while they work.
     pub down: Option<(&'static str, String)>,
     /// Failures by reason.
     pub failures: Vec<(&'static str, u64)>,
 }
 
 impl Names {
-    /// How much is known, and what was asked.
+    /// Collects the counts.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
         let known = self.directory.statistics();
         let cgroups = self.cgroups.statistics();
-        let asked = self.conntrack.statistics();
+        let conntrack = self.conntrack.statistics();
         let objects = [
             ("pod", known.pods),
             ("gone_pod", known.gone_pods),
@@ -61,14 +61,14 @@ impl Names {
                 ("holding", dropped.holdings),
                 ("cgroup", cgroups.unkept),
                 ("missed_cgroup", cgroups.refused),
-                ("conntrack_question", asked.refused),
-                ("conntrack_backend", asked.left_out),
+                ("conntrack_question", conntrack.refused),
+                ("conntrack_backend", conntrack.left_out),
             ],
             conntrack: vec![
-                ("found", asked.answered),
-                ("none", asked.none),
-                ("limited", asked.limited),
-                ("failed", asked.failed.values().sum()),
+                ("found", conntrack.answered),
+                ("none", conntrack.none),
+                ("limited", conntrack.limited),
+                ("failed", conntrack.failed.values().sum()),
             ],
             tracking: self.tracking_state(),
             outside: self.outside.fullness(),

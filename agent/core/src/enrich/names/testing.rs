@@ -1,4 +1,4 @@
-//! Names to test with: objects as sources tell them, flows as the kernel counts them, and cgroups.
+//! Fixtures for tests of names: objects as sources send them, flows as the kernel counts them, and cgroups.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ pub(super) fn names() -> Names {
     with_options(Options::default())
 }
 
-/// The same with names out of DNS.
+/// The same with names from DNS.
 pub(super) fn with_dns(policy: DnsNames, max_outside_names: usize) -> Names {
     with_options(Options { labels: Arc::new(Labels::new(policy)), max_outside_names, ..Options::default() })
 }
@@ -34,51 +34,51 @@ fn with_options(options: Options) -> Names {
     started(Names::new(known(options)))
 }
 
-/// As they are after the first list of pods.
+/// Names after the first, empty list of pods.
 pub(super) fn started(mut names: Names) -> Names {
     names.set_time(BEGIN, Duration::from_secs(100));
-    names.hear(Change::Init(Kind::Pod));
-    names.hear(Change::InitDone(Kind::Pod));
+    names.receive(Change::Init(Kind::Pod));
+    names.receive(Change::InitDone(Kind::Pod));
     names.take_changes();
     names
 }
 
 pub(super) use crate::enrich::objects::Kind;
 
-/// Of which 10.0.0.0/8 is told apart.
+/// Options with 10.0.0.0/8 as the known network.
 pub(super) fn known(options: Options) -> Options {
     Options { known_networks: vec!["10.0.0.0/8".parse().unwrap()], ..options }
 }
 
 impl Names {
-    /// The API tells something.
-    pub(super) fn hear(&mut self, change: Change) {
+    /// Applies a change from the API.
+    pub(super) fn receive(&mut self, change: Change) {
         self.apply(&Update { source: Source::Api, change });
     }
 
-    /// Time goes on.
+    /// Advances the time.
     pub(super) fn wait(&mut self, seconds: u64) {
         self.set_time(self.now + seconds, self.at + Duration::from_secs(seconds));
     }
 
-    /// A client asks for a name and is told an address.
+    /// Records a DNS answer with one address to a client.
     pub(super) fn resolve(&mut self, local: u64, name: &str, address: &str) {
         let resolved = Resolved { address: ip(address), ttl: 30 };
         self.learn(local, &name.parse().unwrap(), &[resolved]);
     }
 
-    /// What the remote end of a client's flow is, and the service.
+    /// The remote end of a client's flow, as text.
     pub(super) fn to(&mut self, address: &str, port: u16) -> String {
         self.flow(&client(CLIENT, address, port))
     }
 
-    /// What the remote end of a flow is that is in use.
+    /// Observes a flow; its remote end as text.
     pub(super) fn flow(&mut self, flow: &FlowKey) -> String {
         self.observe(flow);
         text(&self.remote(flow))
     }
 
-    /// What is behind every service that the connection tracking is asked for.
+    /// Answers the conntrack lookup of every service with these backends.
     pub(super) fn found(&mut self, backends: &[&str]) {
         let found: Vec<_> = backends.iter().map(|backend| (ip(backend), 8080).into()).collect();
         let pass = self.ask_conntrack().unwrap();
@@ -107,7 +107,7 @@ pub(super) fn ip(text: &str) -> IpAddr {
 pub(super) fn client(local: u64, address: &str, port: u16) -> FlowKey {
     let remote = match ip(address) {
         IpAddr::V4(v4) => Address::from_v4_network_order(u32::from_ne_bytes(v4.octets())),
-        IpAddr::V6(_) => panic!("of IPv4 here"),
+        IpAddr::V6(_) => panic!("only IPv4 is supported here"),
     };
     FlowKey { local, remote, service_port: port, protocol: PROTOCOL_TCP, role: ROLE_CLIENT, reserved: 0 }
 }
@@ -140,7 +140,7 @@ pub fn pod(number: u8, workload: &str, address: &str) -> Pod {
     }
 }
 
-pub(super) fn told(pod: Pod) -> Change {
+pub(super) fn apply_pod(pod: Pod) -> Change {
     Change::ApplyPod(Box::new(pod))
 }
 
@@ -172,7 +172,7 @@ pub(super) fn endpoints(service: &str, of: &[(&str, u8)]) -> Change {
     }))
 }
 
-/// What a file says of networks and of cgroups.
+/// The networks and cgroup rules of a names file.
 pub(super) fn extra(networks: &[(&str, Name)], rules: Vec<Rule>) -> Arc<Extra> {
     let networks: Vec<_> =
         networks.iter().map(|(network, name)| (network.parse().unwrap(), name.clone())).collect();
@@ -195,7 +195,7 @@ impl Tree {
         100 + self.0.iter().position(|known| known == path).unwrap() as u64
     }
 
-    /// Names that have the paths of all of them.
+    /// Names that know the paths of all these cgroups.
     pub(super) fn names(&self, options: Options) -> Names {
         let mut names = started(Names::new(known(options)));
         for path in &self.0 {

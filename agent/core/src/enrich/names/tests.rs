@@ -12,7 +12,7 @@ fn a_local_end_is_a_pod_a_place_or_a_number() {
     let mut names = tree.names(Options::default());
     let rule = Rule::new("system.slice/ora*.service", Some("bank"), "oracle").unwrap();
     names.set_extra(extra(&[], vec![rule]));
-    names.hear(told(pod(1, "web", "10.0.0.1")));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
     for (local, expected) in [
         (0, "other".to_owned()),
         (LOCAL_IS_NAMESPACE | 7, "netns:7".to_owned()),
@@ -39,16 +39,16 @@ fn a_pod_that_is_told_late_names_its_flows_and_no_others() {
     let nameless = locals.map(|local| names.local(local));
     assert!(nameless.iter().all(Workload::is_nameless), "{nameless:?}");
     assert!(names.changes().is_empty());
-    names.hear(told(pod(1, "web", "10.0.0.1")));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
     let changes = names.take_changes();
     let concerned = locals.map(|local| changes.concern(&client(local, "10.0.0.9", 80)));
     assert_eq!(concerned, [true, true, false]);
-    // Those at its address, too.
+    // Flows to its address, too.
     assert!(changes.concern(&client(locals[2], "10.0.0.1", 80)));
-    assert!(names.changes().is_empty(), "they are told once");
+    assert!(names.changes().is_empty(), "they are returned once");
     let web = Workload::named(Name::new("shop", "web"));
     assert_eq!([0, 1, 2].map(|n| names.local(locals[n])), [web.clone(), web.clone(), nameless[2].clone()]);
-    let again = nameless.map(|end| names.again(&end, None, None).map(|remote| remote.workload));
+    let again = nameless.map(|end| names.resolve_again(&end, None, None).map(|remote| remote.workload));
     assert_eq!(again[0], Some(web));
     assert!(again[2].as_ref().is_none_or(Workload::is_nameless));
 }
@@ -61,10 +61,10 @@ fn a_pod_in_a_pod_is_the_outer_one() {
     let local = tree.local(&inner);
     let nameless = names.local(local);
     assert_eq!(nameless.to_string(), format!("pod:{}", uid(2)));
-    names.hear(told(pod(1, "build", "10.0.0.1")));
+    names.receive(apply_pod(pod(1, "build", "10.0.0.1")));
     assert!(names.changes().concern(&client(local, "10.0.0.9", 80)));
     let build = Workload::named(Name::new("shop", "build"));
-    assert_eq!(names.again(&nameless, None, None).unwrap().workload, build);
+    assert_eq!(names.resolve_again(&nameless, None, None).unwrap().workload, build);
     assert_eq!(names.local(local), build);
 }
 
@@ -78,7 +78,7 @@ fn a_static_pods_name_comes_by_either_uid() {
     assert_eq!(names.local(local).to_string(), format!("pod:{hash}"));
     let mut pod = pod(1, "etcd", "10.0.0.1");
     pod.static_uid = Some(hash.into());
-    names.hear(told(pod));
+    names.receive(apply_pod(pod));
     assert!(names.changes().concern(&client(local, "10.0.0.9", 80)));
     assert_eq!(names.local(local), Workload::named(Name::new("shop", "etcd")));
 }
@@ -92,18 +92,18 @@ fn what_is_not_in_use_is_forgotten() {
     names.observe_local(one);
     names.observe_local(two);
     names.retain(&[one].into(), &HashSet::new());
-    names.hear(told(pod(1, "web", "10.0.0.1")));
-    names.hear(told(pod(2, "db", "10.0.0.2")));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
+    names.receive(apply_pod(pod(2, "db", "10.0.0.2")));
     let changes = names.take_changes();
     assert!(changes.concern(&client(one, "10.0.0.9", 80)));
     assert!(!changes.concern(&client(two, "10.0.0.9", 80)));
-    names.hear(service("db", "10.96.0.1"));
+    names.receive(service("db", "10.96.0.1"));
     assert_eq!(names.to("10.96.0.1", 80), "shop/db -> unknown");
-    assert_eq!(names.asked.len(), 1);
+    assert_eq!(names.queried.len(), 1);
     names.retain(&HashSet::new(), &[ip("10.96.0.1")].into());
-    assert_eq!(names.asked.len(), 1);
+    assert_eq!(names.queried.len(), 1);
     names.retain(&HashSet::new(), &HashSet::new());
-    assert!(names.asked.is_empty());
+    assert!(names.queried.is_empty());
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_name_that_is_resolved_concerns_its_addresses_once() {
 #[test]
 fn addresses_that_nobody_knows_are_told_once() {
     let mut names = names();
-    names.hear(told(pod(1, "web", "10.0.0.1")));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
     for address in ["10.0.0.1", "10.0.0.8", "10.0.0.9", "10.0.0.9", "192.0.2.1"] {
         names.to(address, 80);
     }
@@ -171,12 +171,12 @@ fn no_two_ends_look_alike() {
 #[test]
 fn a_list_of_many_concerns_everything() {
     let mut names = names();
-    names.hear(Change::Init(Kind::Pod));
+    names.receive(Change::Init(Kind::Pod));
     for number in 1..=80 {
-        names.hear(told(pod(number, "web", &format!("10.0.0.{number}"))));
+        names.receive(apply_pod(pod(number, "web", &format!("10.0.0.{number}"))));
     }
     names.take_changes();
-    names.hear(Change::Init(Kind::Pod));
-    names.hear(Change::InitDone(Kind::Pod));
+    names.receive(Change::Init(Kind::Pod));
+    names.receive(Change::InitDone(Kind::Pod));
     assert!(names.take_changes().concern(&client(CLIENT, "10.9.9.9", 80)));
 }

@@ -21,8 +21,8 @@ fn leg<'a>(local: u64, role: Role, port: u16, is_own: bool, remote: &'a Workload
 }
 
 #[test]
-fn legs_over_loopback_are_told_from_those_to_other_pods() {
-    let mut sidecars = sidecars();
+fn legs_over_loopback_differ_from_those_to_other_pods() {
+    let sidecars = sidecars();
     let peer = Workload::plain("peer");
     use Direction::{Inbound, Outbound};
     use Role::{Client, Server};

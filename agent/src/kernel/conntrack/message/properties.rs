@@ -67,7 +67,7 @@ proptest! {
         prop_assert_eq!(read, expected);
     }
 
-    /// Cut, or with one octet changed, a message says something or that it is malformed: nothing else happens.
+    /// A truncated message, or one with changed bytes, is parsed or malformed; the parser neither panics nor loops.
     #[test]
     fn what_is_broken_is_read_to_an_end(
         tracked in tracked(),
@@ -75,9 +75,9 @@ proptest! {
         cut in any::<prop::sample::Index>(),
     ) {
         let mut bytes = written(1, &tracked, &[1, 2, 3]);
-        for (at, octet) in changes {
+        for (at, byte) in changes {
             let at = at.index(bytes.len());
-            bytes[at] = octet;
+            bytes[at] = byte;
         }
         let whole = Messages::new(&bytes, 1).count();
         prop_assert!(whole >= 1);

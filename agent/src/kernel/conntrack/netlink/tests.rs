@@ -40,7 +40,7 @@ fn feed(program: &str, args: &[&str], input: &str) {
     assert!(child.wait().unwrap().success(), "{program} {args:?}");
 }
 
-/// Runs this very test again, in a namespace of its own; `Some` when it has come to an end there or cannot.
+/// Runs this test again in a namespace of its own; `Some` if it has ended there or cannot run.
 fn elsewhere(name: &str, before: &[&str]) -> bool {
     const HERE: &str = "NETCAUSE_TEST_NAMESPACE";
     if std::env::var_os(HERE).is_some() {
@@ -72,8 +72,8 @@ fn socket_address(address: &str) -> SocketAddr {
     address.parse().unwrap()
 }
 
-/// Asks until nothing is to be asked, at this time.
-fn ask(conntrack: &mut Conntrack, now: Duration) -> usize {
+/// Carries out passes until none is due at this time.
+fn run_passes(conntrack: &mut Conntrack, now: Duration) -> usize {
     let mut passes = 0;
     while let Some(pass) = conntrack.plan(now) {
         passes += 1;
@@ -105,7 +105,7 @@ fn the_kernel_tells_where_connections_go() {
     udp.send_to(b"?", "10.96.0.10:53").unwrap();
     let direct = TcpStream::connect("10.77.0.3:8080").unwrap();
 
-    // All that is asked for at once, from the whole table.
+    // All lookups at once, from a dump of the table.
     let mut conntrack = Conntrack::default();
     let of = |service, client: Option<IpAddr>| ServiceQuery { service, client };
     let client = streams[0].local_addr().unwrap().ip();
@@ -122,7 +122,7 @@ fn the_kernel_tells_where_connections_go() {
         (of(service("fd96::10", 80, PROTOCOL_TCP), None), vec!["[fd77::3]:8080"]),
     ];
     questions.iter().for_each(|(question, _)| conntrack.register_interest(*question, Duration::ZERO));
-    assert_eq!(ask(&mut conntrack, Duration::ZERO), 1);
+    assert_eq!(run_passes(&mut conntrack, Duration::ZERO), 1);
     assert_eq!(conntrack.support(), &Support::Yes);
     assert!(conntrack.statistics().entries >= 5, "{:?}", conntrack.statistics());
     assert_eq!(conntrack.statistics().malformed, 0);
@@ -183,7 +183,7 @@ fn without_permission_the_failure_says_so() {
     let mut conntrack = Conntrack::default();
     let question = ServiceQuery { service: service("10.96.0.10", 80, PROTOCOL_TCP), client: None };
     conntrack.register_interest(question, Duration::ZERO);
-    assert_eq!(ask(&mut conntrack, Duration::ZERO), 1);
+    assert_eq!(run_passes(&mut conntrack, Duration::ZERO), 1);
     assert_eq!(conntrack.support(), &Support::No(Failure::Forbidden));
     assert_eq!(conntrack.backends(question), ServiceBackends::Unknown);
 }

@@ -15,15 +15,15 @@ fn mesh() -> Mesh {
     let [app, proxy, other] = [kubepods(1, 'a'), kubepods(1, 'b'), kubepods(2, 'c')];
     let tree = Tree::new(&[&app, &proxy, &other]);
     let mut names = tree.names(Options { sidecar_ports: vec![15001, 15006], ..Options::default() });
-    names.hear(told(pod(1, "web", "10.0.0.1")));
-    names.hear(told(pod(2, "db", "10.0.0.2")));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
+    names.receive(apply_pod(pod(2, "db", "10.0.0.2")));
     names.take_changes();
     let [app, proxy, other] = [app, proxy, other].map(|path| tree.local(&path));
     Mesh { names, app, proxy, other }
 }
 
 impl Mesh {
-    /// How a flow goes that is in use.
+    /// Observes a flow; whether it goes through a sidecar.
     fn via(&mut self, flow: &FlowKey) -> Via {
         self.names.observe(flow);
         let remote = self.names.remote(flow);
@@ -65,7 +65,7 @@ fn who_listens_at_a_sidecars_port_is_one() {
 #[test]
 fn what_is_redirected_is_known_by_the_sidecars_flows() {
     let mut mesh = mesh();
-    // The first connection that it accepts tells that it is one.
+    // Its first accepted connection identifies it.
     mesh.names.observe(&server(mesh.proxy, "127.0.0.1", 15001));
     mesh.names.take_changes();
     let outbound = client(mesh.app, "10.0.0.2", 80);
@@ -80,7 +80,7 @@ fn what_is_redirected_is_known_by_the_sidecars_flows() {
     mesh.names.observe(&client(mesh.proxy, "127.0.0.1", 8080));
     assert!(mesh.names.take_changes().concern(&inbound));
     assert_eq!(mesh.via(&inbound), Via::OwnSidecar(Direction::Inbound));
-    // A flow of the workload tells nothing.
+    // A flow of the workload is no evidence.
     mesh.names.observe(&client(mesh.app, "10.0.0.9", 80));
     assert!(mesh.names.changes().is_empty());
 }

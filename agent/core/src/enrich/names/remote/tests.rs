@@ -7,21 +7,25 @@ use crate::enrich::directory::SKEW;
 use crate::enrich::objects::{Change, Pod};
 use crate::enrich::policy::DnsNames;
 
-/// A node of the cluster, its service `api`, and the pods behind that.
+/// A cluster with a node, two services and their pods.
 fn cluster() -> Names {
     let mut names = names();
-    names.hear(node("node-1", "10.1.0.1"));
-    names.hear(told(pod(1, "web", "10.0.0.1")));
-    names.hear(told(Pod { is_host_network: true, node: Some("node-1".into()), ..pod(2, "dns", "10.1.0.1") }));
-    names.hear(service("api", "10.96.0.1"));
-    names.hear(endpoints("api", &[("10.0.0.1", 1)]));
-    names.hear(service("dns", "10.96.0.2"));
-    names.hear(endpoints("dns", &[("10.1.0.1", 2)]));
+    names.receive(node("node-1", "10.1.0.1"));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
+    names.receive(apply_pod(Pod {
+        is_host_network: true,
+        node: Some("node-1".into()),
+        ..pod(2, "dns", "10.1.0.1")
+    }));
+    names.receive(service("api", "10.96.0.1"));
+    names.receive(endpoints("api", &[("10.0.0.1", 1)]));
+    names.receive(service("dns", "10.96.0.2"));
+    names.receive(endpoints("dns", &[("10.1.0.1", 2)]));
     names
 }
 
 #[test]
-fn the_first_that_knows_an_address_names_it() {
+fn the_first_source_with_an_address_names_it() {
     let mut names = cluster();
     let cards = Name::new("bank", "cards");
     names.set_extra(extra(&[("203.0.113.0/24", cards.clone()), ("10.0.0.0/8", cards)], Vec::new()));
@@ -43,7 +47,7 @@ fn the_first_that_knows_an_address_names_it() {
     ] {
         assert_eq!(names.to(address, port), expected, "{address}:{port}");
     }
-    assert_eq!(names.conntrack.query_count(), 0, "nothing had to be asked");
+    assert_eq!(names.conntrack.query_count(), 0, "no lookup was needed");
     names.set_extra(Arc::default());
     assert_eq!(names.to("10.9.9.9", 443), "10.9.9.9");
     assert_eq!(names.to("203.0.113.9", 443), "external");
@@ -52,17 +56,17 @@ fn the_first_that_knows_an_address_names_it() {
 #[test]
 fn a_node_port_that_is_one_services_is_that_service() {
     let mut names = names();
-    names.hear(node("node-1", "10.1.0.1"));
-    names.hear(told(pod(1, "web", "10.0.0.1")));
-    names.hear(service("api", "10.96.0.1"));
-    names.hear(endpoints("api", &[("10.0.0.1", 1)]));
+    names.receive(node("node-1", "10.1.0.1"));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
+    names.receive(service("api", "10.96.0.1"));
+    names.receive(endpoints("api", &[("10.0.0.1", 1)]));
     assert_eq!(names.to("10.1.0.1", 30080), "shop/api -> shop/web");
     assert_eq!(names.to("10.9.9.9", 30080), "10.9.9.9", "that is no node");
 }
 
 #[test]
 fn a_client_at_a_services_port_is_no_service() {
-    let mut names = cluster();
+    let names = cluster();
     for (address, expected) in [("10.0.0.1", "shop/web"), ("10.1.0.1", "/node-1"), ("10.96.0.1", "10.96.0.1")]
     {
         let remote = names.remote(&server(CLIENT, address, 80));
@@ -74,8 +78,8 @@ fn a_client_at_a_services_port_is_no_service() {
 }
 
 #[test]
-fn a_service_is_known_whatever_it_is_asked_over() {
-    let mut names = cluster();
+fn a_service_is_known_over_any_protocol() {
+    let names = cluster();
     for protocol in [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_DNS] {
         let flow = FlowKey { protocol, ..client(CLIENT, "10.96.0.1", 80) };
         assert_eq!(text(&names.remote(&flow)), "shop/api -> shop/web");
@@ -84,7 +88,7 @@ fn a_service_is_known_whatever_it_is_asked_over() {
 
 #[test]
 fn what_is_no_address_has_a_word() {
-    let mut names = names();
+    let names = names();
     for (remote, expected) in [
         (Address::EXTERNAL, Workload::External),
         (Address::ANY, Workload::Any),
@@ -102,12 +106,12 @@ fn loopback_in_a_pod_is_the_pod_itself() {
     let mut names = tree.names(Options::default());
     let flow = client(tree.local(&path), "127.0.0.1", 80);
     assert_eq!(text(&names.remote(&flow)), format!("pod:{}", uid(1)));
-    names.hear(told(pod(1, "web", "10.0.0.1")));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
     assert_eq!(text(&names.remote(&flow)), "shop/web");
     for local in [tree.local("system.slice/ssh.service"), CLIENT] {
         let remote = names.remote(&client(local, "127.0.0.1", 80));
         assert_eq!(text(&remote), "127.0.0.1");
-        assert_eq!(names.again(&remote.workload, None, Some(80)), None);
+        assert_eq!(names.resolve_again(&remote.workload, None, Some(80)), None);
     }
 }
 
@@ -118,7 +122,11 @@ fn an_outside_address_is_what_its_client_resolved() {
     names.resolve(CLIENT, "a.test", "192.0.2.1");
     assert_eq!(names.to("192.0.2.1", 443), "/a.test");
     assert_eq!(text(&names.remote(&client(other, "192.0.2.1", 443))), "external");
-    assert_eq!(text(&names.remote(&server(CLIENT, "192.0.2.1", 443))), "external", "it did not ask that one");
+    assert_eq!(
+        text(&names.remote(&server(CLIENT, "192.0.2.1", 443))),
+        "external",
+        "this client did not resolve it"
+    );
     // As many as may be.
     names.resolve(CLIENT, "b.test", "192.0.2.2");
     names.resolve(CLIENT, "c.test", "192.0.2.3");
@@ -150,7 +158,7 @@ fn outside_names_are_shown_as_names_may_be() {
         let shown = names.to("192.0.2.1", 443);
         assert!(shown.starts_with(expected) && (shown == expected || expected == "/h:"), "{shown}");
     }
-    // An address is an address, and a word of ours is none of a name.
+    // A DNS name that reads like an address or a reserved word is shown as that.
     let mut names = with_dns(DnsNames::Shown, 9);
     for (name, expected) in [("192.0.2.7", "192.0.2.7"), ("several", "several"), ("external", "external")] {
         names.resolve(CLIENT, name, "192.0.2.1");
@@ -170,22 +178,22 @@ fn a_server_of_dns_outside_keeps_its_address() {
 #[test]
 fn several_workloads_behind_a_service_are_no_one() {
     let mut names = cluster();
-    names.hear(told(pod(3, "batch", "10.0.0.3")));
-    names.hear(endpoints("api", &[("10.0.0.1", 1), ("10.0.0.3", 3)]));
+    names.receive(apply_pod(pod(3, "batch", "10.0.0.3")));
+    names.receive(endpoints("api", &[("10.0.0.1", 1), ("10.0.0.3", 3)]));
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> several");
     assert_eq!(names.to("10.0.0.3", 8080), "shop/api -> shop/batch");
     assert_eq!(names.conntrack.query_count(), 0);
-    names.hear(endpoints("api", &[("10.0.0.3", 3)]));
+    names.receive(endpoints("api", &[("10.0.0.3", 3)]));
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> shop/batch");
 }
 
 #[test]
 fn the_connection_tracking_says_what_no_endpoint_does() {
     let mut names = names();
-    names.hear(service("api", "10.96.0.1"));
-    names.hear(told(pod(1, "web", "10.0.0.1")));
-    names.hear(told(pod(2, "web", "10.0.0.2")));
-    names.hear(told(pod(3, "batch", "10.0.0.3")));
+    names.receive(service("api", "10.96.0.1"));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
+    names.receive(apply_pod(pod(2, "web", "10.0.0.2")));
+    names.receive(apply_pod(pod(3, "batch", "10.0.0.3")));
     let flow = client(CLIENT, "10.96.0.1", 80);
     let nameless = names.remote(&flow);
     assert_eq!((text(&nameless), names.conntrack.query_count()), ("shop/api -> unknown".to_owned(), 0));
@@ -194,9 +202,9 @@ fn the_connection_tracking_says_what_no_endpoint_does() {
     names.take_changes();
     names.found(&["10.0.0.1", "10.0.0.2"]);
     assert!(names.take_changes().concern(&client(CLIENT, "10.96.0.1", 80)));
-    let again = names.again(&nameless.workload, nameless.service.as_ref(), Some(80)).unwrap();
+    let again = names.resolve_again(&nameless.workload, nameless.service.as_ref(), Some(80)).unwrap();
     assert_eq!(text(&again), "shop/api -> shop/web");
-    // It is wanted for as long as somebody has such flows.
+    // Lookups continue while there are such flows.
     for _ in 0..20 {
         names.wait(60);
         names.expire();
@@ -205,24 +213,24 @@ fn the_connection_tracking_says_what_no_endpoint_does() {
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> several");
     names.wait(60);
     names.found(&["10.9.9.9"]);
-    assert_eq!(names.to("10.96.0.1", 80), "shop/api -> unknown", "nobody knows that one");
-    // Endpoints know better.
-    names.hear(endpoints("api", &[("10.0.0.3", 3)]));
+    assert_eq!(names.to("10.96.0.1", 80), "shop/api -> unknown", "it is in no source");
+    // Endpoints take precedence over conntrack.
+    names.receive(endpoints("api", &[("10.0.0.3", 3)]));
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> shop/batch");
 }
 
 #[test]
-fn whose_a_backend_was_when_the_kernel_was_asked_counts() {
+fn the_holder_of_a_backend_at_the_time_of_the_lookup_counts() {
     let mut names = names();
-    names.hear(service("api", "10.96.0.1"));
-    names.hear(told(pod(1, "web", "10.0.0.1")));
+    names.receive(service("api", "10.96.0.1"));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
     names.to("10.96.0.1", 80);
     names.wait(10);
     names.found(&["10.0.0.1"]);
     names.wait(30);
-    names.hear(Change::Delete(Kind::Pod, uid(1)));
+    names.receive(Change::Delete(Kind::Pod, uid(1)));
     let since = Some(names.now);
-    names.hear(told(Pod { since, ..pod(2, "batch", "10.0.0.1") }));
+    names.receive(apply_pod(Pod { since, ..pod(2, "batch", "10.0.0.1") }));
     assert_eq!(names.to("10.0.0.1", 8080), "shop/batch");
     assert_eq!(names.to("10.96.0.1", 80), "shop/api -> shop/web");
     names.wait(60);
@@ -234,22 +242,22 @@ fn whose_a_backend_was_when_the_kernel_was_asked_counts() {
 #[test]
 fn either_way_to_a_service_tells_what_is_behind_it() {
     let mut names = names();
-    names.hear(service("api", "10.96.0.1"));
-    names.hear(told(pod(1, "web", "10.0.0.1")));
+    names.receive(service("api", "10.96.0.1"));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
     let over_udp = FlowKey { protocol: PROTOCOL_UDP, ..client(CLIENT, "10.96.0.1", 80) };
     names.observe(&over_udp);
     let nameless = names.remote(&over_udp);
     let backend = (ip("10.0.0.1"), 8080).into();
     let over_udp =
-        |asked: ServiceQuery| if asked.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
+        |query: ServiceQuery| if query.service.protocol == PROTOCOL_UDP { vec![backend] } else { vec![] };
     let pass = names.ask_conntrack().unwrap();
     names.answer_conntrack(pass.answered(over_udp));
-    let again = names.again(&nameless.workload, nameless.service.as_ref(), Some(80)).unwrap();
+    let again = names.resolve_again(&nameless.workload, nameless.service.as_ref(), Some(80)).unwrap();
     assert_eq!(text(&again), "shop/api -> shop/web");
 }
 
 #[test]
-fn ends_without_a_name_are_asked_for_again() {
+fn ends_without_a_name_are_resolved_again() {
     let path = kubepods(1, 'a');
     let tree = Tree::new(&[&path]);
     let mut names = tree.names(Options::default());
@@ -261,17 +269,17 @@ fn ends_without_a_name_are_asked_for_again() {
         (Workload::Address(ip("10.0.0.1")), None),
     ];
     let again = |names: &mut Names, (end, port): &(Workload, Option<u16>)| {
-        names.again(end, None, *port).map(|remote| remote.workload)
+        names.resolve_again(end, None, *port).map(|remote| remote.workload)
     };
     for end in &ends {
         assert!(again(&mut names, end).as_ref().is_none_or(Workload::is_nameless), "{end:?}");
     }
-    names.hear(told(pod(1, "web", "10.0.0.1")));
+    names.receive(apply_pod(pod(1, "web", "10.0.0.1")));
     let web = Workload::named(Name::new("shop", "web"));
     for end in &ends {
         assert_eq!(again(&mut names, end), Some(web.clone()), "{end:?}");
     }
-    // What has a name, or will have none, is what it is; so is a backend of a service that nobody asks for.
+    // Ends that have a name or never will are unchanged; so is the backend of a service that is not looked up.
     ends = vec![
         (web, Some(80)),
         (Workload::External, Some(80)),
@@ -284,32 +292,32 @@ fn ends_without_a_name_are_asked_for_again() {
         assert_eq!(again(&mut names, end), None, "{end:?}");
     }
     let api = Name::new("shop", "api");
-    assert_eq!(names.again(&Workload::Backend, Some(&api), Some(80)), None);
+    assert_eq!(names.resolve_again(&Workload::Backend, Some(&api), Some(80)), None);
     // An address that has become a service's.
-    names.hear(service("api", "10.96.0.1"));
-    names.hear(endpoints("api", &[("10.0.0.1", 1)]));
+    names.receive(service("api", "10.96.0.1"));
+    names.receive(endpoints("api", &[("10.0.0.1", 1)]));
     let address = Workload::Address(ip("10.96.0.1"));
-    assert_eq!(text(&names.again(&address, None, Some(80)).unwrap()), "shop/api -> shop/web");
-    assert_eq!(names.again(&address, None, None), None, "a service is no client");
+    assert_eq!(text(&names.resolve_again(&address, None, Some(80)).unwrap()), "shop/api -> shop/web");
+    assert_eq!(names.resolve_again(&address, None, None), None, "a service is no client");
 }
 
 #[test]
-fn services_that_are_asked_for_are_bounded() {
+fn services_looked_up_in_conntrack_are_bounded() {
     let mut names = names();
-    for number in 0..MAX_ASKED + 2 {
+    for number in 0..MAX_QUERIED + 2 {
         let [.., high, low] = number.to_be_bytes();
         let name = format!("s{number}");
-        names.hear(service(&name, &format!("10.96.{high}.{low}")));
+        names.receive(service(&name, &format!("10.96.{high}.{low}")));
         assert_eq!(names.to(&format!("10.96.{high}.{low}"), 80), format!("shop/{name} -> unknown"));
     }
-    assert_eq!(names.asked.len(), MAX_ASKED);
+    assert_eq!(names.queried.len(), MAX_QUERIED);
     // One service at many addresses.
     let mut many = super::super::testing::names();
     let Change::ApplyService(mut api) = service("api", "10.96.0.1") else { unreachable!() };
     api.addresses = (1..=100).map(|last| [10, 96, 0, last].into()).collect();
-    many.hear(Change::ApplyService(api));
+    many.receive(Change::ApplyService(api));
     for last in 1..=100 {
         assert_eq!(many.to(&format!("10.96.0.{last}"), 80), "shop/api -> unknown");
     }
-    assert_eq!(many.asked.values().map(Vec::len).sum::<usize>(), MAX_WAYS);
+    assert_eq!(many.queried.values().map(Vec::len).sum::<usize>(), MAX_ADDRESSES);
 }
