@@ -4,6 +4,7 @@ mod core;
 mod deploy;
 mod files;
 mod probes;
+mod reach;
 mod rust;
 mod text;
 
@@ -69,6 +70,8 @@ fn check(paths: &[String], files: &Files) -> Vec<Violation> {
         core::is_pure(files),
         core::has_no_runtime(files),
         probes::registered(files),
+        reach::examples(files),
+        reach::documented(files),
         rust::too_long(files),
         rust::aya_users(files),
         rust::unsafe_places(files),

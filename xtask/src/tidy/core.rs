@@ -1,7 +1,5 @@
 //! `agent/core` is pure: no clock, no file, no socket, no process, no thread, no runtime.
 
-use std::collections::BTreeSet;
-
 use super::{Files, Violation, rust};
 
 const SOURCES: &str = "agent/core/src/";
@@ -29,11 +27,8 @@ const CRATES: &[&str] = &["aya", "clap", "hyper", "kube", "tokio"];
 
 /// Nothing in the core reads the outside world: it gets the time and every input as arguments.
 pub(super) fn is_pure(files: &Files) -> Vec<Violation> {
-    let core = || rust::sources(files).filter(|(path, _)| path.starts_with(SOURCES));
-    let tests: BTreeSet<String> = core().flat_map(|(path, text)| test_modules(path, text)).collect();
-    let is_test = |path: &str| tests.iter().any(|module| is_in(path, module));
-    let code = core().filter(|(path, _)| !is_test(path));
-    rust::lines(code.map(|(path, text)| (path, before_tests(text))))
+    let core = rust::without_tests(files).filter(|(path, _)| path.starts_with(SOURCES));
+    rust::lines(core)
         .filter_map(|(path, line, code)| {
             let found = OUTSIDE.iter().find(|what| rust::names(code, what))?;
             let what = format!("uses `{found}`: the core gets the time and every input as arguments");
@@ -50,30 +45,6 @@ pub(super) fn has_no_runtime(files: &Files) -> Vec<Violation> {
     lines
         .map(|(number, line)| Violation::new(MANIFEST, number, format!("the core may not use `{line}`")))
         .collect()
-}
-
-/// The paths, without `.rs`, of the modules that a file declares for tests only.
-fn test_modules(path: &str, text: &str) -> Vec<String> {
-    let file = path.trim_end_matches(".rs");
-    let directory = file.strip_suffix("/lib").unwrap_or(file);
-    let lines = text.lines().map(str::trim);
-    lines
-        .clone()
-        .zip(lines.skip(1))
-        .filter(|(attribute, _)| *attribute == "#[cfg(test)]")
-        .filter_map(|(_, line)| line.strip_suffix(';')?.split_once("mod "))
-        .map(|(_, name)| format!("{directory}/{name}"))
-        .collect()
-}
-
-/// Whether a file is this module or below it.
-fn is_in(path: &str, module: &str) -> bool {
-    path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
-}
-
-/// A file without its inline test module, which stands at the end.
-fn before_tests(text: &str) -> &str {
-    text.find("\n#[cfg(test)]\nmod tests {").map_or(text, |end| &text[..end])
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Lints on Rust source: length, the only user of aya, where `unsafe` may be.
 
+use std::collections::BTreeSet;
+
 use super::{Files, Violation};
 
 /// Longer files are usually two ideas: a note, no violation.
@@ -60,6 +62,38 @@ pub(super) fn unsafe_places(files: &Files) -> Vec<Violation> {
 pub(super) fn sources(files: &Files) -> impl Iterator<Item = (&str, &str)> {
     let rust = files.iter().filter(|(path, _)| path.ends_with(".rs"));
     rust.map(|(path, text)| (path.as_str(), text.as_str()))
+}
+
+/// Path and text of each file of Rust, without modules that are declared for tests only.
+pub(super) fn without_tests(files: &Files) -> impl Iterator<Item = (&str, &str)> {
+    let tests: BTreeSet<String> = sources(files).flat_map(|(path, text)| test_modules(path, text)).collect();
+    let is_test = move |path: &str| tests.iter().any(|module| is_in(path, module));
+    let code = sources(files).filter(move |(path, _)| !is_test(path));
+    code.map(|(path, text)| (path, before_tests(text)))
+}
+
+/// The paths, without `.rs`, of the modules that a file declares for tests only.
+fn test_modules(path: &str, text: &str) -> Vec<String> {
+    let file = path.trim_end_matches(".rs");
+    let directory = ["/lib", "/main"].iter().find_map(|root| file.strip_suffix(root)).unwrap_or(file);
+    let lines = text.lines().map(str::trim);
+    lines
+        .clone()
+        .zip(lines.skip(1))
+        .filter(|(attribute, _)| *attribute == "#[cfg(test)]")
+        .filter_map(|(_, line)| line.strip_suffix(';')?.split_once("mod "))
+        .map(|(_, name)| format!("{directory}/{name}"))
+        .collect()
+}
+
+/// Whether a file is this module or below it.
+fn is_in(path: &str, module: &str) -> bool {
+    path.strip_prefix(module).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+}
+
+/// A file without its inline test module, which stands at the end.
+fn before_tests(text: &str) -> &str {
+    text.find("\n#[cfg(test)]\nmod tests {").map_or(text, |end| &text[..end])
 }
 
 /// Path, line number and code of each line that is not a comment.
