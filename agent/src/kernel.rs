@@ -10,6 +10,7 @@ mod flows;
 mod heap;
 pub mod layout;
 mod load;
+mod maps;
 mod networks;
 mod options;
 mod sweep;
@@ -17,9 +18,10 @@ mod tables;
 
 pub use dns::TimedOut;
 pub use load::{LoadError, ProbeState, attach, rehearse};
+pub use maps::Fullness;
 pub use options::Options;
 pub use sweep::Pace;
-pub use tables::{Events, Fullness, Kernel, Wakeups};
+pub use tables::{Events, Kernel, Wakeups};
 
 /// The length of a jiffy (1/HZ).
 #[must_use]

@@ -13,7 +13,7 @@ use netcause_core::enrich::Workload;
 use netcause_core::enrich::objects::{Kind, Source as NameSource};
 
 use super::agent::Agent;
-use crate::expose::dns::{Details, ServerRow};
+use crate::expose::dns::rows::{Details, ServerRow};
 use crate::expose::snapshot::{
     AgentCounts, AgentView, DnsView, Down, EdgeRow, EventsView, KernelCounters, ListenerRow, MapRow,
     NamesView, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot, SourceRow,

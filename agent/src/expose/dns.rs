@@ -1,10 +1,11 @@
 //! `GET /api/v1/dns`: the DNS servers of each workload, the cost of its search domains, and its top names.
 
+pub mod rows;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use netcause_common::dns::{DnsCounters, ResponseCode};
 use serde::Serialize;
 
 use netcause_core::aggregate::dns::top::{Lists, NameStats};
@@ -13,6 +14,7 @@ use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::{DnsNames, Label};
 
 use super::snapshot::{DnsView, Snapshot};
+use rows::{Details, ServerRow};
 
 /// The answer.
 #[derive(Debug, Serialize)]
@@ -22,72 +24,6 @@ pub struct Body {
     details: Details,
     /// In order.
     workloads: Vec<OfWorkload>,
-}
-
-/// DNS events, each with one response, from which all but `servers` is made. Counted since the agent started.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Details {
-    /// Events received.
-    pub received: u64,
-    /// Events that the kernel side dropped because of the rate limit.
-    pub rate_limited: u64,
-    /// Events that the kernel side dropped because the ring buffer was full.
-    pub lost: u64,
-}
-
-/// A workload's queries to one server: exact, since the agent started.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ServerRow {
-    /// Its workload, or its address.
-    pub server: String,
-    /// `null` where several are folded into one.
-    pub port: Option<u16>,
-    /// Each packet or message.
-    pub queries: u64,
-    /// Responses with any code.
-    pub responses: u64,
-    /// Responses with NXDOMAIN.
-    pub nxdomain: u64,
-    /// Responses with neither NOERROR nor NXDOMAIN.
-    pub failures: u64,
-    /// Queries without a response in time.
-    pub timeouts: u64,
-    /// Queries with a question that was pending already.
-    pub retries: u64,
-    /// Responses with the truncation flag.
-    pub truncated: u64,
-    /// Responses after the timeout.
-    pub late: u64,
-    /// Mean time from the first query to the response; `null` without a response.
-    pub mean_seconds: Option<f64>,
-}
-
-impl ServerRow {
-    /// From the counters of the edge.
-    #[must_use]
-    pub fn new(server: &Workload, port: Option<u16>, counters: &DnsCounters) -> Self {
-        let responses = |is: fn(ResponseCode) -> bool| {
-            let codes = ResponseCode::ALL.into_iter().zip(counters.responses);
-            sum(codes.filter(|(code, _)| is(*code)).map(|(_, count)| count))
-        };
-        let nxdomain = |code| code == ResponseCode::NxDomain;
-        let failed = |code| !matches!(code, ResponseCode::NoError | ResponseCode::NxDomain);
-        let answers = sum(counters.duration.buckets);
-        let mean = || Duration::from_nanos(counters.duration.sum).as_secs_f64() / answers as f64;
-        Self {
-            server: server.to_string(),
-            port,
-            queries: sum(counters.queries),
-            responses: sum(counters.responses),
-            nxdomain: responses(nxdomain),
-            failures: responses(failed),
-            timeouts: counters.timeouts,
-            retries: counters.retries,
-            truncated: counters.truncated,
-            late: counters.late,
-            mean_seconds: (answers > 0).then(mean),
-        }
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -223,10 +159,6 @@ impl From<&ResolvedRow> for OfAddress {
     fn from(ResolvedRow { address, label, expires_in }: &ResolvedRow) -> Self {
         Self { address: *address, name: label.to_string(), expires_in_seconds: expires_in.as_secs() }
     }
-}
-
-fn sum(counts: impl IntoIterator<Item = u64>) -> u64 {
-    counts.into_iter().fold(0, u64::saturating_add)
 }
 
 #[cfg(test)]

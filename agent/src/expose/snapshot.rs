@@ -13,7 +13,7 @@ use netcause_core::aggregate::totals::Totals;
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::DnsNames;
 
-use super::dns::{Details, ServerRow};
+use super::dns::rows::{Details, ServerRow};
 pub use super::tables::AgentCounts;
 
 /// Everything that is shown, at one point in time.

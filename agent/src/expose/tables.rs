@@ -6,6 +6,7 @@ mod dns;
 mod edge;
 mod listener;
 mod names;
+mod shared;
 mod sidecar;
 mod tcp;
 mod udp;

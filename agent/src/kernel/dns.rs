@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use aya::Pod;
 use aya::maps::{Array, HashMap as Table, MapData, MapError};
+use aya::{Ebpf, Pod};
 use netcause_common::dns::{
     Asked, LastQuestion, PROTOCOL_DNS, QueryKey, Served, question_hash, question_tag,
 };
@@ -18,9 +18,8 @@ use netcause_common::limits;
 use netcause_core::aggregate::dns::timeout::Timeouts;
 
 use super::flows::Flows;
-use super::load::Loaded;
+use super::maps::{Fullness, take};
 use super::options::Options;
-use super::tables::{Fullness, take};
 
 /// DNS queries that have timed out, all from one entry of the map.
 pub struct TimedOut<'a> {
@@ -47,12 +46,12 @@ pub(super) struct Dns {
 }
 
 impl Dns {
-    pub(super) fn take(loaded: &mut Loaded, options: &Options) -> Result<Self> {
+    pub(super) fn take(ebpf: &mut Ebpf, options: &Options) -> Result<Self> {
         Ok(Self {
-            queries: take(loaded, "DNS_QUERIES")?.try_into()?,
-            served: take(loaded, "DNS_SERVED")?.try_into()?,
-            late: take(loaded, "DNS_LATE")?.try_into()?,
-            questions: take(loaded, "DNS_QUESTIONS")?.try_into()?,
+            queries: take(ebpf, "DNS_QUERIES")?.try_into()?,
+            served: take(ebpf, "DNS_SERVED")?.try_into()?,
+            late: take(ebpf, "DNS_LATE")?.try_into()?,
+            questions: take(ebpf, "DNS_QUESTIONS")?.try_into()?,
             timeouts: Timeouts::after(options.dns_timeout),
             max_queries: options.max_dns_queries.into(),
             waiting: 0,

@@ -4,17 +4,16 @@
 //! same bucket on that CPU. Such updates go to the overflow map, so a flow may have a part in each.
 
 use anyhow::{Context as _, Result};
-use aya::Pod;
 use aya::maps::{HashMap, MapData, MapError};
+use aya::{Ebpf, Pod};
 use netcause_common::dns::{DnsCounters, PROTOCOL_DNS};
 use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, TcpCounters, UdpCounters};
 use netcause_common::limits;
 use netcause_core::aggregate::delta::Deltas;
 use netcause_core::aggregate::totals::{Counters, Totals};
 
-use super::load::Loaded;
+use super::maps::{Fullness, take};
 use super::options::Options;
-use super::tables::{Fullness, take};
 
 /// A protocol whose flows are counted: its counters and its maps.
 pub(super) trait Protocol {
@@ -84,11 +83,11 @@ pub(super) struct Flows {
 }
 
 impl Flows {
-    pub(super) fn take(loaded: &mut Loaded, options: &Options) -> Result<Self> {
+    pub(super) fn take(ebpf: &mut Ebpf, options: &Options) -> Result<Self> {
         Ok(Self {
-            tcp: Table::take(loaded, options)?,
-            udp: Table::take(loaded, options)?,
-            dns: Table::take(loaded, options)?,
+            tcp: Table::take(ebpf, options)?,
+            udp: Table::take(ebpf, options)?,
+            dns: Table::take(ebpf, options)?,
         })
     }
 
@@ -124,9 +123,9 @@ struct Part<C> {
 }
 
 impl<P: Protocol> Table<P> {
-    fn take(loaded: &mut Loaded, options: &Options) -> Result<Self> {
+    fn take(ebpf: &mut Ebpf, options: &Options) -> Result<Self> {
         let mut part =
-            |name: &str| anyhow::Ok(Part { map: take(loaded, name)?.try_into()?, deltas: Deltas::default() });
+            |name: &str| anyhow::Ok(Part { map: take(ebpf, name)?.try_into()?, deltas: Deltas::default() });
         let [main, overflow] = P::MAPS;
         Ok(Self {
             parts: [part(main)?, part(overflow)?],

@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Instant;
 
-use aya::maps::{HashMap, Map, ProgramArray};
+use aya::maps::{HashMap, ProgramArray};
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Iter, Program as AyaProgram,
     ProgramError, ProgramFd,
@@ -21,6 +21,7 @@ use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
 use super::layout::{self, Resolved};
+use super::maps::table;
 use super::options::Options;
 use super::{heap, networks};
 use crate::probe::{self, Direction, Hook, Probe, Reason, Support, Unavailable};
@@ -180,10 +181,6 @@ fn insert_initial_entries(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<
         networks::insert(ebpf, network)?;
     }
     Ok(())
-}
-
-pub(super) fn table<'a>(ebpf: &'a mut Ebpf, name: &str) -> anyhow::Result<&'a mut Map> {
-    ebpf.map_mut(name).ok_or_else(|| anyhow::anyhow!("the eBPF object has no map {name}"))
 }
 
 fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved, options: &Options) -> ProbeState {

@@ -10,37 +10,29 @@ use aya::maps::lpm_trie::Key;
 use ipnet::IpNet;
 use netcause_common::limits;
 
-use super::load::table;
-use super::tables::Kernel;
+use super::maps::table;
+use super::options::Options;
 use netcause_core::enrich::networks::{MAX_NETWORKS, canonical};
 
 /// Capacity of each map of networks: configured and named ones. Memory is allocated per entry (`BPF_F_NO_PREALLOC`).
 #[expect(clippy::cast_possible_truncation, reason = "a constant far below u32::MAX")]
 pub(super) const MAX_ENTRIES: u32 = limits::NETWORKS + MAX_NETWORKS as u32;
 
-impl Kernel {
-    /// Replaces the named networks whose clients are distinguished, besides the configured ones. It affects new connections
-    /// only: an open one keeps its flow.
-    ///
-    /// # Errors
-    ///
-    /// When a network cannot be inserted; the others are inserted all the same.
-    pub fn set_named_networks(&mut self, named: &[IpNet]) -> Result<()> {
-        let (ebpf, options) = self.networks();
-        let set = |networks: &[IpNet]| networks.iter().copied().map(canonical).collect::<HashSet<_>>();
-        let (known, before, now) = (set(&options.known_networks), set(&options.named_networks), set(named));
-        named.clone_into(&mut options.named_networks);
-        let mut result = Ok(());
-        for gone in before.difference(&now).filter(|network| !known.contains(network)) {
-            // It may be missing, if it could not be inserted.
-            let _ = remove(ebpf, gone);
-        }
-        for new in now.difference(&before).filter(|network| !known.contains(network)) {
-            let inserted = insert(ebpf, new).with_context(|| format!("cannot insert the network {new}"));
-            result = result.and(inserted);
-        }
-        result
+/// Replaces the named networks whose clients are distinguished, besides the configured ones.
+pub(super) fn replace_named(ebpf: &mut Ebpf, options: &mut Options, named: &[IpNet]) -> Result<()> {
+    let set = |networks: &[IpNet]| networks.iter().copied().map(canonical).collect::<HashSet<_>>();
+    let (known, before, now) = (set(&options.known_networks), set(&options.named_networks), set(named));
+    named.clone_into(&mut options.named_networks);
+    let mut result = Ok(());
+    for gone in before.difference(&now).filter(|network| !known.contains(network)) {
+        // It may be missing, if it could not be inserted.
+        let _ = remove(ebpf, gone);
     }
+    for new in now.difference(&before).filter(|network| !known.contains(network)) {
+        let inserted = insert(ebpf, new).with_context(|| format!("cannot insert the network {new}"));
+        result = result.and(inserted);
+    }
+    result
 }
 
 /// Inserts a network into the map of its address family.

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::Ebpf;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
+use ipnet::IpNet;
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey, Sweep};
 use netcause_common::statistics::STATISTICS;
@@ -20,6 +20,8 @@ use netcause_core::aggregate::totals::Totals;
 use super::dns::{Dns, TimedOut};
 use super::flows::Flows;
 use super::load::{Loaded, walk};
+use super::maps::{Fullness, take};
+use super::networks;
 use super::options::Options;
 use crate::probe::Hook;
 
@@ -33,17 +35,6 @@ pub struct Kernel {
     sweep: Array<MapData, Sweep>,
     sweeps: u64,
     statistics: PerCpuArray<MapData, u64>,
-}
-
-/// Entries and capacity of a map.
-#[derive(Clone, Copy, Debug)]
-pub struct Fullness {
-    /// The map's name in metrics and settings.
-    pub map: &'static str,
-    /// Current number of entries.
-    pub entries: u64,
-    /// Capacity in entries.
-    pub limit: u64,
 }
 
 /// The kernel's statistics of a program; time and runs are zero unless `kernel.bpf_stats_enabled` is set.
@@ -66,12 +57,12 @@ impl Kernel {
     ///
     /// When a map is missing: object and daemon are from different builds.
     pub fn new(mut loaded: Loaded, options: Options) -> Result<(Self, [Events; 2])> {
-        let flows = Flows::take(&mut loaded, &options)?;
-        let dns = Dns::take(&mut loaded, &options)?;
-        let queues = take(&mut loaded, "QUEUES")?.try_into()?;
-        let sweep = take(&mut loaded, "SWEEP")?.try_into()?;
-        let statistics = take(&mut loaded, "STATISTIC")?.try_into()?;
-        let mut ring = |name| anyhow::Ok(Events { ring: RingBuf::try_from(take(&mut loaded, name)?)? });
+        let flows = Flows::take(&mut loaded.ebpf, &options)?;
+        let dns = Dns::take(&mut loaded.ebpf, &options)?;
+        let queues = take(&mut loaded.ebpf, "QUEUES")?.try_into()?;
+        let sweep = take(&mut loaded.ebpf, "SWEEP")?.try_into()?;
+        let statistics = take(&mut loaded.ebpf, "STATISTIC")?.try_into()?;
+        let mut ring = |name| anyhow::Ok(Events { ring: RingBuf::try_from(take(&mut loaded.ebpf, name)?)? });
         let rings = [ring("EVENTS")?, ring("DNS_EVENTS")?];
         Ok((Self { loaded, options, flows, dns, queues, sweep, sweeps: 0, statistics }, rings))
     }
@@ -123,9 +114,14 @@ impl Kernel {
         self.options.cgroup_root.as_deref()
     }
 
-    /// The object and the options, for [`Self::set_named_networks`].
-    pub(super) fn networks(&mut self) -> (&mut Ebpf, &mut Options) {
-        (&mut self.loaded.ebpf, &mut self.options)
+    /// Replaces the named networks whose clients are distinguished, besides the configured ones. It affects new connections
+    /// only: an open one keeps its flow.
+    ///
+    /// # Errors
+    ///
+    /// When a network cannot be inserted; the others are inserted all the same.
+    pub fn set_named_networks(&mut self, named: &[IpNet]) -> Result<()> {
+        networks::replace_named(&mut self.loaded.ebpf, &mut self.options, named)
     }
 
     /// Every probe, with the reason if it does not run.
@@ -198,10 +194,6 @@ impl Kernel {
         let logger = unsafe { AsyncFd::register(logger) }?;
         Ok(KernelLog { logger })
     }
-}
-
-pub(super) fn take(loaded: &mut Loaded, name: &str) -> Result<Map> {
-    loaded.ebpf.take_map(name).with_context(|| format!("the eBPF object has no map {name}"))
 }
 
 /// `run_time_ns` and `run_cnt` of `bpf_prog_show_fdinfo`, kernel/bpf/syscall.c.

@@ -1,3 +1,5 @@
+use netcause_common::dns::DnsCounters;
+
 use super::*;
 use netcause_core::aggregate::dns::search::Waste;
 use netcause_core::ingest::dns::Name;

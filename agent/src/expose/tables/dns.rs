@@ -4,8 +4,7 @@ use netcause_common::dns::{QueryType, ResponseCode};
 use netcause_common::histogram::{DNS_BOUNDS_NS, DnsDuration};
 use netcause_core::aggregate::totals::Totals;
 
-use super::edge::{EDGE_LABELS, workload};
-use super::listener::LISTENER_LABELS;
+use super::shared::{EDGE_LABELS, LISTENER_LABELS, workload};
 use super::{labels, seconds};
 use crate::expose::series::{Family, Rows, Samples, Table, counter, histogram};
 use crate::expose::snapshot::SearchRow;

@@ -5,25 +5,12 @@ use std::borrow::{Borrow, Cow};
 use netcause_common::dns::DnsCounters;
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::{Edge, Reporter, Via};
-use netcause_core::enrich::Workload;
 use netcause_core::enrich::sidecar::Direction;
 
-use super::listener::LISTENER_LABELS;
+use super::shared::{LISTENER_LABELS, workload};
 use super::{dns, labels, sidecar, tcp, udp};
 use crate::expose::series::{Family, Rows};
 use crate::expose::snapshot::{EdgeRow, Snapshot};
-
-/// On everything that concerns a pair of workloads: Istio's words.
-pub(super) const EDGE_LABELS: [&str; 8] = [
-    "reporter",
-    "source_namespace",
-    "source_workload",
-    "destination_namespace",
-    "destination_workload",
-    "destination_service",
-    "destination_port",
-    "via",
-];
 
 /// The families of all edges.
 pub(super) fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
@@ -145,12 +132,4 @@ fn reporter(reporter: Reporter) -> &'static str {
 
 fn port(edge: &Edge) -> String {
     edge.port.map(|port| port.to_string()).unwrap_or_default()
-}
-
-/// What a workload is called, without its namespace.
-pub(super) fn workload(workload: &Workload) -> Cow<'_, str> {
-    match workload {
-        Workload::Named(name) => name.workload().into(),
-        other => other.to_string().into(),
-    }
 }

@@ -2,14 +2,10 @@
 
 use netcause_common::probe::open_sockets::AcceptQueue;
 
-use super::edge::workload;
 use super::labels;
+use super::shared::{LISTENER_LABELS, workload};
 use crate::expose::series::{Family, Rows, Table, counter, gauge};
 use crate::expose::snapshot::ListenerRow;
-
-/// On everything that concerns a listening socket: the edge labels of its end.
-pub(super) const LISTENER_LABELS: [&str; 3] =
-    ["destination_namespace", "destination_workload", "destination_port"];
 
 static TABLE: Table<AcceptQueue> = Table {
     labels: &LISTENER_LABELS,

@@ -54,8 +54,8 @@ static OBJECTS: Table<u64> = Table {
     metrics: &[gauge(
         "netcause_names_objects",
         "Objects that names come from, now: pods, services, endpoint slices, nodes, addresses, workloads; cgroups, those \
-         whose directory was not found (missed_cgroup), directories at the last walk of the cgroup tree; pending lookups \
-         in the connection tracking.",
+         whose directory was not found (cgroup_not_found), directories at the last walk of the cgroup tree; \
+         queries to the connection tracking (conntrack_query).",
         |count, to| to.value(*count),
     )],
 };

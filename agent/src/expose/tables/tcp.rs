@@ -4,8 +4,8 @@ use netcause_common::flow::{ConnectFailure, LimitedBy, ResetDirection, Retransmi
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
 use netcause_core::aggregate::totals::Totals;
 
-use super::edge::EDGE_LABELS;
 use super::seconds;
+use super::shared::EDGE_LABELS;
 use crate::expose::series::{Samples, Table, counter, gauge, histogram};
 
 const CONNECT_BOUNDS: [f64; CONNECT_BOUNDS_NS.len()] = seconds(&CONNECT_BOUNDS_NS, 1e9);

@@ -17,7 +17,7 @@ use netcause_core::enrich::name::Name;
 use netcause_core::enrich::sidecar::Direction;
 
 use super::agent::Durations;
-use super::edge::EDGE_LABELS;
+use super::shared::EDGE_LABELS;
 use super::*;
 use crate::expose::prometheus::{Format, render};
 use crate::expose::series::{Kind, Metric};

@@ -2,7 +2,7 @@
 
 use netcause_core::aggregate::totals::Totals;
 
-use super::edge::EDGE_LABELS;
+use super::shared::EDGE_LABELS;
 use crate::expose::series::{Table, counter};
 
 pub(super) static TABLE: Table<Totals> = Table {

@@ -38,7 +38,7 @@ impl Names {
         let conntrack = self.conntrack.statistics();
         let objects = [
             ("pod", known.pods),
-            ("gone_pod", known.gone_pods),
+            ("deleted_pod", known.gone_pods),
             ("service", known.services),
             ("endpointslice", known.slices),
             ("endpoint", known.endpoints),
@@ -46,8 +46,8 @@ impl Names {
             ("address", known.addresses),
             ("workload", known.workloads),
             ("cgroup", cgroups.known),
-            ("missed_cgroup", cgroups.missed),
-            ("conntrack_question", self.conntrack.query_count()),
+            ("cgroup_not_found", cgroups.missed),
+            ("conntrack_query", self.conntrack.query_count()),
         ];
         let dropped = known.dropped;
         Statistics {
@@ -58,10 +58,10 @@ impl Names {
                 ("endpointslice", dropped.slices),
                 ("endpoint", dropped.endpoints),
                 ("node", dropped.nodes),
-                ("holding", dropped.holdings),
+                ("address_holder", dropped.holdings),
                 ("cgroup", cgroups.unkept),
-                ("missed_cgroup", cgroups.refused),
-                ("conntrack_question", conntrack.refused),
+                ("cgroup_not_found", cgroups.refused),
+                ("conntrack_query", conntrack.refused),
                 ("conntrack_backend", conntrack.left_out),
             ],
             conntrack: vec![
