@@ -31,7 +31,7 @@ pub(super) const RENAMED: [(&str, &str); 8] = [
     ("dns_details_per_second", "dns_event_rate_limit"),
     ("kernel_log", "ebpf_log"),
     ("kubelet_insecure", "kubelet_insecure_tls"),
-    ("kubernetes_list_jitter_seconds", "kubernetes_list_jitter_seconds"),
+    ("kubernetes_start_seconds", "kubernetes_list_jitter_seconds"),
     ("max_dns_queries", "max_pending_dns_queries"),
     ("max_flows", "max_tcp_flows"),
     ("max_outside_names", "max_external_names"),

@@ -381,7 +381,7 @@ fn no_two_samples_have_the_same_labels() {
          destination_port=\"80\"} 5",
         "netcause_tcp_listen_drops_total{destination_namespace=\"\",destination_workload=\"unknown\",\
          destination_port=\"80\"} 2",
-        "netcause_map_entries{map=\"flows\"} 2",
+        "netcause_map_entries{map=\"tcp_flows\"} 2",
     ] {
         assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
     }
