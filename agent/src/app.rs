@@ -34,7 +34,7 @@ const MAX_REQUESTS: usize = 64;
 /// Addresses that wait to be looked up; of more, the next round names them again.
 const MAX_LOOKUPS: usize = 1024;
 
-/// Why the agent ended, beside being told to.
+/// Why the agent ended, other than by a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// Nothing could be loaded.
@@ -117,7 +117,7 @@ async fn serve(
     match kernel.cgroup_root() {
         Some(mount) => info!(mount = %mount.display(), "resolving workloads from cgroup v2"),
         None => {
-            warn!("cgroup v2 is not mounted here: workloads are told apart by network namespace only");
+            warn!("cgroup v2 is not mounted here: workloads are distinguished by network namespace only");
         }
     }
     let names = config.names_options(Arc::new(Labels::new(config.dns_names)));

@@ -66,7 +66,7 @@ pub enum Input<'a> {
     Event(Event),
     /// An answer that reached a DNS client.
     DnsAnswer(DnsAnswer<'a>),
-    /// DNS queries that nobody answered in time.
+    /// DNS queries without an answer in time.
     DnsTimeout {
         /// The query.
         key: QueryKey,
@@ -169,7 +169,8 @@ impl Engine {
         self.time = time;
         self.names.set_time(time.wall, time.monotonic);
         match input {
-            Input::Tick => self.names.expire(),
+            // Questions that are due by now come out of `poll`.
+            Input::Tick => {}
             Input::Flow { key, delta } => {
                 if !key.is_other() && self.model.edge_of(&key).is_none() {
                     self.names.observe_local(key.local);

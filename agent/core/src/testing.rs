@@ -180,7 +180,7 @@ pub(crate) fn edge_of(namespace: u64) -> Edge {
     }
 }
 
-/// Names of a node whose addresses are all told apart.
+/// Names of a node that shows every address.
 pub(crate) fn local() -> Options {
     Options { known_networks: vec!["0.0.0.0/0".parse().unwrap()], ..Options::default() }
 }

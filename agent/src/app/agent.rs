@@ -24,9 +24,9 @@ use crate::kernel::cgroups::CgroupTree;
 use crate::kernel::{self, Events, Fullness, Kernel, Pace, TimedOut};
 use crate::sources::Health;
 
-/// Events taken at once before other work has its turn.
+/// Events taken from each ring in one round.
 const DRAIN_LIMIT: usize = 4096;
-/// As many times before the tables are read.
+/// Rounds before other work has its turn.
 const MAX_DRAIN_ROUNDS: usize = 16;
 /// Open sockets are not swept more often than this because of names.
 const LEAST_GAP: Duration = Duration::from_secs(1);
@@ -88,8 +88,17 @@ impl Agent {
         }
     }
 
+    /// Takes the events that wait, and those that come meanwhile up to a limit.
+    pub fn drain(&mut self) {
+        for _ in 0..MAX_DRAIN_ROUNDS {
+            if !self.drain_some() {
+                return;
+            }
+        }
+    }
+
     /// Takes the events that wait, up to a limit; returns true when there may be more.
-    pub fn drain(&mut self) -> bool {
+    fn drain_some(&mut self) -> bool {
         let mut events = Vec::new();
         let taken = self.rings[0].drain(DRAIN_LIMIT, |bytes| match ingest::event(bytes) {
             Some(event) => events.push(event),
@@ -183,11 +192,7 @@ impl Agent {
     fn read(&mut self, sweeps: bool) -> Result<()> {
         let began = Instant::now();
         // Names that were resolved before a flow began are known before the flow is.
-        for _ in 0..MAX_DRAIN_ROUNDS {
-            if !self.drain() {
-                break;
-            }
-        }
+        self.drain();
         if sweeps && let Some(took) = self.kernel.sweep()? {
             self.counts.sweeps.observe(took);
             self.last_sweep = Some((began, took));
@@ -238,7 +243,7 @@ impl Agent {
                     if let Err(error) = self.kernel.set_named_networks(&networks) {
                         warn!(
                             error = format!("{error:#}"),
-                            "clients of some named networks are not told apart"
+                            "cannot distinguish clients of some named networks"
                         );
                     }
                 }

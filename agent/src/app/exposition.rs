@@ -124,7 +124,7 @@ impl Agent {
             source: source_name(source),
             kind: kind.map_or("", kind_name),
             age: state.last_contact.map(|at| at.elapsed()),
-            down: down(state.code.map(|code| code.label()), state.trouble),
+            down: down(state.code.map(|code| code.label()), state.message),
             failures: state.failures.into_iter().collect(),
         };
         let mut statistics = self.engine.names();

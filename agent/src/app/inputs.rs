@@ -38,7 +38,7 @@ pub(super) struct Inputs {
     pub requests: mpsc::Receiver<Request>,
     /// Where addresses go that are to be looked up; `None` where the source lists them all.
     pub lookups: Option<mpsc::Sender<IpAddr>>,
-    /// The tables are read this often, though nobody asks.
+    /// The tables are read this often without a request.
     pub interval: Duration,
 }
 

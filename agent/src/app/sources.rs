@@ -57,7 +57,7 @@ impl Sources {
         Ok(Self { api, kubelet, file, extra })
     }
 
-    /// What the file names of outside networks: their addresses are told apart.
+    /// External networks that the file names: their addresses are distinguished.
     pub fn networks(&self) -> Vec<IpNet> {
         self.extra().cidrs.clone()
     }

@@ -86,7 +86,7 @@ pub struct State {
     /// Why it is down, for a label; `None` while it is up.
     pub code: Option<FailureCode>,
     /// Why it is down, in words, for the log and JSON; `None` while it is up.
-    pub trouble: Option<String>,
+    pub message: Option<String>,
     /// Since when it is down.
     down_since: Option<Instant>,
     /// Failures so far, by [`FailureCode::label`].
@@ -103,7 +103,7 @@ impl Health {
     pub fn contact(&self, source: Source, kind: Option<Kind>) {
         let down_since = self.change(source, kind, |state| {
             state.last_contact = Some(Instant::now());
-            (state.code, state.trouble) = (None, None);
+            (state.code, state.message) = (None, None);
             state.down_since.take()
         });
         if let Some(since) = down_since {
@@ -123,9 +123,9 @@ impl Health {
         let is_new = self.change(source, kind, |state| {
             *state.failures.entry(code.label()).or_default() += 1;
             state.down_since.get_or_insert_with(Instant::now);
-            let is_new = state.code != Some(*code) || state.trouble.as_ref() != Some(reason);
+            let is_new = state.code != Some(*code) || state.message.as_ref() != Some(reason);
             if is_new {
-                (state.code, state.trouble) = (Some(*code), Some(reason.clone()));
+                (state.code, state.message) = (Some(*code), Some(reason.clone()));
             }
             is_new
         });
@@ -171,7 +171,7 @@ mod tests {
     fn a_source_is_down_from_its_first_failure_to_the_next_contact() {
         let health = Health::default();
         let kind = Some(Kind::Node);
-        let state = || health.all().pop().map(|(_, _, state)| (state.code, state.trouble, state.is_complete));
+        let state = || health.all().pop().map(|(_, _, state)| (state.code, state.message, state.is_complete));
         health.complete(Source::Api, kind);
         assert_eq!(state(), Some((None, None, true)));
         health.failed(Source::Api, kind, &Failure::new(FailureCode::ServerError, "500: no leader"));

@@ -1,8 +1,8 @@
 //! Every edge and what was counted of it, over the lives of the flows and the names that they had.
 //!
 //! A difference ([`super::delta`]) is added to the edge that its flow belongs to. So what a flow counted under one name
-//! stays there when it gets another, and sums over all edges are what was counted. Two things move a past, and are told to
-//! whoever shows totals ([`Change`]): a name that comes late was right all the time, and so was a sidecar's leg that
+//! stays there when it gets another, and sums over all edges are what was counted. Two things move a past, and are
+//! reported to whoever shows totals ([`Change`]): a name that comes late was right all the time, and so was a sidecar's leg that
 //! was not known as one ([`naming`]).
 //!
 //! Open connections are a gauge: an edge has those of its flows. A flow may have less than none, when the kernel's table had

@@ -121,7 +121,7 @@ impl Counters for DnsCounters {
     }
 
     fn weight(&self) -> u64 {
-        // What does not exist, and is said not to, is no trouble.
+        // NXDOMAIN is no failure of the server.
         let harmless = [ResponseCode::NoError as usize, ResponseCode::NxDomain as usize];
         let failed = self.responses.iter().enumerate().filter(|(code, _)| !harmless.contains(code));
         let failures = failed.map(|(_, count)| count).chain([&self.timeouts, &self.retries]);
@@ -182,9 +182,9 @@ mod tests {
     fn a_failure_outweighs_much_traffic() {
         let traffic =
             TcpCounters { sent_segments: 500, received_segments: 400, opened: 9, ..TcpCounters::ZERO };
-        let mut trouble = TcpCounters::ZERO;
-        trouble.resets[1] = 1;
-        assert_eq!((traffic.weight(), trouble.weight()), (909, 1000));
+        let mut failure = TcpCounters::ZERO;
+        failure.resets[1] = 1;
+        assert_eq!((traffic.weight(), failure.weight()), (909, 1000));
         let drops = UdpCounters { receive_drops: 2, sent_datagrams: 1, ..UdpCounters::ZERO };
         assert_eq!(drops.weight(), 2001);
         let endless = UdpCounters { receive_drops: u64::MAX, ..UdpCounters::ZERO };

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use netcause_common::dns::DnsCounters;
 
 use super::*;

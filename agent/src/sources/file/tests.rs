@@ -319,11 +319,11 @@ async fn lists_are_told_whole_and_again_when_they_change() {
     assert!(matches!(&first[first.len() - 2], Change::ApplyPod(pod) if &*pod.name == "web"));
 
     place.write("pods: nonsense\n");
-    while state(&health).trouble.is_none() {
+    while state(&health).message.is_none() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let broken = state(&health);
-    assert!(broken.is_complete && broken.trouble.unwrap().contains("line 1"));
+    assert!(broken.is_complete && broken.message.unwrap().contains("line 1"));
     assert_eq!(broken.failures.get("malformed"), Some(&1));
 
     place.write(OTHER);
@@ -331,7 +331,7 @@ async fn lists_are_told_whole_and_again_when_they_change() {
     assert!(extra.borrow_and_update().cgroups.find(b"a").is_none());
     let second = told(&mut updates).await;
     assert!(matches!(&second[second.len() - 2], Change::ApplyPod(pod) if &*pod.name == "api"));
-    while state(&health).trouble.is_some() {
+    while state(&health).message.is_some() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     drop(updates);

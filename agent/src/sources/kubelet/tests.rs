@@ -243,7 +243,7 @@ async fn what_was_told_stays_while_the_kubelet_is_away() {
     assert_eq!(told(&mut updates).await, 1);
     assert_eq!(told(&mut updates).await, 1);
     let state = state(&health).unwrap();
-    assert!(state.is_complete && state.last_contact.is_some() && state.trouble.is_none());
+    assert!(state.is_complete && state.last_contact.is_some() && state.message.is_none());
     assert_eq!(state.failures.into_iter().collect::<Vec<_>>(), [("server_error", 1), ("unauthorized", 2)]);
     drop(updates);
     running.await.unwrap();

@@ -1,7 +1,7 @@
 //! When DNS queries have timed out, and how long a late answer is still recognised.
 //!
 //! A query waits in the kernel's table until its answer comes, or until it has timed out. Then it moves to a table of late
-//! queries, so that an answer that comes after the timeout is told from one that nothing was asked for.
+//! queries, so that an answer that comes after the timeout is distinguished from one without a query.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -14,7 +14,7 @@ use crate::enrich::{Names, Options};
 use crate::ingest::dns::Resolved;
 use crate::testing::{IDLE, MAIN, Node, OVERFLOW, tcp, udp};
 
-/// A node that has been told that a list of pods is complete.
+/// A node whose first list of pods is complete.
 fn node() -> Node {
     let mut node = Node::new(1000);
     tell(&mut node, ObjectChange::Init(Kind::Pod));
@@ -108,7 +108,7 @@ fn connections_that_are_open_keep_the_name_of_a_pod_that_is_gone() {
     read(&mut node);
     node.send(udp(1), 4);
     read(&mut node);
-    // Datagrams are nobody's from now on; what is sent again to a peer that is gone was meant for it.
+    // Datagrams have no name from now on; what is retransmitted to a peer that is gone was meant for it.
     assert_eq!(node.words(), ["netns:1 web: 13 packets, 1 open", "netns:1 10.0.0.1: 4 packets, 0 open"]);
     node.open(tcp(1), -1);
     node.send(tcp(1), 5);
@@ -217,7 +217,7 @@ fn open_connections_keep_the_name_that_they_were_resolved_from() {
     node.send(tcp(1), 5);
     read(&mut node);
     assert_eq!(node.words(), ["netns:1 a.test: 5 packets, 1 open"]);
-    // Another client is told the same address when the first one's answer counts no longer.
+    // Another client resolves the same address when the first one's answer counts no longer.
     node.now += Duration::from_secs(600);
     learn(&mut node, 2);
     read(&mut node);

@@ -61,10 +61,10 @@ async fn a_throttling_server_is_asked_when_it_says() {
     let begun = Instant::now();
     let mut client = Client::start(server.address, |_, _| {});
     client.until(|client| client.failures("throttled") == 1).await;
-    assert_eq!(client.state(Kind::Pod).unwrap().trouble.as_deref(), Some("429: too many requests"));
+    assert_eq!(client.state(Kind::Pod).unwrap().message.as_deref(), Some("429: too many requests"));
     assert_eq!(client.pods(3).await, ["begin", "+a", "end"]);
     assert!(begun.elapsed() >= Duration::from_secs(1));
-    assert!(client.state(Kind::Pod).unwrap().trouble.is_none());
+    assert!(client.state(Kind::Pod).unwrap().message.is_none());
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_connection_that_is_cut_within_a_line_goes_on_where_it_was() {
     let mut client = Client::start(server.address, |_, _| {});
     assert_eq!(client.pods(5).await, ["begin", "+a", "end", "+a", "+b"]);
     assert_eq!((client.failures("connection_lost"), client.failures("malformed")), (1, 0));
-    assert!(client.state(Kind::Pod).unwrap().trouble.is_none());
+    assert!(client.state(Kind::Pod).unwrap().message.is_none());
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn what_is_forbidden_is_one_kind_and_is_tried_again() {
     assert_eq!(client.pods(3).await, ["begin", "+a", "end"]);
     client.until(|client| client.state(Kind::Service).is_some_and(|state| state.is_complete)).await;
     let state = client.state(Kind::Service).unwrap();
-    assert_eq!((state.failures.get("forbidden"), state.trouble), (Some(&3), None));
+    assert_eq!((state.failures.get("forbidden"), state.message), (Some(&3), None));
     assert!(client.state(Kind::Pod).unwrap().failures.is_empty());
 }
 
@@ -153,11 +153,11 @@ async fn a_server_that_is_away_and_comes_back() {
     drop(listener);
     let mut client = Client::start(address, |_, _| {});
     client.until(|client| client.failures("unreachable") >= 3).await;
-    assert!(client.state(Kind::Pod).unwrap().trouble.is_some());
+    assert!(client.state(Kind::Pod).unwrap().message.is_some());
     let server =
         TestServer::on(address, |asked, _| if asked.path == PODS { good() } else { Answer::unscripted() });
     assert_eq!(client.pods(3).await, ["begin", "+a", "end"]);
-    assert!(client.state(Kind::Pod).unwrap().trouble.is_none());
+    assert!(client.state(Kind::Pod).unwrap().message.is_none());
     assert!(!server.asked(PODS).is_empty());
 }
 
@@ -214,8 +214,8 @@ async fn a_token_rotates_and_is_never_told() {
     // The server refuses the old one before the new one is there.
     *valid.lock().unwrap() = NEW;
     client.until(|client| client.failures("unauthorized") >= 2).await;
-    let trouble = client.state(Kind::Pod).unwrap().trouble.unwrap();
-    assert!(trouble.starts_with("401: "), "{trouble}");
+    let message = client.state(Kind::Pod).unwrap().message.unwrap();
+    assert!(message.starts_with("401: "), "{message}");
     std::fs::write(file.unwrap(), NEW).unwrap();
     assert_eq!(client.pods(1).await, ["+b"]);
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();

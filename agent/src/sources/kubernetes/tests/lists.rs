@@ -31,7 +31,7 @@ async fn a_streaming_list_becomes_a_watch() {
     assert_eq!((first.get("resourceVersion"), first.get("resourceVersionMatch")), ("0", "NotOlderThan"));
     assert_eq!((first.get("sendInitialEvents"), first.get("allowWatchBookmarks")), ("true", "true"));
     let state = client.state(Kind::Pod).unwrap();
-    assert!(state.is_complete && state.trouble.is_none() && state.failures.is_empty(), "{state:?}");
+    assert!(state.is_complete && state.message.is_none() && state.failures.is_empty(), "{state:?}");
     for kind in [Kind::Service, Kind::EndpointSlice, Kind::Node] {
         client.until(|client| client.state(kind).is_some_and(|state| state.is_complete)).await;
     }

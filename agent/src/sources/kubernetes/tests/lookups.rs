@@ -100,7 +100,7 @@ async fn a_kind_that_is_forbidden_is_asked_for_once() {
     assert_eq!(client.failures("forbidden"), 1);
     assert_eq!(server.asked(first).len(), 1);
     assert!(server.asked("/apis/x.io/v1/namespaces/shop/things/two").is_empty());
-    assert!(client.state(Kind::Pod).unwrap().trouble.is_none());
+    assert!(client.state(Kind::Pod).unwrap().message.is_none());
 }
 
 #[tokio::test]

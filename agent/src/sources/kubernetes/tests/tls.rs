@@ -38,7 +38,7 @@ async fn a_certificate_that_nobody_vouches_for_is_refused_by_name() {
     // The certificates that the system trusts have not signed this one; a system may have none.
     let client = start(&server, |_| String::new());
     client.until(|client| client.failures("unreachable") + client.failures("unconfigured") > 0).await;
-    let trouble = client.state(netcause_core::enrich::objects::Kind::Pod).unwrap().trouble.unwrap();
-    assert!(trouble.contains("certificate"), "{trouble}");
+    let message = client.state(netcause_core::enrich::objects::Kind::Pod).unwrap().message.unwrap();
+    assert!(message.contains("certificate"), "{message}");
     assert!(server.asked(PODS).is_empty(), "a token went to whoever answered");
 }
