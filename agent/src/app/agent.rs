@@ -151,8 +151,11 @@ impl Agent {
         self.carry_out();
     }
 
-    /// Lets time pass: looks for what was not found before, and asks what is to be asked now.
+    /// Lets time pass: looks for what was not found before, and asks what is to be asked now. A view that is too old to be
+    /// shown again makes room.
     pub fn tick(&mut self) {
+        self.shown = Vec::new();
+        self.view.take_if(|(built, _)| built.elapsed() >= VIEW_AGE);
         self.engine.handle(now(), Input::Tick);
         self.carry_out();
     }
@@ -177,7 +180,8 @@ impl Agent {
         // Not both at a time, unless the old one is still read.
         self.view = None;
         self.observe()?;
-        let view = Arc::new(self.snapshot()?);
+        let shown = std::mem::take(&mut self.shown);
+        let view = Arc::new(self.snapshot(shown)?);
         self.view = Some((Instant::now(), Arc::clone(&view)));
         Ok(view)
     }

@@ -1,7 +1,5 @@
 //! The view of the agent: what it knows, in plain values.
 
-use std::sync::Arc;
-
 use anyhow::Result;
 use netcause_common::dns::DnsCounters;
 use netcause_common::probe::ProbeId;
@@ -11,6 +9,7 @@ use netcause_core::aggregate::{Edge, Reporter};
 use netcause_core::engine::{Listener, Time};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::objects::{Kind, Source as NameSource};
+use netcause_core::expose::budget::Shown;
 
 use super::agent::Agent;
 use crate::expose::dns::rows::{Details, ServerRow};
@@ -26,7 +25,7 @@ const LISTED_NAMES: usize = 10;
 
 impl Agent {
     /// Everything that is shown now.
-    pub(super) fn snapshot(&mut self) -> Result<Snapshot> {
+    pub(super) fn snapshot(&mut self, shown: Vec<Shown>) -> Result<Snapshot> {
         let counters = KernelCounters(self.kernel.statistics()?);
         let listeners = self.engine.listeners();
         let sockets =
@@ -35,11 +34,7 @@ impl Agent {
         fullness.extend(self.kernel.fullness(sockets, listeners.len() as u64));
         let budget = self.budget.statistics();
         Ok(Snapshot {
-            edges: self
-                .shown
-                .iter()
-                .map(|shown| EdgeRow { edge: Arc::clone(&shown.edge), totals: shown.totals })
-                .collect(),
+            edges: shown.into_iter().map(|Shown { edge, totals }| EdgeRow { edge, totals }).collect(),
             listeners: listeners
                 .into_iter()
                 .map(|Listener { workload, port, queue }| ListenerRow { workload, port, queue })

@@ -29,7 +29,7 @@ impl<C: Counters> Deltas<C> {
     pub fn update(&mut self, key: &FlowKey, now: &C) -> Option<Totals> {
         let mut delta = Totals::ZERO;
         if let Some(last) = self.last.get_mut(key) {
-            let difference = difference(now, &last.unpack())?;
+            let difference = difference(now, last)?;
             last.set(now);
             difference.add_to(&mut delta);
         } else {
@@ -42,7 +42,7 @@ impl<C: Counters> Deltas<C> {
     /// True when these are the counters that the last update had.
     #[must_use]
     pub fn is_current(&self, key: &FlowKey, now: &C) -> bool {
-        self.last.get(key).is_some_and(|last| difference(now, &last.unpack()).is_none())
+        self.last.get(key).is_some_and(|last| difference(now, last).is_none())
     }
 
     /// The entry was removed from the table: what comes under this key from now on begins at zero.
@@ -52,15 +52,10 @@ impl<C: Counters> Deltas<C> {
 }
 
 /// `now - before`, wrapping; `None` when they are equal.
-fn difference<C: Counters>(now: &C, before: &C) -> Option<C> {
+fn difference<C: Counters>(now: &C, before: &Packed<C>) -> Option<C> {
     let mut difference = *now;
-    let words = super::totals::words_mut(&mut difference);
-    let mut differs = false;
-    for (word, before) in words.iter_mut().zip(super::totals::words(before)) {
-        *word = word.wrapping_sub(*before);
-        differs |= *word != 0;
-    }
-    differs.then_some(difference)
+    before.subtract_from(&mut difference);
+    super::totals::words(&difference).iter().any(|word| *word != 0).then_some(difference)
 }
 
 #[cfg(test)]

@@ -150,13 +150,14 @@ impl Model {
         if *delta != Totals::ZERO {
             flow.quiet_since = now;
         }
-        let counted = without_open(delta);
+        let mut counted = without_open(delta);
         flow.counted.add(&counted);
         let before = flow.open;
         flow.open = before.saturating_add(delta.tcp.open);
         overflow.tcp.open += flow.open.min(0) - before.min(0);
         if let Some(entry) = flow.edge.and_then(|edge| self.edges.get_mut(edge)) {
-            entry.add(&with_open(&counted, flow.open.max(0) - before.max(0)));
+            counted.tcp.open = flow.open.max(0) - before.max(0);
+            entry.add(&counted);
         }
     }
 

@@ -40,10 +40,7 @@ impl<T: Pod> Packed<T> {
     /// Replaces the counters; allocates only when other words than before are not zero.
     pub fn set(&mut self, counters: &T) {
         let words = words(counters);
-        let mut present = [0; MASKS];
-        for (index, _) in words.iter().enumerate().filter(|(_, word)| **word != 0) {
-            present[index / 64] |= 1 << (index % 64);
-        }
+        let present = present(words);
         let non_zero = words.iter().copied().filter(|word| *word != 0);
         if present == self.present {
             self.values.iter_mut().zip(non_zero).for_each(|(value, word)| *value = word);
@@ -53,11 +50,37 @@ impl<T: Pod> Packed<T> {
         }
     }
 
+    /// Which words are not zero, as bits.
+    #[must_use]
+    pub fn present(&self) -> [u64; MASKS] {
+        self.present
+    }
+
+    /// True when all counters are zero.
+    #[must_use]
+    pub fn is_zero(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// The counters.
     #[must_use]
     pub fn unpack(&self) -> T {
         let mut counters = T::zeroed();
-        let words = words_mut(&mut counters);
+        self.add_to(&mut counters);
+        counters
+    }
+
+    /// Adds the counters to others.
+    pub fn add_to(&self, to: &mut T) {
+        self.each(words_mut(to), |word, value| *word = word.wrapping_add(value));
+    }
+
+    /// Subtracts the counters from others.
+    pub fn subtract_from(&self, from: &mut T) {
+        self.each(words_mut(from), |word, value| *word = word.wrapping_sub(value));
+    }
+
+    fn each(&self, words: &mut [u64], act: impl Fn(&mut u64, u64)) {
         let mut values = self.values.iter();
         for (mask, words) in self.present.iter().zip(words.chunks_mut(64)) {
             let mut left = *mask;
@@ -66,20 +89,66 @@ impl<T: Pod> Packed<T> {
             {
                 // A bit beyond the counters is never set.
                 if let Some(word) = words.get_mut(left.trailing_zeros() as usize) {
-                    *word = *value;
+                    act(word, *value);
                 }
                 left &= left - 1;
             }
         }
-        counters
     }
 
     /// Adds to each counter.
     pub fn add(&mut self, delta: &T) {
-        let mut counters = self.unpack();
-        super::totals::add(&mut counters, delta);
-        self.set(&counters);
+        let words = words(delta);
+        let changed = present(words);
+        let is_new = self.present.iter().zip(&changed).any(|(present, changed)| changed & !present != 0);
+        if is_new || !self.add_in_place(words, &changed) {
+            let mut counters = self.unpack();
+            super::totals::add(&mut counters, delta);
+            self.set(&counters);
+        }
     }
+
+    /// Adds where every changed word has a value already. False when one of them would become zero: then nothing has
+    /// changed.
+    fn add_in_place(&mut self, words: &[u64], changed: &[u64; MASKS]) -> bool {
+        let mut before = 0;
+        let mut places = [(0_usize, 0_u64); MASKS * 64];
+        let mut count = 0;
+        for (chunk, (present, changed)) in words.chunks(64).zip(self.present.iter().zip(changed)) {
+            let mut left = *changed;
+            while left != 0 {
+                let bit = left.trailing_zeros();
+                let rank = before + (present & ((1 << bit) - 1)).count_ones() as usize;
+                let (Some(value), Some(word)) = (self.values.get(rank), chunk.get(bit as usize)) else {
+                    return false;
+                };
+                let sum = value.wrapping_add(*word);
+                if sum == 0 {
+                    return false;
+                }
+                places[count] = (rank, sum);
+                count += 1;
+                left &= left - 1;
+            }
+            before += present.count_ones() as usize;
+        }
+        for (rank, sum) in &places[..count] {
+            if let Some(value) = self.values.get_mut(*rank) {
+                *value = *sum;
+            }
+        }
+        true
+    }
+}
+
+fn present(words: &[u64]) -> [u64; MASKS] {
+    let mut present = [0; MASKS];
+    for (mask, words) in present.iter_mut().zip(words.chunks(64)) {
+        for (bit, word) in words.iter().enumerate() {
+            *mask |= u64::from(*word != 0) << bit;
+        }
+    }
+    present
 }
 
 #[cfg(test)]

@@ -80,13 +80,15 @@ struct Share {
     room: usize,
     /// How many of those are without histograms.
     plain_room: usize,
+    /// Which counters were not zero when that was worked out: what an edge costs depends on nothing else.
+    present: [u64; 3],
 }
 
 impl Share {
     /// What is counted and not kept by `other`.
     fn own(&self, totals: &Totals) -> Totals {
         let mut own = *totals;
-        own.add(&self.offset.unpack().negative());
+        self.offset.subtract_from(&mut own);
         own
     }
 }
@@ -264,10 +266,17 @@ impl<'a, C: Fn(&Edge, &Totals) -> usize> Round<'a, C> {
             let share = budget.edges.entry(id).or_insert_with(|| Share { reporter, ..Share::default() });
             let totals = entry.totals().unpack();
             let own = share.own(&totals);
-            share.room = share.room.max(cost(edge, &own));
-            share.plain_room = share.plain_room.max(cost(edge, &own.plain()));
+            let present = entry.totals().present();
+            if share.present != present || !share.offset.is_zero() {
+                share.present = present;
+                share.room = share.room.max(cost(edge, &own));
+                share.plain_room = share.plain_room.max(cost(edge, &own.plain()));
+            }
             round.wanted += share.room;
-            round.others[reporter].add(&share.fold.unwrap_or_default().of(&own));
+            let fold = share.fold.unwrap_or_default();
+            if fold != Fold::Nothing {
+                round.others[reporter].add(&fold.of(&own));
+            }
             let has_series = share.fold.is_some_and(|fold| fold < Fold::All);
             let factor = if has_series { HYSTERESIS } else { 1 };
             round.by_weight.push((totals.weight().saturating_mul(factor), id));

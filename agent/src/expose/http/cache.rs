@@ -15,29 +15,40 @@ pub(super) struct Cache(Mutex<Bodies>);
 struct Bodies {
     /// Keeps the view's address from being used again, not the view.
     view: Weak<Snapshot>,
-    /// By path and content type.
-    bodies: Vec<((&'static str, &'static str), Bytes)>,
+    /// By path and content type, as long as a reader has them.
+    bodies: Vec<(Key, Weak<String>)>,
+}
+
+/// Path and content type.
+type Key = (&'static str, &'static str);
+
+/// A body that its readers hold together.
+struct Body(Arc<String>);
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 impl Cache {
-    /// The body of a path in a content type: as it was made from this view before, or made now. Those of the view
-    /// before are given up first.
-    pub fn get(
-        &self,
-        view: &Arc<Snapshot>,
-        key: (&'static str, &'static str),
-        render: Render,
-    ) -> Result<Bytes, String> {
+    /// The body of a path in a content type: made now, or the one that another reader of this view still has.
+    pub fn get(&self, view: &Arc<Snapshot>, key: Key, render: Render) -> Result<Bytes, String> {
         let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::ptr::eq(cached.view.as_ptr(), Arc::as_ptr(view)) {
             *cached = Bodies { view: Arc::downgrade(view), bodies: Vec::new() };
         }
-        if let Some((_, body)) = cached.bodies.iter().find(|(other, _)| *other == key) {
-            return Ok(body.clone());
-        }
-        let body = Bytes::from(render(view)?);
-        cached.bodies.push((key, body.clone()));
-        Ok(body)
+        cached.bodies.retain(|(_, body)| body.strong_count() > 0);
+        let of_key = |(other, body): &(Key, Weak<String>)| (*other == key).then(|| body.upgrade()).flatten();
+        let body = match cached.bodies.iter().find_map(of_key) {
+            Some(body) => body,
+            None => {
+                let body = Arc::new(render(view)?);
+                cached.bodies.push((key, Arc::downgrade(&body)));
+                body
+            }
+        };
+        Ok(Bytes::from_owner(Body(body)))
     }
 }
 
