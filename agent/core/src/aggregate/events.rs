@@ -33,6 +33,8 @@ pub struct EdgeEvent {
 #[derive(Debug, Default)]
 pub struct RecentEvents {
     by_edge: HashMap<Arc<Edge>, Events>,
+    /// The edge of each event, by the event's number; the first of an edge's last events shows which edge is the oldest.
+    order: VecDeque<(u64, Arc<Edge>)>,
     received: u64,
 }
 
@@ -48,19 +50,31 @@ impl RecentEvents {
     /// Keeps one.
     pub fn push(&mut self, event: Arc<EdgeEvent>) {
         self.received += 1;
-        if self.by_edge.len() >= MAX_EDGES
-            && !self.by_edge.contains_key(&event.edge)
-            && let Some(oldest) = self.by_edge.iter().min_by_key(|(_, events)| events.last)
-        {
-            let oldest = Arc::clone(oldest.0);
-            self.by_edge.remove(&oldest);
-        }
         let of_edge = self.by_edge.entry(Arc::clone(&event.edge)).or_default();
         of_edge.last = self.received;
         if of_edge.events.len() >= MAX_OF_EDGE {
             of_edge.events.pop_front();
         }
+        self.order.push_back((self.received, Arc::clone(&event.edge)));
         of_edge.events.push_back(event);
+        self.drop_oldest();
+    }
+
+    /// Drops the edges with the oldest events while there are too many.
+    fn drop_oldest(&mut self) {
+        while self.by_edge.len() > MAX_EDGES
+            && let Some((number, edge)) = self.order.pop_front()
+        {
+            if self.by_edge.get(&edge).is_some_and(|events| events.last == number) {
+                self.by_edge.remove(&edge);
+            }
+        }
+        // Of an edge with many events only the last one counts.
+        if self.order.len() > 4 * MAX_EDGES {
+            let by_edge = &self.by_edge;
+            self.order
+                .retain(|(number, edge)| by_edge.get(edge).is_some_and(|events| events.last == *number));
+        }
     }
 
     /// All that are kept, latest first.
@@ -113,5 +127,13 @@ mod tests {
         }
         assert_eq!((seconds(&recent).len(), recent.received()), (MAX_EDGES, 20 + MAX_EDGES as u64));
         assert!(!seconds(&recent).contains(&19), "the edge with the oldest events made room");
+        for at in 0..10 * MAX_EDGES as u64 {
+            recent.push(event(1, 10_000 + at));
+        }
+        assert!(recent.order.len() <= 4 * MAX_EDGES && recent.by_edge.len() == MAX_EDGES);
+        recent.push(event(0, 90_000));
+        assert_eq!(recent.by_edge.len(), MAX_EDGES);
+        let lives = |source: u64| seconds(&recent).contains(&(100 + source));
+        assert!(!lives(2) && lives(3), "the second edge was the oldest by now");
     }
 }
