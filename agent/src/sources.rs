@@ -15,7 +15,9 @@ use tokio::sync::mpsc;
 
 use netcause_core::enrich::objects::Update;
 
-pub use health::{Health, State};
+pub use health::Health;
+#[cfg(test)]
+pub use health::State;
 
 /// Capacity of the channel of updates; a source that is ahead of the agent waits.
 pub const CAPACITY: usize = 1024;

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use netcause_common::dns::{DnsCounters, PROTOCOL_DNS, QueryKey, ResponseCode};
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
+use netcause_common::statistics::STATISTICS;
 
 use crate::aggregate::dns::search::Waste;
 use crate::aggregate::dns::{AnsweredQuery, DnsDetails, TimedOutQuery, WorkloadRow};
@@ -26,7 +27,7 @@ use crate::aggregate::totals::Totals;
 use crate::enrich::conntrack::{Outcome, Pass, Support};
 use crate::enrich::extra::Extra;
 use crate::enrich::names::Statistics;
-use crate::enrich::objects::{Seconds, Update};
+use crate::enrich::objects::{Kind, Seconds, Source, Update};
 use crate::enrich::policy::DnsNames;
 use crate::enrich::{self, Names, Workload};
 use crate::ingest::{self, DnsAnswer, Event, TcpEvent, dns};
@@ -90,6 +91,28 @@ pub enum Input<'a> {
     },
     /// The answer to [`Output::Conntrack`].
     Conntrack(Outcome),
+    /// How the sources of names are doing.
+    Health(Vec<SourceHealth>),
+    /// What the kernel side counts about itself, losses among it: by [`netcause_common::statistics::Statistic`].
+    Losses(Losses),
+}
+
+/// Counters of the kernel side about itself, by [`netcause_common::statistics::Statistic`].
+pub type Losses = [u64; STATISTICS as usize];
+
+/// How a source of names is doing, for one kind of object or for all together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceHealth {
+    /// The source.
+    pub source: Source,
+    /// The kind of object; `None` where all come together.
+    pub kind: Option<Kind>,
+    /// When it was last heard of, by the kernel's `CLOCK_MONOTONIC`; `None` before the first time.
+    pub last_contact: Option<Duration>,
+    /// Why it is down, as a code of a bounded set and as text; `None` while it is up.
+    pub down: Option<(&'static str, String)>,
+    /// Failures so far, by code.
+    pub failures: Vec<(&'static str, u64)>,
 }
 
 /// What the outside should do.
@@ -138,6 +161,8 @@ pub struct Engine {
     details_received: u64,
     queues: Vec<(QueueKey, AcceptQueue)>,
     events: RecentEvents,
+    health: Vec<SourceHealth>,
+    losses: Losses,
     outputs: VecDeque<Output>,
     /// Names have changed, and it is not known yet whether flows have other names by that.
     is_renaming: bool,
@@ -158,6 +183,8 @@ impl Engine {
             details_received: 0,
             queues: Vec::new(),
             events: RecentEvents::default(),
+            health: Vec::new(),
+            losses: [0; STATISTICS as usize],
             outputs: VecDeque::new(),
             is_renaming: false,
             has_removed: false,
@@ -197,6 +224,8 @@ impl Engine {
                 self.is_renaming = true;
             }
             Input::Cgroup { id, path } => self.names.answer_cgroup(id, path),
+            Input::Health(health) => self.health = health,
+            Input::Losses(losses) => self.losses = losses,
             Input::Conntrack(outcome) => {
                 if self.names.answer_conntrack(outcome) {
                     self.outputs.push_back(Output::ConntrackSupport(self.names.tracking().clone()));
@@ -249,6 +278,18 @@ impl Engine {
     #[must_use]
     pub fn events(&self) -> &RecentEvents {
         &self.events
+    }
+
+    /// How the sources of names were doing at the last reading.
+    #[must_use]
+    pub fn health(&self) -> &[SourceHealth] {
+        &self.health
+    }
+
+    /// What the kernel side had counted about itself at the last reading.
+    #[must_use]
+    pub fn losses(&self) -> &Losses {
+        &self.losses
     }
 
     /// Listening sockets, in the order of their workloads and ports.

@@ -208,6 +208,8 @@ impl Agent {
         let time = now();
         self.fullness =
             kernel.read_flows(|key, delta| engine.handle(time, Input::Flow { key: *key, delta }))?;
+        engine.handle(time, Input::Losses(kernel.statistics()?));
+        engine.handle(time, Input::Health(self.health.at(time.monotonic)));
         // New flows have names from the beginning.
         self.look_up_cgroups();
         self.engine.handle(now(), Input::ReadingEnded);

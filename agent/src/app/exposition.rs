@@ -6,7 +6,7 @@ use netcause_common::probe::ProbeId;
 use netcause_common::statistics::Statistic;
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::{Edge, Reporter};
-use netcause_core::engine::{Listener, Time};
+use netcause_core::engine::{Listener, SourceHealth, Time};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::objects::{Kind, Source as NameSource};
 use netcause_core::expose::budget::Shown;
@@ -18,7 +18,6 @@ use crate::expose::snapshot::{
     NamesView, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot, SourceRow,
 };
 use crate::kernel::{self, ProbeState};
-use crate::sources;
 
 /// Names in each list of `/api/v1/dns`.
 const LISTED_NAMES: usize = 10;
@@ -26,7 +25,7 @@ const LISTED_NAMES: usize = 10;
 impl Agent {
     /// Everything that is shown now.
     pub(super) fn snapshot(&mut self, shown: Vec<Shown>) -> Result<Snapshot> {
-        let counters = KernelCounters(self.kernel.statistics()?);
+        let counters = KernelCounters(*self.engine.losses());
         let listeners = self.engine.listeners();
         let sockets =
             counters.get(Statistic::SocketsInserted).saturating_sub(counters.get(Statistic::SocketsRemoved));
@@ -115,12 +114,13 @@ impl Agent {
     }
 
     fn names(&self) -> NamesView {
-        let row = |(source, kind, state): (NameSource, Option<Kind>, sources::State)| SourceRow {
-            source: source_name(source),
-            kind: kind.map_or("", kind_name),
-            age: state.last_contact.map(|at| at.elapsed()),
-            down: down(state.code.map(|code| code.label()), state.message),
-            failures: state.failures.into_iter().collect(),
+        let now = self.engine.time().monotonic;
+        let row = |health: &SourceHealth| SourceRow {
+            source: source_name(health.source),
+            kind: health.kind.map_or("", kind_name),
+            age: health.last_contact.map(|at| now.saturating_sub(at)),
+            down: health.down.clone().map(|(reason, message)| Down { reason, message }),
+            failures: health.failures.clone(),
         };
         let mut statistics = self.engine.names();
         let conntrack = statistics.tracking.take().map(|tracking| SourceRow {
@@ -133,7 +133,7 @@ impl Agent {
         let walks = self.cgroups.walks();
         statistics.objects.push(("cgroup_directory", walks.directories as u64));
         NamesView {
-            sources: self.health.all().into_iter().map(row).chain(conntrack).collect(),
+            sources: self.engine.health().iter().map(row).chain(conntrack).collect(),
             objects: statistics.objects,
             dropped: statistics.dropped,
             cgroup_walks: vec![("complete", walks.walks.saturating_sub(walks.cut)), ("cut_short", walks.cut)],
@@ -151,10 +151,6 @@ fn probe(state: &ProbeState) -> ProbeRow {
         .as_ref()
         .map(|unavailable| Down { reason: unavailable.reason.label(), message: unavailable.message.clone() });
     ProbeRow { id: probe.id, name: probe.name(), emits: probe.emits, without: probe.without, down }
-}
-
-fn down(reason: Option<&'static str>, message: Option<String>) -> Option<Down> {
-    Some(Down { reason: reason?, message: message.unwrap_or_default() })
 }
 
 const fn source_name(source: NameSource) -> &'static str {

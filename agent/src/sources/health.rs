@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use netcause_common::labelled_enum;
+use netcause_core::engine::SourceHealth;
 use netcause_core::enrich::objects::{Kind, Source};
 
 labelled_enum! {
@@ -153,6 +154,19 @@ impl Health {
     /// Counts a failure that leaves the source up.
     pub fn count(&self, source: Source, kind: Option<Kind>, code: FailureCode) {
         self.change(source, kind, |state| *state.failures.entry(code.label()).or_default() += 1);
+    }
+
+    /// The state of all sources in order, at a time of `CLOCK_MONOTONIC`, which is now.
+    #[must_use]
+    pub fn at(&self, now: Duration) -> Vec<SourceHealth> {
+        let of = |(source, kind, state): (Source, Option<Kind>, State)| SourceHealth {
+            source,
+            kind,
+            last_contact: state.last_contact.map(|at| now.saturating_sub(at.elapsed())),
+            down: state.code.map(|code| (code.label(), state.message.unwrap_or_default())),
+            failures: state.failures.into_iter().collect(),
+        };
+        self.all().into_iter().map(of).collect()
     }
 
     /// The state of all sources, in order.

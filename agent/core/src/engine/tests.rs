@@ -226,3 +226,22 @@ fn the_same_inputs_give_the_same_edges() {
     let sent: u64 = edges.iter().map(|edge| edge.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum();
     assert_eq!(sent, (0..50).sum::<u64>(), "{edges:?}");
 }
+
+#[test]
+fn health_and_losses_are_those_of_the_last_reading() {
+    let mut player = Player::new();
+    let health = SourceHealth {
+        source: Source::Api,
+        kind: Some(Kind::Pod),
+        last_contact: Some(Duration::from_secs(3)),
+        down: Some(("timeout", "no data for 60 s".to_owned())),
+        failures: vec![("timeout", 2)],
+    };
+    let mut losses = [0; STATISTICS as usize];
+    losses[2] = 7;
+    player.play(Input::Health(vec![health.clone()]));
+    player.play(Input::Losses(losses));
+    assert_eq!((player.engine.health(), player.engine.losses()), (&[health][..], &losses));
+    player.play(Input::Health(Vec::new()));
+    assert!(player.engine.health().is_empty());
+}
