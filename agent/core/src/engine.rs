@@ -32,7 +32,8 @@ use crate::enrich::policy::DnsNames;
 use crate::enrich::{self, Names, Workload};
 use crate::ingest::{self, DnsAnswer, Event, TcpEvent, dns};
 
-/// Events that wait for their consumers; of more, the oldest are dropped.
+/// Events that wait for their consumers, as many as the daemon takes from the ring at once. Further ones are in
+/// [`Engine::events`] alone.
 const MAX_EVENTS: usize = 4096;
 
 /// What time it is.
