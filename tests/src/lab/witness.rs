@@ -81,5 +81,5 @@ impl Witness {
 fn has_workload(sample: &Sample, workload: &str) -> bool {
     ["source_workload", "destination_workload"]
         .iter()
-        .any(|label| sample.labels.get(*label).is_some_and(|is| is == workload))
+        .any(|label| sample.labels.has(label, workload))
 }

@@ -156,7 +156,7 @@ pub(super) fn config_order(name: &str) -> Result<()> {
 /// `netcause check` lists the probes of the running agent, as a table and as JSON.
 pub(super) fn check(_name: &str) -> Result<()> {
     let running = agent::shared()?.scrape()?;
-    let probes: BTreeSet<&String> = running
+    let probes: BTreeSet<&str> = running
         .samples
         .iter()
         .filter(|sample| sample.name == "netcause_probe_up")
@@ -172,8 +172,8 @@ pub(super) fn check(_name: &str) -> Result<()> {
         .filter_map(|probe| probe.get("probe").or_else(|| probe.get("name"))?.as_str())
         .collect();
     for probe in probes {
-        ensure!(table.contains(probe.as_str()), "{probe} is not in the table:\n{table}");
-        ensure!(names.contains(probe.as_str()), "{probe} is not in the JSON: {json}");
+        ensure!(table.contains(probe), "{probe} is not in the table:\n{table}");
+        ensure!(names.contains(probe), "{probe} is not in the JSON: {json}");
     }
     Ok(())
 }

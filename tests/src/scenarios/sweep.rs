@@ -47,7 +47,7 @@ pub(super) fn own_pid_namespace(name: &str) -> Result<()> {
                 && sample.labels.get("probe").is_some_and(|probe| probe == "open_sockets")
         })
         .context("the probe is up")?;
-    let reason = probe.labels.get("reason").map_or("", String::as_str);
+    let reason = probe.labels.get("reason").unwrap_or_default();
     ensure!(reason == "not_in_host_pid_namespace", "{probe:?}");
     ensure!(up.sum("netcause_probe_up", &[("probe", "open_sockets")]) == 0.0, "{probe:?}");
 
