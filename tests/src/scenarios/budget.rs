@@ -26,7 +26,11 @@ pub(super) fn series(name: &str) -> Result<()> {
     let agent = Agent::start(
         name,
         "agent",
-        &Options { args: &["--max-series", "300", "--sweep-cpu-percent", "100"], ..Options::default() },
+        &Options {
+            args: &["--max-series", "300", "--sweep-cpu-percent", "100"],
+            without_dns: true,
+            ..Options::default()
+        },
     )?;
     let mut watch = Watch::default();
     let mut crossed = Crossed::default();

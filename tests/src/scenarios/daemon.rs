@@ -66,7 +66,7 @@ pub(super) fn two_agents(name: &str) -> Result<()> {
     let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     let first = Agent::start(name, "first", &Options::default())?;
-    let second = Agent::start(name, "second", &Options::default())?;
+    let second = Agent::start(name, "second", &Options { without_dns: true, ..Options::default() })?;
     let edges = [Edge::at_client(&client, server.v4, 8080), Edge::at_server(&server, client.v4, 8080)];
     let expect = |agent: &Agent, count| {
         agent.until("the connections are counted", |metrics| {

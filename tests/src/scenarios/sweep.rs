@@ -17,7 +17,7 @@ pub(super) fn duration(name: &str) -> Result<()> {
     let asked = Agent::start(
         name,
         "asked",
-        &Options { args: &["--sweep-cpu-percent", "100"], ..Options::default() },
+        &Options { args: &["--sweep-cpu-percent", "100"], without_dns: true, ..Options::default() },
     )?;
     let count =
         |agent: &Agent| Ok::<_, anyhow::Error>(agent.scrape()?.sum(&format!("{DURATION}_count"), &[]));
@@ -37,7 +37,8 @@ pub(super) fn own_pid_namespace(name: &str) -> Result<()> {
     let _echo = server.serve(server.at(8080), &["--mode", "echo", "--ports", "2"])?;
     let mut older = client.hold(server.at(8080), &["--count", "2"])?;
     older.run_command("echo 10007")?;
-    let agent = Agent::start(name, "agent", &Options { own_pids: true, ..Options::default() })?;
+    let agent =
+        Agent::start(name, "agent", &Options { own_pids: true, without_dns: true, ..Options::default() })?;
     let up = agent.scrape()?;
     let probe = up
         .samples
