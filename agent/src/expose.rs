@@ -1,12 +1,14 @@
 //! What the agent shows: metrics, JSON, health, and TCP failures as log lines. Nothing here knows a process or a map.
 
+pub mod births;
 pub mod dns;
 pub mod event_log;
 pub mod events;
+pub mod exposed;
 pub mod http;
 pub mod prometheus;
+pub mod scrapers;
 pub mod series;
 pub mod snapshot;
 pub mod status;
 pub mod tables;
-mod text;

@@ -1,24 +1,23 @@
 //! The text formats of Prometheus: a writer of the tables.
+//!
+//! Both have the same samples. Their metadata differ: 0.0.4 has the name of the sample, not of the family (`x_total`, `x_info`),
+//! has no `info` type, no `# UNIT` and no `# EOF`.
 
-use std::fmt;
-use std::sync::Arc;
+use std::fmt::{self, Write as _};
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabel as _, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
-};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::{Registry, Unit};
-
-use super::series::{Family, Kind, Metric, Sample, Value};
+use super::births::{Reader, grows};
+use super::series::{Distribution, Family, Kind, Sample, Value};
 use super::snapshot::Snapshot;
-use super::{tables, text};
+use super::tables;
 
 /// A text format of the exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0.
-    OpenMetrics,
+    OpenMetrics {
+        /// With the start of each counter and histogram (`_created`).
+        created: bool,
+    },
     /// Prometheus text 0.0.4.
     Prometheus,
 }
@@ -28,83 +27,137 @@ impl Format {
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::OpenMetrics { .. } => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
 }
 
-/// Writes the exposition.
-///
-/// # Errors
-///
-/// None that a `String` could cause; the encoder's type has one.
-pub fn render(snapshot: &Arc<Snapshot>, format: Format) -> Result<String, fmt::Error> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Exposition(Arc::clone(snapshot))));
-    let mut open_metrics = String::new();
-    prometheus_client::encoding::text::encode(&mut open_metrics, &registry)?;
-    Ok(match format {
-        Format::OpenMetrics => open_metrics,
-        Format::Prometheus => text::from_open_metrics(&open_metrics),
-    })
-}
-
-#[derive(Debug)]
-struct Exposition(Arc<Snapshot>);
-
-impl Collector for Exposition {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        tables::families(&self.0).try_for_each(|family| write(&family, &mut encoder))
+/// Writes the exposition as this reader gets it.
+#[must_use]
+pub fn render(snapshot: &Snapshot, format: Format, reader: Reader<'_>) -> String {
+    let mut writer = Writer { text: String::new(), labels: String::new(), format, reader };
+    for family in tables::families(snapshot) {
+        // Writing to a string cannot fail.
+        let _ = writer.family(&family);
     }
+    if format != Format::Prometheus {
+        writer.text.push_str("# EOF\n");
+    }
+    writer.text
 }
 
-fn write(family: &Family<'_>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let Metric { name, kind, help, .. } = family.metric;
-    let unit = family.metric.unit().map(|unit| Unit::Other(unit.to_owned()));
-    // The encoder adds the unit to the name.
-    let name = match &unit {
-        Some(unit) => {
-            name.strip_suffix(unit.as_str()).and_then(|name| name.strip_suffix('_')).unwrap_or(name)
+struct Writer<'a> {
+    text: String,
+    /// Those of the sample that is being written, with a comma after each.
+    labels: String,
+    format: Format,
+    reader: Reader<'a>,
+}
+
+impl Writer<'_> {
+    fn family(&mut self, family: &Family<'_>) -> fmt::Result {
+        let (name, help) = (family.metric.name, family.metric.help);
+        let (suffix, kind) = match family.metric.kind {
+            Kind::Counter => ("_total", "counter"),
+            Kind::Gauge => ("", "gauge"),
+            Kind::Histogram => ("", "histogram"),
+            Kind::Info => ("_info", "info"),
+        };
+        match self.format {
+            Format::Prometheus => {
+                let kind = if kind == "info" { "gauge" } else { kind };
+                write!(self.text, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}\n")?;
+            }
+            Format::OpenMetrics { .. } => {
+                write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n")?;
+                if let Some(unit) = family.metric.unit() {
+                    writeln!(self.text, "# UNIT {name} {unit}")?;
+                }
+            }
         }
-        None => name,
-    };
-    let kind = match kind {
-        Kind::Counter => MetricType::Counter,
-        Kind::Gauge => MetricType::Gauge,
-        Kind::Histogram => MetricType::Histogram,
-        Kind::Info => MetricType::Info,
-    };
-    let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
-    let has_labels = family.labels().next().is_some();
-    let mut write = |sample: &Sample<'_>| match family.metric.kind {
-        Kind::Info => metric.encode_info(sample),
-        _ if has_labels => write_value(family.metric, sample, &mut metric.encode_family(sample)?),
-        _ => write_value(family.metric, sample, &mut metric),
-    };
-    let mut result = Ok(());
-    family.each(|sample| result = result.and_then(|()| write(sample)));
-    result
+        let grows = grows(family.metric.kind);
+        let mut result = Ok(());
+        family.each(|sample| {
+            result = result.and_then(|()| self.sample(name, suffix, grows, sample));
+        });
+        result
+    }
+
+    fn sample(&mut self, name: &str, suffix: &str, grows: bool, sample: &Sample<'_>) -> fmt::Result {
+        self.labels.clear();
+        for (label, value) in sample.labels() {
+            let begin = if self.labels.is_empty() { "" } else { "," };
+            write!(self.labels, "{begin}{label}=\"")?;
+            escape(value, &mut self.labels);
+            self.labels.push('"');
+        }
+        let is_zero = grows && self.reader.sees_zero(sample);
+        match sample.value {
+            Value::Distribution(distribution) => self.histogram(name, &distribution, is_zero)?,
+            _ if is_zero => self.line(name, suffix, 0_u64)?,
+            Value::Unsigned(value) => self.line(name, suffix, value)?,
+            Value::Signed(value) => self.line(name, suffix, value)?,
+            Value::Real(value) => self.line(name, suffix, Real(value))?,
+        }
+        if grows
+            && self.format == (Format::OpenMetrics { created: true })
+            && let Some(start) = self.reader.start(sample)
+        {
+            self.line(name, "_created", start)?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, name: &str, suffix: &str, value: impl fmt::Display) -> fmt::Result {
+        let Self { text, labels, .. } = self;
+        if labels.is_empty() {
+            writeln!(text, "{name}{suffix} {value}")
+        } else {
+            writeln!(text, "{name}{suffix}{{{labels}}} {value}")
+        }
+    }
+
+    fn histogram(&mut self, name: &str, distribution: &Distribution<'_>, is_zero: bool) -> fmt::Result {
+        let Distribution { bounds, counts, sum } = *distribution;
+        let shown = |count: u64| if is_zero { 0 } else { count };
+        self.line(name, "_sum", Real(if is_zero { 0.0 } else { sum }))?;
+        self.line(name, "_count", shown(counts.iter().sum()))?;
+        let Self { text, labels, .. } = self;
+        let begin = if labels.is_empty() { "" } else { "," };
+        let mut below = 0;
+        for (bound, count) in bounds.iter().copied().chain([f64::INFINITY]).zip(counts) {
+            below += shown(*count);
+            writeln!(text, "{name}_bucket{{le=\"{}\"{begin}{labels}}} {below}", Real(bound))?;
+        }
+        Ok(())
+    }
 }
 
-fn write_value(metric: &Metric, sample: &Sample<'_>, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
-    match (sample.value, metric.kind) {
-        (Value::Unsigned(count), Kind::Counter) => encoder.encode_counter::<NoLabelSet, _, u64>(&count, None),
-        (Value::Real(count), Kind::Counter) => encoder.encode_counter::<NoLabelSet, _, f64>(&count, None),
-        (Value::Unsigned(value), _) => encoder.encode_gauge(&value),
-        (Value::Signed(value), _) => encoder.encode_gauge(&value),
-        (Value::Real(value), _) => encoder.encode_gauge(&value),
-        (Value::Distribution(distribution), _) => {
-            let bounds = distribution.bounds.iter().copied().chain([f64::INFINITY]);
-            let buckets: Vec<_> = bounds.zip(distribution.counts.iter().copied()).collect();
-            let count = distribution.counts.iter().sum();
-            encoder.encode_histogram::<NoLabelSet>(distribution.sum, count, &buckets, None)
+/// A number that always has a fraction, so that the label `le` has one form in both formats.
+struct Real(f64);
+
+impl fmt::Display for Real {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            f64::INFINITY => to.write_str("+Inf"),
+            whole if whole.fract() == 0.0 => write!(to, "{whole:.1}"),
+            real => write!(to, "{real}"),
         }
     }
 }
 
-impl EncodeLabelSet for Sample<'_> {
-    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        self.labels().try_for_each(|label| label.encode(encoder.encode_label()))
+fn escape(value: &str, to: &mut String) {
+    let mut rest = value;
+    while let Some(at) = rest.find(['"', '\\', '\n']) {
+        let (plain, special) = rest.split_at(at);
+        to.push_str(plain);
+        to.push_str(match special.as_bytes().first() {
+            Some(b'"') => "\\\"",
+            Some(b'\\') => "\\\\",
+            _ => "\\n",
+        });
+        rest = special.get(1..).unwrap_or_default();
     }
+    to.push_str(rest);
 }

@@ -162,7 +162,7 @@ fn a_reader_that_does_not_read_loses_its_place() {
     let mut slow = server.send("/metrics");
     assert_eq!(status(&mut slow), "HTTP/1.1 200");
     assert!(server.get("/metrics").starts_with("HTTP/1.1 503"));
-    thread::sleep(Duration::from_millis(200) * (LIFETIME_TIMEOUTS + 2));
+    thread::sleep(Duration::from_millis(200) * (READ_TIMEOUTS + 2));
     assert!(server.get("/metrics").starts_with("HTTP/1.1 200"));
 }
 
