@@ -70,7 +70,7 @@ pub struct Limits {
 const READ_TIMEOUTS: u32 = 6;
 
 /// A connection that was used is kept for so long without a request, as Prometheus keeps it: two Prometheus servers on one
-/// host are told apart by their connections.
+/// host differ by nothing but their connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(330);
 
 /// Without a request for a view for so long, the server asks for one itself, so that the start of each series is known.

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn two_on_one_host_are_told_apart_by_their_connections() {
+    fn two_on_one_host_differ_by_their_connections() {
         let (one, other) = (Arc::new(()), Arc::new(()));
         let mut scrapers = Scrapers::default();
         scrapers.saw(client(&one, None), view(1), at(0));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_proxy_the_client_is_told_by_its_address() {
+    fn behind_a_proxy_the_forwarded_address_counts() {
         let shared = Arc::new(());
         let mut scrapers = Scrapers::default();
         scrapers.saw(client(&shared, Some("10.0.0.1")), view(1), at(0));

@@ -260,7 +260,8 @@ fn docs_metrics_is_current() {
     text.push_str(
         ". `reporter` is `source` when this node runs the client, `destination` when it runs the server. `via` is \
          `sidecar` when the connection goes through a sidecar of that end, and empty otherwise. Series of edges and \
-         sidecars appear with their first event; what is absent is zero.\n\n\
+         sidecars appear with their first event, to each Prometheus once as 0 before their first value; what is absent is \
+         zero.\n\n\
          | name | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for family in families(&Snapshot::default()) {
