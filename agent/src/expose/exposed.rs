@@ -8,8 +8,8 @@ use super::scrapers::{Client, Scrapers};
 use super::snapshot::Snapshot;
 
 /// So long after its start an agent shows every series as 0 to a scraper that it does not know: all that it has counted is
-/// new. Later, what it has counted may be old news to whoever comes. Longer than the usual scrape intervals.
-const YOUNG_SECONDS: u64 = 90;
+/// new. Later, what it has counted may be old news to whoever comes. Longer than a minute, a usual scrape interval.
+const YOUNG_SECONDS: u64 = 70;
 
 /// Series and scrapers.
 #[derive(Debug, Default)]

@@ -223,15 +223,15 @@ fn starts_are_those_of_the_series() {
     let view = agent.view(45);
     let seen = agent.exposed.show(&view, None, Duration::ZERO).seen;
     let text = render(&view, Format::OpenMetrics { created: true }, agent.exposed.reader(seen));
-    let created = |port: &str, name: &str| -> Vec<_> {
+    let created = |port: &str, name: &str| -> Vec<f64> {
         let port = format!("destination_port=\"{port}\"");
         let name = format!("{name}_created{{");
         let of = samples(&text).filter(|(series, _)| series.starts_with(&name) && series.contains(&port));
-        of.map(|(_, value)| value as u64).collect()
+        of.map(|(_, value)| value).collect()
     };
     for name in ["netcause_tcp_connect_failures", "netcause_tcp_connect_duration_seconds"] {
-        assert_eq!(created("80", name), [START], "{name}: the agent's, in which it was zero last");
-        assert_eq!(created("443", name), [START + 30], "{name}");
+        assert_eq!(created("80", name), [START as f64], "{name}: the agent's, in which it was zero last");
+        assert_eq!(created("443", name), [(START + 30) as f64], "{name}");
     }
     assert!(!text.contains("netcause_tcp_connections_open_created"), "a gauge has none");
     // Right after the value, in OpenMetrics' order.
