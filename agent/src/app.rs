@@ -67,6 +67,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     let cgroup_root = find_root().context("cannot read this process's mounts")?;
     let mut options = config.kernel_options(cgroup_root);
     options.named_networks = sources.networks();
+    let counts_since = options.count_since_start.then(|| agent::now().wall);
     let loaded = kernel::attach(&options)?;
     report(&loaded.probes)?;
     // Inside the runtime, because the ring and the log register with it.
@@ -75,7 +76,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         if config.ebpf_log {
             tokio::spawn(kernel.take_log()?.forward());
         }
-        serve(config, listener, kernel, rings, sources).await
+        serve(config, listener, kernel, rings, sources, counts_since).await
     });
     runtime.shutdown_background();
     Ok(result?)
@@ -111,6 +112,7 @@ async fn serve(
     kernel: Kernel,
     rings: [Events; 2],
     sources: Sources,
+    counts_since: Option<u64>,
 ) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
@@ -133,6 +135,7 @@ async fn serve(
         conntrack,
         max_series: config.max_series as usize,
         pace: config.pace(),
+        counts_since,
     });
     agent.set_extra(sources.extra());
     // What is open already belongs to the first answer.

@@ -1,10 +1,14 @@
 //! What the agent shows: metrics, JSON, health, and TCP failures as log lines. Nothing here knows a process or a map.
 
+pub mod births;
+mod created;
 pub mod dns;
 pub mod event_log;
 pub mod events;
+pub mod exposed;
 pub mod http;
 pub mod prometheus;
+pub mod scrapers;
 pub mod series;
 pub mod snapshot;
 pub mod status;

@@ -192,6 +192,8 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Prometheus, "prometheus::query", prometheus::query),
     needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard),
     needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool),
+    needing(Needs::Prometheus, "prometheus::first_burst", prometheus::first_burst),
+    needing(Needs::Prometheus, "prometheus::restart", prometheus::restart),
     needing(Needs::Netem, "netem::delay", netem::delay),
     needing(Needs::Netem, "netem::reordering", netem::reordering),
     needing(Needs::AnyKernel, "names::owners", names::workloads::owners),

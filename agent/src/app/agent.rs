@@ -45,6 +45,8 @@ pub(super) struct Agent {
     pub cgroups: CgroupTree,
     pub budget: Budget,
     pace: Pace,
+    /// When every counter was zero, seconds since 1970, if ever.
+    pub counts_since: Option<u64>,
     /// When the last sweep began, and how long it took.
     last_sweep: Option<(Instant, Duration)>,
     pub counts: AgentCounts,
@@ -64,11 +66,13 @@ pub(super) struct Parts {
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
     pub max_series: usize,
     pub pace: Pace,
+    /// When every counter was zero, seconds since 1970, if ever.
+    pub counts_since: Option<u64>,
 }
 
 impl Agent {
     pub fn new(parts: Parts) -> Self {
-        let Parts { kernel, rings, engine, health, conntrack, max_series, pace } = parts;
+        let Parts { kernel, rings, engine, health, conntrack, max_series, pace, counts_since } = parts;
         let cgroups = CgroupTree::below(kernel.cgroup_root().map(std::path::Path::to_owned));
         Self {
             kernel,
@@ -80,6 +84,7 @@ impl Agent {
             cgroups,
             budget: Budget::new(max_series),
             pace,
+            counts_since,
             last_sweep: None,
             counts: AgentCounts::default(),
             shown: Vec::new(),
@@ -276,7 +281,7 @@ impl Agent {
 }
 
 /// What time it is.
-fn now() -> Time {
+pub(super) fn now() -> Time {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Time { wall: wall.as_secs(), monotonic: kernel::monotonic() }
 }

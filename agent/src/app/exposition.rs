@@ -85,6 +85,8 @@ impl Agent {
                 kernel_release: self.kernel_release.clone(),
             },
             names: self.names(),
+            read_at: self.engine.time().wall,
+            counts_since: self.counts_since,
             tick: kernel::tick(),
         })
     }

@@ -122,10 +122,10 @@ settings! {
         #[arg(value_name = "PERCENT")]
         sweep_cpu_percent: f64 = 0.5, Percent;
 
-        /// What to count of connections that were open before the agent started: all bytes and segments of their
-        /// lifetime, or those since the agent's start. With lifetime, rates jump when the agent restarts.
+        /// What to count of connections that were open before the agent started: bytes and segments since the agent's
+        /// start, or of their lifetime. With lifetime, rates jump when the agent restarts.
         #[arg(value_name = "WHICH")]
-        preexisting_connections: PreexistingConnections = PreexistingConnections::Lifetime;
+        preexisting_connections: PreexistingConnections = PreexistingConnections::SinceStart;
 
         /// Networks whose addresses are shown one by one, separated by commas. Clients from elsewhere are one workload,
         /// `external`.

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum PreexistingConnections {
-    /// Everything since the connection was opened.
-    Lifetime,
     /// What the connection carries after the agent started.
     SinceStart,
+    /// Everything since the connection was opened.
+    Lifetime,
 }
 
 /// Where the names of pods and services come from.

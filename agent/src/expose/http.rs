@@ -3,7 +3,9 @@
 mod body;
 mod cache;
 mod connections;
+mod encoding;
 mod routes;
+mod scrape;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -13,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, VARY,
+};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -23,10 +27,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-use self::body::Shared;
-use self::cache::Cache;
+use self::body::{Shared, Taken};
+use self::cache::{Cache, Key};
 use self::connections::{Connections, Place, Serving};
+use self::encoding::{accepts_gzip, encode};
 use self::routes::{Answer, Route};
+use self::scrape::{Peer, Scrapes};
 use super::snapshot::Snapshot;
 
 pub use self::routes::endpoints;
@@ -55,13 +61,20 @@ pub trait Source: Send + Sync + 'static {
 pub struct Limits {
     /// Requests answered from the view at once, until their readers have read them; further ones get 503.
     pub max_connections: u32,
-    /// For a request to arrive, also on a connection that is kept open.
+    /// For the first request of a connection to arrive; a response may take [`READ_TIMEOUTS`] of them.
     pub timeout: Duration,
 }
 
-/// A connection may be used for so many timeouts, then it is closed: a client that never reads its response does not keep
-/// its place.
-const LIFETIME_TIMEOUTS: u32 = 6;
+/// A response has to be read within so many timeouts, or its connection is closed: a client that never reads does not
+/// keep its place.
+const READ_TIMEOUTS: u32 = 6;
+
+/// A connection that was used is kept for so long without a request, as Prometheus keeps it: two Prometheus servers on one
+/// host differ by nothing but their connections.
+const KEEP_ALIVE: Duration = Duration::from_secs(330);
+
+/// Without a request for a view for so long, the server asks for one itself, so that the start of each series is known.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Places for connections beside those that readers of the view can hold: for health probes.
 const RESERVED_PLACES: usize = 8;
@@ -69,6 +82,8 @@ const RESERVED_PLACES: usize = 8;
 struct Server {
     source: Arc<dyn Source>,
     cache: Cache,
+    shown: Scrapes,
+    /// Requests for a view that may be answered at once.
     scrapes: Arc<Semaphore>,
 }
 
@@ -76,9 +91,11 @@ struct Server {
 pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, limits: Limits) {
     let Limits { max_connections, timeout } = limits;
     let scrapes = Arc::new(Semaphore::new(max_connections as usize));
-    let server = Arc::new(Server { source, cache: Cache::default(), scrapes });
-    let connections = Connections::new(max_connections as usize + RESERVED_PLACES);
+    let server = Arc::new(Server { source, cache: Cache::default(), shown: Scrapes::new(), scrapes });
+    let connections = Connections::new(max_connections as usize + RESERVED_PLACES, timeout);
     let mut tasks = JoinSet::new();
+    let follower = Arc::clone(&server);
+    tasks.spawn(async move { follower.follow().await });
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -102,25 +119,23 @@ async fn connection(
     server: Arc<Server>,
     timeout: Duration,
 ) {
+    let token = Arc::new(());
     let service = service_fn(|request| {
         let (server, serving) = (Arc::clone(&server), place.serving());
-        async move { Ok::<_, Infallible>(server.respond(&request, serving).await) }
+        let peer = Peer { address: peer.ip(), connection: Arc::clone(&token) };
+        async move { Ok::<_, Infallible>(server.respond(&request, serving, &peer).await) }
     });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(timeout)
+            .header_read_timeout(KEEP_ALIVE)
             .max_buf_size(16 * 1024)
             .serve_connection(TokioIo::new(stream), service)
     );
-    let lifetime = tokio::time::sleep(timeout * LIFETIME_TIMEOUTS);
     let result = tokio::select! {
         result = &mut connection => result,
         () = place.evicted() => return debug!(%peer, "idle HTTP connection closed for a new one"),
-        () = lifetime => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(timeout, connection).await.unwrap_or(Ok(()))
-        }
+        () = place.overdue(timeout) => return debug!(%peer, "HTTP connection closed after a timeout"),
     };
     if let Err(error) = result {
         debug!(%peer, %error, "HTTP connection ended");
@@ -128,7 +143,7 @@ async fn connection(
 }
 
 impl Server {
-    async fn respond(&self, request: &Request<Incoming>, serving: Serving) -> Response<Shared> {
+    async fn respond(&self, request: &Request<Incoming>, serving: Serving, peer: &Peer) -> Response<Shared> {
         let plain = |status, text: String, serving| {
             with_body(status, routes::TEXT, Shared::new(text.into(), None, serving))
         };
@@ -143,7 +158,7 @@ impl Server {
             let text = format!("not found; these paths are served:\n\n{}", endpoints());
             return plain(StatusCode::NOT_FOUND, text, serving);
         };
-        if let Some((content_type, render)) = route.answer.rendered(request.headers()) {
+        if matches!(route.answer, Answer::View(..) | Answer::Metrics) {
             let Ok(scrape) = Arc::clone(&self.scrapes).try_acquire_owned() else {
                 let text = "too many requests are being answered (http_max_connections)\n".to_owned();
                 let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text, serving);
@@ -151,8 +166,16 @@ impl Server {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 return response;
             };
-            return match self.body(route, content_type, render).await {
-                Ok(body) => with_body(StatusCode::OK, content_type, Shared::new(body, Some(scrape), serving)),
+            return match self.rendered(route, request.headers(), peer).await {
+                Ok(Rendered { content_type, bytes, taken }) => {
+                    let body = Shared::new(bytes, Some(scrape), serving).when_taken(taken);
+                    let mut response = with_body(StatusCode::OK, content_type, body);
+                    response.headers_mut().insert(VARY, HeaderValue::from_static("accept, accept-encoding"));
+                    if accepts_gzip(request.headers()) {
+                        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                    }
+                    response
+                }
                 Err(error) => {
                     warn!(error, "cannot answer {path}");
                     plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n"), serving)
@@ -169,20 +192,45 @@ impl Server {
         }
     }
 
-    async fn body(
+    /// The body of a route that is made from the view.
+    async fn rendered(
         &self,
         route: &'static Route,
-        content_type: &'static str,
-        render: routes::Render,
-    ) -> Result<Bytes, String> {
+        headers: &HeaderMap,
+        peer: &Peer,
+    ) -> Result<Rendered, String> {
         let begin = Instant::now();
         let view = self.source.view().await?;
-        let body = self.cache.get(&view, (route.path, content_type), render)?;
-        if matches!(route.answer, Answer::Metrics) {
-            self.source.scraped(begin.elapsed());
+        if let Answer::View(content_type, render) = route.answer {
+            let key = Key { path: route.path, exposition: None, gzip: accepts_gzip(headers) };
+            let bytes = self.cache.get(&view, key, || encode(render(&view)?, key.gzip))?;
+            return Ok(Rendered { content_type, bytes, taken: None });
         }
-        Ok(body)
+        let format = routes::negotiate(headers);
+        let (bytes, taken) = self.shown.body(&view, route.path, format, headers, peer, &self.cache)?;
+        self.source.scraped(begin.elapsed());
+        Ok(Rendered { content_type: format.content_type(), bytes, taken })
     }
+
+    /// Looks at the view now and then, never more often than it would be looked at anyway.
+    async fn follow(&self) {
+        loop {
+            tokio::time::sleep(FOLLOW_INTERVAL).await;
+            if self.shown.age() >= FOLLOW_INTERVAL
+                && let Ok(view) = self.source.view().await
+            {
+                self.shown.follow(&view);
+            }
+        }
+    }
+}
+
+/// A body made from the view.
+struct Rendered {
+    content_type: &'static str,
+    bytes: Bytes,
+    /// Called when the client has it.
+    taken: Option<Taken>,
 }
 
 fn with_body(status: StatusCode, content_type: &'static str, body: Shared) -> Response<Shared> {

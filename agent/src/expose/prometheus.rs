@@ -1,5 +1,6 @@
 //! The text formats of Prometheus: a writer of the tables.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,15 +11,19 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::series::{Family, Kind, Metric, Sample, Value};
+use super::births::{Reader, grows};
+use super::series::{Family, Kind, Metric, Sample, SampleId, Value};
 use super::snapshot::Snapshot;
-use super::{tables, text};
+use super::{created, tables, text};
 
 /// A text format of the exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0.
-    OpenMetrics,
+    OpenMetrics {
+        /// With the start of each counter and histogram (`_created`).
+        created: bool,
+    },
     /// Prometheus text 0.0.4.
     Prometheus,
 }
@@ -28,38 +33,73 @@ impl Format {
     #[must_use]
     pub fn content_type(self) -> &'static str {
         match self {
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::OpenMetrics { .. } => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
 }
 
-/// Writes the exposition.
+/// Writes the exposition as this reader gets it.
 ///
 /// # Errors
 ///
 /// None that a `String` could cause; the encoder's type has one.
-pub fn render(snapshot: &Arc<Snapshot>, format: Format) -> Result<String, fmt::Error> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Exposition(Arc::clone(snapshot))));
+pub fn render(snapshot: &Arc<Snapshot>, format: Format, reader: Reader<'_>) -> Result<String, fmt::Error> {
     let mut open_metrics = String::new();
+    let mut registry = Registry::default();
+    // A collector lives as long as its registry, which is longer than the reader: it takes what it needs.
+    let zeros = zeros(snapshot, reader);
+    registry.register_collector(Box::new(Exposition { snapshot: Arc::clone(snapshot), zeros }));
     prometheus_client::encoding::text::encode(&mut open_metrics, &registry)?;
     Ok(match format {
-        Format::OpenMetrics => open_metrics,
+        Format::OpenMetrics { created: false } => open_metrics,
+        Format::OpenMetrics { created: true } => {
+            created::with_starts(&open_metrics, starts(snapshot, reader))
+        }
         Format::Prometheus => text::from_open_metrics(&open_metrics),
     })
 }
 
-#[derive(Debug)]
-struct Exposition(Arc<Snapshot>);
+/// The samples of counters and histograms that this reader gets as 0; none for most views.
+fn zeros(snapshot: &Snapshot, reader: Reader<'_>) -> HashSet<SampleId> {
+    let mut zeros = HashSet::new();
+    if reader.has_news() {
+        each_that_grows(snapshot, |sample| {
+            if reader.sees_zero(sample) {
+                zeros.insert(sample.id());
+            }
+        });
+    }
+    zeros
+}
 
-impl Collector for Exposition {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        tables::families(&self.0).try_for_each(|family| write(&family, &mut encoder))
+/// The start of each sample of a counter or histogram, in the order in which they are written.
+fn starts(snapshot: &Snapshot, reader: Reader<'_>) -> Vec<Option<u32>> {
+    let mut starts = Vec::new();
+    each_that_grows(snapshot, |sample| starts.push(reader.start(sample)));
+    starts
+}
+
+fn each_that_grows(snapshot: &Snapshot, mut take: impl FnMut(&Sample<'_>)) {
+    for family in tables::families(snapshot).filter(|family| grows(family.metric.kind)) {
+        family.each(&mut take);
     }
 }
 
-fn write(family: &Family<'_>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+#[derive(Debug)]
+struct Exposition {
+    snapshot: Arc<Snapshot>,
+    /// Samples that are written as 0.
+    zeros: HashSet<SampleId>,
+}
+
+impl Collector for Exposition {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        tables::families(&self.snapshot).try_for_each(|family| write(&family, &self.zeros, &mut encoder))
+    }
+}
+
+fn write(family: &Family<'_>, zeros: &HashSet<SampleId>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let Metric { name, kind, help, .. } = family.metric;
     let unit = family.metric.unit().map(|unit| Unit::Other(unit.to_owned()));
     // The encoder adds the unit to the name.
@@ -77,18 +117,32 @@ fn write(family: &Family<'_>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Resul
     };
     let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
     let has_labels = family.labels().next().is_some();
-    let mut write = |sample: &Sample<'_>| match family.metric.kind {
-        Kind::Info => metric.encode_info(sample),
-        _ if has_labels => write_value(family.metric, sample, &mut metric.encode_family(sample)?),
-        _ => write_value(family.metric, sample, &mut metric),
+    let grows = grows(family.metric.kind);
+    let mut write = |sample: &Sample<'_>| {
+        let is_zero = grows && !zeros.is_empty() && zeros.contains(&sample.id());
+        match family.metric.kind {
+            Kind::Info => metric.encode_info(sample),
+            _ if has_labels => {
+                write_value(family.metric, sample, is_zero, &mut metric.encode_family(sample)?)
+            }
+            _ => write_value(family.metric, sample, is_zero, &mut metric),
+        }
     };
     let mut result = Ok(());
     family.each(|sample| result = result.and_then(|()| write(sample)));
     result
 }
 
-fn write_value(metric: &Metric, sample: &Sample<'_>, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
+fn write_value(
+    metric: &Metric,
+    sample: &Sample<'_>,
+    is_zero: bool,
+    encoder: &mut MetricEncoder<'_>,
+) -> fmt::Result {
     match (sample.value, metric.kind) {
+        (Value::Unsigned(_) | Value::Real(_), Kind::Counter) if is_zero => {
+            encoder.encode_counter::<NoLabelSet, _, u64>(&0_u64, None)
+        }
         (Value::Unsigned(count), Kind::Counter) => encoder.encode_counter::<NoLabelSet, _, u64>(&count, None),
         (Value::Real(count), Kind::Counter) => encoder.encode_counter::<NoLabelSet, _, f64>(&count, None),
         (Value::Unsigned(value), _) => encoder.encode_gauge(&value),
@@ -96,9 +150,11 @@ fn write_value(metric: &Metric, sample: &Sample<'_>, encoder: &mut MetricEncoder
         (Value::Real(value), _) => encoder.encode_gauge(&value),
         (Value::Distribution(distribution), _) => {
             let bounds = distribution.bounds.iter().copied().chain([f64::INFINITY]);
-            let buckets: Vec<_> = bounds.zip(distribution.counts.iter().copied()).collect();
-            let count = distribution.counts.iter().sum();
-            encoder.encode_histogram::<NoLabelSet>(distribution.sum, count, &buckets, None)
+            let shown = |count: u64| if is_zero { 0 } else { count };
+            let counts = distribution.counts.iter().copied().map(shown);
+            let (count, sum) = (counts.clone().sum(), if is_zero { 0.0 } else { distribution.sum });
+            let buckets: Vec<_> = bounds.zip(counts).collect();
+            encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
         }
     }
 }

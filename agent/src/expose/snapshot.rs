@@ -33,6 +33,10 @@ pub struct Snapshot {
     pub agent: AgentView,
     /// Sources of names and what they know.
     pub names: NamesView,
+    /// When it was read: seconds since 1970.
+    pub read_at: u64,
+    /// When every counter was zero, seconds since 1970; `None` where older connections are counted over their lifetime.
+    pub counts_since: Option<u64>,
     /// The kernel's tick (jiffy): the unit of counters kept in ticks.
     pub tick: Duration,
 }

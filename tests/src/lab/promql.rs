@@ -32,12 +32,22 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Scrapes an agent every second, as the job `netcause`.
     pub(crate) fn start(scenario: &str, agent: SocketAddr) -> Result<Self> {
+        Self::start_every(scenario, agent, 1, "")
+    }
+
+    /// Scrapes an agent at this interval in seconds, as the replica of this name.
+    pub(crate) fn start_every(
+        scenario: &str,
+        agent: SocketAddr,
+        interval: u64,
+        replica: &str,
+    ) -> Result<Self> {
         let name = format!("netcause-lab-{}-{scenario}", std::process::id());
         let directory = Directory(std::env::temp_dir().join(name));
         fs::create_dir_all(&directory.0).context("making a directory for Prometheus")?;
         let config = directory.0.join("prometheus.yml");
         let text = format!(
-            "global:\n  scrape_interval: 1s\nscrape_configs:\n- job_name: netcause\n  static_configs:\n  - targets: ['{agent}']\n"
+            "global:\n  scrape_interval: {interval}s\n  external_labels: {{replica: '{replica}'}}\nscrape_configs:\n- job_name: netcause\n  static_configs:\n  - targets: ['{agent}']\n"
         );
         fs::write(&config, text).context("writing prometheus.yml")?;
         let at = free_port()?;
@@ -59,6 +69,15 @@ impl Prometheus {
             Some((result.get("metric")?.clone(), value))
         };
         results.iter().map(|result| sample(result).with_context(|| format!("reading {result}"))).collect()
+    }
+
+    /// Times and values of all samples that a range selector finds in one series.
+    pub(crate) fn samples(&self, selector: &str) -> Result<Vec<(f64, f64)>> {
+        let answer = self.get("query", &[("query", selector)]).with_context(|| self.process.said())?;
+        let values = answer.pointer("/data/result/0/values").and_then(Value::as_array);
+        let values = values.with_context(|| format!("{selector}: {answer}"))?;
+        let sample = |value: &Value| Some((value[0].as_f64()?, value[1].as_str()?.parse().ok()?));
+        values.iter().map(|value| sample(value).with_context(|| format!("reading {value}"))).collect()
     }
 
     /// Asks the API, over HTTP/1.0, so that the body comes in one piece.

@@ -12,9 +12,10 @@ use crate::lab::{
 };
 
 const SWEEP_ALWAYS: [&str; 2] = ["--sweep-cpu-percent", "100"];
+const LIFETIME: [&str; 4] = ["--sweep-cpu-percent", "100", "--preexisting-connections", "lifetime"];
 
-/// Bytes that a connection carried before the agent started are counted by default, and are not with `--older-
-/// connections rest`.
+/// Bytes that a connection carried before the agent started are not counted by default, and are with
+/// `--preexisting-connections lifetime`.
 pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
     let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
@@ -31,19 +32,12 @@ pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
         half_closed.run_command(command)?;
     }
 
-    let whole = Agent::start(
-        name,
-        "whole",
-        &Options { args: &SWEEP_ALWAYS, without_dns: true, ..Options::default() },
-    )?;
+    let whole =
+        Agent::start(name, "whole", &Options { args: &LIFETIME, without_dns: true, ..Options::default() })?;
     let rest = Agent::start(
         name,
         "rest",
-        &Options {
-            args: &[&SWEEP_ALWAYS[..], &["--preexisting-connections", "since_start"]].concat(),
-            without_dns: true,
-            ..Options::default()
-        },
+        &Options { args: &SWEEP_ALWAYS, without_dns: true, ..Options::default() },
     )?;
     let ends = [
         Ends::v4(&client, &server, 8080),
@@ -102,7 +96,7 @@ fn expect_older(metrics: &Metrics, crossed: &Crossed, ends: &Ends, open: bool) -
     Ok(())
 }
 
-/// An agent that starts during transfers counts the whole transfers.
+/// An agent that starts during transfers counts the whole transfers with `--preexisting-connections lifetime`.
 pub(super) fn during_transfer(name: &str) -> Result<()> {
     let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
@@ -111,11 +105,8 @@ pub(super) fn during_transfer(name: &str) -> Result<()> {
     for _ in 0..rounds {
         held.send_command("echo 1000003")?;
     }
-    let agent = Agent::start(
-        name,
-        "agent",
-        &Options { args: &SWEEP_ALWAYS, without_dns: true, ..Options::default() },
-    )?;
+    let agent =
+        Agent::start(name, "agent", &Options { args: &LIFETIME, without_dns: true, ..Options::default() })?;
     held.wait_done(rounds)?;
     let crossed = Crossed::each(3, rounds * 1_000_003, rounds * 1_000_003);
     let ends = Ends::v4(&client, &server, 8080);

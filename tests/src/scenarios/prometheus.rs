@@ -1,5 +1,6 @@
 //! A real Prometheus that scrapes the agent, and promtool, which checks the format.
 
+mod burst;
 mod dashboard;
 
 use std::process::Command;
@@ -14,6 +15,7 @@ use crate::lab::{
     topology::Net,
 };
 
+pub(super) use burst::{first_burst, restart};
 pub(super) use dashboard::every_query as dashboard;
 
 /// A real Prometheus scrapes the agent every second and answers a query with the lab's number.

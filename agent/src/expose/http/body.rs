@@ -13,16 +13,24 @@ use super::connections::Serving;
 /// Bytes handed to a connection at once: a reader that does not read holds up no more than this beside its socket buffer.
 const CHUNK: usize = 64 * 1024;
 
+/// Called when the connection has taken all bytes.
+pub(super) type Taken = Box<dyn FnOnce() + Send>;
+
 /// Shared bytes, and what is held until they are written.
 pub(super) struct Shared {
     bytes: Bytes,
+    taken: Option<Taken>,
     _scrape: Option<OwnedSemaphorePermit>,
     _serving: Serving,
 }
 
 impl Shared {
     pub fn new(bytes: Bytes, scrape: Option<OwnedSemaphorePermit>, serving: Serving) -> Self {
-        Self { bytes, _scrape: scrape, _serving: serving }
+        Self { bytes, taken: None, _scrape: scrape, _serving: serving }
+    }
+
+    pub fn when_taken(self, taken: Option<Taken>) -> Self {
+        Self { taken, ..self }
     }
 }
 
@@ -36,6 +44,11 @@ impl Body for Shared {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let length = self.bytes.len().min(CHUNK);
         let chunk = self.bytes.split_to(length);
+        if self.bytes.is_empty()
+            && let Some(taken) = self.taken.take()
+        {
+            taken();
+        }
         Poll::Ready((!chunk.is_empty()).then(|| Ok(Frame::data(chunk))))
     }
 

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+use super::{KEEP_ALIVE, READ_TIMEOUTS};
 
 /// All open connections.
 pub(super) struct Connections {
     places: usize,
+    timeout: Duration,
     open: Mutex<Open>,
     /// A connection has ended or become idle.
     changed: Notify,
@@ -23,6 +27,8 @@ struct Open {
 struct Connection {
     /// When it became idle, in the order of [`Open::next`]; `None` while a response is made or written.
     idle: Option<u64>,
+    /// It is closed if it is still in the same state then.
+    limit: Instant,
     evicted: Arc<Notify>,
 }
 
@@ -39,8 +45,9 @@ impl Open {
 }
 
 impl Connections {
-    pub fn new(places: usize) -> Arc<Self> {
-        Arc::new(Self { places, open: Mutex::default(), changed: Notify::new() })
+    /// So many places, each for a connection whose first request arrives within the timeout.
+    pub fn new(places: usize, timeout: Duration) -> Arc<Self> {
+        Arc::new(Self { places, timeout, open: Mutex::default(), changed: Notify::new() })
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -61,7 +68,8 @@ impl Connections {
                 }
                 if open.connections.len() < self.places {
                     let (id, evicted) = (open.next(), Arc::new(Notify::new()));
-                    let connection = Connection { idle: Some(id), evicted: Arc::clone(&evicted) };
+                    let limit = Instant::now() + self.timeout;
+                    let connection = Connection { idle: Some(id), limit, evicted: Arc::clone(&evicted) };
                     open.connections.insert(id, connection);
                     return Place { id, evicted, connections: Arc::clone(self) };
                 }
@@ -85,10 +93,25 @@ impl Place {
         self.evicted.notified().await;
     }
 
+    /// Ready when the connection has been too long in one state: up to a timeout later than that.
+    pub async fn overdue(&self, timeout: Duration) {
+        let is_overdue = || {
+            let open = self.connections.open();
+            open.connections.get(&self.id).is_none_or(|connection| connection.limit <= Instant::now())
+        };
+        loop {
+            tokio::time::sleep(timeout).await;
+            if is_overdue() {
+                return;
+            }
+        }
+    }
+
     /// The connection is busy until the result is dropped.
     pub fn serving(&self) -> Serving {
         if let Some(connection) = self.connections.open().connections.get_mut(&self.id) {
             connection.idle = None;
+            connection.limit = Instant::now() + self.connections.timeout * READ_TIMEOUTS;
         }
         Serving { id: self.id, connections: Arc::clone(&self.connections) }
     }
@@ -113,6 +136,7 @@ impl Drop for Serving {
         let now = open.next();
         if let Some(connection) = open.connections.get_mut(&self.id) {
             connection.idle = Some(now);
+            connection.limit = Instant::now() + KEEP_ALIVE;
         }
         self.connections.changed.notify_one();
     }

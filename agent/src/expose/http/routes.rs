@@ -1,15 +1,14 @@
 //! What is served: one table, from which requests are dispatched and the index, the error text and `--help` are made.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use hyper::header::{ACCEPT, HeaderMap};
 use serde::Serialize;
 
 use super::Source;
-use crate::expose::prometheus::{self, Format};
+use crate::expose::prometheus::Format;
 use crate::expose::snapshot::Snapshot;
-use crate::expose::{dns, events, status};
+use crate::expose::{dns, events, scrapers, status};
 
 /// The content type of plain answers.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -27,7 +26,7 @@ pub(super) struct Route {
 #[derive(Clone, Copy)]
 pub(super) enum Answer {
     /// Made from the view, with this content type.
-    View(&'static str, fn(&Arc<Snapshot>) -> Result<String, String>),
+    View(&'static str, Render),
     /// The exposition, in the format that the client asks for.
     Metrics,
     /// Whether something works; an error is answered with 503.
@@ -46,17 +45,17 @@ pub(super) static ROUTES: [Route; 7] = [
     Route {
         path: "/api/v1/dns",
         about: "DNS by workload: servers, search domains, top names (JSON)",
-        answer: Answer::View(JSON, |view| json(&dns::Body::from(view.as_ref()))),
+        answer: Answer::View(JSON, |view| json(&dns::Body::from(view))),
     },
     Route {
         path: "/api/v1/events",
         about: "the last failed connects, retransmissions and resets of each pair (JSON)",
-        answer: Answer::View(JSON, |view| json(&events::Body::from(view.as_ref()))),
+        answer: Answer::View(JSON, |view| json(&events::Body::from(view))),
     },
     Route {
         path: "/api/v1/status",
         about: "probes and name sources, with the reason when one is down (JSON)",
-        answer: Answer::View(JSON, |view| json(&status::Body::from(view.as_ref()))),
+        answer: Answer::View(JSON, |view| json(&status::Body::from(view))),
     },
     Route { path: "/livez", about: "200 while the process runs", answer: Answer::Health(|_| Ok(())) },
     Route {
@@ -74,28 +73,8 @@ impl Route {
     }
 }
 
-impl Answer {
-    /// The content type, and how the body is made from the view; `None` when it needs no view.
-    pub fn rendered(self, headers: &HeaderMap) -> Option<(&'static str, Render)> {
-        match self {
-            Self::View(content_type, render) => Some((content_type, render)),
-            Self::Metrics => Some(match negotiate(headers) {
-                format @ Format::OpenMetrics => {
-                    (format.content_type(), |view| text(view, Format::OpenMetrics))
-                }
-                format @ Format::Prometheus => (format.content_type(), |view| text(view, Format::Prometheus)),
-            }),
-            Self::Health(_) | Self::Index => None,
-        }
-    }
-}
-
 /// Makes a body from the view.
-pub(super) type Render = fn(&Arc<Snapshot>) -> Result<String, String>;
-
-fn text(view: &Arc<Snapshot>, format: Format) -> Result<String, String> {
-    prometheus::render(view, format).map_err(|error| error.to_string())
-}
+pub(super) type Render = fn(&Snapshot) -> Result<String, String>;
 
 fn json(body: &impl Serialize) -> Result<String, String> {
     serde_json::to_string(body).map_err(|error| error.to_string())
@@ -113,10 +92,13 @@ pub fn endpoints() -> String {
     list
 }
 
-/// OpenMetrics when the client prefers it to plain text or likes both alike (RFC 9110 §12.5.1); plain text when it says
-/// nothing, so that browsers and curl show it.
-fn negotiate(headers: &HeaderMap) -> Format {
-    let (mut open_metrics, mut plain) = (0.0_f32, 0.0_f32);
+/// The format of `/metrics` for a client: OpenMetrics when it prefers that to plain text or likes both alike (RFC 9110
+/// §12.5.1); plain text when it says nothing, so that browsers and curl show it.
+///
+/// Starts of series (`_created`) go to those who read them as such. A Prometheus that does asks for protobuf too, where it
+/// expects them; any other would store them as series of their own, nearly as many again.
+pub(super) fn negotiate(headers: &HeaderMap) -> Format {
+    let (mut open_metrics, mut plain, mut protobuf) = (0.0_f32, 0.0_f32, 0.0_f32);
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     for range in values.flat_map(|value| value.split(',')) {
         let mut parts = range.split(';').map(str::trim);
@@ -125,11 +107,16 @@ fn negotiate(headers: &HeaderMap) -> Format {
             parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse().ok()).unwrap_or(1.0);
         match kind.as_str() {
             "application/openmetrics-text" => open_metrics = open_metrics.max(quality),
+            "application/vnd.google.protobuf" => protobuf = protobuf.max(quality),
             "text/plain" | "text/*" | "*/*" => plain = plain.max(quality),
             _ => {}
         }
     }
-    if open_metrics > 0.0 && open_metrics >= plain { Format::OpenMetrics } else { Format::Prometheus }
+    if open_metrics > 0.0 && open_metrics >= plain {
+        Format::OpenMetrics { created: protobuf > 0.0 || !scrapers::is_scraper(headers) }
+    } else {
+        Format::Prometheus
+    }
 }
 
 #[cfg(test)]
@@ -138,23 +125,46 @@ mod tests {
 
     use super::*;
 
+    const PLAIN: Format = Format::Prometheus;
+    const CREATED: Format = Format::OpenMetrics { created: true };
+    const NOT_CREATED: Format = Format::OpenMetrics { created: false };
+
     fn negotiated(accept: &str) -> Format {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
         negotiate(&headers)
     }
 
+    /// As sent by Prometheus 2.42.
+    const PROMETHEUS: &str = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
+        q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
     #[test]
     fn the_client_gets_the_format_it_prefers() {
-        let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;\
-            q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-        assert_eq!(negotiated(prometheus_2), Format::OpenMetrics);
-        assert_eq!(negotiated("text/plain;version=0.0.4"), Format::Prometheus);
-        assert_eq!(negotiated("application/openmetrics-text;q=0.2, text/plain;q=0.9"), Format::Prometheus);
-        assert_eq!(negotiated("application/openmetrics-text;q=0"), Format::Prometheus);
-        assert_eq!(negotiated("*/*"), Format::Prometheus);
-        assert_eq!(negotiated("application/openmetrics-text;q=abc"), Format::OpenMetrics);
-        assert_eq!(negotiate(&HeaderMap::new()), Format::Prometheus);
+        assert_eq!(negotiated(PROMETHEUS), CREATED);
+        assert_eq!(negotiated("text/plain;version=0.0.4"), PLAIN);
+        assert_eq!(negotiated("application/openmetrics-text;q=0.2, text/plain;q=0.9"), PLAIN);
+        assert_eq!(negotiated("application/openmetrics-text;q=0"), PLAIN);
+        assert_eq!(negotiated("*/*"), PLAIN);
+        assert_eq!(negotiated("application/openmetrics-text;q=abc"), CREATED);
+        assert_eq!(negotiate(&HeaderMap::new()), PLAIN);
+    }
+
+    #[test]
+    fn a_prometheus_gets_starts_when_it_reads_them() {
+        let scraped = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-prometheus-scrape-timeout-seconds", HeaderValue::from_static("10"));
+            headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
+            negotiate(&headers)
+        };
+        assert_eq!(scraped(PROMETHEUS), NOT_CREATED);
+        // With created-timestamp-zero-ingestion.
+        let with_starts = format!(
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,{PROMETHEUS}"
+        );
+        assert_eq!(scraped(&with_starts), CREATED);
+        assert_eq!(scraped("text/plain"), PLAIN);
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn a_reader_that_does_not_read_loses_its_place() {
     let mut slow = server.send("/metrics");
     assert_eq!(status(&mut slow), "HTTP/1.1 200");
     assert!(server.get("/metrics").starts_with("HTTP/1.1 503"));
-    thread::sleep(Duration::from_millis(200) * (LIFETIME_TIMEOUTS + 2));
+    thread::sleep(Duration::from_millis(200) * (READ_TIMEOUTS + 2));
     assert!(server.get("/metrics").starts_with("HTTP/1.1 200"));
 }
 
@@ -200,4 +200,53 @@ fn errors_are_said() {
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
     assert!(response.starts_with("HTTP/1.1 405") && response.contains("allow: GET, HEAD"), "{response}");
+}
+
+#[test]
+fn a_connection_is_kept_between_scrapes() {
+    let server = start(Ok(Snapshot::default()), 64, Duration::from_millis(200));
+    let mut unused = server.connect();
+    let mut scraper = server.send("/livez");
+    let answer = |stream: &mut TcpStream| {
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\nok\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    };
+    assert!(answer(&mut scraper).starts_with("HTTP/1.1 200"));
+    thread::sleep(Duration::from_millis(200) * (READ_TIMEOUTS + 2));
+    write!(scraper, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert!(answer(&mut scraper).starts_with("HTTP/1.1 200"));
+    assert_eq!(unused.read(&mut [0]).unwrap(), 0, "one without a request is closed");
+}
+
+#[test]
+fn bodies_are_compressed_when_that_is_asked_for() {
+    let server = start(Ok(large()), 64, LONG);
+    let get = |path: &str, coding: &str| {
+        let mut stream = server.connect();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: a\r\nAccept-Encoding: {coding}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response).unwrap();
+        let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+        let body = response.split_off(end);
+        (String::from_utf8(response).unwrap(), body)
+    };
+    for path in ["/metrics", "/api/v1/status"] {
+        let (plain_head, plain) = get(path, "identity");
+        let (head, compressed) = get(path, "deflate, gzip");
+        assert!(head.contains("content-encoding: gzip\r\n") && head.contains("vary: "), "{head}");
+        assert!(!plain_head.contains("content-encoding") && plain_head.contains("vary: "), "{plain_head}");
+        let mut text = Vec::new();
+        flate2::read::GzDecoder::new(compressed.as_slice()).read_to_end(&mut text).unwrap();
+        // The scrapes counted in between are no part of this view.
+        assert_eq!(text, plain, "{path}");
+    }
+    assert!(!get("/livez", "gzip").0.contains("content-encoding"));
 }

@@ -74,8 +74,8 @@ pub(super) static TABLE: Table<Totals> = Table {
         counter(
             "netcause_tcp_sent_bytes",
             "TCP payload bytes sent by the end that the label reporter names, as acknowledged by the peer. Open \
-             connections are read when metrics are requested; bytes from before the agent started are included unless \
-             preexisting_connections is since_start.",
+             connections are read when metrics are requested; bytes from before the agent started are included only if \
+             preexisting_connections is lifetime.",
             |totals, to| to.value(totals.tcp.sent_bytes),
         ),
         counter(

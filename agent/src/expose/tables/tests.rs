@@ -19,6 +19,7 @@ use netcause_core::enrich::sidecar::Direction;
 use super::agent::Durations;
 use super::shared::EDGE_LABELS;
 use super::*;
+use crate::expose::births::Reader;
 use crate::expose::prometheus::{Format, render};
 use crate::expose::series::{Kind, Metric};
 use crate::expose::snapshot::{
@@ -203,8 +204,8 @@ fn durations(milliseconds: &[u64]) -> Durations {
 }
 
 /// The written exposition.
-fn text(snapshot: Snapshot) -> String {
-    render(&Arc::new(snapshot), Format::Prometheus).unwrap()
+fn text(snapshot: &Arc<Snapshot>) -> String {
+    render(snapshot, Format::Prometheus, Reader::FRANK).unwrap()
 }
 
 /// Compares a generated document with the file, or writes it when told to.
@@ -231,16 +232,16 @@ fn sample_name(metric: &Metric) -> String {
 
 #[test]
 fn as_many_series_are_counted_as_are_written() {
-    let snapshot = full();
+    let snapshot = Arc::new(full());
     let counted: usize = snapshot.edges.iter().map(|row| series(&row.edge, &row.totals)).sum();
     // Every edge and every leg says which end it is.
     let of_edges = |line: &&str| line.contains("reporter=") || line.starts_with("netcause_dns_server_");
-    assert_eq!(counted, text(snapshot).lines().filter(of_edges).count());
+    assert_eq!(counted, text(&snapshot).lines().filter(of_edges).count());
 }
 
 #[test]
 fn the_exposition_is_the_golden_one() {
-    golden("tests/golden/metrics.txt", &text(full()));
+    golden("tests/golden/metrics.txt", &text(&Arc::new(full())));
 }
 
 #[test]
@@ -259,7 +260,8 @@ fn docs_metrics_is_current() {
     text.push_str(
         ". `reporter` is `source` when this node runs the client, `destination` when it runs the server. `via` is \
          `sidecar` when the connection goes through a sidecar of that end, and empty otherwise. Series of edges and \
-         sidecars appear with their first event; what is absent is zero.\n\n\
+         sidecars appear with their first event, to each Prometheus once as 0 before their first value; what is absent is \
+         zero.\n\n\
          | name | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for family in families(&Snapshot::default()) {
@@ -291,8 +293,8 @@ fn names_are_unique_and_help_needs_no_escape() {
 
 #[test]
 fn every_declared_metric_is_emitted_with_its_labels() {
-    let snapshot = full();
-    let text = render(&Arc::new(full()), Format::Prometheus).unwrap();
+    let snapshot = Arc::new(full());
+    let text = text(&snapshot);
     for family in families(&snapshot) {
         let name = sample_name(family.metric);
         let sample = text.lines().find(|line| line.starts_with(&name) && !line.starts_with('#'));
@@ -305,7 +307,7 @@ fn every_declared_metric_is_emitted_with_its_labels() {
 
 #[test]
 fn open_metrics_has_units_escapes_and_an_end() {
-    let text = render(&Arc::new(full()), Format::OpenMetrics).unwrap();
+    let text = render(&Arc::new(full()), Format::OpenMetrics { created: false }, Reader::FRANK).unwrap();
     assert!(text.ends_with("# EOF\n"));
     assert!(text.contains("# TYPE netcause_tcp_connections_opened counter\n"));
     assert!(text.contains("# UNIT netcause_tcp_rtt_seconds seconds\n"));
@@ -365,7 +367,7 @@ fn no_two_samples_have_the_same_labels() {
         },
         ..Snapshot::default()
     };
-    let text = text(snapshot);
+    let text = text(&Arc::new(snapshot));
     let samples = samples(&text);
     assert_eq!(samples.iter().collect::<HashSet<_>>().len(), samples.len(), "{text}");
     for line in [
@@ -389,7 +391,7 @@ fn no_two_samples_have_the_same_labels() {
 
 #[test]
 fn the_full_exposition_has_no_sample_twice() {
-    let text = text(full());
+    let text = text(&Arc::new(full()));
     let samples = samples(&text);
     assert_eq!(samples.iter().collect::<HashSet<_>>().len(), samples.len());
 }

@@ -1,0 +1,91 @@
+//! `/metrics`: what each client is shown of the view, and which scraper has seen what.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::header::HeaderMap;
+
+use super::body::Taken;
+use super::cache::{Cache, Key};
+use super::encoding::{accepts_gzip, encode};
+use crate::expose::births::ViewNumber;
+use crate::expose::exposed::{Exposed, Showing};
+use crate::expose::prometheus::{self, Format};
+use crate::expose::scrapers::Client;
+use crate::expose::snapshot::Snapshot;
+
+/// Who asks.
+pub(super) struct Peer {
+    pub address: IpAddr,
+    /// Lives as long as its connection.
+    pub connection: Arc<()>,
+}
+
+/// What has been shown to whom.
+#[derive(Clone)]
+pub(super) struct Scrapes(Arc<Mutex<State>>);
+
+struct State {
+    exposed: Exposed,
+    began: Instant,
+    /// When a view was taken last.
+    followed: Instant,
+}
+
+impl Scrapes {
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self(Arc::new(Mutex::new(State { exposed: Exposed::default(), began: now, followed: now })))
+    }
+
+    /// Time since a view was taken.
+    pub fn age(&self) -> Duration {
+        self.state().followed.elapsed()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a view that no scraper asked for, so that the start of each series is known better.
+    pub fn follow(&self, view: &Arc<Snapshot>) {
+        let mut state = self.state();
+        state.followed = Instant::now();
+        state.exposed.follow(view);
+    }
+
+    /// The body for a client, and what is to be called when it has taken it.
+    pub fn body(
+        &self,
+        view: &Arc<Snapshot>,
+        path: &'static str,
+        format: Format,
+        headers: &HeaderMap,
+        peer: &Peer,
+        cache: &Cache,
+    ) -> Result<(Bytes, Option<Taken>), String> {
+        let mut state = self.state();
+        let now = state.began.elapsed();
+        state.followed = Instant::now();
+        let scraper = Client::scraper(peer.address, headers, &peer.connection);
+        let Showing { number, seen } = state.exposed.show(view, scraper.as_ref(), now);
+        let key = Key { path, exposition: Some((format, seen)), gzip: accepts_gzip(headers) };
+        let body = cache.get(view, key, || {
+            let text = prometheus::render(view, format, state.exposed.reader(seen));
+            encode(text.map_err(|error| format!("cannot write the metrics: {error}"))?, key.gzip)
+        })?;
+        let taken = scraper.map(|client| {
+            let scrapes = self.clone();
+            Box::new(move || scrapes.saw(client, number)) as Taken
+        });
+        Ok((body, taken))
+    }
+
+    fn saw(&self, client: Client, number: ViewNumber) {
+        let mut state = self.state();
+        let now = state.began.elapsed();
+        state.exposed.saw(client, number, now);
+    }
+}

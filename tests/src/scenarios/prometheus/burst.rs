@@ -1,0 +1,178 @@
+//! The first burst on a quiet edge, and a restart of the agent: what a real Prometheus makes of them.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use crate::lab::{
+    agent::{self, Agent, Options},
+    cgroup::Cgroup,
+    crossed::SENT,
+    eventually, eventually_within,
+    metrics::{Edge, FAILURES},
+    promql::Prometheus,
+    scaled,
+    topology::Net,
+};
+
+const DURATION: &str = "netcause_tcp_connect_duration_seconds";
+
+/// Connects that are refused, and ones that succeed.
+const REFUSED: u32 = 100;
+const CONNECTED: u32 = 30;
+
+/// 100 refused connects within a second, on an edge that was never seen: `increase()` over a window that holds them is 100 for
+/// two Prometheus that scrape out of phase, and the same holds for a histogram, all of its buckets and its sum.
+pub(in super::super) fn first_burst(name: &str) -> Result<()> {
+    let interval = scaled(3, 6);
+    let agent = Agent::start(name, "agent", &Options::default())?;
+    let [one, other] = out_of_phase(name, &agent, interval)?;
+    let (_net, client, server) = Net::pair(name)?;
+    let _sink = server.serve(server.at(8080), &[])?;
+    let refused = client.connect(server.at(8085), &["--count", &REFUSED.to_string()])?;
+    ensure!(refused.failed("ECONNREFUSED") == u64::from(REFUSED), "{refused:?}");
+    let connected = client.connect(server.at(8080), &["--count", &CONNECTED.to_string()])?;
+    ensure!(connected.count("connected") == u64::from(CONNECTED), "{connected:?}");
+
+    let of = |metric: &str, more: &str| {
+        format!("{metric}{{reporter=\"source\",source_workload=\"{}\"{more}}}", client.workload())
+    };
+    let expected = [
+        (of(FAILURES, ",reason=\"refused\""), REFUSED),
+        (of(&format!("{DURATION}_count"), ""), CONNECTED),
+        (of(&format!("{DURATION}_bucket"), ",le=\"+Inf\""), CONNECTED),
+    ];
+    for prometheus in [&one, &other] {
+        for (series, count) in &expected {
+            let limit = Duration::from_secs(scaled(60, 300));
+            eventually_within(limit, "increase() has the whole burst", || {
+                expect_increase(prometheus, series, f64::from(*count))
+            })?;
+        }
+        let sum = format!("increase({}[10m])", of(&format!("{DURATION}_sum"), ""));
+        let sum = prometheus.query(&sum)?;
+        ensure!(matches!(sum[..], [(_, sum)] if sum > 0.0), "the sum of durations grew by {sum:?}");
+        let quantile = of(&format!("{DURATION}_bucket"), "");
+        let quantile = prometheus.query(&format!("histogram_quantile(0.9, rate({quantile}[10m]))"))?;
+        ensure!(matches!(quantile[..], [(_, value)] if value > 0.0), "{quantile:?}");
+    }
+    // People get the value at once, and so do the agent's own answers.
+    let edge = Edge::at_client(&client, server.v4, 8085);
+    agent.scrape()?.expect(FAILURES, &edge, REFUSED.into())?;
+    agent.stop(Signal::TERM)
+}
+
+/// Fails unless a series grew by this. Prometheus extrapolates to the end of the window by up to one interval, which is
+/// less, the more samples it has.
+fn expect_increase(prometheus: &Prometheus, series: &str, expected: f64) -> Result<()> {
+    let grown = prometheus.query(&format!("increase({series}[10m])"))?;
+    let samples = prometheus.query(&format!("count_over_time({series}[10m])"))?;
+    let ([(_, grown)], [(_, samples)]) = (&grown[..], &samples[..]) else {
+        anyhow::bail!("{series} grew by {grown:?} in {samples:?} samples");
+    };
+    let most = expected * (1.0 + 1.1 / (samples - 1.0)) + 0.01;
+    ensure!(
+        *samples >= 4.0 && (expected..=most).contains(grown),
+        "{series} grew by {grown} in {samples} samples, not by {expected}"
+    );
+    Ok(())
+}
+
+/// Two Prometheus servers that scrape this agent at different times. Where in its interval a server scrapes depends on its
+/// external labels.
+fn out_of_phase(name: &str, agent: &Agent, interval: u64) -> Result<[Prometheus; 2]> {
+    let start = |replica: &str| {
+        let prometheus =
+            Prometheus::start_every(&format!("{name}-{replica}"), agent.address(), interval, replica)?;
+        let phase = eventually("Prometheus has scraped", || {
+            let up = prometheus.query("timestamp(up{job=\"netcause\"} == 1)")?;
+            let [(_, at)] = up[..] else { anyhow::bail!("{up:?}") };
+            Ok(at % interval as f64)
+        })?;
+        anyhow::Ok((prometheus, phase))
+    };
+    let (one, phase) = start("one")?;
+    for replica in ["two", "three", "four", "five", "six", "seven", "eight"] {
+        let (other, its_phase) = start(replica)?;
+        let apart = (phase - its_phase).rem_euclid(interval as f64);
+        if (0.5..=interval as f64 - 0.5).contains(&apart) {
+            return Ok([one, other]);
+        }
+    }
+    anyhow::bail!("eight Prometheus servers scrape at the same time")
+}
+
+/// Bytes that cross the connection before the agent starts for the first time.
+const EARLY: u64 = 40_000_000;
+/// Bytes and pace of what crosses it all the time.
+const CHUNK: u64 = 20_000;
+const PACE: Duration = Duration::from_millis(100);
+/// Seconds that a rate is taken over.
+const WINDOW: u64 = 10;
+
+/// The agent restarts while a connection that has carried much carries on: `rate()` never exceeds what it carries, but for
+/// extrapolation, and sees it again after the restart.
+pub(in super::super) fn restart(name: &str) -> Result<()> {
+    let early = scaled(EARLY, EARLY / 4);
+    let (_net, client, server) = Net::pair(name)?;
+    let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
+    let mut held = client.hold(server.at(8080), &["--count", "1"])?;
+    held.run_command(&format!("echo {early}"))?;
+    let first = Agent::start(name, "first", &Options::default())?;
+    let address = first.address();
+    let prometheus = Prometheus::start(name, address)?;
+    // So that it has seen the zero: what came before it would be growth within one interval.
+    eventually("Prometheus has scraped twice", || {
+        let scrapes = prometheus.query("sum_over_time(up{job=\"netcause\"}[1m])")?;
+        ensure!(matches!(scrapes[..], [(_, count)] if count >= 2.0), "{scrapes:?}");
+        Ok(())
+    })?;
+    let begin = Instant::now();
+    let mut load = |seconds: u64| -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < end {
+            let next = Instant::now() + PACE;
+            held.run_command(&format!("echo {CHUNK}"))?;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        Ok(())
+    };
+    load(2 * WINDOW)?;
+    first.stop(Signal::TERM)?;
+    drop(first);
+    let cgroup = Cgroup::new(name, "second")?;
+    let mut command = agent::command(Some(&cgroup), false)?;
+    command.args(["agent", "--listen", &address.to_string()]);
+    let second = Agent::begin(cgroup, None, &mut command)?;
+    load(3 * WINDOW)?;
+
+    let series = format!(
+        "{SENT}{{reporter=\"source\",source_workload=\"{}\",destination_port=\"8080\"}}",
+        client.workload()
+    );
+    let ask = |promql: String| -> Result<f64> {
+        let answer = prometheus.query(&promql).context("asking for a rate")?;
+        let [(_, value)] = answer[..] else { anyhow::bail!("{promql} is {answer:?}") };
+        Ok(value)
+    };
+    let since = begin.elapsed().as_secs();
+    let highest = ask(format!("max_over_time(rate({series}[{WINDOW}s])[{since}s:1s])"))?;
+    let last = ask(format!("rate({series}[{WINDOW}s])"))?;
+    let most = CHUNK as f64 / PACE.as_secs_f64();
+    // The interval of the restart, a sweep that is two late, and extrapolation by up to one at each end.
+    let margin = 1.0 + 5.0 / WINDOW as f64;
+    if highest > most * margin {
+        let samples = prometheus.samples(&format!("{series}[{since}s]"))?;
+        anyhow::bail!(
+            "the rate was {highest} bytes a second, at most {most} were sent; samples: {samples:?}"
+        );
+    }
+    ensure!(last > most / scaled(3.0, 30.0), "after the restart the rate is {last} bytes a second of {most}");
+    ensure!(ask(format!("resets({series}[{since}s])"))? == 1.0, "the counter did not begin anew");
+    held.finish()?;
+    second.stop(Signal::TERM)
+}
