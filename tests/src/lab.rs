@@ -18,6 +18,7 @@ pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod process;
 pub(crate) mod promql;
+pub(crate) mod sample;
 pub(crate) mod service;
 pub(crate) mod topology;
 pub(crate) mod witness;
