@@ -188,6 +188,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("deploy::mounts", deploy::each_mount_is_needed),
     scenario("exposition::formats", exposition::formats),
     scenario("exposition::health", exposition::health),
+    scenario("exposition::starts", exposition::starts),
     scenario("exposition::about_itself", exposition::about_itself),
     needing(Needs::Prometheus, "prometheus::query", prometheus::query),
     needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard),
