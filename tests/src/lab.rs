@@ -95,7 +95,8 @@ pub(crate) fn eventually_within<T>(
     mut condition: impl FnMut() -> Result<T>,
 ) -> Result<T> {
     let start = Instant::now();
-    let mut pause = Duration::from_millis(5);
+    // A look costs an emulated machine much, and the agent's view changes once a second.
+    let mut pause = Duration::from_millis(scaled(5, 100));
     loop {
         match condition() {
             Ok(value) => return Ok(value),
@@ -104,6 +105,6 @@ pub(crate) fn eventually_within<T>(
             }
             Err(_) => thread::sleep(pause),
         }
-        pause = (pause * 2).min(Duration::from_millis(250));
+        pause = (pause * 2).min(Duration::from_millis(scaled(250, 1000)));
     }
 }

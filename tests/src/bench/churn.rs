@@ -86,8 +86,8 @@ impl Churn {
         let made: Vec<_> = (FIRST_PORT..).zip(&connected).collect();
         // Under any name: what is missing may have been counted on another edge.
         let of_interest = |sample: &Sample| {
-            let port = sample.labels.get("destination_port").map(String::as_str);
-            [OPENED, CLOSED].contains(&sample.name.as_str())
+            let port = sample.labels.get("destination_port");
+            [OPENED, CLOSED].contains(&&*sample.name)
                 && (port == Some("0") || made.iter().any(|(made, _)| port == Some(&made.to_string())))
         };
         ensure!(

@@ -1,9 +1,12 @@
 //! The agent's `/metrics`, parsed as Prometheus text 0.0.4, and the edges that scenarios look up.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fmt::Display,
+    borrow::{Borrow, Cow},
+    collections::{HashMap, HashSet},
+    fmt::{self, Debug, Display, Formatter},
     net::IpAddr,
+    ops::Deref,
+    rc::Rc,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,9 +30,72 @@ pub(crate) const RESETS: &str = "netcause_tcp_resets_total";
 /// One line of an exposition.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Sample {
-    pub(crate) name: String,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) name: Text,
+    pub(crate) labels: Labels,
     pub(crate) value: f64,
+}
+
+/// A text that many lines have; it is kept once.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Text(Rc<str>);
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        self
+    }
+}
+
+impl PartialEq<&str> for Text {
+    fn eq(&self, other: &&str) -> bool {
+        **self == **other
+    }
+}
+
+impl Debug for Text {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        Debug::fmt(&**self, formatter)
+    }
+}
+
+impl Display for Text {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        Display::fmt(&**self, formatter)
+    }
+}
+
+/// The labels of a sample, sorted by name.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Labels(Box<[(Text, Text)]>);
+
+impl Labels {
+    /// The value of a label.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(label, _)| *label == name).map(|(_, value)| &**value)
+    }
+
+    /// Whether a label has this value.
+    pub(crate) fn has(&self, name: &str, value: &str) -> bool {
+        self.get(name) == Some(value)
+    }
+
+    /// All values.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, value)| &**value)
+    }
+}
+
+impl Debug for Labels {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.debug_map().entries(self.0.iter().map(|(name, value)| (name, value))).finish()
+    }
 }
 
 /// The samples of one scrape.
@@ -105,17 +171,18 @@ impl Edge {
     }
 
     pub(crate) fn matches(&self, sample: &Sample) -> bool {
-        self.0.iter().all(|(label, value)| sample.labels.get(*label) == Some(value))
+        self.0.iter().all(|(label, value)| sample.labels.has(label, value))
     }
 }
 
 impl Metrics {
     /// Reads an exposition; an error if two of its samples have the same name and labels.
     pub(crate) fn parse(text: &str) -> Result<Self> {
+        let mut texts = Texts::default();
         let samples = text
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .map(|line| parse_line(line).with_context(|| format!("reading the sample {line:?}")))
+            .map(|line| parse_line(line, &mut texts).with_context(|| format!("reading the sample {line:?}")))
             .collect::<Result<Vec<_>>>()?;
         expect_unique(&samples)?;
         Ok(Self { samples })
@@ -123,9 +190,7 @@ impl Metrics {
 
     /// The sum over all samples of this name with these labels; an absent series is zero.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.total(name, |sample| {
-            labels.iter().all(|(label, value)| sample.labels.get(*label).is_some_and(|is| is == value))
-        })
+        self.total(name, |sample| labels.iter().all(|(label, value)| sample.labels.has(label, value)))
     }
 
     /// An upper bound of the events that the kernel showed to neither of two twin programs: the runs that it skipped, of
@@ -212,7 +277,7 @@ impl Metrics {
     pub(crate) fn expect_kernel_resets(&self, pod: &Pod) -> Result<()> {
         let netns = netns_workload(pod)?;
         let local = |sample: &Sample| [pod.workload(), &netns].contains(&local_workload(sample));
-        let sent = |sample: &Sample| sample.labels.get("direction").is_some_and(|is| is == "sent");
+        let sent = |sample: &Sample| sample.labels.has("direction", "sent");
         let agent = self.total(RESETS, |sample| local(sample) && sent(sample));
         let kernel = float(pod.counter("Tcp", "OutRsts")?);
         ensure!(
@@ -227,7 +292,7 @@ impl Metrics {
     /// Fails if any probe has lost events.
     pub(crate) fn expect_nothing_lost(&self) -> Result<()> {
         // The agent cannot see events that the kernel skipped for every program; it only has to report them.
-        let skipped = |sample: &Sample| sample.labels.get("where").is_some_and(|place| place == "skipped");
+        let skipped = |sample: &Sample| sample.labels.has("where", "skipped");
         let lost = self.list(|sample| sample.name == EVENTS_LOST && sample.value != 0.0 && !skipped(sample));
         ensure!(lost.is_empty(), "events were lost:\n{lost}");
         Ok(())
@@ -267,7 +332,8 @@ impl Metrics {
     /// Every value of a label that the samples of this name have.
     pub(crate) fn label_values(&self, name: &str, label: &str) -> Vec<String> {
         let samples = self.samples.iter().filter(|sample| sample.name == name);
-        let mut values: Vec<_> = samples.filter_map(|sample| sample.labels.get(label).cloned()).collect();
+        let mut values: Vec<_> =
+            samples.filter_map(|sample| sample.labels.get(label)).map(str::to_owned).collect();
         values.sort_unstable();
         values.dedup();
         values
@@ -275,9 +341,13 @@ impl Metrics {
 
     /// The agent's samples of this name for the edge's local pod, for error messages.
     fn like(&self, name: &str, edge: &Edge) -> String {
-        let names: Vec<&String> =
-            edge.0.iter().filter(|(label, _)| label.ends_with("_workload")).map(|(_, value)| value).collect();
-        let ours = |value: &String| names.contains(&value) && value.starts_with("netcause-lab-");
+        let names: Vec<&str> = edge
+            .0
+            .iter()
+            .filter(|(label, _)| label.ends_with("_workload"))
+            .map(|(_, value)| &**value)
+            .collect();
+        let ours = |value: &str| names.contains(&value) && value.starts_with("netcause-lab-");
         self.list(|sample| sample.name == name && sample.labels.values().any(ours))
     }
 }
@@ -316,12 +386,12 @@ pub(crate) fn float(count: u64) -> f64 {
 
 /// The workload at the end where the sample was counted.
 fn local_workload(sample: &Sample) -> &str {
-    let label = match sample.labels.get("reporter").map(String::as_str) {
+    let label = match sample.labels.get("reporter") {
         Some("source") => "source_workload",
         Some("destination") => "destination_workload",
         _ => return "",
     };
-    sample.labels.get(label).map_or("", String::as_str)
+    sample.labels.get(label).unwrap_or_default()
 }
 
 /// The agent's name of a namespace, for packets without a socket and so without a cgroup.
@@ -341,15 +411,30 @@ fn expect_unique(samples: &[Sample]) -> Result<()> {
     Ok(())
 }
 
-fn parse_line(line: &str) -> Result<Sample> {
-    let (series, labels, rest) = match line.find('{') {
+/// The texts of an exposition, each kept once.
+#[derive(Default)]
+struct Texts(HashSet<Text>);
+
+impl Texts {
+    fn keep(&mut self, text: &str) -> Text {
+        if let Some(kept) = self.0.get(text) {
+            return kept.clone();
+        }
+        let kept = Text(text.into());
+        self.0.insert(kept.clone());
+        kept
+    }
+}
+
+fn parse_line(line: &str, texts: &mut Texts) -> Result<Sample> {
+    let (name, labels, rest) = match line.find('{') {
         Some(open) => {
-            let (labels, rest) = parse_labels(&line[open + 1..])?;
+            let (labels, rest) = parse_labels(&line[open + 1..], texts)?;
             (&line[..open], labels, rest)
         }
         None => {
             let (name, rest) = line.split_once(' ').context("no value")?;
-            (name, BTreeMap::new(), rest)
+            (name, Labels(Box::default()), rest)
         }
     };
     let value = rest.split_whitespace().next().context("no value")?;
@@ -358,34 +443,44 @@ fn parse_line(line: &str) -> Result<Sample> {
         "-Inf" => f64::NEG_INFINITY,
         value => value.parse().context("not a number")?,
     };
-    Ok(Sample { name: series.to_owned(), labels, value })
+    Ok(Sample { name: texts.keep(name), labels, value })
 }
 
 /// Labels up to the closing brace, and what follows it.
-fn parse_labels(mut text: &str) -> Result<(BTreeMap<String, String>, &str)> {
-    let mut labels = BTreeMap::new();
+fn parse_labels<'a>(mut text: &'a str, texts: &mut Texts) -> Result<(Labels, &'a str)> {
+    let mut labels = Vec::with_capacity(text.bytes().filter(|byte| *byte == b'=').count());
     loop {
         text = text.trim_start_matches([',', ' ']);
         if let Some(rest) = text.strip_prefix('}') {
-            return Ok((labels, rest));
+            labels.sort_unstable();
+            return Ok((Labels(labels.into()), rest));
         }
         let (name, rest) = text.split_once("=\"").context("a label without a value")?;
-        let mut value = String::new();
-        let mut chars = rest.char_indices();
-        let end = loop {
-            match chars.next() {
-                Some((at, '"')) => break at + 1,
-                Some((_, '\\')) => match chars.next() {
-                    Some((_, 'n')) => value.push('\n'),
-                    Some((_, escaped)) => value.push(escaped),
-                    None => bail!("an escape at the end"),
-                },
-                Some((_, char)) => value.push(char),
-                None => bail!("a label value without an end"),
-            }
-        };
-        labels.insert(name.to_owned(), value);
-        text = &rest[end..];
+        let (value, rest) = parse_value(rest)?;
+        labels.push((texts.keep(name), texts.keep(&value)));
+        text = rest;
+    }
+}
+
+/// A label's value up to its closing quote, and what follows it.
+fn parse_value(text: &str) -> Result<(Cow<'_, str>, &str)> {
+    let end = text.find(['"', '\\']).context("a label value without an end")?;
+    if text[end..].starts_with('"') {
+        return Ok((text[..end].into(), &text[end + 1..]));
+    }
+    let mut value = text[..end].to_owned();
+    let mut chars = text[end..].char_indices();
+    loop {
+        match chars.next() {
+            Some((at, '"')) => return Ok((value.into(), &text[end + at + 1..])),
+            Some((_, '\\')) => match chars.next() {
+                Some((_, 'n')) => value.push('\n'),
+                Some((_, escaped)) => value.push(escaped),
+                None => bail!("an escape at the end"),
+            },
+            Some((_, char)) => value.push(char),
+            None => bail!("a label value without an end"),
+        }
     }
 }
 
@@ -428,7 +523,7 @@ mod tests {
         assert_eq!(metrics.sum("a", &[]), 1.0);
         assert_eq!(metrics.sum("b", &[("x", "1")]), 2.5);
         assert_eq!(metrics.sum("b", &[("x", "2")]), 0.0);
-        assert_eq!(metrics.samples[1].labels["y"], "q\"\\\n}");
+        assert_eq!(metrics.samples[1].labels.get("y"), Some("q\"\\\n}"));
         assert!(Metrics::parse("b{x=\"1} 2").is_err());
         assert!(Metrics::parse("b").is_err());
     }

@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+};
 
 use super::timeout;
 
@@ -186,8 +190,11 @@ impl Process {
 
     /// Sends a signal to this child, and to nothing else.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("a pid out of range")?;
-        kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
+        kill_process(self.raw_pid()?, signal).with_context(|| format!("signalling {}", self.name))
+    }
+
+    fn raw_pid(&self) -> Result<Pid> {
+        i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("a pid out of range")
     }
 
     /// Whether it still runs.
@@ -201,15 +208,20 @@ impl Process {
 
     /// Waits for its end without closing its input.
     pub(crate) fn wait(&self, limit: Duration) -> Result<ExitStatus> {
+        let waiting = || format!("waiting for {}", self.name);
         let start = Instant::now();
         loop {
-            if let Some(status) =
-                self.child().try_wait().with_context(|| format!("waiting for {}", self.name))?
-            {
+            if let Some(status) = self.child().try_wait().with_context(waiting)? {
                 return Ok(status);
             }
-            ensure!(start.elapsed() < limit, "{} did not end within {limit:?}:\n{}", self.name, self.said());
-            thread::sleep(Duration::from_millis(2));
+            let left = limit.saturating_sub(start.elapsed());
+            ensure!(!left.is_zero(), "{} did not end within {limit:?}:\n{}", self.name, self.said());
+            // Only `try_wait` reaps the child, so its number is still its own.
+            let end = pidfd_open(self.raw_pid()?, PidfdFlags::empty()).with_context(waiting)?;
+            match poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&left.try_into()?)) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error).with_context(waiting),
+            }
         }
     }
 

@@ -79,7 +79,5 @@ impl Witness {
 
 /// Whether one end of the sample's edge is this workload.
 fn has_workload(sample: &Sample, workload: &str) -> bool {
-    ["source_workload", "destination_workload"]
-        .iter()
-        .any(|label| sample.labels.get(*label).is_some_and(|is| is == workload))
+    ["source_workload", "destination_workload"].iter().any(|label| sample.labels.has(label, workload))
 }

@@ -89,7 +89,7 @@ pub(super) fn while_swept(name: &str) -> Result<()> {
     let agent = Agent::start(
         name,
         "agent",
-        &Options { args: &["--sweep-cpu-percent", "100"], ..Options::default() },
+        &Options { args: &["--sweep-cpu-percent", "100"], without_dns: true, ..Options::default() },
     )?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo", "--ports", "3"])?;
     let count = scaled("400", "40");

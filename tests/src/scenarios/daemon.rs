@@ -66,7 +66,7 @@ pub(super) fn two_agents(name: &str) -> Result<()> {
     let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     let first = Agent::start(name, "first", &Options::default())?;
-    let second = Agent::start(name, "second", &Options::default())?;
+    let second = Agent::start(name, "second", &Options { without_dns: true, ..Options::default() })?;
     let edges = [Edge::at_client(&client, server.v4, 8080), Edge::at_server(&server, client.v4, 8080)];
     let expect = |agent: &Agent, count| {
         agent.until("the connections are counted", |metrics| {
@@ -156,7 +156,7 @@ pub(super) fn config_order(name: &str) -> Result<()> {
 /// `netcause check` lists the probes of the running agent, as a table and as JSON.
 pub(super) fn check(_name: &str) -> Result<()> {
     let running = agent::shared()?.scrape()?;
-    let probes: BTreeSet<&String> = running
+    let probes: BTreeSet<&str> = running
         .samples
         .iter()
         .filter(|sample| sample.name == "netcause_probe_up")
@@ -172,8 +172,8 @@ pub(super) fn check(_name: &str) -> Result<()> {
         .filter_map(|probe| probe.get("probe").or_else(|| probe.get("name"))?.as_str())
         .collect();
     for probe in probes {
-        ensure!(table.contains(probe.as_str()), "{probe} is not in the table:\n{table}");
-        ensure!(names.contains(probe.as_str()), "{probe} is not in the JSON: {json}");
+        ensure!(table.contains(probe), "{probe} is not in the table:\n{table}");
+        ensure!(names.contains(probe), "{probe} is not in the JSON: {json}");
     }
     Ok(())
 }

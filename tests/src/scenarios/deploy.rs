@@ -78,7 +78,7 @@ fn fails(scenario: &str, name: &str, container: &Container) -> Result<Finished> 
 
 fn probes(metrics: &Metrics) -> Probes {
     let named = |name: &'static str| metrics.samples.iter().filter(move |sample| sample.name == name);
-    let label = |sample: &Sample, name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+    let label = |sample: &Sample, name: &str| sample.labels.get(name).unwrap_or_default().to_owned();
     let reason = |probe: &str| {
         let info = named("netcause_probe_unavailable_info").find(|info| label(info, "probe") == probe);
         info.map(|info| label(info, "reason")).unwrap_or_default()

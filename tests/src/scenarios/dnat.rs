@@ -58,7 +58,12 @@ fn run(
     let names =
         files.write("names.yaml", &names((&client, shopper), [&one, &other], workloads, with_endpoints))?;
     let config = format!("names_file: \"{}\"\n", names.display());
-    let options = Options { config: Some(&config), within: Some(net.switch()), ..Options::default() };
+    let options = Options {
+        config: Some(&config),
+        within: Some(net.switch()),
+        without_dns: true,
+        ..Options::default()
+    };
     let _servers = [one.serve("[::]:8080".parse()?, &[])?, other.serve("[::]:8080".parse()?, &[])?];
     // One to each backend, older than the agent: whenever the table is read, it has both.
     let mut held = Vec::new();

@@ -27,7 +27,11 @@ pub(super) fn clients(name: &str) -> Result<()> {
     }
     // For this agent those addresses are known, and all others are outside.
     let config = "known_networks: [\"203.0.113.0/24\", \"2001:db8::/32\"]\n";
-    let inverse = Agent::start(name, "inverse", &Options { config: Some(config), ..Options::default() })?;
+    let inverse = Agent::start(
+        name,
+        "inverse",
+        &Options { config: Some(config), without_dns: true, ..Options::default() },
+    )?;
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
     let mut udp_echoes = Vec::new();
 

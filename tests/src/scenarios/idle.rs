@@ -28,7 +28,8 @@ pub(super) fn flows(name: &str) -> Result<()> {
         "--sweep-cpu-percent",
         "100",
     ];
-    let agent = Agent::start(name, "agent", &Options { args: &args, ..Options::default() })?;
+    let agent =
+        Agent::start(name, "agent", &Options { args: &args, without_dns: true, ..Options::default() })?;
     let entries = |metrics: &Metrics| metrics.sum("netcause_map_entries", &[("map", "tcp_flows")]);
 
     let mut held = client.hold(server.at(7000), &["--count", "2"])?;

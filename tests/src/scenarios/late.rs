@@ -15,7 +15,7 @@ use crate::lab::{
 
 /// A workload whose cgroup is removed before the first scrape keeps its name.
 pub(super) fn gone_workload(name: &str) -> Result<()> {
-    let agent = Agent::start(name, "agent", &Options::default())?;
+    let agent = Agent::start(name, "agent", &Options { without_dns: true, ..Options::default() })?;
     let net = Net::new(name)?;
     let server = net.pod("server")?;
     let _sink = server.serve(server.at(8080), &[])?;
@@ -43,7 +43,7 @@ pub(super) fn idle_connections(name: &str) -> Result<()> {
     let before = (client.retransmitted()?, server.retransmitted()?);
     ensure!(before.0 > 0, "nothing was lost before the agent's start");
 
-    let agent = Agent::start(name, "agent", &Options::default())?;
+    let agent = Agent::start(name, "agent", &Options { without_dns: true, ..Options::default() })?;
     // Nothing is in flight, so nothing is retransmitted between the count above and the agent's start.
     let _faults = [Fault::on_path(&net, &client, &[rule])?, Fault::on_path(&net, &server, &[rule])?];
     held.run_command("echo 50000")?;

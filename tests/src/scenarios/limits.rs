@@ -19,7 +19,7 @@ pub(super) fn tiny_ring(name: &str) -> Result<()> {
     let agent = Agent::start(
         name,
         "agent",
-        &Options { env: &[("NETCAUSE_EVENT_RING_BYTES", "4096")], ..Options::default() },
+        &Options { env: &[("NETCAUSE_EVENT_RING_BYTES", "4096")], without_dns: true, ..Options::default() },
     )?;
     let lost = |metrics: &Metrics| metrics.sum("netcause_events_lost_total", &[("where", "ring")]);
     agent.signal(Signal::STOP)?;
@@ -47,8 +47,11 @@ pub(super) fn max_flows(name: &str) -> Result<()> {
     let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8000), &["--ports", &PORTS.to_string()])?;
     let witness = Witness::start(name, &[&client, &server])?;
-    let agent =
-        Agent::start(name, "agent", &Options { config: Some("max_tcp_flows: 8\n"), ..Options::default() })?;
+    let agent = Agent::start(
+        name,
+        "agent",
+        &Options { config: Some("max_tcp_flows: 8\n"), without_dns: true, ..Options::default() },
+    )?;
     let count = (PORTS * EACH).to_string();
     let outcome = client
         .connect(server.at(8000), &["--count", &count, "--ports", &PORTS.to_string(), "--parallel", "2"])?;
@@ -72,8 +75,11 @@ pub(super) fn max_flows(name: &str) -> Result<()> {
 pub(super) fn max_sockets(name: &str) -> Result<()> {
     let (net, client, server) = Net::pair(name)?;
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
-    let agent =
-        Agent::start(name, "agent", &Options { args: &["--max-sockets", "4"], ..Options::default() })?;
+    let agent = Agent::start(
+        name,
+        "agent",
+        &Options { args: &["--max-sockets", "4"], without_dns: true, ..Options::default() },
+    )?;
     let mut held = client.hold(server.at(8080), &["--count", "30"])?;
     let rule = "meta l4proto tcp meta length > 200 numgen inc mod 5 == 1 drop";
     let _faults = [Fault::on_path(&net, &client, &[rule])?, Fault::on_path(&net, &server, &[rule])?];

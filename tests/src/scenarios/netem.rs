@@ -36,9 +36,8 @@ pub(super) fn delay(name: &str) -> Result<()> {
             sum >= 0.12 * float(connected),
             "{connected} connects took {sum} s together, with 0.12 s of delay each"
         );
-        for sample in
-            metrics.samples.iter().filter(|sample| sample.name == format!("{CONNECT_DURATION}_bucket"))
-        {
+        let bucket = format!("{CONNECT_DURATION}_bucket");
+        for sample in metrics.samples.iter().filter(|sample| *sample.name == *bucket) {
             let below =
                 sample.labels.get("le").and_then(|le| le.parse::<f64>().ok()).is_some_and(|le| le < 0.12);
             let ours = sample.labels.get("source_workload").is_some_and(|name| name == client.workload());
@@ -50,7 +49,7 @@ pub(super) fn delay(name: &str) -> Result<()> {
     })
 }
 
-/// Reordering without loss causes no retransmission of kind `timeout`.
+/// Reordering without loss causes no retransmission of kind `timeout` beyond the timeouts of the kernel.
 pub(super) fn reordering(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let (_net, client, server) = Net::pair(name)?;
@@ -67,8 +66,11 @@ pub(super) fn reordering(name: &str) -> Result<()> {
     let edge = Edge::at_client(&client, server.v4, 8080);
     let overtaken = server.counter("TcpExt", "TCPOFOQueue")?;
     ensure!(overtaken > 0, "nothing arrived out of order");
+    // None, unless a slow receiver dropped what it had acknowledged selectively: `tcp_check_sack_reneging()` then times
+    // out after half a round trip, whatever the shortest timeout is.
+    let timeouts = client.counter("TcpExt", "TCPTimeouts")?;
     agent.until("reordering is no timeout", |metrics| {
-        metrics.expect(RETRANSMITTED, &edge.with("kind", "timeout"), 0)?;
+        metrics.expect_between(RETRANSMITTED, &edge.with("kind", "timeout"), 0.0, float(timeouts))?;
         metrics.expect_amount(REORDERED, &Edge::at_server(&server, client.v4, 8080), overtaken, overtaken)?;
         metrics.expect_kernel_retransmits(&client)
     })

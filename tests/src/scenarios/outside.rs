@@ -72,8 +72,9 @@ pub(super) fn by_name(name: &str) -> Result<()> {
         closed_at_client(metrics, &external(&other), &unresolved)?;
         let ours =
             metrics.samples.iter().filter(|sample| sample.name == OPENED && of(&client).matches(sample));
-        let mut shown: Vec<_> =
-            ours.map(|sample| (&sample.labels["destination_workload"], sample.value)).collect();
+        let mut shown: Vec<_> = ours
+            .map(|sample| (sample.labels.get("destination_workload").unwrap_or_default(), sample.value))
+            .collect();
         ensure!(shown.iter().all(|(name, _)| name.starts_with("h:")), "{shown:?}");
         shown.sort_by(|a, b| a.1.total_cmp(&b.1));
         let counts: Vec<_> = shown.iter().map(|(_, value)| *value).collect();

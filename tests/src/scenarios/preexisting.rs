@@ -32,8 +32,13 @@ pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
         half_closed.run_command(command)?;
     }
 
-    let whole = Agent::start(name, "whole", &Options { args: &LIFETIME, ..Options::default() })?;
-    let rest = Agent::start(name, "rest", &Options { args: &SWEEP_ALWAYS, ..Options::default() })?;
+    let whole =
+        Agent::start(name, "whole", &Options { args: &LIFETIME, without_dns: true, ..Options::default() })?;
+    let rest = Agent::start(
+        name,
+        "rest",
+        &Options { args: &SWEEP_ALWAYS, without_dns: true, ..Options::default() },
+    )?;
     let ends = [
         Ends::v4(&client, &server, 8080),
         Ends::v6(&client, &server, 8080),
@@ -100,7 +105,8 @@ pub(super) fn during_transfer(name: &str) -> Result<()> {
     for _ in 0..rounds {
         held.send_command("echo 1000003")?;
     }
-    let agent = Agent::start(name, "agent", &Options { args: &LIFETIME, ..Options::default() })?;
+    let agent =
+        Agent::start(name, "agent", &Options { args: &LIFETIME, without_dns: true, ..Options::default() })?;
     held.wait_done(rounds)?;
     let crossed = Crossed::each(3, rounds * 1_000_003, rounds * 1_000_003);
     let ends = Ends::v4(&client, &server, 8080);

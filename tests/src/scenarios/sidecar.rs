@@ -55,7 +55,11 @@ impl Mesh {
         let names = Files::new(&client, "names")?;
         let file = names.write("names.yaml", &text)?;
         let config = format!("names_file: {}\n", file.display());
-        let agent = Agent::start(name, "agent", &Options { config: Some(&config), ..Options::default() })?;
+        let agent = Agent::start(
+            name,
+            "agent",
+            &Options { config: Some(&config), without_dns: true, ..Options::default() },
+        )?;
         Ok(Self { client, server, client_uid, server_uid, agent, _names: names })
     }
 

@@ -17,7 +17,7 @@ pub(super) fn duration(name: &str) -> Result<()> {
     let asked = Agent::start(
         name,
         "asked",
-        &Options { args: &["--sweep-cpu-percent", "100"], ..Options::default() },
+        &Options { args: &["--sweep-cpu-percent", "100"], without_dns: true, ..Options::default() },
     )?;
     let count =
         |agent: &Agent| Ok::<_, anyhow::Error>(agent.scrape()?.sum(&format!("{DURATION}_count"), &[]));
@@ -37,7 +37,8 @@ pub(super) fn own_pid_namespace(name: &str) -> Result<()> {
     let _echo = server.serve(server.at(8080), &["--mode", "echo", "--ports", "2"])?;
     let mut older = client.hold(server.at(8080), &["--count", "2"])?;
     older.run_command("echo 10007")?;
-    let agent = Agent::start(name, "agent", &Options { own_pids: true, ..Options::default() })?;
+    let agent =
+        Agent::start(name, "agent", &Options { own_pids: true, without_dns: true, ..Options::default() })?;
     let up = agent.scrape()?;
     let probe = up
         .samples
@@ -47,7 +48,7 @@ pub(super) fn own_pid_namespace(name: &str) -> Result<()> {
                 && sample.labels.get("probe").is_some_and(|probe| probe == "open_sockets")
         })
         .context("the probe is up")?;
-    let reason = probe.labels.get("reason").map_or("", String::as_str);
+    let reason = probe.labels.get("reason").unwrap_or_default();
     ensure!(reason == "not_in_host_pid_namespace", "{probe:?}");
     ensure!(up.sum("netcause_probe_up", &[("probe", "open_sockets")]) == 0.0, "{probe:?}");
 

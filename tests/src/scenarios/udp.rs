@@ -168,7 +168,11 @@ pub(super) fn full_tables(name: &str) -> Result<()> {
     let agent = Agent::start(
         name,
         "agent",
-        &Options { args: &["--max-udp-flows", "4", "--event-ring-bytes", "4096"], ..Options::default() },
+        &Options {
+            args: &["--max-udp-flows", "4", "--event-ring-bytes", "4096"],
+            without_dns: true,
+            ..Options::default()
+        },
     )?;
     agent.signal(Signal::STOP)?;
     let ports = PORTS.to_string();

@@ -97,7 +97,7 @@ pub(crate) fn exactly(metrics: &Metrics, name: &str, edge: &Edge, value: u64) ->
 fn by_label(metrics: &Metrics, name: &str, edge: &Edge, label: &str, expected: &Tally) -> Result<()> {
     let mut is: BTreeMap<String, f64> = BTreeMap::new();
     for sample in metrics.samples.iter().filter(|sample| sample.name == name && edge.matches(sample)) {
-        let word = sample.labels.get(label).cloned().unwrap_or_default();
+        let word = sample.labels.get(label).unwrap_or_default().to_owned();
         *is.entry(word).or_default() += sample.value;
     }
     is.retain(|_, value| *value != 0.0);

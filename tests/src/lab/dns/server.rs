@@ -138,6 +138,7 @@ fn config(pod: &Pod, port: u16, options: &Options<'_>) -> String {
     let own = [IpAddr::V4(pod.v4), IpAddr::V6(pod.v6)];
     let listen = if options.listen.is_empty() { &own[..] } else { options.listen };
     let log = if options.silent { "no" } else { "yes" };
+    // Few outgoing ports: unbound shuffles all of them when it starts, with a system call for each.
     let mut text = format!(
         r#"server:
   chroot: ""
@@ -151,6 +152,8 @@ fn config(pod: &Pod, port: u16, options: &Options<'_>) -> String {
   verbosity: 1
   num-threads: 1
   outgoing-range: 64
+  outgoing-port-avoid: 0-65535
+  outgoing-port-permit: 20000-20255
   msg-cache-size: 64k
   rrset-cache-size: 64k
   cache-max-ttl: 0
