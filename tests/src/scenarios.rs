@@ -188,6 +188,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("deploy::mounts", deploy::each_mount_is_needed),
     needing(Needs::AnyKernel, "exposition::formats", exposition::formats),
     needing(Needs::AnyKernel, "exposition::health", exposition::health),
+    needing(Needs::AnyKernel, "exposition::starts", exposition::starts),
     scenario("exposition::about_itself", exposition::about_itself),
     needing(Needs::Prometheus, "prometheus::query", prometheus::query),
     needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard),

@@ -1,8 +1,19 @@
 //! The HTTP endpoints of the agent.
 
-use anyhow::{Context as _, Result, ensure};
+use std::{
+    thread,
+    time::{Duration, SystemTime},
+};
 
-use crate::lab::{agent, metrics::Metrics};
+use anyhow::{Context as _, Result, ensure};
+use rustix::process::Signal;
+
+use crate::lab::{
+    agent::{self, Agent, Options},
+    eventually,
+    metrics::Metrics,
+    topology::Net,
+};
 
 /// `/metrics` is OpenMetrics for clients that ask for it and Prometheus text 0.0.4 for all others.
 pub(super) fn formats(_name: &str) -> Result<()> {
@@ -65,4 +76,36 @@ pub(super) fn about_itself(_name: &str) -> Result<()> {
         ensure!(limit > 0.0 && entry.value <= limit, "{map} holds {} of {limit}", entry.value);
     }
     Ok(())
+}
+
+/// A counter that begins after the agent was idle for a while, and that nobody has scraped, says in OpenMetrics when it
+/// was zero last: before its first event, and long after the agent's start. A Prometheus that does not read starts gets none.
+pub(super) fn starts(name: &str) -> Result<()> {
+    const CREATED: &str = "netcause_tcp_connect_failures_created{";
+    let agent = Agent::start(name, "agent", &Options { without_dns: true, ..Options::default() })?;
+    let (_net, client, server) = Net::pair(name)?;
+    let begin = seconds()?;
+    thread::sleep(Duration::from_secs(25));
+    let before = seconds()?;
+    client.connect(server.at(8085), &["--count", "3"])?;
+    let created = eventually("the counter has a start", || {
+        let text = agent.get("/metrics", "application/openmetrics-text; version=1.0.0")?.body;
+        let ours = |line: &&str| line.starts_with(CREATED) && line.contains(client.workload());
+        let line = text.lines().find(ours).context("no start")?;
+        let (_, start) = line.rsplit_once(' ').context("no value")?;
+        start.parse::<u64>().with_context(|| line.to_owned())
+    })?;
+    ensure!(
+        (begin + 1..=before).contains(&created),
+        "it starts at {created}, the agent was there at {begin}, and the first event came after {before}"
+    );
+    let text =
+        agent.get("/metrics", "application/openmetrics-text\r\nX-Prometheus-Scrape-Timeout-Seconds: 10")?;
+    ensure!(!text.body.contains("_created"), "starts for a Prometheus that would store them");
+    agent.stop(Signal::TERM)
+}
+
+/// Seconds since 1970.
+fn seconds() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs())
 }

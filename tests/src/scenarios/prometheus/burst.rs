@@ -29,7 +29,7 @@ const CONNECTED: u32 = 30;
 /// two Prometheus that scrape out of phase, and the same holds for a histogram, all of its buckets and its sum.
 pub(in super::super) fn first_burst(name: &str) -> Result<()> {
     let interval = scaled(3, 6);
-    let agent = Agent::start(name, "agent", &Options::default())?;
+    let agent = Agent::start(name, "agent", &Options { without_dns: true, ..Options::default() })?;
     let [one, other] = out_of_phase(name, &agent, interval)?;
     let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
@@ -122,7 +122,7 @@ pub(in super::super) fn restart(name: &str) -> Result<()> {
     let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
     let mut held = client.hold(server.at(8080), &["--count", "1"])?;
     held.run_command(&format!("echo {early}"))?;
-    let first = Agent::start(name, "first", &Options::default())?;
+    let first = Agent::start(name, "first", &Options { without_dns: true, ..Options::default() })?;
     let address = first.address();
     let prometheus = Prometheus::start(name, address)?;
     // So that it has seen the zero: what came before it would be growth within one interval.
