@@ -355,7 +355,9 @@ impl Engine {
     fn end_reading(&mut self) {
         self.names.expire();
         if std::mem::take(&mut self.has_removed) {
-            self.names.retain(&self.model.locals(), &self.model.remotes());
+            let mut locals = self.model.locals();
+            locals.extend(self.queues.iter().map(|(key, _)| key.local));
+            self.names.retain(&locals, &self.model.remotes());
         }
         let idle = self.model.end_reading(self.time.monotonic, &mut self.names);
         if !idle.is_empty() {

@@ -204,6 +204,36 @@ fn listeners_have_the_names_of_their_cgroups() {
 }
 
 #[test]
+fn a_listener_keeps_its_name_while_flows_of_others_are_removed() {
+    let mut player = Player::new();
+    let queues =
+        || vec![(QueueKey { local: CGROUP, port: 80, ..QueueKey::default() }, AcceptQueue::default())];
+    for other in 20..23 {
+        player.sent(flow(other, 9), 1);
+        player.play(Input::Queues(queues()));
+        player.play(Input::FlowRemoved(flow(other, 9)));
+        player.read();
+        assert_eq!(player.engine.listeners()[0].workload, Workload::plain("shop.service"));
+    }
+    player.sent(flow(CGROUP, 9), 5);
+    player.read();
+    assert_eq!(player.edges(), ["shop.service -> 10.0.0.9: 5"]);
+}
+
+#[test]
+fn a_workload_keeps_its_name_until_its_first_flow_is_read() {
+    let mut player = Player::new();
+    player.sent(flow(20, 9), 1);
+    player.play(Input::FlowRemoved(flow(20, 9)));
+    let flow = flow(CGROUP, 9);
+    player.play(Input::Event(Event::NewFlow { at: Duration::ZERO, flow, client_port: 4000 }));
+    player.read();
+    player.sent(flow, 5);
+    player.read();
+    assert_eq!(player.edges(), ["shop.service -> 10.0.0.9: 5"]);
+}
+
+#[test]
 fn the_same_inputs_give_the_same_edges() {
     let play = || {
         let mut player = Player::new();

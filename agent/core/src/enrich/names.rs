@@ -306,7 +306,8 @@ impl Names {
         self.cgroups.retain(|id| in_use.contains(&id));
         self.sidecars.retain(|id| in_use.contains(&id));
         self.resolved.retain(|id| in_use.contains(&id));
-        self.outside_kubernetes.retain(|id, _| in_use.contains(id));
+        // With its place: a place that is kept is not looked up again.
+        self.outside_kubernetes.retain(|id, _| self.cgroups.place(*id).is_some());
         self.local_pods.retain(|_, locals| {
             locals.retain(|id| in_use.contains(id));
             !locals.is_empty()
