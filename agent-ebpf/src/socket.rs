@@ -133,6 +133,13 @@ impl Tracked {
         unsafe { (*self.0).fin_acknowledged = acknowledged.into() }
     }
 
+    /// Length of its queue of ICMP errors when it started to connect, modulo 256.
+    #[inline(always)]
+    pub fn errors_queued(self) -> u8 {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).errors_queued }
+    }
+
     /// The totals that have been added to its flow.
     #[inline(always)]
     pub fn counted(self) -> *mut Counted {
@@ -157,33 +164,29 @@ impl Tracked {
     }
 }
 
-/// Role of a socket without an entry: server when its port is in the map of listening ports; else the lower port is assumed
-/// to be the service's.
+/// Role of a socket without an entry: server when it was accepted, or its port is in the map of listening ports.
 #[inline(always)]
 pub fn infer_role<M: Memory>(socket: TcpSock<M>) -> u8 {
-    if is_listening(socket) || socket.local_port() < socket.common().remote_port() {
+    if socket.is_accepted() || listener_at(socket.namespace(), socket.local_port()).is_some() {
         ROLE_SERVER
     } else {
         ROLE_CLIENT
     }
 }
 
-/// True when the socket's local port listens, in its network namespace.
+/// The local end of the socket that listens at this port, or did.
 #[inline(always)]
-pub fn is_listening<M: Memory>(socket: TcpSock<M>) -> bool {
-    LISTENERS.get_ptr(listener(socket)).is_some()
+pub fn listener_at(namespace: u32, port: u16) -> Option<u64> {
+    // SAFETY: a copy is made at once; an entry that is replaced meanwhile is another listener's, at this port too.
+    #[expect(unsafe_code, reason = "map value")]
+    unsafe { LISTENERS.get(ListenerKey { namespace, port, reserved: 0 }) }.copied()
 }
 
-/// Inserts the socket's port into the map of listening ports. When it is evicted, [`infer_role`] falls back to comparing
-/// ports.
+/// Inserts the socket's port into the map of listening ports.
 #[inline(always)]
 pub fn insert_listener<M: Memory>(socket: TcpSock<M>) {
-    let _ = LISTENERS.insert(listener(socket), 1, u64::from(BPF_ANY));
-}
-
-#[inline(always)]
-fn listener<M: Memory>(socket: TcpSock<M>) -> ListenerKey {
-    ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 }
+    let key = ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 };
+    let _ = LISTENERS.insert(key, socket.local(), u64::from(BPF_ANY));
 }
 
 /// The client's port of a socket.

@@ -12,15 +12,15 @@
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use netcause_common::flow::{Counted, ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::flow::Counted;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use netcause_common::socket::{PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 
-use crate::flow::{counters, of_socket};
+use crate::flow::{counters, counters_of, of_socket};
 use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{Memory, TcpSock, has_sock_from_file};
 use crate::maps::{QUEUES, SWEEP, add};
-use crate::socket::{Tracked, insert, insert_listener, is_listening, state_of};
+use crate::socket::{Tracked, infer_role, insert, insert_listener, state_of};
 use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping};
 
 /// The iterator's argument; every member takes eight bytes.
@@ -124,13 +124,13 @@ fn connection<M: Memory>(socket: TcpSock<M>, state: u8) {
 fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Tracked> {
     let is_open = state != SYN_SENT && state != SYN_RECV;
     let phase = if is_open { PHASE_OPEN } else { PHASE_CONNECTING };
-    let flow = of_socket(socket, if is_listening(socket) { ROLE_SERVER } else { ROLE_CLIENT });
+    let flow = of_socket(socket, infer_role(socket));
     let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
     // A connection that began while the agent started has an entry already, which stays.
     if state_of(socket.id).is_none()
         && insert(socket.id, &SocketState { counted, flow, phase, ..SocketState::default() })
         && is_open
-        && let Some(counters) = counters(&flow)
+        && let Some(counters) = counters_of(socket, &flow)
     {
         counters.one_more_open();
     }

@@ -21,7 +21,7 @@ use netcause_common::socket::{PHASE_CLOSED, PHASE_CONNECTING, PHASE_LISTENING, P
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};
-use crate::flow::{Counters, counters, counters_from, of_socket};
+use crate::flow::{Counters, counters, counters_of, of_socket};
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
 use crate::maps::count;
@@ -117,8 +117,7 @@ fn opened(socket: Socket, state: Option<Tracked>, role: u8, turn: Turn) {
         && state.phase() == PHASE_CONNECTING
     {
         state.enter(PHASE_OPEN);
-        // The port lets the daemon look up where the address of a Service was translated to.
-        if let Some(counters) = counters_from(state.flow(), || socket.local_port()) {
+        if let Some(counters) = counters_of(socket, state.flow()) {
             counters.opened();
             counters.one_more_open();
             if state.started_ns() != 0 {
@@ -144,7 +143,7 @@ fn opened(socket: Socket, state: Option<Tracked>, role: u8, turn: Turn) {
     }
     let flow = of_socket(socket, role);
     let is_tracked = begin(socket, state, flow, 0, PHASE_OPEN);
-    let Some(counters) = counters(&flow) else {
+    let Some(counters) = counters_of(socket, &flow) else {
         return;
     };
     counters.opened();
@@ -162,7 +161,14 @@ fn begin(socket: Socket, earlier: Option<Tracked>, flow: FlowKey, started_ns: u6
     insert_or_replace(
         socket.id,
         earlier,
-        &SocketState { started_ns, counted, flow, phase, ..SocketState::default() },
+        &SocketState {
+            started_ns,
+            counted,
+            flow,
+            phase,
+            errors_queued: if phase == PHASE_CONNECTING { socket.queued_errors() } else { 0 },
+            ..SocketState::default()
+        },
     )
 }
 
@@ -171,7 +177,7 @@ fn closed(socket: Socket, state: Option<Tracked>, old: u8) {
     let Some(state) = state else {
         // From before the agent started and without a file, or the socket map was full: its totals count in full.
         let role = infer_role(socket);
-        if let Some(counters) = counters(&of_socket(socket, role)) {
+        if let Some(counters) = counters_of(socket, &of_socket(socket, role)) {
             counters.closed();
             let mut nothing = Counted::default();
             settle(socket, role, || is_fin_acknowledged(socket, old), &raw mut nothing, counters);
@@ -214,17 +220,19 @@ fn settle_at_close(socket: Socket, state: Tracked, old: u8, counters: Counters) 
 
 #[inline(always)]
 fn failed(socket: Socket, state: Option<Tracked>) {
-    let (started_ns, uncounted) = match state {
+    let (started_ns, uncounted, errors_queued) = match state {
         Some(state) if state.phase() == PHASE_CLOSED => return,
         Some(state) => {
             state.enter(PHASE_CLOSED);
-            (state.started_ns(), state.take_uncounted_retransmits(socket.total_retransmits()))
+            let uncounted = state.take_uncounted_retransmits(socket.total_retransmits());
+            (state.started_ns(), uncounted, state.errors_queued())
         }
-        None => (0, 0),
+        None => (0, 0, 0),
     };
-    let reason = failure_reason(socket);
+    let error = error(socket, errors_queued);
+    let reason = failure_reason(socket, error);
     let flow = of_socket(socket, ROLE_CLIENT);
-    if let Some(counters) = counters(&flow) {
+    if let Some(counters) = counters_of(socket, &flow) {
         counters.connect_failed(reason);
         counters.retransmitted(RetransmitKind::Other, uncounted);
         if let Some(state) = state {
@@ -238,7 +246,7 @@ fn failed(socket: Socket, state: Option<Tracked>) {
         &ConnectFailed {
             header,
             duration_ns,
-            error: socket.error(),
+            error,
             syn_retransmits: socket.total_retransmits(),
             reason: reason as u8,
             reserved: [0; 7],
@@ -246,14 +254,27 @@ fn failed(socket: Socket, state: Option<Tracked>) {
     );
 }
 
+/// The error number with which a connection attempt ended; 0 when the application closed the socket, and when connect(2)
+/// itself failed.
+#[inline(always)]
+fn error(socket: Socket, errors_queued: u8) -> i32 {
+    match (socket.error(), socket.soft_error()) {
+        // getsockopt(SO_ERROR) has taken the error of an ICMP message. The message is still queued: IPv4 queues it whether or
+        // not the application asked for that (`tcp_v4_err`, net/ipv4/tcp_ipv4.c), which also is what woke up poll(2).
+        (0, 0) if socket.queued_errors() != errors_queued => socket.newest_queued_error(),
+        // Without an error the application closed the socket; a soft error before that is the better reason.
+        (0, soft) => soft,
+        (error, _) => error,
+    }
+}
+
 /// Why a connection attempt ended. The numbers are those of `include/uapi/asm-generic/errno.h`.
 #[inline(always)]
-fn failure_reason(socket: Socket) -> ConnectFailure {
-    let error = socket.error();
-    // Without an error the application closed the socket; a soft error before that is the better reason.
-    let error = if error == 0 { socket.soft_error() } else { error };
+fn failure_reason(socket: Socket, error: i32) -> ConnectFailure {
     match error {
-        0 if socket.local_port() == 0 => ConnectFailure::NoLocalPort,
+        // connect(2) sets SYN_SENT before it looks for a free combination of addresses and ports (`tcp_v4_connect`,
+        // net/ipv4/tcp_ipv4.c), and returns EADDRNOTAVAIL when there is none.
+        0 if socket.sent_segments() == 0 && socket.is_unconnected() => ConnectFailure::NoLocalPort,
         0 if socket.total_retransmits() == 0 => ConnectFailure::Aborted,
         // Applications mostly give up before the kernel does: a SYN retransmission without an answer is a timeout.
         0 | 110 => ConnectFailure::TimedOut,
