@@ -198,7 +198,7 @@ pub struct Counted {
     pub received_segments: u32,
     /// Duplicate segments reported by the peer.
     pub spurious_retransmits: u32,
-    /// Segments that arrived out of order; for a listening socket, its drops.
+    /// Segments that arrived out of order; for a listening socket, segments discarded.
     pub reordered_segments: u32,
     /// Ticks by [`LimitedBy`].
     pub limited_ticks: [u32; LimitedBy::COUNT],

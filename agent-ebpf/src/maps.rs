@@ -119,7 +119,7 @@ pub static UNVERIFIED_ROOM: Array<i64> = Array::with_max_entries(1, 0);
 pub static LISTENERS: LruHashMap<ListenerKey, u64> =
     LruHashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
 
-/// Accept queues at the last sweep. The daemon removes entries that the sweep did not update.
+/// Accept queues at the last sweep. The daemon removes entries that the sweep does not update any more.
 #[map]
 pub static QUEUES: HashMap<QueueKey, AcceptQueue> = HashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
 

@@ -3,12 +3,12 @@
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_log_ebpf::debug;
 use netcause_common::flow::{Counted, FlowKey, ROLE_CLIENT, ROLE_SERVER};
-use netcause_common::probe::open_sockets::ListenerKey;
+use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey};
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::Statistic;
 
 use crate::kernel::{Memory, TcpSock, Typed};
-use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, SOCKETS, SOCKETS_SPARE, count};
+use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, QUEUES, SOCKETS, SOCKETS_SPARE, count};
 
 /// Inserts a socket, or replaces the entry of an earlier one at the same address; false when the map is full.
 #[inline(always)]
@@ -147,9 +147,9 @@ impl Tracked {
         unsafe { &raw mut (*self.0).counted }
     }
 
-    /// Of a listening socket: drops since the last call.
+    /// Of a listening socket: segments discarded since the last call.
     #[inline(always)]
-    pub fn take_uncounted_drops(self, total: u32) -> u32 {
+    pub fn take_uncounted_discards(self, total: u32) -> u32 {
         // SAFETY: as in `role`. The field is free: a listening socket receives no segments itself.
         let counted = unsafe { &mut (*self.0).counted.reordered_segments };
         total.wrapping_sub(core::mem::replace(counted, total))
@@ -187,6 +187,18 @@ pub fn listener_at(namespace: u32, port: u16) -> Option<u64> {
 pub fn insert_listener<M: Memory>(socket: TcpSock<M>) {
     let key = ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 };
     let _ = LISTENERS.insert(key, socket.local(), u64::from(BPF_ANY));
+}
+
+/// The entry of a listening socket in the map of accept queues, inserted when it is new.
+#[inline(always)]
+pub fn accept_queue<M: Memory>(socket: TcpSock<M>) -> Option<*mut AcceptQueue> {
+    let key = QueueKey { local: socket.local(), port: socket.local_port(), reserved: [0; 3] };
+    if let Some(queue) = QUEUES.get_ptr_mut(key) {
+        return Some(queue);
+    }
+    // A full map is visible: its limit and number of entries are metrics.
+    let _ = QUEUES.insert(key, AcceptQueue::default(), u64::from(BPF_NOEXIST));
+    QUEUES.get_ptr_mut(key)
 }
 
 /// The client's port of a socket.

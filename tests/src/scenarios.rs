@@ -136,6 +136,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("quality::out_of_order", quality::out_of_order),
     scenario("quality::spurious", quality::spurious),
     scenario("listeners::queues", listeners::queues),
+    scenario("listeners::ended", listeners::ended),
     scenario("udp::both_ways", udp::both_ways),
     scenario("udp::loopback", udp::loopback),
     scenario("udp::receive_drops", udp::receive_drops),

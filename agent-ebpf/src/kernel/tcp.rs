@@ -244,9 +244,10 @@ impl<M: Memory> TcpSock<M> {
         (self.memory.read(layout!(sk_ack_backlog)), self.memory.read(layout!(sk_max_ack_backlog)))
     }
 
-    /// Of a listening socket: handshakes dropped (`tcp_listendrop`, include/net/tcp.h).
+    /// Of a listening socket: segments discarded, for any reason. Dropped handshakes are among them (`tcp_listendrop`,
+    /// include/net/tcp.h), and so is what `tcp_check_req` refuses: a SYN or an acknowledgement that came twice, a reset.
     #[inline(always)]
-    pub fn drops(self) -> u32 {
+    pub fn discards(self) -> u32 {
         self.memory.read(layout!(sk_drops))
     }
 

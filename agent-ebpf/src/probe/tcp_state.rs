@@ -24,9 +24,11 @@ use crate::emit::{emit, header};
 use crate::flow::{Counters, counters, counters_of, of_socket};
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
-use crate::maps::count;
+use crate::maps::{add, count};
 use crate::once::{Event, Turn, twins};
-use crate::socket::{Tracked, client_port, infer_role, insert_listener, insert_or_replace, remove, state_of};
+use crate::socket::{
+    Tracked, accept_queue, client_port, infer_role, insert_listener, insert_or_replace, remove, state_of,
+};
 use crate::traffic::{is_being_swept, is_fin_acknowledged, settle};
 
 type Socket = TcpSock<Typed>;
@@ -79,16 +81,17 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
     };
     if new == LISTEN {
         insert_listener(socket);
-        // Its drops are counted from now on.
+        // What it discards is counted from now on.
         let listening = SocketState { phase: PHASE_LISTENING, ..SocketState::default() };
         insert_or_replace(socket.id, state_of(socket.id), &listening);
         return;
     }
-    if new == CLOSE && (old == LISTEN || old == CLOSE) {
+    if new == CLOSE && old == CLOSE {
         return;
     }
     let state = state_of(socket.id);
     match (old, new) {
+        (LISTEN, CLOSE) => stopped_listening(socket, state),
         (_, SYN_SENT) => connecting(socket, state),
         (SYN_SENT, ESTABLISHED) => opened(socket, state, ROLE_CLIENT, turn),
         (SYN_SENT, CLOSE) => failed(socket, state),
@@ -99,6 +102,21 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
         (SYN_RECV, _) => opened(socket, state, ROLE_SERVER, turn),
         (old, CLOSE) => closed(socket, state, old),
         _ => {}
+    }
+}
+
+/// Counts what the listening socket has discarded since the last sweep. The twin finds that nothing is left to count.
+#[inline(always)]
+fn stopped_listening(socket: Socket, state: Option<Tracked>) {
+    let Some(state) = state else { return };
+    let discards = state.take_uncounted_discards(socket.discards());
+    if discards != 0
+        && let Some(queue) = accept_queue(socket)
+    {
+        // SAFETY: the pointer comes from a map lookup, checked for NULL; only an address is taken.
+        #[expect(unsafe_code, reason = "map value")]
+        let counter = unsafe { &raw mut (*queue).discards };
+        add(counter, discards.into());
     }
 }
 

@@ -34,6 +34,7 @@ pub const PROBE: Probe = Probe {
         "sk_error_queue_length",
         "skb_cb",
         "ee_errno",
+        "sk_drops",
         "sk_socket",
         "socket_state",
     ],
