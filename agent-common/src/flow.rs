@@ -168,6 +168,12 @@ impl TcpCounters {
     /// All counters at zero.
     pub const ZERO: Self = zeroed();
 
+    /// True when a handshake was completed, or a connection from before the agent started is counted.
+    #[must_use]
+    pub const fn has_connections(&self) -> bool {
+        self.opened != 0 || self.closed != 0 || self.open != 0 || self.received_segments != 0
+    }
+
     /// Connections open now, at least 0.
     ///
     /// The counter is negative when the flow table was full at the start of a connection, which then counted for
@@ -192,7 +198,7 @@ pub struct Counted {
     pub received_segments: u32,
     /// Duplicate segments reported by the peer.
     pub spurious_retransmits: u32,
-    /// Segments that arrived out of order; for a listening socket, its drops.
+    /// Segments that arrived out of order; for a listening socket, segments discarded.
     pub reordered_segments: u32,
     /// Ticks by [`LimitedBy`].
     pub limited_ticks: [u32; LimitedBy::COUNT],

@@ -116,6 +116,14 @@ kernel_layout! {
     sk_err = "sock"."sk_err";
     /// Error that did not end the connection, such as one from an ICMP message.
     sk_err_soft = "sock"."sk_err_soft";
+    /// Newest entry of the queue of errors that came with ICMP messages.
+    sk_error_queue_newest = "sock"."sk_error_queue.prev";
+    /// Length of that queue.
+    sk_error_queue_length = "sock"."sk_error_queue.qlen";
+    /// Error number in the control block of its entries.
+    ee_errno = "sock_exterr_skb"."ee.ee_errno";
+    /// Which directions are shut down.
+    sk_shutdown = "sock"."sk_shutdown";
     /// The socket's cgroup as a pointer.
     sk_cgroup = "sock"."sk_cgrp_data.cgroup";
     /// The cgroup pointer with flags in its low bits: 5.10 as first released.
@@ -168,8 +176,8 @@ kernel_layout! {
     sk_socket = "sock"."sk_socket";
     /// Length of the accept queue.
     sk_ack_backlog = "sock"."sk_ack_backlog";
-    /// Limit of the accept queue.
-    sk_max_ack_backlog = "sock"."sk_max_ack_backlog";
+    /// Limit of the accept queue; an accepted socket has it from the listening one.
+    sk_max_ack_backlog = "sock"."sk_max_ack_backlog", Tcp;
     /// Packets that the socket dropped.
     sk_drops = "sock"."sk_drops.counter";
     /// Control block of a packet.
@@ -194,6 +202,8 @@ kernel_layout! {
     inode_mode = "inode"."i_mode";
     /// The `struct sock` behind a `struct socket`.
     socket_sk = "socket"."sk";
+    /// Progress of connect(2): `socket_state` of `include/uapi/linux/net.h`.
+    socket_state = "socket"."state";
     /// IP protocol.
     sk_protocol = "sock"."sk_protocol";
     /// `SOCK_STREAM` or another.

@@ -14,6 +14,14 @@ pub const DEFAULT_SOCKETS: u32 = 131_072;
 /// 8192 × (8 + 1 + bookkeeping) + 8192 × (16 + 24 + bookkeeping) ≈ 1.5 MiB.
 pub const DEFAULT_LISTENERS: u32 = 8192;
 
+/// Local ends of clients' flows by network namespace, to find the flow of a segment that came too late for its socket.
+/// 8192 × (32 + 8 + bookkeeping) ≈ 0.8 MiB.
+pub const OWNERS: u32 = 8192;
+
+/// TCP flows of peers that have not completed a handshake. Their addresses may be forged, so that there may be any number of
+/// them; further ones count for the peer [`crate::endpoint::Address::UNKNOWN`] of each listening port or network namespace.
+pub const UNVERIFIED_FLOWS: i64 = 64;
+
 /// Overflow map of TCP flows: for updates that fail with -EBUSY because the program interrupted an update of the same
 /// bucket on its CPU (Linux 5.11 to 6.5), which is rare.
 pub const SPARE_FLOWS: u32 = 1024;

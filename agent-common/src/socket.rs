@@ -18,8 +18,10 @@ pub struct SocketState {
     pub settled: u8,
     /// 1 when the peer has acknowledged the FIN; valid from the close on.
     pub fin_acknowledged: u8,
+    /// Length of its queue of ICMP errors when the SYN was sent, modulo 256.
+    pub errors_queued: u8,
     /// Always zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 4],
 }
 
 /// The SYN was sent.

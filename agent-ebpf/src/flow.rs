@@ -19,6 +19,7 @@ use crate::maps::{
     DNS_FLOWS, DNS_FLOWS_SPARE, E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE,
     UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
 };
+use crate::stray;
 
 /// Initial values of new entries, in read-only data because they are too large for a program's stack.
 static ZERO_TCP: TcpCounters = TcpCounters::ZERO;
@@ -58,8 +59,27 @@ pub fn counters(key: &FlowKey) -> Option<Counters> {
 
 /// The same as [`counters`]; a new flow is announced with the port of its client, which is computed only then.
 #[inline(always)]
-pub fn counters_from(key: &FlowKey, client_port: impl FnOnce() -> u16) -> Option<Counters> {
+fn counters_from(key: &FlowKey, client_port: impl FnOnce() -> u16) -> Option<Counters> {
     find_or_insert(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key, client_port).map(Counters)
+}
+
+/// The same as [`counters`], for the flow of a socket.
+#[inline(always)]
+pub fn counters_of<M: Memory>(socket: TcpSock<M>, key: &FlowKey) -> Option<Counters> {
+    counters_from(key, || {
+        if key.role != ROLE_CLIENT {
+            return 0;
+        }
+        stray::insert_owner(key, socket.namespace());
+        // The port lets the daemon look up where the address of a Service was translated to.
+        socket.local_port()
+    })
+}
+
+/// The counters of a TCP flow that has an entry.
+#[inline(always)]
+pub fn existing_counters(key: &FlowKey) -> Option<Counters> {
+    TCP_FLOWS.get_ptr_mut(key).or_else(|| TCP_FLOWS_SPARE.get_ptr_mut(key)).map(Counters)
 }
 
 /// The counters of a UDP flow; see [`counters`].
@@ -187,6 +207,12 @@ impl Counters {
     #[inline(always)]
     pub fn reset(self, direction: ResetDirection) {
         add_at(counter!(self, resets), direction as usize, 1);
+    }
+
+    /// The reset counted last was none.
+    #[inline(always)]
+    pub fn take_back_reset(self, direction: ResetDirection) {
+        add_at(counter!(self, resets), direction as usize, u64::MAX);
     }
 
     /// A client's connection was established after this time.

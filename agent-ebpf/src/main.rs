@@ -9,6 +9,7 @@
 //! probe                                one file per probe: the programs
 //! dns                                  DNS messages
 //! traffic   udp                        totals of TCP sockets; UDP datagrams
+//! stray                                flows of peers that are unverified
 //! flow      socket                     counters; state of TCP sockets
 //! emit                                 events
 //! kernel  packet  maps  settings  once kernel memory, packets, maps, settings, twin programs
@@ -28,6 +29,7 @@ mod packet;
 mod probe;
 mod settings;
 mod socket;
+mod stray;
 mod traffic;
 mod udp;
 

@@ -105,12 +105,21 @@ pub static SOCKETS: HashMap<u64, SocketState> = HashMap::with_max_entries(limits
 #[map]
 pub static SOCKETS_SPARE: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::SPARE_SOCKETS, 0);
 
-/// Ports that listen or did: a hint, so the least recently used may be evicted.
+/// The local end of each client's flow, under the flow's key with its network namespace for its local end; 0 when several
+/// have that key. A hint as well.
 #[map]
-pub static LISTENERS: LruHashMap<ListenerKey, u8> =
+pub static OWNERS: LruHashMap<FlowKey, u64> = LruHashMap::with_max_entries(limits::OWNERS, 0);
+
+/// How many more flows may be inserted for peers that have not completed a handshake; the daemon sets it at each reading.
+#[map]
+pub static UNVERIFIED_ROOM: Array<i64> = Array::with_max_entries(1, 0);
+
+/// Ports that listen or did, with the local end of the last listener: a hint, so the least recently used may be evicted.
+#[map]
+pub static LISTENERS: LruHashMap<ListenerKey, u64> =
     LruHashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
 
-/// Accept queues at the last sweep. The daemon removes entries that the sweep did not update.
+/// Accept queues at the last sweep. The daemon removes entries that the sweep does not update any more.
 #[map]
 pub static QUEUES: HashMap<QueueKey, AcceptQueue> = HashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
 

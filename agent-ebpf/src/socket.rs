@@ -3,12 +3,12 @@
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_log_ebpf::debug;
 use netcause_common::flow::{Counted, FlowKey, ROLE_CLIENT, ROLE_SERVER};
-use netcause_common::probe::open_sockets::ListenerKey;
+use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey};
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::Statistic;
 
 use crate::kernel::{Memory, TcpSock, Typed};
-use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, SOCKETS, SOCKETS_SPARE, count};
+use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, QUEUES, SOCKETS, SOCKETS_SPARE, count};
 
 /// Inserts a socket, or replaces the entry of an earlier one at the same address; false when the map is full.
 #[inline(always)]
@@ -133,6 +133,13 @@ impl Tracked {
         unsafe { (*self.0).fin_acknowledged = acknowledged.into() }
     }
 
+    /// Length of its queue of ICMP errors when it started to connect, modulo 256.
+    #[inline(always)]
+    pub fn errors_queued(self) -> u8 {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).errors_queued }
+    }
+
     /// The totals that have been added to its flow.
     #[inline(always)]
     pub fn counted(self) -> *mut Counted {
@@ -140,9 +147,9 @@ impl Tracked {
         unsafe { &raw mut (*self.0).counted }
     }
 
-    /// Of a listening socket: drops since the last call.
+    /// Of a listening socket: segments discarded since the last call.
     #[inline(always)]
-    pub fn take_uncounted_drops(self, total: u32) -> u32 {
+    pub fn take_uncounted_discards(self, total: u32) -> u32 {
         // SAFETY: as in `role`. The field is free: a listening socket receives no segments itself.
         let counted = unsafe { &mut (*self.0).counted.reordered_segments };
         total.wrapping_sub(core::mem::replace(counted, total))
@@ -157,33 +164,41 @@ impl Tracked {
     }
 }
 
-/// Role of a socket without an entry: server when its port is in the map of listening ports; else the lower port is assumed
-/// to be the service's.
+/// Role of a socket without an entry: server when it was accepted, or its port is in the map of listening ports.
 #[inline(always)]
 pub fn infer_role<M: Memory>(socket: TcpSock<M>) -> u8 {
-    if is_listening(socket) || socket.local_port() < socket.common().remote_port() {
+    if socket.is_accepted() || listener_at(socket.namespace(), socket.local_port()).is_some() {
         ROLE_SERVER
     } else {
         ROLE_CLIENT
     }
 }
 
-/// True when the socket's local port listens, in its network namespace.
+/// The local end of the socket that listens at this port, or did.
 #[inline(always)]
-pub fn is_listening<M: Memory>(socket: TcpSock<M>) -> bool {
-    LISTENERS.get_ptr(listener(socket)).is_some()
+pub fn listener_at(namespace: u32, port: u16) -> Option<u64> {
+    // SAFETY: a copy is made at once; an entry that is replaced meanwhile is another listener's, at this port too.
+    #[expect(unsafe_code, reason = "map value")]
+    unsafe { LISTENERS.get(ListenerKey { namespace, port, reserved: 0 }) }.copied()
 }
 
-/// Inserts the socket's port into the map of listening ports. When it is evicted, [`infer_role`] falls back to comparing
-/// ports.
+/// Inserts the socket's port into the map of listening ports.
 #[inline(always)]
 pub fn insert_listener<M: Memory>(socket: TcpSock<M>) {
-    let _ = LISTENERS.insert(listener(socket), 1, u64::from(BPF_ANY));
+    let key = ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 };
+    let _ = LISTENERS.insert(key, socket.local(), u64::from(BPF_ANY));
 }
 
+/// The entry of a listening socket in the map of accept queues, inserted when it is new.
 #[inline(always)]
-fn listener<M: Memory>(socket: TcpSock<M>) -> ListenerKey {
-    ListenerKey { namespace: socket.namespace(), port: socket.local_port(), reserved: 0 }
+pub fn accept_queue<M: Memory>(socket: TcpSock<M>) -> Option<*mut AcceptQueue> {
+    let key = QueueKey { local: socket.local(), port: socket.local_port(), reserved: [0; 3] };
+    if let Some(queue) = QUEUES.get_ptr_mut(key) {
+        return Some(queue);
+    }
+    // A full map is visible: its limit and number of entries are metrics.
+    let _ = QUEUES.insert(key, AcceptQueue::default(), u64::from(BPF_NOEXIST));
+    QUEUES.get_ptr_mut(key)
 }
 
 /// The client's port of a socket.

@@ -3,6 +3,7 @@
 
 mod client;
 mod dns;
+mod flood;
 mod relay;
 mod server;
 mod udp;
@@ -25,6 +26,8 @@ pub(crate) enum Traffic {
     Relay(relay::Relay),
     /// Make connections
     Client(client::Client),
+    /// Send TCP segments without a connection
+    Flood(flood::Flood),
     /// Receive datagrams until standard input closes
     UdpServer(udp::server::Server),
     /// Send datagrams
@@ -41,6 +44,7 @@ impl Traffic {
             Self::Server(server) => server.run(),
             Self::Relay(relay) => relay.run(),
             Self::Client(client) => client.run(),
+            Self::Flood(flood) => flood.run(),
             Self::UdpServer(server) => server.run(),
             Self::UdpClient(client) => client.run(),
             Self::DnsResolve(resolve) => resolve.run(),

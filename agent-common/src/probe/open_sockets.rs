@@ -30,10 +30,10 @@ pub struct QueueKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AcceptQueue {
-    /// Number of that sweep.
+    /// Number of that sweep; 0 when nothing listens at the port any more.
     pub sweep: u64,
-    /// Handshakes dropped since the agent first saw the listener.
-    pub drops: u64,
+    /// Segments discarded by the listening sockets of the port, for any reason, since the agent first saw each.
+    pub discards: u64,
     /// Connections waiting to be accepted; of sockets that share the port, those of the fullest.
     pub length: u32,
     /// Limit of that socket's queue; one more fits (`sk_acceptq_is_full`, include/net/sock.h).

@@ -12,7 +12,7 @@ pub struct ConnectFailed {
     pub header: EventHeader,
     /// Time from SYN to failure in nanoseconds; 0 when no SYN was sent.
     pub duration_ns: u64,
-    /// Error number of the socket (`sk_err`); 0 when the application closed it.
+    /// Error number of the socket; 0 when the application closed it, and when connect(2) failed before it sent a SYN.
     pub error: i32,
     /// SYN retransmissions.
     pub syn_retransmits: u32,

@@ -19,6 +19,8 @@ pub struct Segment {
     pub source_port: u16,
     /// Local port, host order.
     pub destination_port: u16,
+    /// Of a TCP segment: it asks for a connection (SYN without ACK).
+    pub is_first: bool,
 }
 
 impl SkBuff {
@@ -63,6 +65,8 @@ impl SkBuff {
             source,
             source_port: u16::from_be(transport.read(0)),
             destination_port: u16::from_be(transport.read(2)),
+            // RFC 9293 §3.1: flags in byte 13, of which ACK is 16 and SYN 2.
+            is_first: transport.read::<u8>(13) & 18 == 2,
         })
     }
 }

@@ -35,6 +35,13 @@ pub struct TcpSock<M> {
 }
 
 impl TcpSock<Typed> {
+    /// The newest error in the socket's error queue, as a positive error number. Only valid when the queue is not empty.
+    #[inline(always)]
+    pub fn newest_queued_error(self) -> i32 {
+        let message = self.memory.follow(layout!(sk_error_queue_newest));
+        message.read(layout!(skb_cb) + layout!(ee_errno))
+    }
+
     /// From a `struct sock *` argument; `None` for NULL, other protocols, time-wait and request sockets.
     #[inline(always)]
     pub fn from_argument(pointer: *mut c_void) -> Option<Self> {
@@ -102,6 +109,28 @@ impl<M: Memory> TcpSock<M> {
     #[inline(always)]
     pub fn soft_error(self) -> i32 {
         self.memory.read(layout!(sk_err_soft))
+    }
+
+    /// Number of errors from ICMP messages in the socket's error queue, modulo 256.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "modulo 256")]
+    pub fn queued_errors(self) -> u8 {
+        self.memory.read::<u32>(layout!(sk_error_queue_length)) as u8
+    }
+
+    /// True until the call of connect(2) that sends the SYN has succeeded; EINPROGRESS is a success here
+    /// (`__inet_stream_connect`, net/ipv4/af_inet.c).
+    #[inline(always)]
+    pub fn is_unconnected(self) -> bool {
+        const SS_UNCONNECTED: u32 = 1;
+        self.memory.follow(layout!(sk_socket)).read::<u32>(layout!(socket_state)) == SS_UNCONNECTED
+    }
+
+    /// True when the application has shut down the receiving direction, or closed the socket.
+    #[inline(always)]
+    pub fn is_receive_shut_down(self) -> bool {
+        const RCV_SHUTDOWN: u8 = 1;
+        self.memory.read::<u8>(layout!(sk_shutdown)) & RCV_SHUTDOWN != 0
     }
 
     /// Segments retransmitted over the socket's lifetime, including attempts that failed to leave the host.
@@ -202,15 +231,23 @@ impl<M: Memory> TcpSock<M> {
         self.memory.read(layout!(rtt_min) + layout!(minmax_value))
     }
 
+    /// True when the socket was accepted. Its limit of the accept queue is that of the listener, of which it is a copy
+    /// (`sk_clone_lock`, net/core/sock.c), and that of other sockets is 0. False after listen(2) with a backlog of 0.
+    #[inline(always)]
+    pub fn is_accepted(self) -> bool {
+        self.memory.read::<u32>(layout!(sk_max_ack_backlog)) != 0
+    }
+
     /// Of a listening socket: length and limit of the accept queue.
     #[inline(always)]
     pub fn accept_queue(self) -> (u32, u32) {
         (self.memory.read(layout!(sk_ack_backlog)), self.memory.read(layout!(sk_max_ack_backlog)))
     }
 
-    /// Of a listening socket: handshakes dropped (`tcp_listendrop`, include/net/tcp.h).
+    /// Of a listening socket: segments discarded, for any reason. Dropped handshakes are among them (`tcp_listendrop`,
+    /// include/net/tcp.h), and so is what `tcp_check_req` refuses: a SYN or an acknowledgement that came twice, a reset.
     #[inline(always)]
-    pub fn drops(self) -> u32 {
+    pub fn discards(self) -> u32 {
         self.memory.read(layout!(sk_drops))
     }
 

@@ -11,16 +11,14 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::bindings::BPF_NOEXIST;
-use netcause_common::flow::{Counted, ROLE_CLIENT, ROLE_SERVER};
-use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
+use netcause_common::flow::Counted;
 use netcause_common::socket::{PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 
-use crate::flow::{counters, of_socket};
+use crate::flow::{counters, counters_of, of_socket};
 use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{Memory, TcpSock, has_sock_from_file};
-use crate::maps::{QUEUES, SWEEP, add};
-use crate::socket::{Tracked, insert, insert_listener, is_listening, state_of};
+use crate::maps::{SWEEP, add};
+use crate::socket::{Tracked, accept_queue, infer_role, insert, insert_listener, state_of};
 use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping};
 
 /// The iterator's argument; every member takes eight bytes.
@@ -124,13 +122,13 @@ fn connection<M: Memory>(socket: TcpSock<M>, state: u8) {
 fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Tracked> {
     let is_open = state != SYN_SENT && state != SYN_RECV;
     let phase = if is_open { PHASE_OPEN } else { PHASE_CONNECTING };
-    let flow = of_socket(socket, if is_listening(socket) { ROLE_SERVER } else { ROLE_CLIENT });
+    let flow = of_socket(socket, infer_role(socket));
     let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
     // A connection that began while the agent started has an entry already, which stays.
     if state_of(socket.id).is_none()
         && insert(socket.id, &SocketState { counted, flow, phase, ..SocketState::default() })
         && is_open
-        && let Some(counters) = counters(&flow)
+        && let Some(counters) = counters_of(socket, &flow)
     {
         counters.one_more_open();
     }
@@ -139,29 +137,21 @@ fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Tracked> {
 
 #[inline(always)]
 fn listener<M: Memory>(socket: TcpSock<M>) {
-    let drops = socket.drops();
-    let new_drops = match state_of(socket.id) {
-        Some(state) => state.take_uncounted_drops(drops),
-        // Drops are counted since the agent first saw the listener.
+    let new_discards = match state_of(socket.id) {
+        Some(state) => state.take_uncounted_discards(socket.discards()),
+        // Counted since the agent first saw the listener.
         None => {
-            let counted = Counted { reordered_segments: drops, ..Counted::default() };
+            let counted = Counted { reordered_segments: socket.discards(), ..Counted::default() };
             insert(socket.id, &SocketState { counted, phase: PHASE_LISTENING, ..SocketState::default() });
             0
         }
     };
-    let key = QueueKey { local: socket.local(), port: socket.local_port(), reserved: [0; 3] };
-    let Some(sweep) = SWEEP.get(0) else { return };
+    let (Some(queue), Some(sweep)) = (accept_queue(socket), SWEEP.get(0)) else { return };
     let (length, limit) = socket.accept_queue();
-    if QUEUES.get_ptr_mut(key).is_none() {
-        let new = AcceptQueue::default();
-        // A full map is visible: its limit and number of entries are metrics.
-        let _ = QUEUES.insert(key, new, u64::from(BPF_NOEXIST));
-    }
-    let Some(queue) = QUEUES.get_ptr_mut(key) else { return };
-    // SAFETY: the pointer comes from a map lookup, checked for NULL; only the sweep writes.
+    // SAFETY: the pointer comes from a map lookup, checked for NULL; only the sweep writes these members.
     #[expect(unsafe_code, reason = "map value")]
     let queue = unsafe { &mut *queue };
-    add(&raw mut queue.drops, new_drops.into());
+    add(&raw mut queue.discards, new_discards.into());
     // Of sockets that share the port, the fullest counts.
     let fuller = u64::from(length) * u64::from(queue.limit) > u64::from(queue.length) * u64::from(limit);
     if queue.sweep != sweep.number || fuller {

@@ -14,16 +14,18 @@
 use core::ffi::c_void;
 
 use aya_ebpf::programs::BtfTracePointContext;
-use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, ROLE_SERVER, ResetDirection};
+use netcause_common::endpoint::Address;
+use netcause_common::flow::{FlowKey, ROLE_SERVER, ResetDirection};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_reset::Reset;
 
 use crate::emit::{emit, header};
-use crate::flow;
-use crate::kernel::tcp_state::LISTEN;
+use crate::flow::{self, counters_of};
+use crate::kernel::tcp_state::{CLOSE, FIN_WAIT1, FIN_WAIT2, LISTEN};
 use crate::kernel::{SkBuff, TcpSock, Typed};
 use crate::once::{Event, Turn, twins};
 use crate::socket::{client_port, infer_role, state_of};
+use crate::stray::{Counted, of_segment};
 
 twins!("tcp_send_reset": tcp_reset_sent, tcp_reset_sent_again => sent);
 twins!("tcp_receive_reset": tcp_reset_received, tcp_reset_received_again => received);
@@ -35,57 +37,69 @@ fn sent(context: &BtfTracePointContext, turn: Turn) {
     if !turn.has_to_work(subject, Event::ResetSent) {
         return;
     }
-    let mut local = 0;
+    let mut listener = 0;
     if let Some(socket) = TcpSock::from_argument(socket) {
-        if socket.common().state() != LISTEN {
-            return of_socket(socket, ResetDirection::Sent);
+        let state = socket.common().state();
+        if state != LISTEN {
+            let flow = flow_of(socket);
+            let Some(counters) = counters_of(socket, &flow) else {
+                return;
+            };
+            // A connection that has just ended with an error and answers a segment: not a reset came, but data that nobody
+            // wants any more (see `received`).
+            if state == CLOSE && socket.error() != 0 && !segment.is_null() {
+                counters.take_back_reset(ResetDirection::Received);
+            }
+            counters.reset(ResetDirection::Sent);
+            return report(flow, client_port(socket, flow.role), ResetDirection::Sent, state);
         }
-        local = socket.local();
+        listener = socket.local();
     }
-    if let Some(segment) = SkBuff::from_argument(segment) {
-        answer(local, segment);
+    if let Some(buffer) = SkBuff::from_argument(segment)
+        && let Some(segment) = buffer.segment()
+        && let Some(Counted { flow, counters }) = of_segment(&segment, buffer.namespace(), listener)
+    {
+        counters.reset(ResetDirection::Sent);
+        // Details of what may be a flood would take the place of others.
+        if flow.remote != Address::UNKNOWN {
+            let client_port =
+                if flow.role == ROLE_SERVER { segment.source_port } else { segment.destination_port };
+            report(flow, client_port, ResetDirection::Sent, if listener == 0 { 0 } else { LISTEN });
+        }
     }
 }
 
 #[inline(always)]
 fn received(context: &BtfTracePointContext, turn: Turn) {
     let socket = context.arg::<*mut c_void>(0);
-    if turn.has_to_work(socket, Event::ResetReceived)
-        && let Some(socket) = TcpSock::from_argument(socket)
-    {
-        of_socket(socket, ResetDirection::Received);
+    if !turn.has_to_work(socket, Event::ResetReceived) {
+        return;
+    }
+    let Some(socket) = TcpSock::from_argument(socket) else {
+        return;
+    };
+    let (flow, state) = (flow_of(socket), socket.common().state());
+    if let Some(counters) = counters_of(socket, &flow) {
+        counters.reset(ResetDirection::Received);
+    }
+    // `tcp_reset` also ends a connection when data comes that nobody can read any more (`tcp_rcv_state_process`,
+    // net/ipv4/tcp_input.c); then the kernel sends a reset next, and the count is taken back.
+    let may_be_data = matches!(state, FIN_WAIT1 | FIN_WAIT2) && socket.is_receive_shut_down();
+    if !may_be_data {
+        report(flow, client_port(socket, flow.role), ResetDirection::Received, state);
     }
 }
 
 #[inline(always)]
-fn of_socket(socket: TcpSock<Typed>, direction: ResetDirection) {
-    let flow = match state_of(socket.id) {
+fn flow_of(socket: TcpSock<Typed>) -> FlowKey {
+    match state_of(socket.id) {
         Some(state) => *state.flow(),
         None => flow::of_socket(socket, infer_role(socket)),
-    };
-    report(flow, client_port(socket, flow.role), direction, socket.common().state());
-}
-
-/// A reset in answer to a segment without a connection: its sender is the client, the local port the service.
-/// `listener` is the local end of the listening socket that refused it, 0 without a socket.
-#[inline(always)]
-fn answer(listener: u64, buffer: SkBuff) {
-    let Some(segment) = buffer.segment() else {
-        return;
-    };
-    let (local, state) = match listener {
-        0 => (LOCAL_IS_NAMESPACE | u64::from(buffer.namespace()), 0),
-        local => (local, LISTEN),
-    };
-    let flow = flow::key(PROTOCOL_TCP, local, segment.source, segment.destination_port, ROLE_SERVER);
-    report(flow, segment.source_port, ResetDirection::Sent, state);
+    }
 }
 
 #[inline(always)]
 fn report(flow: FlowKey, client_port: u16, direction: ResetDirection, state: u8) {
-    if let Some(counters) = flow::counters(&flow) {
-        counters.reset(direction);
-    }
     emit(
         ProbeId::TcpReset,
         &Reset {

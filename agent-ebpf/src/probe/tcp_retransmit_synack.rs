@@ -11,14 +11,16 @@
 use core::ffi::c_void;
 
 use aya_ebpf::programs::BtfTracePointContext;
+use netcause_common::endpoint::Address;
 use netcause_common::flow::{PROTOCOL_TCP, ROLE_SERVER, RetransmitKind};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 
 use crate::emit::{emit, header};
-use crate::flow::{counters, key};
+use crate::flow::key;
 use crate::kernel::{SockCommon, TcpSock};
 use crate::once::{Event, Turn, twins};
+use crate::stray::{Counted, of_peer};
 
 twins!("tcp_retransmit_synack": tcp_retransmit_synack, tcp_retransmit_synack_again => retransmitted);
 
@@ -35,8 +37,13 @@ fn retransmitted(context: &BtfTracePointContext, turn: Turn) {
     };
     let service_port = request.local_port_while_hashed();
     let flow = key(PROTOCOL_TCP, listener.local(), request.remote_address(), service_port, ROLE_SERVER);
-    if let Some(counters) = counters(&flow) {
-        counters.retransmitted(RetransmitKind::SynAck, 1);
+    let Some(Counted { flow, counters }) = of_peer(flow) else {
+        return;
+    };
+    counters.retransmitted(RetransmitKind::SynAck, 1);
+    // Details of what may be a flood would take the place of others.
+    if flow.remote == Address::UNKNOWN {
+        return;
     }
     let header = header(ProbeId::TcpRetransmitSynack, flow, request.remote_port());
     emit(ProbeId::TcpRetransmitSynack, &SynAckRetransmitted { header });

@@ -21,12 +21,14 @@ use netcause_common::socket::{PHASE_CLOSED, PHASE_CONNECTING, PHASE_LISTENING, P
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};
-use crate::flow::{Counters, counters, counters_from, of_socket};
+use crate::flow::{Counters, counters, counters_of, of_socket};
 use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
-use crate::maps::count;
+use crate::maps::{add, count};
 use crate::once::{Event, Turn, twins};
-use crate::socket::{Tracked, client_port, infer_role, insert_listener, insert_or_replace, remove, state_of};
+use crate::socket::{
+    Tracked, accept_queue, client_port, infer_role, insert_listener, insert_or_replace, remove, state_of,
+};
 use crate::traffic::{is_being_swept, is_fin_acknowledged, settle};
 
 type Socket = TcpSock<Typed>;
@@ -79,16 +81,17 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
     };
     if new == LISTEN {
         insert_listener(socket);
-        // Its drops are counted from now on.
+        // What it discards is counted from now on.
         let listening = SocketState { phase: PHASE_LISTENING, ..SocketState::default() };
         insert_or_replace(socket.id, state_of(socket.id), &listening);
         return;
     }
-    if new == CLOSE && (old == LISTEN || old == CLOSE) {
+    if new == CLOSE && old == CLOSE {
         return;
     }
     let state = state_of(socket.id);
     match (old, new) {
+        (LISTEN, CLOSE) => stopped_listening(socket, state),
         (_, SYN_SENT) => connecting(socket, state),
         (SYN_SENT, ESTABLISHED) => opened(socket, state, ROLE_CLIENT, turn),
         (SYN_SENT, CLOSE) => failed(socket, state),
@@ -99,6 +102,21 @@ fn state_changed(context: &BtfTracePointContext, turn: Turn) {
         (SYN_RECV, _) => opened(socket, state, ROLE_SERVER, turn),
         (old, CLOSE) => closed(socket, state, old),
         _ => {}
+    }
+}
+
+/// Counts what the listening socket has discarded since the last sweep. The twin finds that nothing is left to count.
+#[inline(always)]
+fn stopped_listening(socket: Socket, state: Option<Tracked>) {
+    let Some(state) = state else { return };
+    let discards = state.take_uncounted_discards(socket.discards());
+    if discards != 0
+        && let Some(queue) = accept_queue(socket)
+    {
+        // SAFETY: the pointer comes from a map lookup, checked for NULL; only an address is taken.
+        #[expect(unsafe_code, reason = "map value")]
+        let counter = unsafe { &raw mut (*queue).discards };
+        add(counter, discards.into());
     }
 }
 
@@ -117,8 +135,7 @@ fn opened(socket: Socket, state: Option<Tracked>, role: u8, turn: Turn) {
         && state.phase() == PHASE_CONNECTING
     {
         state.enter(PHASE_OPEN);
-        // The port lets the daemon look up where the address of a Service was translated to.
-        if let Some(counters) = counters_from(state.flow(), || socket.local_port()) {
+        if let Some(counters) = counters_of(socket, state.flow()) {
             counters.opened();
             counters.one_more_open();
             if state.started_ns() != 0 {
@@ -144,7 +161,7 @@ fn opened(socket: Socket, state: Option<Tracked>, role: u8, turn: Turn) {
     }
     let flow = of_socket(socket, role);
     let is_tracked = begin(socket, state, flow, 0, PHASE_OPEN);
-    let Some(counters) = counters(&flow) else {
+    let Some(counters) = counters_of(socket, &flow) else {
         return;
     };
     counters.opened();
@@ -162,7 +179,14 @@ fn begin(socket: Socket, earlier: Option<Tracked>, flow: FlowKey, started_ns: u6
     insert_or_replace(
         socket.id,
         earlier,
-        &SocketState { started_ns, counted, flow, phase, ..SocketState::default() },
+        &SocketState {
+            started_ns,
+            counted,
+            flow,
+            phase,
+            errors_queued: if phase == PHASE_CONNECTING { socket.queued_errors() } else { 0 },
+            ..SocketState::default()
+        },
     )
 }
 
@@ -171,7 +195,7 @@ fn closed(socket: Socket, state: Option<Tracked>, old: u8) {
     let Some(state) = state else {
         // From before the agent started and without a file, or the socket map was full: its totals count in full.
         let role = infer_role(socket);
-        if let Some(counters) = counters(&of_socket(socket, role)) {
+        if let Some(counters) = counters_of(socket, &of_socket(socket, role)) {
             counters.closed();
             let mut nothing = Counted::default();
             settle(socket, role, || is_fin_acknowledged(socket, old), &raw mut nothing, counters);
@@ -214,17 +238,19 @@ fn settle_at_close(socket: Socket, state: Tracked, old: u8, counters: Counters) 
 
 #[inline(always)]
 fn failed(socket: Socket, state: Option<Tracked>) {
-    let (started_ns, uncounted) = match state {
+    let (started_ns, uncounted, errors_queued) = match state {
         Some(state) if state.phase() == PHASE_CLOSED => return,
         Some(state) => {
             state.enter(PHASE_CLOSED);
-            (state.started_ns(), state.take_uncounted_retransmits(socket.total_retransmits()))
+            let uncounted = state.take_uncounted_retransmits(socket.total_retransmits());
+            (state.started_ns(), uncounted, state.errors_queued())
         }
-        None => (0, 0),
+        None => (0, 0, 0),
     };
-    let reason = failure_reason(socket);
+    let error = error(socket, errors_queued);
+    let reason = failure_reason(socket, error);
     let flow = of_socket(socket, ROLE_CLIENT);
-    if let Some(counters) = counters(&flow) {
+    if let Some(counters) = counters_of(socket, &flow) {
         counters.connect_failed(reason);
         counters.retransmitted(RetransmitKind::Other, uncounted);
         if let Some(state) = state {
@@ -238,7 +264,7 @@ fn failed(socket: Socket, state: Option<Tracked>) {
         &ConnectFailed {
             header,
             duration_ns,
-            error: socket.error(),
+            error,
             syn_retransmits: socket.total_retransmits(),
             reason: reason as u8,
             reserved: [0; 7],
@@ -246,14 +272,27 @@ fn failed(socket: Socket, state: Option<Tracked>) {
     );
 }
 
+/// The error number with which a connection attempt ended; 0 when the application closed the socket, and when connect(2)
+/// itself failed.
+#[inline(always)]
+fn error(socket: Socket, errors_queued: u8) -> i32 {
+    match (socket.error(), socket.soft_error()) {
+        // getsockopt(SO_ERROR) has taken the error of an ICMP message. The message is still queued: IPv4 queues it whether or
+        // not the application asked for that (`tcp_v4_err`, net/ipv4/tcp_ipv4.c), which also is what woke up poll(2).
+        (0, 0) if socket.queued_errors() != errors_queued => socket.newest_queued_error(),
+        // Without an error the application closed the socket; a soft error before that is the better reason.
+        (0, soft) => soft,
+        (error, _) => error,
+    }
+}
+
 /// Why a connection attempt ended. The numbers are those of `include/uapi/asm-generic/errno.h`.
 #[inline(always)]
-fn failure_reason(socket: Socket) -> ConnectFailure {
-    let error = socket.error();
-    // Without an error the application closed the socket; a soft error before that is the better reason.
-    let error = if error == 0 { socket.soft_error() } else { error };
+fn failure_reason(socket: Socket, error: i32) -> ConnectFailure {
     match error {
-        0 if socket.local_port() == 0 => ConnectFailure::NoLocalPort,
+        // connect(2) sets SYN_SENT before it looks for a free combination of addresses and ports (`tcp_v4_connect`,
+        // net/ipv4/tcp_ipv4.c), and returns EADDRNOTAVAIL when there is none.
+        0 if socket.sent_segments() == 0 && socket.is_unconnected() => ConnectFailure::NoLocalPort,
         0 if socket.total_retransmits() == 0 => ConnectFailure::Aborted,
         // Applications mostly give up before the kernel does: a SYN retransmission without an answer is a timeout.
         0 | 110 => ConnectFailure::TimedOut,

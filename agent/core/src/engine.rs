@@ -60,7 +60,7 @@ pub enum Input<'a> {
     },
     /// A flow was removed from the kernel's table.
     FlowRemoved(FlowKey),
-    /// The accept queues that the last sweep found.
+    /// The accept queues that the last sweep found, and those of closed listeners (sweep 0).
     Queues(Vec<(QueueKey, AcceptQueue)>),
     /// All flows were read. Names are settled now, so questions on new flows should be answered before.
     ReadingEnded,
@@ -345,9 +345,11 @@ impl Engine {
     }
 
     fn listen(&mut self, queues: Vec<(QueueKey, AcceptQueue)>) {
-        for (key, _) in &queues {
+        for (key, queue) in &queues {
             self.names.observe_local(key.local);
-            self.names.listens(key.local, key.port);
+            if queue.sweep != 0 {
+                self.names.listens(key.local, key.port);
+            }
         }
         self.queues = queues;
     }

@@ -4,11 +4,12 @@
 //! same bucket on that CPU. Such updates go to the overflow map, so a flow may have a part in each.
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::{Ebpf, Pod};
 use netcause_common::dns::{DnsCounters, PROTOCOL_DNS};
-use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, TcpCounters, UdpCounters};
-use netcause_common::limits;
+use netcause_common::endpoint::Address;
+use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_SERVER, TcpCounters, UdpCounters};
+use netcause_common::limits::{self, UNVERIFIED_FLOWS};
 use netcause_core::aggregate::delta::Deltas;
 use netcause_core::aggregate::totals::{Counters, Totals};
 
@@ -30,6 +31,11 @@ pub(super) trait Protocol {
 
     /// Capacity of the map in entries.
     fn limit(options: &Options) -> u32;
+
+    /// Whether the flow's peer has not completed a handshake, so that its address may be forged.
+    fn is_unverified(_key: &FlowKey, _counters: &Self::Counters) -> bool {
+        false
+    }
 }
 
 /// TCP.
@@ -48,6 +54,10 @@ impl Protocol for Tcp {
 
     fn limit(options: &Options) -> u32 {
         options.max_flows
+    }
+
+    fn is_unverified(key: &FlowKey, counters: &TcpCounters) -> bool {
+        key.role == ROLE_SERVER && key.remote != Address::UNKNOWN && !counters.has_connections()
     }
 }
 
@@ -80,6 +90,7 @@ pub(super) struct Flows {
     tcp: Table<Tcp>,
     udp: Table<Udp>,
     dns: Table<Dns>,
+    unverified_room: Array<MapData, i64>,
 }
 
 impl Flows {
@@ -88,12 +99,17 @@ impl Flows {
             tcp: Table::take(ebpf, options)?,
             udp: Table::take(ebpf, options)?,
             dns: Table::take(ebpf, options)?,
+            unverified_room: take(ebpf, "UNVERIFIED_ROOM")?.try_into()?,
         })
     }
 
     /// Calls `to` with each flow's difference since the last reading; returns the number of entries in each map.
     pub(super) fn read(&mut self, mut to: impl FnMut(&FlowKey, &Totals)) -> Result<Vec<Fullness>> {
-        Ok([self.tcp.read(&mut to)?, self.udp.read(&mut to)?, self.dns.read(&mut to)?].concat())
+        let fullness = [self.tcp.read(&mut to)?, self.udp.read(&mut to)?, self.dns.read(&mut to)?].concat();
+        // Counted anew each time, so that nothing has to be given back when a flow is removed or its handshake completed.
+        let room = UNVERIFIED_FLOWS.saturating_sub(self.tcp.unverified);
+        self.unverified_room.set(0, room, 0).context("cannot set how many unverified flows may come")?;
+        Ok(fullness)
     }
 
     /// Removes a flow unless its counters changed since the last reading; true if it is removed.
@@ -115,6 +131,8 @@ impl Flows {
 struct Table<P: Protocol> {
     parts: [Part<P::Counters>; 2],
     limits: [u64; 2],
+    /// Unverified flows at the last reading.
+    unverified: i64,
 }
 
 struct Part<C> {
@@ -130,17 +148,20 @@ impl<P: Protocol> Table<P> {
         Ok(Self {
             parts: [part(main)?, part(overflow)?],
             limits: [P::limit(options).into(), P::OVERFLOW.into()],
+            unverified: 0,
         })
     }
 
     fn read(&mut self, to: &mut impl FnMut(&FlowKey, &Totals)) -> Result<[Fullness; 2]> {
         let mut entries = [0; 2];
+        self.unverified = 0;
         for (part, entries) in self.parts.iter_mut().zip(&mut entries) {
             let Part { map, deltas } = part;
             for entry in map.iter() {
                 match entry {
                     Ok((key, counters)) => {
                         *entries += 1;
+                        self.unverified += i64::from(P::is_unverified(&key, &counters));
                         if let Some(delta) = deltas.update(&key, &counters) {
                             to(&key, &delta);
                         }

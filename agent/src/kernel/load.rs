@@ -6,7 +6,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::time::Instant;
 
-use aya::maps::{HashMap, ProgramArray};
+use aya::maps::{Array, HashMap, ProgramArray};
 use aya::programs::{
     BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Iter, Program as AyaProgram,
     ProgramError, ProgramFd,
@@ -16,6 +16,7 @@ use netcause_common::dns::{self, DnsCounters, PROTOCOL_DNS};
 use netcause_common::flow::{
     FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER, TcpCounters, UdpCounters,
 };
+use netcause_common::limits::UNVERIFIED_FLOWS;
 use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
@@ -177,6 +178,8 @@ fn insert_initial_entries(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<
     for role in [ROLE_CLIENT, ROLE_SERVER] {
         dns.insert(FlowKey::other(PROTOCOL_DNS, role), DnsCounters::ZERO, 0)?;
     }
+    let mut room: Array<_, i64> = table(ebpf, "UNVERIFIED_ROOM")?.try_into()?;
+    room.set(0, UNVERIFIED_FLOWS, 0)?;
     for network in options.known_networks.iter().chain(&options.named_networks) {
         networks::insert(ebpf, network)?;
     }

@@ -25,6 +25,9 @@ use super::networks;
 use super::options::Options;
 use crate::probe::Hook;
 
+/// How long the discards of a closed listener are shown: longer than any interval between scrapes.
+const CLOSED_LISTENER_SHOWN: Duration = Duration::from_mins(10);
+
 /// The loaded and attached eBPF object: the interface of the rest of the agent to the kernel side.
 pub struct Kernel {
     loaded: Loaded,
@@ -32,6 +35,8 @@ pub struct Kernel {
     flows: Flows,
     dns: Dns,
     queues: HashMap<MapData, QueueKey, AcceptQueue>,
+    /// Since when a port has no listener, and what had been discarded there by then.
+    closed_listeners: std::collections::HashMap<QueueKey, (Instant, u64)>,
     sweep: Array<MapData, Sweep>,
     sweeps: u64,
     statistics: PerCpuArray<MapData, u64>,
@@ -64,7 +69,10 @@ impl Kernel {
         let statistics = take(&mut loaded.ebpf, "STATISTIC")?.try_into()?;
         let mut ring = |name| anyhow::Ok(Events { ring: RingBuf::try_from(take(&mut loaded.ebpf, name)?)? });
         let rings = [ring("EVENTS")?, ring("DNS_EVENTS")?];
-        Ok((Self { loaded, options, flows, dns, queues, sweep, sweeps: 0, statistics }, rings))
+        let closed_listeners = std::collections::HashMap::new();
+        let kernel =
+            Self { loaded, options, flows, dns, queues, closed_listeners, sweep, sweeps: 0, statistics };
+        Ok((kernel, rings))
     }
 
     /// Sweeps every open socket, so that the maps have its current counters; returns the duration. `None` if the probe with
@@ -91,17 +99,33 @@ impl Kernel {
         Ok(Some(begin.elapsed()))
     }
 
-    /// The accept queues found by the last sweep; removes those of closed listeners.
+    /// The accept queues found by the last sweep. Those of closed listeners follow with sweep 0 if they have discarded
+    /// anything, for [`CLOSED_LISTENER_SHOWN`].
     ///
     /// # Errors
     ///
     /// When the map cannot be read.
     pub fn accept_queues(&mut self) -> Result<Vec<(QueueKey, AcceptQueue)>> {
-        let (mut queues, mut gone) = (Vec::new(), Vec::new());
+        let now = Instant::now();
+        let (mut queues, mut gone, mut closed) = (Vec::new(), Vec::new(), std::collections::HashMap::new());
         for entry in self.queues.iter() {
             let (key, queue) = entry.context("cannot read the accept queues")?;
-            if queue.sweep == self.sweeps { queues.push((key, queue)) } else { gone.push(key) }
+            if queue.sweep == self.sweeps {
+                queues.push((key, queue));
+                continue;
+            }
+            let (since, discards) = match self.closed_listeners.get(&key) {
+                Some(&(since, discards)) if discards == queue.discards => (since, discards),
+                _ => (now, queue.discards),
+            };
+            if discards == 0 || now.duration_since(since) > CLOSED_LISTENER_SHOWN {
+                gone.push(key);
+            } else {
+                closed.insert(key, (since, discards));
+                queues.push((key, AcceptQueue { discards, ..AcceptQueue::default() }));
+            }
         }
+        self.closed_listeners = closed;
         for key in gone {
             // The kernel side may have removed it already.
             let _ = self.queues.remove(&key);

@@ -9,8 +9,8 @@ use super::{Hook, Probe, Program};
 pub const PROBE: Probe = Probe {
     id: ProbeId::OpenSockets,
     about: "traffic of open connections, accept queues, client or server role of connections opened before the agent started",
-    without: "connections are counted only when they close; no accept queue metrics; for connections opened before the agent started, \
-              client and server are guessed from the ports",
+    without: "connections are counted only when they close; no accept queue metrics; of connections opened before the agent started, \
+              those that a listener with a backlog of 0 accepted count as a client's",
     emits: false,
     programs: &[
         Program {
@@ -33,7 +33,6 @@ pub const PROBE: Probe = Probe {
         "sk_protocol",
         "sk_type",
         "sk_ack_backlog",
-        "sk_max_ack_backlog",
         "sk_drops",
     ],
 };

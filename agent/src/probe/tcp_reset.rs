@@ -30,5 +30,13 @@ pub const PROBE: Probe = Probe {
         },
     ],
     common: &[Group::Socket, Group::Tcp],
-    members: &["skb_head", "skb_network_header", "skb_transport_header", "skb_dev", "dev_net"],
+    members: &[
+        "sk_err",
+        "sk_shutdown",
+        "skb_head",
+        "skb_network_header",
+        "skb_transport_header",
+        "skb_dev",
+        "dev_net",
+    ],
 };

@@ -26,5 +26,16 @@ pub const PROBE: Probe = Probe {
         },
     ],
     common: &[Group::Socket, Group::Tcp, Group::Traffic],
-    members: &["sock_done", "sk_err", "sk_err_soft", "sk_socket"],
+    members: &[
+        "sock_done",
+        "sk_err",
+        "sk_err_soft",
+        "sk_error_queue_newest",
+        "sk_error_queue_length",
+        "skb_cb",
+        "ee_errno",
+        "sk_drops",
+        "sk_socket",
+        "socket_state",
+    ],
 };

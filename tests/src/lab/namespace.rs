@@ -283,6 +283,15 @@ impl Namespace {
         self.counter("Tcp", "RetransSegs")
     }
 
+    /// Waits until the kernel has sent so many resets in this namespace.
+    pub(crate) fn wait_outgoing_resets(&self, least: u64) -> Result<()> {
+        eventually(&format!("{least} resets sent by {}", self.name), || {
+            let sent = self.counter("Tcp", "OutRsts")?;
+            ensure!(sent >= least, "{sent} so far");
+            Ok(())
+        })
+    }
+
     /// Waits until no TCP connection of the namespace is alive: only listeners and TIME_WAIT are left.
     pub(crate) fn wait_quiet(&self) -> Result<()> {
         eventually(&format!("all connections of {} closed", self.name), || {

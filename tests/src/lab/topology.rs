@@ -262,6 +262,11 @@ impl Pod {
         self.send("udp-client", to, args)
     }
 
+    /// Sends TCP segments from forged addresses. `args`: see `netcause-lab traffic flood --help`.
+    pub(crate) fn flood(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
+        self.send("flood", to, args)
+    }
+
     /// Sends malformed DNS. `args`: see `netcause-lab traffic dns-garbage --help`.
     pub(crate) fn send_garbage(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
         self.send("dns-garbage", to, args)

@@ -61,6 +61,56 @@ pub(super) fn unreachable(name: &str) -> Result<()> {
     })
 }
 
+/// Connects that an ICMP message rejects while connect(2) still runs count by what `SO_ERROR` says, although that read takes
+/// the error from the socket before it is closed.
+pub(super) fn rejected(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let (_net, client, server) = Net::pair(name)?;
+    let reject = |v4: &str, v6: &str, port: u16| {
+        [
+            format!("meta nfproto ipv4 tcp dport {port} reject with icmp type {v4}-unreachable"),
+            format!("meta nfproto ipv6 tcp dport {port} reject with icmpv6 type {v6}-unreachable"),
+        ]
+    };
+    let there = [reject("port", "port", 8080), reject("host", "addr", 8081)].concat();
+    let here = [reject("port", "port", 8082), reject("host", "addr", 8083)].concat();
+    let _there = Fault::on_input(&server, &there.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let _here = Fault::on_output(&client, &here.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let all = [
+        (8080, "ECONNREFUSED", "refused"),
+        (8081, "EHOSTUNREACH", "unreachable"),
+        (8082, "ECONNREFUSED", "refused"),
+        (8083, "EHOSTUNREACH", "unreachable"),
+    ];
+    for (port, errno, _) in all {
+        let v4 = client.connect(server.at(port), &["--count", "8", "--nonblocking"])?;
+        ensure!(v4.failed(errno) == 8, "port {port}: {v4:?}");
+        let v6 = client.connect(server.at_v6(port), &["--count", "2", "--parallel", "2", "--nonblocking"])?;
+        ensure!(v6.failed(errno) == 2, "port {port}: {v6:?}");
+    }
+    // A socket's earlier attempt is not this one: its message is still queued.
+    let _blackhole = Fault::on_output(&server, &["tcp sport 8084 drop"])?;
+    let again =
+        client.connect(server.at(8080), &["--count", "3", "--nonblocking", "--then-abort", "8084"])?;
+    ensure!(again.failed("aborted") == 3, "{again:?}");
+    agent.until("each is counted by the error that the application got", |metrics| {
+        for (port, _, reason) in all {
+            let v4 = if port == 8080 { 11 } else { 8 };
+            for (edge, count) in [
+                (Edge::at_client(&client, server.v4, port), v4),
+                (Edge::at_client(&client, server.v6, port), 2),
+            ] {
+                metrics.expect(FAILURES, &edge.with("reason", reason), count)?;
+                metrics.expect(FAILURES, &edge, count)?;
+                metrics.expect(OPENED, &edge, 0)?;
+            }
+        }
+        let edge = Edge::at_client(&client, server.v4, 8084);
+        metrics.expect(FAILURES, &edge.with("reason", "aborted"), 3)?;
+        metrics.expect(FAILURES, &edge, 3)
+    })
+}
+
 /// A connect whose SYNs are all dropped counts as a failure of reason `timed_out`, and every repeated SYN as a
 /// retransmission.
 pub(super) fn blackhole(name: &str) -> Result<()> {
@@ -131,6 +181,31 @@ pub(super) fn no_local_port(name: &str) -> Result<()> {
         metrics.expect(OPENED, &edge, 4)?;
         metrics.expect(CLOSED, &edge, 4)
     })
+}
+
+/// Connects that fail because another socket has the same source port and the same target count as `no_local_port`: no SYN
+/// is sent.
+pub(super) fn taken_port(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let (_net, client, server) = Net::pair(name)?;
+    let _sink = server.serve("[::]:8080".parse()?, &[])?;
+    for (to, address) in
+        [(server.at(8080), server.v4.into()), (server.at_v6(8080), std::net::IpAddr::from(server.v6))]
+    {
+        let held = client.hold(to, &["--bind-port", "45000"])?;
+        let syns = client.counter("Tcp", "ActiveOpens")?;
+        let outcome = client.connect(to, &["--bind-port", "45000", "--count", "7", "--nonblocking"])?;
+        ensure!(outcome.failed("EADDRNOTAVAIL") == 7, "{outcome:?}");
+        ensure!(client.counter("Tcp", "ActiveOpens")? == syns, "a SYN was sent");
+        held.finish()?;
+        let edge = Edge::at_client(&client, address, 8080);
+        agent.until("no attempt is called aborted", |metrics| {
+            metrics.expect(FAILURES, &edge.with("reason", "no_local_port"), 7)?;
+            metrics.expect(FAILURES, &edge, 7)?;
+            metrics.expect(OPENED, &edge, 1)
+        })?;
+    }
+    Ok(())
 }
 
 /// A non-blocking connect, which first returns EINPROGRESS and succeeds later, is not a failure.

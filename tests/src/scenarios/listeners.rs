@@ -10,7 +10,7 @@ use crate::lab::{
 
 const LENGTH: &str = "netcause_tcp_accept_queue_length";
 const LIMIT: &str = "netcause_tcp_accept_queue_limit";
-const DROPS: &str = "netcause_tcp_listen_drops_total";
+const DISCARDS: &str = "netcause_tcp_listener_discards_total";
 
 /// The length and the limit of accept queues (full, partly full and empty) and their drops are the kernel's.
 pub(super) fn queues(name: &str) -> Result<()> {
@@ -34,7 +34,8 @@ pub(super) fn queues(name: &str) -> Result<()> {
     }
     let drops = |metrics: &Metrics| -> Result<()> {
         let kernel = server.counter("TcpExt", "ListenDrops")?;
-        let by_port = [8080, 8081, 8082, 8083].map(|port| metrics.on(DROPS, &Edge::listener(&server, port)));
+        let by_port =
+            [8080, 8081, 8082, 8083].map(|port| metrics.on(DISCARDS, &Edge::listener(&server, port)));
         let [v4, v6, rest @ ..] = by_port;
         ensure!(
             v4 >= 3.0 && v6 >= 3.0 && rest == [0.0, 0.0] && v4 + v6 == float(kernel),
@@ -64,4 +65,29 @@ pub(super) fn queues(name: &str) -> Result<()> {
         Ok(())
     })?;
     held.into_iter().try_for_each(|client| client.finish().map(drop))
+}
+
+/// What listeners discard counts although each ends before a sweep sees it.
+pub(super) fn ended(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let (_net, client, server) = Net::pair(name)?;
+    for _ in 0..3 {
+        let deaf = server.serve(server.at(8080), &["--mode", "never-accept", "--backlog", "1"])?;
+        let held = client.hold(server.at(8080), &["--count", "2"])?;
+        let give_up = ["--count", "7", "--parallel", "7", "--connect-timeout-ms", "300"];
+        let outcome = client.connect(server.at(8080), &give_up)?;
+        ensure!(outcome.failed("gave_up") == 7, "{outcome:?}");
+        deaf.finish()?;
+        held.finish()?;
+    }
+    let kernel = server.counter("TcpExt", "ListenDrops")?;
+    ensure!(kernel >= 21, "{kernel} drops");
+    agent.until("discards of ended listeners are counted", |metrics| {
+        let listener = Edge::listener(&server, 8080);
+        metrics.expect(DISCARDS, &listener, kernel)?;
+        let queues = metrics
+            .list(|sample| [LENGTH, LIMIT].contains(&sample.name.as_str()) && listener.matches(sample));
+        ensure!(queues.is_empty(), "a closed listener has a queue:\n{queues}");
+        Ok(())
+    })
 }

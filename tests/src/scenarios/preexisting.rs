@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use crate::lab::{
     agent::{Agent, Options},
     crossed::{Crossed, Ends, OPEN},
-    metrics::{CLOSED, Metrics, OPENED},
+    metrics::{CLOSED, Edge, Metrics, OPENED},
     scaled,
     topology::Net,
 };
@@ -118,6 +118,38 @@ pub(super) fn during_transfer(name: &str) -> Result<()> {
     agent.until("the close adds nothing", |metrics| {
         expect_older(metrics, &crossed, &ends, false)?;
         crossed.expect_bytes(metrics, &ends)
+    })?;
+    agent.stop(Signal::TERM)
+}
+
+/// An accepted connection is a server's, even if its listener was closed before the agent started and its port looks like a
+/// client's.
+pub(super) fn closed_listener(name: &str) -> Result<()> {
+    let (_net, client, server) = Net::pair(name)?;
+    let _once = server.serve("[::]:61000".parse()?, &["--mode", "echo", "--accept", "5"])?;
+    let mut v4 = client.hold(server.at(61000), &["--count", "3"])?;
+    let mut v6 = client.hold(server.at_v6(61000), &["--count", "2"])?;
+    v4.run_command("echo 100")?;
+    v6.run_command("echo 100")?;
+    let gone = client.connect(server.at(61000), &[])?;
+    ensure!(gone.failed("ECONNREFUSED") == 1, "it still listens: {gone:?}");
+
+    let agent = Agent::start(name, "agent", &Options { args: &SWEEP_ALWAYS, ..Options::default() })?;
+    let all =
+        [(Edge::at_server(&server, client.v4, 61000), 3), (Edge::at_server(&server, client.v6, 61000), 2)];
+    agent.until("the server's end is a server", |metrics| {
+        all.iter().try_for_each(|(edge, count)| metrics.expect(OPEN, edge, *count))
+    })?;
+    v4.run_command("echo 100")?;
+    v4.finish()?;
+    v6.finish()?;
+    agent.until("and stays one", |metrics| {
+        all.iter().try_for_each(|(edge, count)| metrics.expect(CLOSED, edge, *count))?;
+        let wrong = metrics.total(CLOSED, |sample| {
+            sample.labels.get("source_workload").is_some_and(|is| is == server.workload())
+        });
+        ensure!(wrong == 0.0, "{wrong} connections count as opened by the server");
+        Ok(())
     })?;
     agent.stop(Signal::TERM)
 }

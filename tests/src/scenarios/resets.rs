@@ -1,11 +1,14 @@
 //! Resets, by the end that sent them.
 
 use anyhow::{Result, ensure};
+use rustix::process::Signal;
 
 use crate::lab::{
-    agent,
+    agent::{self, Agent, Options},
     faults::Fault,
-    metrics::{CLOSED, Edge, FAILURES, Metrics, OPENED, RESETS},
+    kernel_is_before,
+    metrics::{CLOSED, Edge, FAILURES, Metrics, OPENED, RESETS, RETRANSMITTED, netns_workload},
+    scaled,
     topology::{Net, Pod},
 };
 
@@ -114,4 +117,135 @@ pub(super) fn by_firewall(name: &str) -> Result<()> {
         metrics.expect(RESETS, &source.with("direction", "sent"), 0)?;
         metrics.expect(RESETS, &destination, 0)
     })
+}
+
+/// Data that a server sends to a client that has shut down both directions is refused with a reset: the client sent it,
+/// received none, and keeps its socket.
+pub(super) fn shut_down(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let (_net, client, server) = Net::pair(name)?;
+    let answer = server.serve(server.at(8080), &["--mode", "answer", "--bytes", "3001"])?;
+    let mut held = client.hold(server.at(8080), &["--count", "5"])?;
+    held.run_command("end-both")?;
+    let (source, destination) = ends(&client, &server);
+    agent.until("the client sent the resets and received none", |metrics| {
+        for edge in [&source, &destination] {
+            metrics.expect(OPENED, edge, 5)?;
+            metrics.expect(RESETS, edge, 5)?;
+        }
+        metrics.expect(RESETS, &source.with("direction", "sent"), 5)?;
+        metrics.expect(RESETS, &destination.with("direction", "received"), 5)?;
+        metrics.expect_kernel_resets(&client)
+    })?;
+    held.finish()?;
+    answer.finish().map(drop)
+}
+
+/// Resets that answer segments which come too late for the client's socket count on the edge of its connection, and make no
+/// other edge.
+pub(super) fn too_late(name: &str) -> Result<()> {
+    const COUNT: u64 = 60;
+    let agent = agent::shared()?;
+    let (net, client, server) = Net::pair(name)?;
+    let _answer = server.serve(server.at(8080), &["--mode", "answer", "--bytes", "3001"])?;
+    let (source, destination) = ends(&client, &server);
+    let args = ["--count", "60", "--end", "abrupt"];
+    let outcome = client.connect(server.at(8080), &args)?;
+    ensure!(outcome.count("connected") == COUNT, "{outcome:?}");
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    // A SYN-ACK that is lost comes again, when the client has closed its socket.
+    let rule = "tcp sport 8080 tcp flags & (syn|ack) == syn|ack drop";
+    let lost = Fault::on_path(&net, &server, &[rule])?;
+    let args = ["--count", "20", "--connect-timeout-ms", "50", "--end", "abrupt"];
+    let gave_up = client.connect(server.at(8080), &args)?;
+    ensure!(gave_up.failed("gave_up") == 20, "{gave_up:?}");
+    lost.clear()?;
+    client.wait_outgoing_resets(80)?;
+    agent.until("late segments are of the edge that they belong to", |metrics| {
+        metrics.expect(OPENED, &source, COUNT)?;
+        metrics.expect_kernel_resets(&client)?;
+        metrics.expect_kernel_resets(&server)?;
+        metrics.expect_kernel_retransmits(&server)?;
+        // Older kernels do not report resets without a socket.
+        if !kernel_is_before(6, 8) {
+            metrics.expect(RESETS, &source.with("direction", "sent"), client.counter("Tcp", "OutRsts")?)?;
+        }
+        let strange = metrics.list(|sample| {
+            let is_at = |pod: &Pod| {
+                sample
+                    .labels
+                    .values()
+                    .any(|value| value == pod.workload() || Some(value) == netns_workload(pod).ok().as_ref())
+            };
+            (is_at(&client) || is_at(&server))
+                && sample.labels.contains_key("reporter")
+                && !source.matches(sample)
+                && !destination.matches(sample)
+        });
+        ensure!(strange.is_empty(), "edges of no connection:\n{strange}");
+        Ok(())
+    })
+}
+
+/// Floods and scans from forged addresses leave the flow table as small as the number of real peers; every reset and every
+/// repeated SYN-ACK is counted all the same, and the edge of a real client is exact.
+pub(super) fn hostile(name: &str) -> Result<()> {
+    let (_net, client, server) = Net::pair(name)?;
+    // Answers go back where the forged segments come from, and are dropped there.
+    let back = format!("route add 10.128.0.0/9 via {}\n", client.v4);
+    server.run("ip", &["-batch", "-"], &back)?;
+    let no_filter = ["net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/eth0/rp_filter=0"];
+    server.sysctl(&no_filter)?;
+    client.sysctl(&[
+        "net/ipv4/conf/all/rp_filter=0",
+        "net/ipv4/conf/eth0/rp_filter=0",
+        "net/ipv4/ip_forward=0",
+    ])?;
+    server.sysctl(&["net/ipv4/tcp_synack_retries=2"])?;
+    let _echo = server.serve(server.at(8080), &["--mode", "echo"])?;
+    let agent = Agent::start(
+        name,
+        "agent",
+        &Options { args: &["--sweep-interval-seconds", "1"], ..Options::default() },
+    )?;
+    let entries = |metrics: &Metrics| metrics.sum("netcause_map_entries", &[("map", "tcp_flows")]);
+    let before = entries(&agent.scrape()?);
+
+    let each = scaled("200000", "4000");
+    let real = client.start_client(
+        server.at(8080),
+        &["--count", "50", "--send", "10", "--receive", "10", "--interval-ms", "20"],
+    )?;
+    for (port, kind, scan) in [
+        (8080, "syn", false),
+        (8080, "ack", false),
+        (8080, "syn", true),
+        (8080, "ack", true),
+        (8080, "syn-ack", true),
+    ] {
+        let args = ["--kind", kind, "--count", each, "--scan"];
+        client.flood(server.at(port), if scan { &args } else { &args[..4] })?;
+    }
+    let outcome = real.finish()?;
+    let connected = outcome.count("connected");
+    ensure!(connected > 0, "{outcome:?}");
+    client.wait_quiet()?;
+    server.wait_quiet()?;
+    let (source, destination) = ends(&client, &server);
+    agent.until("everything is counted, in few flows", |metrics| {
+        for edge in [&source, &destination] {
+            metrics.expect(OPENED, edge, connected)?;
+        }
+        metrics.expect_kernel_retransmits(&server)?;
+        metrics.expect_kernel_resets(&server)?;
+        let more = entries(metrics) - before;
+        ensure!(more <= 200.0, "{more} flows of a million forged peers and one real one");
+        Ok(())
+    })?;
+    let unknown = Edge::at_server(&server, "unknown", 8080);
+    agent.until("repeated SYN-ACKs are the listener's", |metrics| {
+        metrics.expect_at_least(RETRANSMITTED, &unknown.with("kind", "synack"), 1)
+    })?;
+    agent.stop(Signal::TERM)
 }

@@ -21,7 +21,7 @@ use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
     net::{
-        AddressFamily, SocketType, bind, connect, socket,
+        AddressFamily, SocketType, bind, connect, connect_unspec, socket,
         sockopt::{set_socket_linger, set_socket_reuseaddr, set_socket_send_buffer_size, socket_error},
     },
 };
@@ -82,6 +82,9 @@ pub(crate) struct Client {
     /// Close the socket as soon as the connect has begun
     #[arg(long)]
     abort: bool,
+    /// After a connect that failed, connect the same socket to this port, and close it at once
+    #[arg(long)]
+    then_abort: Option<u16>,
     /// Reach an IPv4 server through an IPv6 socket
     #[arg(long)]
     mapped: bool,
@@ -179,7 +182,16 @@ impl Client {
             bind(&socket, &SocketAddr::new(from, self.bind_port.unwrap_or(0))).map_err(name)?;
         }
         if self.abort || self.nonblocking || self.connect_timeout_ms.is_some() {
-            self.connect_polling(&socket, to)?;
+            self.connect_polling(&socket, to).map_err(|failure| match self.then_abort {
+                None => failure,
+                Some(port) => {
+                    let to = SocketAddr::new(to.ip(), port);
+                    match connect_unspec(&socket).and_then(|()| connect(&socket, &to)) {
+                        Err(Errno::INPROGRESS) => "aborted".to_owned(),
+                        other => format!("{other:?} after {failure}"),
+                    }
+                }
+            })?;
         } else {
             connect(&socket, &to).map_err(name)?;
         }

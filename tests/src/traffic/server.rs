@@ -58,6 +58,9 @@ pub(crate) struct Server {
     /// The limit of the queue of connections not yet accepted
     #[arg(long, default_value_t = 1024)]
     backlog: i32,
+    /// Accept so many connections on each port, then stop listening
+    #[arg(long, default_value_t = u64::MAX)]
+    accept: u64,
 }
 
 #[derive(Default)]
@@ -94,9 +97,13 @@ impl Server {
         if !matches!(self.mode, Mode::NeverAccept) {
             for listener in &listeners {
                 let (listener, totals) = (listener.try_clone()?, Arc::clone(&totals));
-                let (mode, bytes) = (self.mode, self.bytes);
-                thread::spawn(move || accept(&listener, mode, bytes, &totals));
+                let (mode, bytes, most) = (self.mode, self.bytes, self.accept);
+                thread::spawn(move || accept(&listener, most, mode, bytes, &totals));
             }
+        }
+        if self.accept != u64::MAX {
+            // The threads have one each, and close it.
+            listeners.clear();
         }
         self.listen.print_ready();
         std::io::stdin().read_to_end(&mut Vec::new()).context("waiting for the lab")?;
@@ -135,8 +142,8 @@ impl Server {
     }
 }
 
-fn accept(listener: &TcpListener, mode: Mode, bytes: u64, totals: &Arc<Totals>) {
-    loop {
+fn accept(listener: &TcpListener, most: u64, mode: Mode, bytes: u64, totals: &Arc<Totals>) {
+    for _ in 0..most {
         let Ok((stream, _)) = listener.accept() else { return };
         totals.accepted.fetch_add(1, Ordering::SeqCst);
         match mode {

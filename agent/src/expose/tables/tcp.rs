@@ -65,9 +65,11 @@ pub(super) static TABLE: Table<Totals> = Table {
         .by("kind"),
         counter(
             "netcause_tcp_resets",
-            "TCP resets (RST), including those that refuse a connection. A reset sent for a port without a listener is \
-             only seen by newer kernels (6.12, not 6.1), and counted under the network namespace because no socket owns \
-             it.",
+            "TCP resets (RST), including those that refuse a connection. A reset sent without a socket is only seen by \
+             newer kernels (6.12, not 6.1). It counts for the edge that the segment belongs to, or the listening port; \
+             for a closed port under the network namespace. Peers whose address may be forged, because they completed no \
+             handshake, are named up to a limit of 64; the others are the workload unknown. A reset received after the \
+             application has shut down both directions is counted without an event.",
             |totals: &Totals, to| to.by(ResetDirection::LABELS, &totals.tcp.resets),
         )
         .by("direction"),

@@ -131,7 +131,7 @@ fn full() -> Snapshot {
         listeners: vec![ListenerRow {
             workload: named("nginx.service"),
             port: 80,
-            queue: AcceptQueue { sweep: 1, drops: 12, length: 129, limit: 128 },
+            queue: AcceptQueue { sweep: 1, discards: 12, length: 129, limit: 128 },
         }],
         names: NamesView {
             sources: vec![
@@ -344,7 +344,7 @@ fn no_two_samples_have_the_same_labels() {
     let sidecar = Via::OwnSidecar(Direction::Outbound);
     let server =
         |source: &Workload| Edge { reporter: Reporter::Destination, ..edge(source, 53, Via::Direct) };
-    let queue = AcceptQueue { drops: 1, length: 2, limit: 9, sweep: 1 };
+    let queue = AcceptQueue { discards: 1, length: 2, limit: 9, sweep: 1 };
     let snapshot = Snapshot {
         edges: vec![
             row(edge(&app, 80, sidecar), 2),
@@ -381,7 +381,7 @@ fn no_two_samples_have_the_same_labels() {
          destination_port=\"53\",qtype=\"A\"} 300",
         "netcause_tcp_accept_queue_length{destination_namespace=\"\",destination_workload=\"unknown\",\
          destination_port=\"80\"} 5",
-        "netcause_tcp_listen_drops_total{destination_namespace=\"\",destination_workload=\"unknown\",\
+        "netcause_tcp_listener_discards_total{destination_namespace=\"\",destination_workload=\"unknown\",\
          destination_port=\"80\"} 2",
         "netcause_map_entries{map=\"tcp_flows\"} 2",
     ] {
