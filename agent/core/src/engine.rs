@@ -203,12 +203,13 @@ impl Engine {
                 if !key.is_other() && self.model.edge_of(&key).is_none() {
                     self.names.observe_local(key.local);
                 }
-                self.model.count(&key, delta, time.monotonic);
+                self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
             }
             Input::FlowRemoved(key) => self.remove(&key),
             Input::Queues(queues) => self.listen(queues),
             Input::ReadingEnded => self.end_reading(),
-            Input::Event(Event::NewFlow { flow, client_port, .. }) => {
+            Input::Event(Event::NewFlow { at, flow, client_port }) => {
+                self.model.announce(&flow, self.names.observed(Some(at)));
                 self.names.observe(&flow);
                 self.names.connected(&flow, client_port);
             }
@@ -412,7 +413,7 @@ impl Engine {
     fn timed_out(&mut self, key: &QueryKey, flow: FlowKey, queries: u64, message: &[u8]) {
         let mut delta = Totals::ZERO;
         delta.dns = DnsCounters { timeouts: queries, ..DnsCounters::ZERO };
-        self.model.count(&flow, &delta, self.time.monotonic);
+        self.model.count(&flow, &delta, self.time.monotonic, self.names.is_contested(&flow));
         if let Ok(question) = dns::question(message) {
             self.names.observe_local(key.local);
             let workload = &self.names.local(key.local);

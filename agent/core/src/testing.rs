@@ -108,7 +108,7 @@ impl Node {
                 }
                 entries += 1;
                 if let Some(delta) = deltas.update(key, totals) {
-                    self.model.count(key, &delta, self.now);
+                    self.model.count(key, &delta, self.now, self.names.is_contested(key));
                 }
             }
         }

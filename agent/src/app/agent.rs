@@ -136,8 +136,10 @@ impl Agent {
         })
     }
 
-    /// Takes what sources of names say.
+    /// Takes what sources of names say. What the rings have came before it: a flow that began under the old names is known
+    /// when they change.
     pub fn learn(&mut self, updates: &mut Vec<Update>) {
+        self.drain();
         for update in updates.drain(..) {
             self.engine.handle(now(), Input::Names(update));
         }

@@ -97,7 +97,9 @@ pub struct Timing {
     pub max_wait: Duration,
     /// A watch that lasted this long resets the backoff.
     pub steady: Duration,
-    /// Until what is forbidden, or not found, is tried again.
+    /// A watch that has neither ended nor sent anything for so long is one.
+    pub accepted: Duration,
+    /// The longest wait until what is forbidden, or not found, is tried again.
     pub refused: Duration,
     /// The longest `Retry-After` that is honoured.
     pub max_retry_after: Duration,
@@ -120,6 +122,7 @@ impl Default for Timing {
             first_wait: Duration::from_millis(800),
             max_wait: Duration::from_secs(30),
             steady: Duration::from_secs(10),
+            accepted: Duration::from_secs(2),
             refused: Duration::from_secs(300),
             max_retry_after: Duration::from_secs(300),
             lookup: Duration::from_millis(200),

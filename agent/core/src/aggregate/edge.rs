@@ -83,8 +83,13 @@ pub fn edge(flow: &FlowKey, names: &Names) -> Option<Named> {
     if flow.is_other() {
         return Some(Named { edge: Edge::other(reporter), since: None });
     }
+    with_remote(flow, names, names.remote(flow))
+}
+
+/// The edge of a flow whose remote end has this name.
+pub(super) fn with_remote(flow: &FlowKey, names: &Names, remote: Remote) -> Option<Named> {
+    let reporter = Reporter::from(role(flow)?);
     let local = names.local(flow.local);
-    let remote = names.remote(flow);
     let via = names.via(flow, &remote);
     let port = Some(flow.service_port);
     if matches!(via, Via::OwnSidecar(_)) {

@@ -8,6 +8,7 @@
 //! Open connections are a gauge: an edge has those of its flows. A flow may have less than none, when the kernel's table had
 //! no room for it while they were opened: [`Model::overflow`] has these.
 
+mod handover;
 mod naming;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 use netcause_common::flow::{FlowKey, TcpCounters};
 use slab::Slab;
+
+use handover::Handovers;
 
 use super::packed::Packed;
 use super::totals::Totals;
@@ -40,6 +43,7 @@ pub struct Model {
     unnamed: Vec<FlowKey>,
     /// Flows whose ends may have other names by now.
     unsure: HashSet<FlowKey>,
+    handovers: Handovers,
     overflow: [Totals; 2],
     changes: Vec<Change>,
 }
@@ -130,13 +134,15 @@ impl Model {
             by_edge: BTreeMap::new(),
             unnamed: Vec::new(),
             unsure: HashSet::new(),
+            handovers: Handovers::default(),
             overflow: [Totals::ZERO; 2],
             changes: Vec::new(),
         }
     }
 
-    /// Adds what a flow has counted since the last time.
-    pub fn count(&mut self, key: &FlowKey, delta: &Totals, now: Duration) {
+    /// Adds what a flow has counted since the last time. Whose it is at a contested address ([`Names::is_contested`]) is decided
+    /// when the reading ends.
+    pub fn count(&mut self, key: &FlowKey, delta: &Totals, now: Duration, is_contested: bool) {
         let Some(role) = role(key) else { return };
         let overflow = &mut self.overflow[Reporter::from(role) as usize];
         if key.is_other() {
@@ -151,6 +157,10 @@ impl Model {
             flow.quiet_since = now;
         }
         let mut counted = without_open(delta);
+        if is_contested {
+            self.handovers.count(key, &counted);
+            counted = Totals::ZERO;
+        }
         flow.counted.add(&counted);
         let before = flow.open;
         flow.open = before.saturating_add(delta.tcp.open);
@@ -171,13 +181,15 @@ impl Model {
         // Connections that were opened in `overflow` and closed here stay closed.
     }
 
-    /// Ends a reading of the kernel's tables: names what is new, moves what has other names by now, drops edges without
-    /// flows. Returns the flows that may be removed from the kernel's tables ([`Self::remove`]).
+    /// Ends a reading of the kernel's tables: names what is new, drops edges without flows, moves what has other names by now.
+    /// Returns the flows that may be removed from the kernel's tables ([`Self::remove`]).
     pub fn end_reading(&mut self, now: Duration, names: &mut Names) -> Vec<FlowKey> {
         self.name_flows(names);
-        self.move_flows(now, names);
+        self.settle(now, names);
         self.drop_edges(now);
         self.name_edges(names);
+        self.begin_reading(names);
+        self.move_flows(now, names);
         let is_idle = |flow: &Flow| flow.open <= 0 && now.saturating_sub(flow.quiet_since) >= self.idle;
         self.flows.iter().filter(|(_, flow)| is_idle(flow)).map(|(key, _)| *key).collect()
     }
@@ -256,6 +268,7 @@ impl Model {
             }
             lives
         });
+        self.handovers.retain(|id| self.edges.contains(id));
     }
 
     /// The number of an edge, which is new when the edge is.

@@ -1,5 +1,7 @@
 //! Inputs are played, and what the engine shows and asks is compared.
 
+mod handovers;
+
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
     ConnectFailure, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, TcpCounters,
@@ -7,7 +9,7 @@ use netcause_common::flow::{
 
 use super::*;
 use crate::enrich::objects::{Change, Kind, Source};
-use crate::enrich::testing::{BEGIN, pod, uid};
+use crate::enrich::testing::{BEGIN, endpoints, pod, service, uid};
 use crate::ingest::TcpEventKind;
 
 /// A client in cgroup 7.
@@ -116,16 +118,48 @@ fn a_name_that_changes_has_the_tables_read_first() {
     assert!(player.outputs().is_empty(), "no flow has another name");
     player.seconds += 60;
     player.change(Change::Delete(Kind::Pod, uid(1)));
+    assert!(matches!(player.outputs()[..], [Output::Read]));
+    player.sent(flow(CGROUP, 1), 3);
+    player.read();
     let mut batch = pod(2, "batch", "10.0.0.1");
     batch.since = Some(BEGIN + player.seconds);
     player.change(Change::ApplyPod(Box::new(batch)));
     assert!(matches!(player.outputs()[..], [Output::Read]));
     assert!(player.outputs().is_empty(), "it asks once");
-    player.sent(flow(CGROUP, 1), 3);
     player.read();
     player.sent(flow(CGROUP, 1), 100);
     player.read();
     assert_eq!(player.edges(), ["shop.service -> batch: 100", "shop.service -> web: 8"]);
+}
+
+#[test]
+fn connections_through_a_service_are_of_the_workload_that_it_leads_to() {
+    let mut player = Player::new();
+    for (number, workload) in [(11, "blue"), (12, "green")] {
+        player.change(Change::ApplyPod(Box::new(pod(number, workload, &format!("10.0.0.{number}")))));
+    }
+    player.change(service("shop", "10.0.0.77"));
+    player.change(endpoints("shop", &[("10.0.0.11", 11)]));
+    player.sent(flow(CGROUP, 77), 2);
+    player.read();
+    assert!(player.outputs().is_empty());
+    // One more endpoint of the same workload changes nothing for clients.
+    player.change(Change::ApplyPod(Box::new(pod(13, "blue", "10.0.0.13"))));
+    player.change(endpoints("shop", &[("10.0.0.11", 11), ("10.0.0.13", 13)]));
+    assert!(player.outputs().is_empty());
+    player.change(endpoints("shop", &[("10.0.0.12", 12)]));
+    assert!(matches!(player.outputs()[..], [Output::Read]));
+    player.sent(flow(CGROUP, 77), 10);
+    player.read();
+    player.sent(flow(CGROUP, 77), 3);
+    player.read();
+    assert_eq!(player.edges(), ["shop.service -> blue: 12", "shop.service -> green: 3"]);
+    player.change(endpoints("shop", &[("10.0.0.11", 11), ("10.0.0.12", 12)]));
+    assert!(matches!(player.outputs()[..], [Output::Read]));
+    player.read();
+    player.sent(flow(CGROUP, 77), 1);
+    player.read();
+    assert!(player.edges().contains(&"shop.service -> several: 1".to_owned()), "{:?}", player.edges());
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! measures it). Everything is bounded by [`Limits`], and what exceeds them is counted in [`Dropped`].
 
 mod address;
+mod backends;
 mod effects;
 mod holdings;
 mod id_set;
@@ -19,6 +20,7 @@ mod pods;
 mod provenance;
 mod services;
 mod slices;
+mod span;
 mod table;
 mod update;
 mod workloads;
@@ -29,12 +31,13 @@ use std::net::IpAddr;
 use address::to_bytes;
 #[cfg(test)]
 pub use holdings::SKEW;
-use holdings::{HolderId, Holdings, Moment};
+use holdings::{HolderId, Holding, Holdings, Moment};
 use nodes::Nodes;
 use pods::{PodRecord, moment};
 use provenance::Lists;
 use services::Services;
 use slices::Slices;
+pub use span::{During, Mark, Span};
 use table::{NONE, Table};
 use workloads::{Fingerprints, Workloads};
 
@@ -232,12 +235,49 @@ impl Directory {
     /// The holder of an address at this time; `None` when unknown or ambiguous.
     #[must_use]
     pub fn holder(&self, address: IpAddr, at: Seconds) -> Option<Holder<'_>> {
-        let holding = self.holdings.at(&to_bytes(address), moment(at), self.now)?;
+        self.as_holder(self.holdings.at(&to_bytes(address), moment(at), self.now)?)
+    }
+
+    fn as_holder(&self, holding: &Holding) -> Option<Holder<'_>> {
         let entity = match holding.holder {
             HolderId::Pod(id) => HolderRef::Pod(self.pod_ref(self.pods.get(id)?)?),
             HolderId::Node(id) => HolderRef::Node(self.node_ref(id)?),
         };
         Some(Holder { entity, since: holding.possible_from.into() })
+    }
+
+    /// The holder of an address between two observations.
+    #[must_use]
+    pub fn holder_during(&self, address: IpAddr, span: &Span) -> During<Holder<'_>> {
+        match self.holdings.during(&to_bytes(address), span, self.now) {
+            During::One(holding) => self.as_holder(holding).map_or(During::None, During::One),
+            During::None => During::None,
+            During::Several => During::Several,
+        }
+    }
+
+    /// True when an address has or had another holder than the one that has it.
+    #[must_use]
+    pub fn is_contested(&self, address: IpAddr) -> bool {
+        self.holdings.is_contested(&to_bytes(address))
+    }
+
+    /// The holder of an address that had no other one and, as far as is observed, has not ended. It held the address whenever
+    /// something was sent.
+    #[must_use]
+    pub fn only_holder(&self, address: IpAddr) -> Option<Holder<'_>> {
+        self.as_holder(self.holdings.only(&to_bytes(address))?)
+    }
+
+    /// What is observed now. Whatever is applied from here on came after it.
+    pub fn observe(&mut self, at: Seconds) -> Mark {
+        Mark { order: self.holdings.observe(), at: moment(at) }
+    }
+
+    /// What is observed now.
+    #[must_use]
+    pub fn mark(&self, at: Seconds) -> Mark {
+        Mark { order: self.holdings.order(), at: moment(at) }
     }
 
     /// The service at this address, port and IANA protocol number: at one of its own addresses, or at a node's address and its
@@ -271,24 +311,6 @@ impl Directory {
         }))
     }
 
-    /// The different workloads behind a service that are known, sorted. Allocates.
-    #[must_use]
-    pub fn backends(&self, service: &Name) -> Vec<&Name> {
-        let mut names: Vec<_> =
-            self.slices.behind(service).filter_map(|endpoint| self.behind(endpoint)).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
-
-    /// The workload behind a service, if all its endpoints are known to belong to the same one.
-    #[must_use]
-    pub fn only_backend(&self, service: &Name) -> Option<&Name> {
-        let mut names = self.slices.behind(service).map(|endpoint| self.behind(endpoint));
-        let first = names.next()??;
-        names.all(|name| name == Some(first)).then_some(first)
-    }
-
     /// The numbers of objects, and of dropped updates.
     #[must_use]
     pub fn statistics(&self) -> DirectoryStatistics {
@@ -309,18 +331,6 @@ impl Directory {
             names: self.names.count(),
             dropped: self.dropped,
         }
-    }
-
-    /// The workload of an endpoint: that of its pod, or of the pod that holds its address.
-    fn behind(&self, endpoint: &slices::EndpointRecord) -> Option<&Name> {
-        let id = match &endpoint.pod {
-            Some(uid) => self.pods.find(uid)?,
-            None => match self.holdings.at(&endpoint.address, self.now, self.now)?.holder {
-                HolderId::Pod(id) => id,
-                HolderId::Node(_) => return None,
-            },
-        };
-        Some(&self.workloads.get(self.pods.get(id)?.workload)?.name)
     }
 
     fn pod_ref(&self, pod: &PodRecord) -> Option<PodRef<'_>> {

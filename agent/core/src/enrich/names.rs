@@ -1,6 +1,7 @@
 //! Names both ends of a flow from everything that is known now.
 
 mod changes;
+mod handover;
 mod legs;
 mod remote;
 mod statistics;
@@ -18,7 +19,7 @@ use super::Workload;
 use super::cgroup::Cgroups;
 use super::cgroup::path::Place;
 use super::conntrack::{self, Conntrack, ServiceAddress, ServiceQuery};
-use super::directory::{self, Directory};
+use super::directory::{self, Directory, Mark};
 use super::extra::Extra;
 use super::name::Name;
 use super::objects::{Seconds, Update};
@@ -114,6 +115,19 @@ impl Names {
     /// Sets the time at which names are resolved: seconds since 1970, and a monotonic time.
     pub fn set_time(&mut self, now: Seconds, at: Duration) {
         (self.now, self.at) = (now, at);
+    }
+
+    /// Something was observed, at this monotonic time or at the one set last: whatever sources report from here on came after
+    /// it.
+    pub fn observed(&mut self, at: Option<Duration>) -> Mark {
+        let age = at.map_or(Duration::ZERO, |at| self.at.saturating_sub(at));
+        self.directory.observe(self.now.saturating_sub(age.as_secs()))
+    }
+
+    /// What is observed now.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        self.directory.mark(self.now)
     }
 
     /// The wall-clock time set last.

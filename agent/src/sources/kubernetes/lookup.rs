@@ -67,6 +67,7 @@ impl Lookup {
         let timing = self.server.timing();
         let mut bucket = TokenBucket::new(timing.burst, timing.lookup);
         let mut backoff = Backoff::new(timing.first_wait, timing.max_wait);
+        let mut refusals = Backoff::new(timing.first_wait, timing.refused);
         let mut known = Known::new(timing.recheck);
         let begun = Instant::now();
         let (mut ready, mut sweep, mut is_open) = (begun, begun + timing.recheck, true);
@@ -87,6 +88,7 @@ impl Lookup {
                     match self.look_up(address, &mut known).await {
                         Ok(()) => {
                             backoff.reset();
+                            refusals.reset();
                             ready = Instant::now() + bucket.reserve(begun.elapsed());
                         }
                         Err(End::Closed) => return,
@@ -94,11 +96,11 @@ impl Lookup {
                             self.count(failure.code);
                             debug!(code = failure.code.label(), reason = failure.reason, "pod lookup by address failed");
                             known.again(address);
-                            let asked = match failure.code {
-                                FailureCode::Forbidden => timing.refused,
-                                _ => failure.retry_after.unwrap_or_default().min(timing.max_retry_after),
+                            let asked = failure.retry_after.unwrap_or_default().min(timing.max_retry_after);
+                            ready = Instant::now() + match failure.code {
+                                FailureCode::Forbidden => refusals.next(),
+                                _ => backoff.at_least(asked),
                             };
-                            ready = Instant::now() + backoff.at_least(asked);
                         }
                     }
                 }

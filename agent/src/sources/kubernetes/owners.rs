@@ -1,12 +1,16 @@
-//! Owners of owners, looked up one by one, by name, once; they are never listed or watched. A kind that the role does not
-//! grant is requested once.
+//! Owners of owners, looked up one by one, by name, once; they are never listed or watched. A kind that is refused is requested
+//! again after a while, by one of its owners; the others wait until it is granted.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod refused;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
-use tracing::{debug, info};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::debug;
+
+use refused::Refused;
 
 use super::super::Updates;
 use super::super::backoff::Backoff;
@@ -21,8 +25,6 @@ use netcause_core::token_bucket::TokenBucket;
 const MAX_KNOWN: usize = 4096;
 /// Owners that wait to be looked up. More are dropped, counted as `owner_dropped`, until the next update of their pods.
 const MAX_QUEUE: usize = 2048;
-/// Kinds that are remembered as forbidden.
-const MAX_FORBIDDEN: usize = 256;
 /// Server errors for one object after which it is not requested again.
 const MAX_FAILURES: u32 = 5;
 /// Owners of owners of owners.
@@ -56,8 +58,24 @@ struct State {
     order: VecDeque<Arc<Key>>,
     /// With the server errors so far.
     queue: VecDeque<(Arc<Key>, u32)>,
-    /// By API group and version, and kind.
-    forbidden: HashSet<(Box<str>, Box<str>)>,
+    refused: Refused,
+}
+
+/// An owner to look up.
+struct Next {
+    key: Arc<Key>,
+    /// Server errors so far.
+    failures: u32,
+    /// A kind that was refused is to be requested again.
+    is_retry: bool,
+}
+
+/// What was found of an owner.
+struct Found {
+    /// The owner at the top, as far as it could be read.
+    top: Option<Owner>,
+    /// One above that is refused, and has an owner perhaps.
+    refused: Option<Owner>,
 }
 
 #[derive(Clone)]
@@ -82,9 +100,6 @@ impl Owners {
     pub fn of_pod(&self, pod: &Pod) -> Option<Change> {
         let owner = pod.owner.as_ref().filter(|owner| needs_lookup(owner, pod.template_hash.as_deref()))?;
         let mut state = self.state();
-        if state.is_forbidden(owner) {
-            return None;
-        }
         let key = Key { namespace: pod.namespace.clone(), owner: owner.clone() };
         match state.known.get(&key) {
             Some(Answer::Is(is)) => {
@@ -112,11 +127,15 @@ impl Owners {
         let mut backoff = Backoff::new(timing.first_wait, timing.max_wait);
         let begun = Instant::now();
         loop {
-            let Some((key, failures)) = self.next() else {
-                self.is_asked.notified().await;
+            let Some(Next { key, failures, is_retry }) = self.next() else {
+                let due = self.state().refused.due();
+                tokio::select! {
+                    () = self.is_asked.notified() => {}
+                    () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+                }
                 continue;
             };
-            match self.climb(&key, &mut bucket, begun).await {
+            match self.climb(&key, is_retry, &mut bucket, begun).await {
                 Ok(found) => {
                     backoff.reset();
                     if self.found(key, found).await.is_err() {
@@ -134,8 +153,27 @@ impl Owners {
         }
     }
 
-    fn next(&self) -> Option<(Arc<Key>, u32)> {
-        self.state().queue.pop_front()
+    fn next(&self) -> Option<Next> {
+        let mut state = self.state();
+        if let Some(key) = state.refused.take_due(Instant::now()) {
+            return Some(Next { key, failures: 0, is_retry: true });
+        }
+        while let Some((key, failures)) = state.queue.pop_front() {
+            if !state.refused.contains(&key.owner) {
+                return Some(Next { key, failures, is_retry: false });
+            }
+            let kind = key.owner.clone();
+            self.wait(&mut state, &kind, key);
+        }
+        None
+    }
+
+    /// Has an owner wait until this kind is granted.
+    fn wait(&self, state: &mut State, kind: &Owner, key: Arc<Key>) {
+        if !state.refused.wait(kind, Arc::clone(&key), MAX_QUEUE) {
+            state.known.remove(&key);
+            self.count(FailureCode::OwnerDropped);
+        }
     }
 
     /// Queues it again; but not for ever, where the server fails at this very object.
@@ -160,29 +198,38 @@ impl Owners {
     async fn climb(
         &self,
         key: &Key,
+        is_retry: bool,
         bucket: &mut TokenBucket,
         begun: Instant,
-    ) -> Result<Option<Owner>, Failure> {
+    ) -> Result<Found, Failure> {
         let mut top: Option<Owner> = None;
         for _ in 0..MAX_LEVELS {
             let owner = top.as_ref().unwrap_or(&key.owner);
-            if WORKLOADS.contains(&&*owner.kind) || self.state().is_forbidden(owner) {
+            if WORKLOADS.contains(&&*owner.kind) {
                 break;
+            }
+            if !is_retry && self.state().refused.contains(owner) {
+                return Ok(Found { refused: Some(owner.clone()), top });
             }
             let Some(path) = path(&key.namespace, owner) else { break };
             sleep(bucket.reserve(begun.elapsed())).await;
             let body = match self.server.get(&path, METADATA).await {
                 Ok(body) => body,
                 Err(failure) if failure.code == FailureCode::Forbidden => {
-                    self.forbid(owner);
-                    break;
+                    self.count(FailureCode::Forbidden);
+                    let timing = self.server.timing();
+                    let backoff = || Backoff::new(timing.first_wait, timing.refused);
+                    self.state().refused.refuse(owner, &failure.reason, backoff, Instant::now());
+                    return Ok(Found { refused: Some(owner.clone()), top });
                 }
                 // It is gone; or refused in a way that does not change by asking again.
                 Err(failure) if matches!(failure.code, FailureCode::NotFound | FailureCode::BadRequest) => {
+                    self.grant(owner);
                     break;
                 }
                 Err(failure) => return Err(failure),
             };
+            self.grant(owner);
             let text = whole(body, self.server.timing().list_idle_timeout).await?;
             let Ok(OnlyMetadata { mut metadata }) = serde_json::from_slice(&text) else {
                 self.count(FailureCode::Malformed);
@@ -193,31 +240,35 @@ impl Owners {
                 None => break,
             }
         }
-        Ok(top)
+        Ok(Found { top, refused: None })
     }
 
-    async fn found(&self, key: Arc<Key>, found: Option<Owner>) -> Result<(), ()> {
-        if let Some(answer) = self.state().known.get_mut(&key) {
-            *answer = found.clone().map_or(Answer::Nothing, Answer::Is);
-        }
-        let Some(is) = found else { return Ok(()) };
+    async fn found(&self, key: Arc<Key>, Found { top, refused }: Found) -> Result<(), ()> {
+        self.answer(&key, top.as_ref(), refused);
+        let Some(is) = top else { return Ok(()) };
         let change = Change::Owner { namespace: key.namespace.clone(), of: key.owner.clone(), is };
         self.updates.send(Update { source: Source::Api, change }).await.map_err(|_| ())
     }
 
-    fn forbid(&self, owner: &Owner) {
+    fn answer(&self, key: &Arc<Key>, top: Option<&Owner>, refused: Option<Owner>) {
         let mut state = self.state();
-        if state.forbidden.len() >= MAX_FORBIDDEN {
-            state.forbidden.clear();
+        if let Some(answer) = state.known.get_mut(key) {
+            *answer = match (top, &refused) {
+                (Some(top), _) => Answer::Is(top.clone()),
+                (None, Some(_)) => Answer::Asked,
+                (None, None) => Answer::Nothing,
+            };
         }
-        state.forbidden.insert((owner.api_version.clone(), owner.kind.clone()));
-        drop(state);
-        self.count(FailureCode::Forbidden);
-        info!(
-            api_version = &*owner.api_version,
-            kind = &*owner.kind,
-            "reading owners of this kind is forbidden; their pods are named after them"
-        );
+        if let Some(kind) = refused {
+            self.wait(&mut state, &kind, Arc::clone(key));
+        }
+    }
+
+    /// This kind can be read: what waits for that is looked up.
+    fn grant(&self, owner: &Owner) {
+        let mut state = self.state();
+        let waiting = state.refused.grant(owner);
+        state.queue.extend(waiting.into_iter().map(|key| (key, 0)));
     }
 
     fn count(&self, code: FailureCode) {
@@ -230,10 +281,6 @@ impl Owners {
 }
 
 impl State {
-    fn is_forbidden(&self, owner: &Owner) -> bool {
-        self.forbidden.iter().any(|(version, kind)| *version == owner.api_version && *kind == owner.kind)
-    }
-
     fn insert(&mut self, key: Arc<Key>) {
         while self.order.len() >= MAX_KNOWN {
             let Some(first) = self.order.pop_front() else { break };

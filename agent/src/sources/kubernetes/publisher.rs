@@ -106,6 +106,12 @@ impl Publisher {
         self.health.contact(Source::Api, Some(self.kind));
     }
 
+    /// As [`Self::contact`], to be called while this is in use.
+    pub fn contacted(&self) -> impl Fn() + use<> {
+        let (health, kind) = (self.health.clone(), self.kind);
+        move || health.contact(Source::Api, Some(kind))
+    }
+
     /// An object was skipped.
     pub fn malformed(&mut self, reason: &str) {
         self.count(FailureCode::Malformed);

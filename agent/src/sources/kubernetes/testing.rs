@@ -113,6 +113,7 @@ pub fn short() -> Timing {
     Timing {
         first_wait: millis(5),
         max_wait: millis(20),
+        accepted: millis(50),
         refused: millis(20),
         lookup: millis(1),
         recheck: millis(20),

@@ -81,6 +81,8 @@ impl Watch {
         let timing = self.server.timing();
         let mut running = Running {
             backoff: Backoff::new(timing.first_wait, timing.max_wait),
+            refusals: Backoff::new(timing.first_wait, timing.refused),
+            listed: None,
             publisher: Publisher::new(K::KIND, self.updates, self.health, self.diffs_lists),
             server: self.server,
             owners: self.owners,
@@ -101,6 +103,11 @@ struct Running {
     owners: Option<Arc<Owners>>,
     selector: String,
     backoff: Backoff,
+    /// After what is forbidden or not found: a server that starts refuses everything until it has read its roles, but a role
+    /// that does not grant a kind may stay as it is for good.
+    refusals: Backoff,
+    /// When a list was complete last.
+    listed: Option<Instant>,
     jitter: Jitter,
     /// The `resourceVersion` to watch from; `None`: to be listed.
     position: Option<Box<str>>,
@@ -173,11 +180,15 @@ impl Running {
 
     async fn failed(&mut self, failure: &Failure) {
         let timing = self.server.timing();
-        let (refused, max_retry_after) = (timing.refused, timing.max_retry_after);
+        let max_retry_after = timing.max_retry_after;
         match failure.code {
             FailureCode::Expired => {
                 (self.position, self.is_expired) = (None, true);
                 self.publisher.count(failure.code);
+                // The server answers, so it is listed soon. But not without end, where what was listed just now has expired.
+                if self.listed.is_none_or(|listed| listed.elapsed() >= timing.steady) {
+                    self.backoff.reset();
+                }
             }
             // The server does not know the version.
             FailureCode::BadRequest if self.position.is_some() => {
@@ -191,7 +202,7 @@ impl Running {
             _ => self.publisher.failed(failure),
         }
         let wait = match (failure.code, failure.retry_after) {
-            (FailureCode::Forbidden | FailureCode::NotFound, _) => self.backoff.at_least(refused),
+            (FailureCode::Forbidden | FailureCode::NotFound, _) => self.refusals.next(),
             (_, Some(asked)) => self.backoff.at_least(asked.min(max_retry_after)),
             (_, None) => self.backoff.next(),
         };
@@ -208,9 +219,20 @@ impl Running {
             self.selector,
         );
         let body = self.server.get(&path, JSON).await?;
-        self.publisher.contact();
-        let mut lines = Lines::new(Pieces::new(body, self.server.timing().watch_idle_timeout));
-        self.follow::<K>(&mut lines).await
+        let timing = self.server.timing();
+        let mut lines = Lines::new(Pieces::new(body, timing.watch_idle_timeout));
+        // A watch from a version that the server has no more begins with 200 as well, and ends at once: it is one when an event
+        // comes, or for a while nothing.
+        let (contact, accepted) = (self.publisher.contacted(), timing.accepted);
+        let is_quiet = async {
+            sleep(accepted).await;
+            contact();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            result = self.follow::<K>(&mut lines) => result,
+            () = is_quiet => Ok(()),
+        }
     }
 
     fn watch_seconds(&mut self) -> u64 {

@@ -13,7 +13,7 @@ use netcause_common::flow::FlowKey;
 
 use super::super::edge::name_again;
 use super::super::{Edge, Named, Reporter, Via, edge};
-use super::{Change, EdgeId, Model, Totals, with_open, without_open};
+use super::{Change, EdgeId, Flow, Model, Totals, with_open, without_open};
 use crate::enrich::objects::Seconds;
 use crate::enrich::{Names, Workload};
 
@@ -27,8 +27,11 @@ impl Model {
     pub fn is_renamed(&self, names: &Names) -> bool {
         let changes = names.changes();
         let is_named = |id: EdgeId| self.edges.get(id).is_some_and(|entry| !is_nameless(&entry.edge));
+        let is_renamed =
+            |key: &FlowKey, flow: &Flow| flow.edge.is_some_and(is_named) || names.is_contested(key);
         !changes.is_empty()
-            && self.flows.iter().any(|(key, flow)| changes.concern(key) && flow.edge.is_some_and(is_named))
+            && (self.flows.iter().any(|(key, flow)| changes.concern(key) && is_renamed(key, flow))
+                || self.is_announced_renamed(names))
     }
 
     /// Moves the flows whose ends have other names by now.
@@ -42,7 +45,9 @@ impl Model {
             names.observe(&key);
             let (Some(named), Some(entry)) = (edge(&key, names), self.edges.get(from)) else { continue };
             let old = Arc::clone(&entry.edge);
-            if named.edge == *old || is_late(&old, entry.began, &named) {
+            // What is late is named with its edge, unless that may have a past of several.
+            let is_late = || is_late(&old, entry.began, &named) && !names.is_contested(&key);
+            if named.edge == *old || is_late() {
                 continue;
             }
             let takes_past_along = named.edge.via != old.via && has_late_ends(&old, &named);
@@ -70,7 +75,8 @@ impl Model {
         if let Some(entry) = self.edges.get_mut(from) {
             entry.flows -= 1;
             entry.add(&with_open(&past, open).negative());
-            if !with_past {
+            // What never counted anything is not shown any longer.
+            if !with_past && !entry.totals.is_zero() {
                 entry.left = Some(now);
             }
         }
@@ -107,6 +113,7 @@ impl Model {
         if merged.is_empty() {
             return;
         }
+        self.handovers.merged(&merged);
         for flow in self.flows.values_mut() {
             // An edge may have been merged into one that was merged itself.
             while let Some(to) = flow.edge.and_then(|edge| merged.get(&edge)) {

@@ -68,11 +68,14 @@ fn an_address_with_another_holder_begins_anew_and_the_past_keeps_its_name() {
     node.now += Duration::from_secs(60);
     node.send(tcp(1), 10);
     tell(&mut node, gone(1));
+    assert!(node.model.is_renamed(&node.names));
+    read(&mut node);
     tell(&mut node, pod(2, "batch", 60));
     assert!(node.model.is_renamed(&node.names));
     read(&mut node);
     // What it had up to then is the old one's.
-    assert_eq!(node.words(), ["netns:1 batch: 0 packets, 0 open", "netns:1 web: 18 packets, 0 open"]);
+    let free = "netns:1 10.0.0.1: 0 packets, 0 open";
+    assert_eq!(node.words(), ["netns:1 batch: 0 packets, 0 open", "netns:1 web: 18 packets, 0 open", free]);
     assert!(!node.model.is_renamed(&node.names));
     node.send(tcp(1), 100);
     node.send(udp(1), 1000);
@@ -189,9 +192,10 @@ fn a_reading_that_is_broken_off_moves_nothing() {
     read(&mut node);
     node.now += Duration::from_secs(60);
     tell(&mut node, gone(1));
-    tell(&mut node, pod(2, "batch", 60));
     assert_eq!(node.read_some(1), None);
     node.send(tcp(1), 1);
+    read(&mut node);
+    tell(&mut node, pod(2, "batch", 60));
     read(&mut node);
     node.send(tcp(1), 1);
     read(&mut node);

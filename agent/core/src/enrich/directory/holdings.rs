@@ -27,12 +27,16 @@
 //!
 //! Two pods do not hold an address at the same time. So where one holding certainly began after another had begun, the
 //! later one ends the earlier one, although the end of that was reported late or not at all ([`Holding::is_after`]).
+//!
+//! Seconds are too coarse where an address is used again at once. What was observed between two readings of the kernel's
+//! tables ([`Span`]) is compared by order too: nothing that was sent after an end was reported belongs to that holder.
 
 use std::collections::VecDeque;
 
 use super::address::AddressBytes;
 use super::effects::Effects;
 use super::provenance::SourceSet;
+use super::span::{During, NEVER, Order, Span};
 use super::table::{Chained, Keyed, NONE, Table};
 
 /// Seconds since 1970 in 32 bits: up to the year 2106.
@@ -68,6 +72,10 @@ pub struct Holding {
     pub ending: Ending,
     /// The sources that list the holder with this address.
     pub sources: SourceSet,
+    /// The [`Order`] in which the address was reported.
+    reported: Order,
+    /// The [`Order`] in which its end was reported; [`NEVER`] while it has not ended.
+    end_reported: Order,
 }
 
 /// A pod or a node by its id.
@@ -121,6 +129,8 @@ impl Holding {
             possible_until: OPEN,
             ending: Ending::Inferred,
             sources: SourceSet::default(),
+            reported: 0,
+            end_reported: NEVER,
         }
     }
 
@@ -133,6 +143,7 @@ impl Holding {
     pub fn reopen(&mut self) {
         self.possible_until = OPEN;
         self.ending = Ending::Inferred;
+        self.end_reported = NEVER;
     }
 
     /// The earliest end: up to this time it is certain, from [`Self::certain_from`] on.
@@ -147,6 +158,23 @@ impl Holding {
 
     fn is_possible(&self, at: Moment) -> bool {
         (self.possible_from..=self.possible_until).contains(&at)
+    }
+
+    /// Whether any of what was sent in a span may be of this one.
+    fn may_be_in(&self, span: &Span) -> bool {
+        let Span { from, until } = span;
+        self.possible_from <= until.at && from.at <= self.possible_until && from.order <= self.end_reported
+    }
+
+    /// Whether all of a span that may be of either was of this one: it has a timestamp of a later end, or had its end reported at
+    /// the end of the span and before the other one was heard of. How long reports take does not matter.
+    fn was_before(&self, other: &Self, span: &Span, now: Moment) -> bool {
+        let is_recorded = !self.is_open()
+            && self.ending == Ending::Recorded
+            && self.certain_from <= span.from.at
+            && span.until.at <= self.certain_until(now);
+        let is_in_order = span.until.order <= self.end_reported && self.end_reported < other.reported;
+        is_recorded || (is_in_order && span.until.at <= self.possible_until)
     }
 
     /// Whether this one certainly began after that one had begun, and so after that one had ended.
@@ -171,6 +199,10 @@ impl Holding {
 #[derive(Debug, Default)]
 pub struct Holdings {
     table: Table<Holding>,
+    /// The number of what is reported now.
+    order: Order,
+    /// Something was reported since the last observation.
+    has_reports: bool,
     /// Holdings that have ended, in the order of the reports: when that came, the id, [`Holding::possible_until`].
     past: VecDeque<(Moment, u32, Moment)>,
 }
@@ -179,10 +211,12 @@ impl Holdings {
     /// Finds who held an address at the time `at`, as far as is known `now`.
     pub fn at(&self, address: &AddressBytes, at: Moment, now: Moment) -> Option<&Holding> {
         let first = self.get(self.table.find(address)?)?;
+        // What has ended before the last observation is over, though it be in the same second.
+        let is_over = |holding: &Holding| at >= now && holding.end_reported < self.order;
         if first.following() == NONE {
-            return first.is_possible(at).then_some(first);
+            return (first.is_possible(at) && !is_over(first)).then_some(first);
         }
-        let all = || self.table.chain(address).map(|(_, holding)| holding);
+        let all = || self.table.chain(address).map(|(_, holding)| holding).filter(|held| !is_over(held));
         let is_certain = |holding: &&Holding| {
             let may_be_over = |other: &Holding| holding.may_be_over(other, at);
             (holding.certain_from..=holding.certain_until(now)).contains(&at) && !all().any(may_be_over)
@@ -198,6 +232,52 @@ impl Holdings {
         }
         let mut possible = all().filter(is_possible);
         possible.next().filter(|_| possible.next().is_none())
+    }
+
+    /// Finds who held an address between two observations, as far as is known `now`.
+    pub fn during(&self, address: &AddressBytes, span: &Span, now: Moment) -> During<&Holding> {
+        let all = || self.table.chain(address).map(|(_, holding)| holding);
+        let is_after_another = |holding: &Holding| {
+            all().any(|other| other.is_after(holding) && span.from.order > other.reported)
+        };
+        let candidates = || all().filter(|held| held.may_be_in(span) && !is_after_another(held));
+        let mut found = candidates();
+        let Some(first) = found.next() else { return During::None };
+        if found.next().is_none() {
+            return During::One(first);
+        }
+        let is_first = |held: &&Holding| {
+            candidates().all(|other| std::ptr::eq(*held, other) || held.was_before(other, span, now))
+        };
+        candidates().find(is_first).map_or(During::Several, During::One)
+    }
+
+    /// True when an address has or had another holder than the one that has it: who held it depends on the time.
+    pub fn is_contested(&self, address: &AddressBytes) -> bool {
+        let mut all = self.table.chain(address);
+        all.next().is_some_and(|(_, first)| !first.is_open()) || all.next().is_some()
+    }
+
+    /// The holding of an address that had no other one and, as far as is observed, has not ended.
+    pub fn only(&self, address: &AddressBytes) -> Option<&Holding> {
+        let holding = self.get(self.table.find(address)?)?;
+        (holding.following() == NONE && holding.end_reported >= self.order).then_some(holding)
+    }
+
+    /// The place of what is observed now among the reports.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// As [`Self::order`]; whatever is reported from here on came after it.
+    pub fn observe(&mut self) -> Order {
+        self.order = self.order.saturating_add(std::mem::take(&mut self.has_reports).into()).min(NEVER - 1);
+        self.order
+    }
+
+    /// Something is reported.
+    pub fn report(&mut self) {
+        self.has_reports = true;
     }
 
     /// The holding with this id.
@@ -247,7 +327,7 @@ impl Holdings {
 
     /// Adds a holding and returns its id.
     pub fn insert(&mut self, holding: Holding) -> u32 {
-        self.table.push(holding)
+        self.table.push(Holding { reported: self.order, ..holding })
     }
 
     /// Removes a holding. Its holder's list is not changed: see [`Self::skip`].
@@ -261,6 +341,7 @@ impl Holdings {
         holding.possible_until = until.max(holding.possible_from).min(OPEN - 1);
         holding.certain_from = holding.certain_from.min(holding.possible_until);
         holding.ending = ending;
+        holding.end_reported = self.order;
         self.past.push_back((now, id, holding.possible_until));
         effects.address(&holding.address);
     }

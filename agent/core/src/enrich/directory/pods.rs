@@ -72,15 +72,18 @@ impl Directory {
         let has_ended = !record.ended.is_empty();
         let last = std::mem::replace(&mut record.last_update, now);
         let since = earliest_start(pod, last);
-        match pod.until.map(|until| moment(until).saturating_add(SKEW).min(now)) {
-            // A pod that had ended before its first report held its addresses for a while all the same.
-            Some(until) if last == 0 && until.saturating_add(self.limits.keep()) > now => {
-                self.set_addresses(source, id, pod, since, now, effects);
-                self.end_holdings(id, until, Ending::Recorded, now, effects);
-            }
-            Some(until) => self.end_holdings(id, until, Ending::Recorded, now, effects),
-            None if has_ended => self.end_holdings(id, now, Ending::Observed, now, effects),
-            None => self.set_addresses(source, id, pod, since, now, effects),
+        let had_none = record.holdings == NONE;
+        let (until, ending) = match pod.until {
+            Some(until) => (moment(until).saturating_add(SKEW).min(now), Ending::Recorded),
+            None => (now, Ending::Observed),
+        };
+        // A pod that had ended before its addresses were reported held them for a while all the same.
+        let is_recent = until.saturating_add(self.limits.keep()) > now && (pod.until.is_some() || last != 0);
+        if !has_ended || (had_none && is_recent) {
+            self.set_addresses(source, id, pod, since, now, effects);
+        }
+        if has_ended {
+            self.end_holdings(id, until, ending, now, effects);
         }
     }
 
@@ -210,6 +213,7 @@ impl Directory {
             effects.pod(pod.uid);
             for (_, holding) in self.holdings.of(pod.holdings) {
                 effects.address(&holding.address);
+                self.mark_services_of(&holding.address, effects);
             }
             id = pod.after;
         }

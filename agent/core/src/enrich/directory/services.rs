@@ -26,6 +26,18 @@ impl Keyed for ServiceRecord {
     }
 }
 
+impl ServiceRecord {
+    /// Its addresses.
+    pub fn addresses(&self) -> &[AddressBytes] {
+        &self.addresses
+    }
+
+    /// Whether every node has a port of it.
+    pub fn has_node_ports(&self) -> bool {
+        self.ports.iter().any(|port| port.node_port.is_some())
+    }
+}
+
 /// All services with their indexes.
 #[derive(Debug, Default)]
 pub struct Services {
@@ -93,6 +105,11 @@ impl Services {
     /// The id of the service of this name.
     pub fn find(&self, name: &Name) -> Option<u32> {
         self.table.find(name)
+    }
+
+    /// The service with this id.
+    pub fn get(&self, id: u32) -> Option<&ServiceRecord> {
+        self.table.get(id)
     }
 
     /// A source begins a new list of services.

@@ -175,6 +175,18 @@ impl Slices {
         })
     }
 
+    /// The services with an endpoint at this address, on any port; may contain duplicates.
+    pub fn services_of(&self, address: &AddressBytes) -> impl Iterator<Item = &Name> {
+        self.endpoints
+            .chain(address)
+            .filter_map(|(_, endpoint)| self.table.get(endpoint.slice).map(|slice| &slice.service))
+    }
+
+    /// The service of a slice.
+    pub fn service(&self, id: u32) -> Option<&Name> {
+        self.table.get(id).map(|slice| &slice.service)
+    }
+
     /// The endpoints of a service; may contain duplicates.
     pub fn behind(&self, service: &Name) -> impl Iterator<Item = &EndpointRecord> {
         let slices = self.of_service.get(service).map_or(&[][..], |ids| ids.all());

@@ -2,10 +2,12 @@
 
 use super::Directory;
 use super::address::{AddressBytes, to_bytes};
+use super::backends::Reached;
 use super::effects::Effects;
 use super::holdings::{DELAY, Ending, HolderId, Moment};
 use super::pods::moment;
 use super::slices::SliceLimits;
+use crate::enrich::name::Name;
 use crate::enrich::objects::{Change, EndpointSlice, Kind, Node, Owner, Seconds, Service, Source, Update};
 
 impl Directory {
@@ -15,6 +17,7 @@ impl Directory {
         self.expire(now);
         let (source, now) = (update.source, self.now);
         let mut effects = Effects::default();
+        self.holdings.report();
         match &update.change {
             Change::Init(kind) => self.begin_list(source, *kind),
             Change::InitDone(kind) => self.end_list(source, *kind, now, &mut effects),
@@ -70,7 +73,7 @@ impl Directory {
             }
             Kind::EndpointSlice => {
                 for id in self.slices.stale(source) {
-                    self.slices.remove_source(source, id, effects);
+                    self.remove_slice_source(source, id, effects);
                 }
             }
             Kind::Node => {
@@ -96,7 +99,7 @@ impl Directory {
             }
             Kind::EndpointSlice => {
                 if let Some(id) = self.slices.find(namespace, rest) {
-                    self.slices.remove_source(source, id, effects);
+                    self.remove_slice_source(source, id, effects);
                 }
             }
             Kind::Node => {
@@ -125,11 +128,35 @@ impl Directory {
     fn upsert_slice(&mut self, source: Source, slice: &EndpointSlice, effects: &mut Effects) {
         let service = self.names.name(&slice.namespace, &slice.service);
         let limits = SliceLimits { slices: self.limits.slices, endpoints: self.limits.endpoints };
+        let known = self.slices.find(&slice.namespace, &slice.name);
+        let old = known.and_then(|id| self.slices.service(id)).cloned();
+        let before = self.reached_by([Some(service.clone()), old.filter(|old| *old != service)]);
         let fingerprints = &self.fingerprints;
         let uid = |text: &str| fingerprints.uid(text);
         let rejected = self.slices.upsert(source, slice, service, uid, limits, effects);
         self.dropped.slices += u64::try_from(rejected.slices).unwrap_or_default();
         self.dropped.endpoints += u64::try_from(rejected.endpoints).unwrap_or_default();
+        self.mark_moved(before, effects);
+    }
+
+    fn remove_slice_source(&mut self, source: Source, id: u32, effects: &mut Effects) {
+        let before = self.reached_by([self.slices.service(id).cloned(), None]);
+        self.slices.remove_source(source, id, effects);
+        self.mark_moved(before, effects);
+    }
+
+    /// What the clients of these services reach.
+    fn reached_by(&self, services: [Option<Name>; 2]) -> Vec<(Name, Reached)> {
+        services.into_iter().flatten().map(|service| (service.clone(), self.reached(&service))).collect()
+    }
+
+    /// Adds those of these services to the effects whose clients reached something else before.
+    fn mark_moved(&self, before: Vec<(Name, Reached)>, effects: &mut Effects) {
+        for (service, reached) in before {
+            if self.reached(&service) != reached {
+                self.mark_service(&service, effects);
+            }
+        }
     }
 
     fn upsert_node(&mut self, source: Source, node: &Node, now: Moment, effects: &mut Effects) {

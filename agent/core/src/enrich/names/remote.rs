@@ -34,7 +34,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    fn plain(workload: Workload) -> Self {
+    pub(super) fn plain(workload: Workload) -> Self {
         Self { workload, service: None, since: None }
     }
 }
@@ -54,9 +54,12 @@ impl Names {
             return Remote::plain(self.same_pod(flow.local, address));
         }
         let port = server_port(flow);
-        if let Some(known) = self.at(address, port) {
-            return known;
-        }
+        self.at(address, port).unwrap_or_else(|| self.nameless(flow, address))
+    }
+
+    /// The remote end of a flow whose address no source has a name for.
+    pub(super) fn nameless(&self, flow: &FlowKey, address: IpAddr) -> Remote {
+        let port = server_port(flow);
         if self.is_shown_by_address(flow, address) {
             return Remote::plain(Workload::Address(address));
         }
@@ -163,6 +166,18 @@ impl Names {
         self.extra.networks.name(address).map(|name| Remote::plain(Workload::named(name.clone())))
     }
 
+    /// The name of an address that had none. If several held it, each flow is asked again for itself
+    /// (`aggregate::model::handover`).
+    fn late(&self, address: IpAddr, port: Option<u16>) -> Option<Remote> {
+        let known = self.at(address, port);
+        if !self.directory.is_contested(address) || known.as_ref().is_some_and(|known| known.since.is_none())
+        {
+            return known;
+        }
+        let Holder { entity, since } = self.directory.only_holder(address)?;
+        Some(Remote { since: Some(since), ..Remote::plain(workload(&entity)) })
+    }
+
     fn is_pod_address(&self, address: IpAddr) -> bool {
         matches!(self.directory.holder(address, self.now), Some(Holder { entity: HolderRef::Pod(_), .. }))
     }
@@ -260,7 +275,7 @@ impl Names {
                 let local = self.local_pods.get(uid).and_then(|locals| locals.first().copied());
                 Some(Remote::plain(self.local(local?)))
             }
-            Workload::Address(address) if !address.is_loopback() => self.at(*address, port),
+            Workload::Address(address) if !address.is_loopback() => self.late(*address, port),
             Workload::Backend => {
                 let (service, port) = (service?.clone(), port?);
                 self.queried.contains_key(&(service.clone(), port)).then(|| self.backend(service, port, &[]))
@@ -271,12 +286,12 @@ impl Names {
 }
 
 /// The server's port, if the remote end is the server.
-fn server_port(flow: &FlowKey) -> Option<u16> {
+pub(super) fn server_port(flow: &FlowKey) -> Option<u16> {
     (flow.role == ROLE_CLIENT).then_some(flow.service_port)
 }
 
 /// The name of a holder of an address.
-fn workload(entity: &HolderRef<'_>) -> Workload {
+pub(super) fn workload(entity: &HolderRef<'_>) -> Workload {
     match entity {
         HolderRef::Pod(pod) => Workload::named(pod.name.clone()),
         HolderRef::Node(node) => Workload::plain(node.name),

@@ -149,7 +149,7 @@ pub(super) fn node(name: &str, address: &str) -> Change {
 }
 
 /// A service in `shop` at port 80, over TCP and UDP, and at port 30080 of every node.
-pub(super) fn service(name: &str, address: &str) -> Change {
+pub fn service(name: &str, address: &str) -> Change {
     let port = |protocol, node_port| ServicePort { protocol, port: 80, node_port };
     Change::ApplyService(Box::new(Service {
         namespace: "shop".into(),
@@ -160,7 +160,7 @@ pub(super) fn service(name: &str, address: &str) -> Change {
 }
 
 /// All of a service's endpoints, at port 8080: addresses and the numbers of their pods.
-pub(super) fn endpoints(service: &str, of: &[(&str, u8)]) -> Change {
+pub fn endpoints(service: &str, of: &[(&str, u8)]) -> Change {
     let endpoint =
         |(address, pod): &(&str, u8)| Endpoint { addresses: vec![ip(address)], pod: Some(uid(*pod)) };
     Change::ApplyEndpointSlice(Box::new(EndpointSlice {

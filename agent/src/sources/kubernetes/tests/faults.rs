@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::super::testing::{Client, TestServer, event, kubeconfig_of, list_end, pod};
+use super::super::testing::{Client, TIMEOUT, TestServer, event, kubeconfig_of, list_end, pod};
 use super::PODS;
 use netcause_apiserver::{Answer, Step};
 use netcause_core::enrich::objects::Kind;
@@ -33,6 +33,57 @@ async fn an_expired_watch_lists_anew() {
     assert_eq!(client.failures("expired"), 1);
     assert!(server.asked(PODS)[1].is_streaming());
     assert_eq!(server.asked(PODS)[1].get("resourceVersion"), "");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_while_it_starts_is_soon_asked_again() {
+    let server = TestServer::start(|asked, before| match (&*asked.path, before) {
+        (PODS, 0) => Answer::events(&[event("ADDED", &pod("a", 1)), list_end(7)], Step::Cut),
+        (PODS, 1..4) => Answer::status(403, "RBAC: clusterrole not found"),
+        (PODS, _) if asked.get("resourceVersion") == "7" => {
+            Answer::events(&[event("ADDED", &pod("b", 8))], Step::Hang)
+        }
+        _ => Answer::unscripted(),
+    });
+    let mut client = Client::start(server.address, |options, _| {
+        options.timing.refused = TIMEOUT * 10;
+    });
+    assert_eq!(client.pods(4).await, ["begin", "+a", "end", "+b"]);
+    assert_eq!(client.failures("forbidden"), 3);
+}
+
+#[tokio::test]
+async fn a_watch_that_ends_at_once_is_none() {
+    let gone =
+        event("ERROR", &json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}));
+    let server = TestServer::start(move |asked, before| match (&*asked.path, before) {
+        (PODS, 0) => Answer::events(&[event("ADDED", &pod("a", 1)), list_end(7)], Step::Cut),
+        (PODS, 1) => Answer::status(500, "no leader"),
+        (PODS, 2) => Answer::events(std::slice::from_ref(&gone), Step::Cut),
+        // The list does not come to an end.
+        (PODS, _) => Answer::events(&[event("ADDED", &pod("a", 9))], Step::Hang),
+        _ => Answer::unscripted(),
+    });
+    let mut client = Client::start(server.address, |options, _| {
+        options.timing.accepted = Duration::from_millis(500);
+    });
+    assert_eq!(client.pods(5).await, ["begin", "+a", "end", "begin", "+a"]);
+    assert_eq!((client.failures("server_error"), client.failures("expired")), (1, 1));
+    let message = client.state(Kind::Pod).unwrap().message;
+    assert_eq!(message.as_deref(), Some("500: no leader"), "it is down until the list is complete");
+}
+
+#[tokio::test]
+async fn a_watch_of_a_server_that_was_down_is_one_when_it_stays_silent() {
+    let server = TestServer::start(|asked, before| match (&*asked.path, before) {
+        (PODS, 0) => Answer::events(&[list_end(7)], Step::Cut),
+        (PODS, 1) => Answer::status(500, "no leader"),
+        (PODS, _) => Answer::quiet(),
+        _ => Answer::unscripted(),
+    });
+    let client = Client::start(server.address, |_, _| {});
+    client.until(|client| client.failures("server_error") == 1).await;
+    client.until(|client| client.state(Kind::Pod).unwrap().message.is_none()).await;
 }
 
 #[tokio::test]

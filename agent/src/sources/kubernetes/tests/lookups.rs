@@ -1,5 +1,7 @@
 //! Owners, and addresses that are wanted.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use hyper::header::ACCEPT;
 use serde_json::{Value, json};
 
@@ -78,8 +80,9 @@ async fn the_top_is_what_counts_and_failures_are_overcome() {
 }
 
 #[tokio::test]
-async fn a_kind_that_is_forbidden_is_asked_for_once() {
-    let first = "/apis/x.io/v1/namespaces/shop/things/one";
+async fn a_kind_that_is_refused_is_asked_for_until_it_is_granted() {
+    let things = "/apis/x.io/v1/namespaces/shop/things/";
+    let refusals = AtomicU32::new(0);
     let server = TestServer::start(move |asked, before| match (&*asked.path, before) {
         (PODS, 0) => Answer::events(
             &[
@@ -91,15 +94,19 @@ async fn a_kind_that_is_forbidden_is_asked_for_once() {
             Step::Hang,
         ),
         (JOB, _) => of("batch/v1", "CronJob", "nightly"),
-        (path, _) if path.contains("/things/") => Answer::status(403, "things is forbidden"),
+        (path, _) if path.starts_with(things) => match refusals.fetch_add(1, Ordering::Relaxed) {
+            0..3 => Answer::status(403, "things is forbidden"),
+            _ => of("x.io/v1", "Set", "all"),
+        },
+        (path, _) if path.contains("/sets/") => Answer::status(404, "gone"),
         _ => Answer::unscripted(),
     });
     let mut client = Client::start(server.address, |_, _| {});
-    let told = client.pods(6).await;
-    assert!(told.contains(&"nightly-28>CronJob/nightly".to_owned()), "{told:?}");
-    assert_eq!(client.failures("forbidden"), 1);
-    assert_eq!(server.asked(first).len(), 1);
-    assert!(server.asked("/apis/x.io/v1/namespaces/shop/things/two").is_empty());
+    let told = client.pods(8).await;
+    for known in ["nightly-28>CronJob/nightly", "one>Set/all", "two>Set/all"] {
+        assert!(told.contains(&known.to_owned()), "{told:?}");
+    }
+    assert_eq!(client.failures("forbidden"), 3);
     assert!(client.state(Kind::Pod).unwrap().message.is_none());
 }
 

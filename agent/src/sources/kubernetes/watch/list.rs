@@ -1,6 +1,7 @@
 //! Lists: streaming where the server has them, else in pages.
 
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::super::super::health::{Failure, FailureCode};
 use super::super::body::{Lines, Pieces};
@@ -111,7 +112,8 @@ impl Running {
     }
 
     async fn listed(&mut self) -> Result<(), End> {
-        self.is_expired = false;
+        (self.is_expired, self.listed) = (false, Some(Instant::now()));
+        self.refusals.reset();
         Ok(self.publisher.init_done().await?)
     }
 

@@ -139,3 +139,27 @@ fn services_beyond_the_limits_are_counted() {
     let dropped = statistics.dropped;
     assert_eq!((dropped.services, dropped.slices, dropped.endpoints), (1, 1, 1));
 }
+
+#[test]
+fn a_service_that_leads_elsewhere_is_an_effect() {
+    let mut directory = directory();
+    for number in 1..4 {
+        let owner = Some(owner("StatefulSet", if number < 3 { "few" } else { "more" }));
+        directory.apply_pod(Pod { owner, ..pod(number, START, &[&format!("10.0.0.{number}")]) }, START);
+    }
+    directory.change(service("cart", &["10.96.0.1"], &[port(80, None)]), START);
+    let mut is_moved = |change| directory.change(change, START).addresses.contains(&ip("10.96.0.1"));
+    assert!(is_moved(slice("a", "cart", &[("10.0.0.1", Some(1))])), "it has a workload now");
+    assert!(!is_moved(slice("a", "cart", &[("10.0.0.1", Some(1)), ("10.0.0.2", Some(2))])), "the same");
+    assert!(is_moved(slice("b", "cart", &[("10.0.0.3", Some(3))])), "several");
+    assert!(is_moved(Change::Delete(Kind::EndpointSlice, "shop/a".into())), "the other");
+    assert!(is_moved(slice("b", "till", &[("10.0.0.3", Some(3))])), "none");
+    assert!(is_moved(slice("b", "cart", &[("10.0.0.3", Some(3))])), "again");
+    // Its workload is called otherwise.
+    let (of, is) = (owner("StatefulSet", "more"), owner("CronJob", "nightly"));
+    assert!(is_moved(Change::Owner { namespace: "shop".into(), of, is }));
+    // Every node has its port, at any address.
+    directory.change(service("cart", &["10.96.0.1"], &[port(80, Some(30080))]), START);
+    let effects = directory.change(slice("b", "cart", &[("10.0.0.1", Some(1))]), START);
+    assert!(effects.are_many);
+}
