@@ -85,8 +85,8 @@ pub(super) fn ended(name: &str) -> Result<()> {
     agent.until("discards of ended listeners are counted", |metrics| {
         let listener = Edge::listener(&server, 8080);
         metrics.expect(DISCARDS, &listener, kernel)?;
-        let queues = metrics
-            .list(|sample| [LENGTH, LIMIT].contains(&sample.name.as_str()) && listener.matches(sample));
+        let queues =
+            metrics.list(|sample| [LENGTH, LIMIT].contains(&&*sample.name) && listener.matches(sample));
         ensure!(queues.is_empty(), "a closed listener has a queue:\n{queues}");
         Ok(())
     })

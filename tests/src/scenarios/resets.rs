@@ -173,13 +173,12 @@ pub(super) fn too_late(name: &str) -> Result<()> {
         }
         let strange = metrics.list(|sample| {
             let is_at = |pod: &Pod| {
-                sample
-                    .labels
-                    .values()
-                    .any(|value| value == pod.workload() || Some(value) == netns_workload(pod).ok().as_ref())
+                sample.labels.values().any(|value| {
+                    value == pod.workload() || Some(value) == netns_workload(pod).ok().as_deref()
+                })
             };
             (is_at(&client) || is_at(&server))
-                && sample.labels.contains_key("reporter")
+                && sample.labels.get("reporter").is_some()
                 && !source.matches(sample)
                 && !destination.matches(sample)
         });
