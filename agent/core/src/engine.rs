@@ -209,8 +209,9 @@ impl Engine {
             Input::Queues(queues) => self.listen(queues),
             Input::ReadingEnded => self.end_reading(),
             Input::Event(Event::NewFlow { at, flow, client_port }) => {
-                self.model.announce(&flow, self.names.observed(Some(at)));
                 self.names.observe(&flow);
+                let began = self.names.observed(Some(at));
+                self.model.announce(&flow, began, time.monotonic, &self.names);
                 self.names.connected(&flow, client_port);
             }
             Input::Event(Event::Tcp(event)) => self.place(event),

@@ -190,6 +190,11 @@ impl ApiServer {
         self.tell(&json!({"forbid": {"resource": resource, "verbs": verbs}})).map(drop)
     }
 
+    /// Grants verbs on a resource from now on.
+    pub(crate) fn allow(&self, resource: &str, verbs: &[&str]) -> Result<()> {
+        self.tell(&json!({"allow": {"resource": resource, "verbs": verbs}})).map(drop)
+    }
+
     /// Makes so many pods, spread over nodes.
     pub(crate) fn generate(&self, pods: u32, nodes: u32) -> Result<()> {
         self.tell(&json!({"generate": {"pods": pods, "nodes": nodes}})).map(drop)

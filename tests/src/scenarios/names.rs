@@ -1,6 +1,7 @@
 //! Names: real connections between pods that a Kubernetes API server lists, and the names of their ends in the metrics.
 
 pub(super) mod faults;
+pub(super) mod handover;
 pub(super) mod host;
 pub(super) mod malformed;
 pub(super) mod other;

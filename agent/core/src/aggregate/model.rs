@@ -245,15 +245,17 @@ impl Model {
     fn name_flows(&mut self, names: &mut Names) {
         for key in std::mem::take(&mut self.unnamed) {
             names.observe(&key);
-            let Some(named) = edge(&key, names) else { continue };
-            let id = self.edge_id(named.edge, names.now());
-            let (Some(flow), Some(entry)) = (self.flows.get_mut(&key), self.edges.get_mut(id)) else {
-                continue;
-            };
-            flow.edge = Some(id);
-            entry.flows += 1;
-            entry.add(&with_open(&flow.counted.unpack(), flow.open.max(0)));
+            self.name_flow(&key, names);
         }
+    }
+
+    fn name_flow(&mut self, key: &FlowKey, names: &Names) {
+        let Some(named) = edge(key, names) else { return };
+        let id = self.edge_id(named.edge, names.now());
+        let (Some(flow), Some(entry)) = (self.flows.get_mut(key), self.edges.get_mut(id)) else { return };
+        flow.edge = Some(id);
+        entry.flows += 1;
+        entry.add(&with_open(&flow.counted.unpack(), flow.open.max(0)));
     }
 
     /// Drops the edges without flows; those that flows have left for another name stay as long as a flow that is idle.

@@ -160,6 +160,16 @@ fn connections_through_a_service_are_of_the_workload_that_it_leads_to() {
     player.sent(flow(CGROUP, 77), 1);
     player.read();
     assert!(player.edges().contains(&"shop.service -> several: 1".to_owned()), "{:?}", player.edges());
+    // Of a flow that was announced, and that no reading has seen.
+    player.change(endpoints("shop", &[("10.0.0.11", 11)]));
+    player.read();
+    let (at, flow) = (Duration::from_secs(player.seconds), flow(8, 77));
+    player.play(Input::Event(Event::NewFlow { at, flow, client_port: 4000 }));
+    player.change(endpoints("shop", &[("10.0.0.12", 12)]));
+    assert!(player.outputs().iter().any(|output| matches!(output, Output::Read)));
+    player.sent(flow, 4);
+    player.read();
+    assert!(player.edges().contains(&"cgroup:8 -> blue: 4".to_owned()), "{:?}", player.edges());
 }
 
 #[test]

@@ -239,7 +239,7 @@ impl Directory {
     }
 
     fn as_holder(&self, holding: &Holding) -> Option<Holder<'_>> {
-        let entity = match holding.holder {
+        let entity = match holding.holder() {
             HolderId::Pod(id) => HolderRef::Pod(self.pod_ref(self.pods.get(id)?)?),
             HolderId::Node(id) => HolderRef::Node(self.node_ref(id)?),
         };
@@ -288,7 +288,7 @@ impl Directory {
         self.services.at(&bytes, port, protocol).or_else(|| {
             let service = self.services.at_node_port(port, protocol)?;
             let holding = self.holdings.at(&bytes, self.now, self.now)?;
-            matches!(holding.holder, HolderId::Node(_)).then_some(service)
+            matches!(holding.holder(), HolderId::Node(_)).then_some(service)
         })
     }
 

@@ -12,7 +12,7 @@ use netcause_common::flow::FlowKey;
 
 use super::super::edge::Named;
 use super::super::edge::with_remote;
-use super::{Change, EdgeId, Model, Packed, Totals};
+use super::{Change, EdgeId, Flow, Model, Packed, Totals};
 use crate::enrich::Names;
 use crate::enrich::directory::{During, Mark, Span};
 
@@ -68,10 +68,17 @@ impl Handovers {
 }
 
 impl Model {
-    /// A flow has begun; its first reading is to come.
-    pub fn announce(&mut self, key: &FlowKey, began: Mark) {
-        if self.handovers.announced.len() < MAX_ANNOUNCED && !self.flows.contains_key(key) {
-            self.handovers.announced.entry(*key).or_insert(began);
+    /// A flow has begun; its first reading is to come. One to a service has its edge from now on, because the service may lead
+    /// elsewhere before that.
+    pub fn announce(&mut self, key: &FlowKey, began: Mark, now: Duration, names: &Names) {
+        if self.handovers.announced.len() >= MAX_ANNOUNCED || self.flows.contains_key(key) {
+            return;
+        }
+        self.handovers.announced.entry(*key).or_insert(began);
+        if names.is_of_service(key) {
+            let flow = Flow { edge: None, open: 0, quiet_since: now, counted: Packed::default() };
+            self.flows.insert(*key, flow);
+            self.name_flow(key, names);
         }
     }
 

@@ -65,7 +65,7 @@ impl Directory {
     pub(super) fn behind(&self, endpoint: &EndpointRecord) -> Option<&Name> {
         let id = match &endpoint.pod {
             Some(uid) => self.pods.find(uid)?,
-            None => match self.holdings.at(&endpoint.address, self.now, self.now)?.holder {
+            None => match self.holdings.at(&endpoint.address, self.now, self.now)?.holder() {
                 HolderId::Pod(id) => id,
                 HolderId::Node(_) => return None,
             },

@@ -60,8 +60,9 @@ pub struct Holding {
     next: u32,
     /// The next holding of the same holder, or [`NONE`].
     pub next_of_holder: u32,
-    /// The pod or node.
-    pub holder: HolderId,
+    /// The pod or node: its id, and which of both. Apart, because a [`HolderId`] takes four bytes more.
+    holder: u32,
+    is_of_node: bool,
     /// The earliest start; 0 when unknown.
     pub possible_from: Moment,
     /// The latest start: when a source first reported the address, by this node's clock.
@@ -123,7 +124,10 @@ impl Holding {
             address,
             next: NONE,
             next_of_holder: NONE,
-            holder,
+            holder: match holder {
+                HolderId::Pod(id) | HolderId::Node(id) => id,
+            },
+            is_of_node: matches!(holder, HolderId::Node(_)),
             possible_from: earliest.min(latest),
             certain_from: latest,
             possible_until: OPEN,
@@ -132,6 +136,11 @@ impl Holding {
             reported: 0,
             end_reported: NEVER,
         }
+    }
+
+    /// The pod or node.
+    pub fn holder(&self) -> HolderId {
+        if self.is_of_node { HolderId::Node(self.holder) } else { HolderId::Pod(self.holder) }
     }
 
     /// Whether it has not ended, as far as is known.
@@ -326,8 +335,9 @@ impl Holdings {
     }
 
     /// Adds a holding and returns its id.
-    pub fn insert(&mut self, holding: Holding) -> u32 {
-        self.table.push(Holding { reported: self.order, ..holding })
+    pub fn insert(&mut self, mut holding: Holding) -> u32 {
+        holding.reported = self.order;
+        self.table.push(holding)
     }
 
     /// Removes a holding. Its holder's list is not changed: see [`Self::skip`].
@@ -366,5 +376,16 @@ impl Holdings {
     /// The number of addresses that have or had a holder, and the number of holdings.
     pub fn len(&self) -> (usize, usize) {
         (self.table.keys(), self.table.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holding_is_small() {
+        // A pod with two addresses has at most 200 bytes (docs/performance.md): of these, two of these and their index.
+        assert!(size_of::<Holding>() <= 52, "{}", size_of::<Holding>());
     }
 }

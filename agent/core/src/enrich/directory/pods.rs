@@ -335,14 +335,14 @@ impl Directory {
     /// Removes a holding from its address and from its holder.
     pub(super) fn forget_holding(&mut self, id: u32) {
         let Some(holding) = self.holdings.remove(id) else { return };
-        let Some(first) = self.first_holding(holding.holder) else { return };
+        let Some(first) = self.first_holding(holding.holder()) else { return };
         if *first == id {
             *first = holding.next_of_holder;
         } else {
             let first = *first;
             self.holdings.skip(first, id, holding.next_of_holder);
         }
-        if let HolderId::Node(node) = holding.holder {
+        if let HolderId::Node(node) = holding.holder() {
             self.nodes.remove_if_unused(node);
         }
     }

@@ -20,11 +20,15 @@ impl Names {
         if [Address::EXTERNAL, Address::ANY, Address::UNKNOWN].contains(&flow.remote) {
             return false;
         }
+        self.directory.is_contested(ingest::ip(flow.remote)) && !self.is_of_service(flow)
+    }
+
+    /// True when the remote end of a flow is a service's address.
+    #[must_use]
+    pub fn is_of_service(&self, flow: &FlowKey) -> bool {
         let address = ingest::ip(flow.remote);
-        let is_of_service = |port, protocol| self.directory.service(address, port, protocol).is_some();
-        self.directory.is_contested(address)
-            && !server_port(flow)
-                .is_some_and(|port| is_of_service(port, PROTOCOL_TCP) || is_of_service(port, PROTOCOL_UDP))
+        let is = |port, protocol| self.directory.service(address, port, protocol).is_some();
+        server_port(flow).is_some_and(|port| is(port, PROTOCOL_TCP) || is(port, PROTOCOL_UDP))
     }
 
     /// The name of the remote end of a contested flow, for what it sent between two observations. Without a name it is as that
