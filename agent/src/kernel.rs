@@ -16,6 +16,9 @@ mod options;
 mod sweep;
 mod tables;
 
+use std::sync::OnceLock;
+use std::time::Duration;
+
 pub use dns::TimedOut;
 pub use load::{LoadError, ProbeState, attach, rehearse};
 pub use maps::Fullness;
@@ -25,15 +28,46 @@ pub use tables::{Events, Kernel, Wakeups};
 
 /// The length of a jiffy (1/HZ).
 #[must_use]
-pub fn tick() -> std::time::Duration {
+pub fn tick() -> Duration {
     // The resolution of the coarse clocks is one tick (`clock_getres`, `KTIME_LOW_RES` in kernel/time/posix-timers.c).
     let resolution = rustix::time::clock_getres(rustix::time::ClockId::MonotonicCoarse);
-    std::time::Duration::try_from(resolution).unwrap_or_default()
+    Duration::try_from(resolution).unwrap_or_default()
 }
 
-/// CLOCK_MONOTONIC, the clock of event timestamps (`bpf_ktime_get_ns`).
+/// The kernel's CLOCK_MONOTONIC, the clock of event timestamps (`bpf_ktime_get_ns`), whatever the time namespace of this
+/// process adds to it (time_namespaces(7)).
 #[must_use]
-pub fn monotonic() -> std::time::Duration {
+pub fn monotonic() -> Duration {
+    static OFFSET: OnceLock<i128> = OnceLock::new();
+    let offset = OFFSET.get_or_init(|| {
+        let offsets = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        monotonic_offset(&offsets)
+    });
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    std::time::Duration::try_from(now).unwrap_or_default()
+    let now = Duration::try_from(now).unwrap_or_default().as_nanos();
+    let kernels = i128::try_from(now).unwrap_or_default() - offset;
+    Duration::from_nanos(u64::try_from(kernels).unwrap_or_default())
+}
+
+/// What a time namespace adds to CLOCK_MONOTONIC, in nanoseconds: the line of `/proc/PID/timens_offsets` with seconds and
+/// nanoseconds (`proc_timens_show_offsets`, kernel/time/namespace.c). 0 on kernels without time namespaces.
+fn monotonic_offset(offsets: &str) -> i128 {
+    let line = offsets.lines().find_map(|line| line.strip_prefix("monotonic"));
+    let mut numbers =
+        line.unwrap_or_default().split_whitespace().map(|number| number.parse().unwrap_or(0_i128));
+    let (seconds, nanoseconds) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    seconds * 1_000_000_000 + nanoseconds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        let offsets = "monotonic       864000        500\nboottime              7         0\n";
+        assert_eq!(monotonic_offset(offsets), 864_000_000_000_500);
+        assert_eq!(monotonic_offset("monotonic           -2  999999999\n"), -1_000_000_001);
+        assert_eq!(monotonic_offset(""), 0);
+    }
 }

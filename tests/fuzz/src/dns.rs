@@ -7,14 +7,14 @@
 
 use libfuzzer_sys::fuzz_target;
 
-use netcause_core::ingest::dns::{MAX_ADDRESSES, Malformed, Message, Name, Question, message, question};
+use netcause_core::ingest::dns::{MAX_RECORDS, Malformed, Message, Name, Question, message, question};
 
 fuzz_target!(|bytes: &[u8]| {
     let read = message(bytes);
     agree_on_the_question(bytes, &read.clone().map(|message| message.question));
     let Ok(message) = read else { return };
     assert!(message.opcode < 16 && message.rcode < 16);
-    assert!(message.addresses.len() <= MAX_ADDRESSES);
+    assert!(message.addresses.len() <= usize::from(MAX_RECORDS));
     if !(message.is_response && message.opcode == 0 && message.question.is_some()) {
         assert!(message.addresses.is_empty() && !message.is_cut);
     }

@@ -26,9 +26,6 @@ use reader::Reader;
 /// 74 at most.
 pub const MAX_RECORDS: u16 = 64;
 
-/// Addresses of one answer that are returned.
-pub const MAX_ADDRESSES: usize = 16;
-
 /// The question of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
@@ -64,14 +61,14 @@ pub struct Message {
     /// The first question. `None` without one, as in later messages of a zone transfer (RFC 5936 §2.2).
     pub question: Option<Question>,
     /// The addresses that the question's name resolves to, through its CNAME records if it has any; at most
-    /// [`MAX_ADDRESSES`].
+    /// [`MAX_RECORDS`].
     ///
-    /// They are taken only from the answer to a standard query with one question, and only from its answer section. A CNAME
-    /// record is followed when it comes before the records of its target, as servers write it. Records of other names are
-    /// ignored, because a forged answer could name any address.
+    /// They are taken only from the answer to a standard query with one question, and only from its answer section. CNAME
+    /// records are followed in whatever order the records come. Records of other names are ignored, because a forged answer
+    /// could name any address.
     pub addresses: Vec<Resolved>,
     /// Not all records of the answer section were parsed: the input ends before it does, one of its records is malformed,
-    /// or there are more than [`MAX_RECORDS`] records or [`MAX_ADDRESSES`] addresses.
+    /// or there are more than [`MAX_RECORDS`] records.
     pub is_cut: bool,
 }
 
@@ -183,12 +180,31 @@ fn read_question(reader: &mut Reader<'_>) -> Result<(Labels, u16), Malformed> {
     }
 }
 
-/// Appends the addresses that `target` resolves to; `None` when not all `records` were parsed.
+/// Appends the addresses that `asked` resolves to; `None` when not all `records` were parsed.
 fn read_answers(
     reader: &mut Reader<'_>,
     records: u16,
-    mut target: Labels,
+    asked: Labels,
     addresses: &mut Vec<Resolved>,
+) -> Option<()> {
+    let (mut aliases, mut found) = (Vec::new(), Vec::new());
+    let is_whole = read_records(reader, records, &mut aliases, &mut found);
+    // Each step uses up an alias, so that a circle ends.
+    let mut target = asked;
+    while let Some(alias) = aliases.iter().position(|(owner, _)| *owner == target) {
+        target = aliases.swap_remove(alias).1;
+    }
+    addresses.extend(found.into_iter().filter(|(owner, _)| *owner == target).map(|(_, resolved)| resolved));
+    is_whole
+}
+
+/// Appends the CNAME records, and the addresses with the names that they belong to; `None` when not all `records` were
+/// parsed.
+fn read_records(
+    reader: &mut Reader<'_>,
+    records: u16,
+    aliases: &mut Vec<(Labels, Labels)>,
+    found: &mut Vec<(Labels, Resolved)>,
 ) -> Option<()> {
     for _ in 0..records.min(MAX_RECORDS) {
         let owner = reader.name().ok()?;
@@ -197,26 +213,22 @@ fn read_answers(
         let ttl = reader.u32().ok()?;
         let length = reader.u16().ok()?;
         let mut data = reader.part(length).ok()?;
-        if class != IN || owner != target {
+        if class != IN {
             continue;
         }
-        let address = match kind {
-            CNAME => {
-                target = data.name().ok()?;
-                None
-            }
-            A => Some(IpAddr::from(data.array::<4>().ok()?)),
-            AAAA => Some(IpAddr::from(data.array::<16>().ok()?).to_canonical()),
+        let (address, alias) = match kind {
+            CNAME => (None, Some(data.name().ok()?)),
+            A => (Some(IpAddr::from(data.array::<4>().ok()?)), None),
+            AAAA => (Some(IpAddr::from(data.array::<16>().ok()?).to_canonical()), None),
             _ => continue,
         };
         if !data.is_at_end() {
             return None;
         }
-        if let Some(address) = address {
-            if addresses.len() == MAX_ADDRESSES {
-                return None;
-            }
-            addresses.push(Resolved { address, ttl: i32::try_from(ttl).map_or(0, |_| ttl) });
+        if let Some(alias) = alias {
+            aliases.push((owner, alias));
+        } else if let Some(address) = address {
+            found.push((owner, Resolved { address, ttl: i32::try_from(ttl).map_or(0, |_| ttl) }));
         }
     }
     (records <= MAX_RECORDS).then_some(())

@@ -10,8 +10,11 @@
 //!   list has this form.
 //! - N and R are the same name with two domains that another lookup on this node showed to be in one search list.
 //!
-//! A search list without any of these signs is not detected. False positives: an application that falls back from
-//! `api.eu.example.com` to `api.example.com` within `SOON`, and a mail server that looks up a domain and queries a block
+//! - N and R are the same name with two domains, soon after each other, and so was another lookup of the same client: of
+//!   another name, or of this one again. Then both lookups count. (`search corp.example prod.internal`: unrelated domains.)
+//!
+//! A search list without any of these signs is not detected: one of unrelated domains, of a client that makes one lookup. False positives: an application that falls back from
+//! `api.eu.example.com` to `api.example.com` within `SOON`, one that falls back from `www.a.com` to `www.b.com` more than once, and a mail server that looks up a domain and queries a block
 //! list for `<domain>.<list>` within `WINDOW`.
 //!
 //! Memory: at most `MAX_CLIENTS` × `MAX_PENDING` names; some 6 KiB and the names themselves for a client with the most
@@ -20,6 +23,7 @@
 mod evidence;
 mod failed;
 mod learned;
+mod sightings;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -30,6 +34,7 @@ use crate::ingest::dns::{Name, Question};
 use evidence::{Relation, relation, stem};
 use failed::{Failed, Family};
 use learned::Pairs;
+use sightings::Sightings;
 
 /// How long a failed name is remembered: a resolver waits up to 5 s for an answer and tries twice (resolv.conf(5): `timeout`,
 /// `attempts`).
@@ -74,6 +79,8 @@ pub struct Search {
 #[derive(Debug, Default)]
 struct Client {
     failed: Vec<Failed>,
+    /// Domains that followed each other behind one name.
+    seen: Sightings,
 }
 
 impl Search {
@@ -121,9 +128,11 @@ impl Client {
         let mut waste = Waste::default();
         // Whether a domain was appended to this name, and the domains that were appended to earlier forms of it.
         let (mut is_expansion, mut domains) = (false, Vec::new());
-        self.failed.retain(|failed| failed.is_recent(at));
-        for earlier in self.failed.iter_mut().filter(|failed| failed.stem == stem && failed.family == family)
-        {
+        // Earlier lookups that turn out to be of the same search list.
+        let mut others = Vec::new();
+        let Self { failed, seen } = self;
+        failed.retain(|failed| failed.is_recent(at));
+        for earlier in failed.iter_mut().filter(|failed| failed.stem == stem && failed.family == family) {
             let is_step = match relation(earlier.name.as_str(), name) {
                 Relation::Expansion(domain) => {
                     domains.push(lists.number(domain));
@@ -135,12 +144,22 @@ impl Client {
                 }
                 Relation::Steps(steps) => {
                     let is_soon = at.saturating_sub(earlier.last) <= SOON;
-                    steps.any(|step| is_soon && step.is_nested() || lists.has(step.earlier, step.later))
+                    steps.any(|step| {
+                        let is_list = is_soon && step.is_nested() || lists.has(step.earlier, step.later);
+                        is_list || is_soon && seen.is_again(step, earlier, at, lists, &mut others)
+                    })
                 }
                 Relation::None => false,
             };
             if is_step {
                 waste.add(earlier.count_as_waste(at));
+            }
+        }
+        for other in others {
+            if let Some(other) =
+                self.failed.iter_mut().find(|failed| failed.name == other && failed.family == family)
+            {
+                waste.add(other.count_as_waste(at));
             }
         }
         if is_failed {

@@ -40,7 +40,7 @@ pub(super) struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     /// Whether one of the splits satisfies a condition.
-    pub fn any(self, is: impl Fn(Step<'a>) -> bool) -> bool {
+    pub fn any(self, is: impl FnMut(Step<'a>) -> bool) -> bool {
         dots(self.later)
             .map_while(|dot| {
                 let (base, later) = self.later.split_at(dot + 1);

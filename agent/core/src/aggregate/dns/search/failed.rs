@@ -71,7 +71,7 @@ impl Failed {
 
     /// Counts as waste all that was not counted yet, and returns it.
     pub fn count_as_waste(&mut self, at: Duration) -> Waste {
-        let lookups = self.aaaa.max(self.rest);
+        let lookups = self.lookups();
         let expansions = lookups.saturating_sub(self.counted).into();
         let waste = Waste { expansions, queries: self.queries.into() };
         (self.counted, self.queries) = (lookups, 0);
@@ -88,6 +88,11 @@ impl Failed {
         let pairs = self.aaaa.min(self.rest);
         (self.aaaa, self.rest) = (self.aaaa - pairs, self.rest - pairs);
         self.counted = self.counted.saturating_sub(pairs);
+    }
+
+    /// Lookups of it, that were not completed yet.
+    pub fn lookups(&self) -> u32 {
+        self.aaaa.max(self.rest)
     }
 
     /// Whether it is not expired.
