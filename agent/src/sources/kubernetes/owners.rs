@@ -163,15 +163,15 @@ impl Owners {
                 return Some(Next { key, failures, is_retry: false });
             }
             let kind = key.owner.clone();
-            self.wait(&mut state, &kind, key);
+            self.wait(&mut state, &kind, &key);
         }
         None
     }
 
     /// Has an owner wait until this kind is granted.
-    fn wait(&self, state: &mut State, kind: &Owner, key: Arc<Key>) {
-        if !state.refused.wait(kind, Arc::clone(&key), MAX_QUEUE) {
-            state.known.remove(&key);
+    fn wait(&self, state: &mut State, kind: &Owner, key: &Arc<Key>) {
+        if !state.refused.wait(kind, Arc::clone(key), MAX_QUEUE) {
+            state.known.remove(key);
             self.count(FailureCode::OwnerDropped);
         }
     }
@@ -260,7 +260,7 @@ impl Owners {
             };
         }
         if let Some(kind) = refused {
-            self.wait(&mut state, &kind, Arc::clone(key));
+            self.wait(&mut state, &kind, key);
         }
     }
 
