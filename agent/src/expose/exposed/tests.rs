@@ -283,7 +283,8 @@ proptest! {
     /// the next scrape.
     #[test]
     fn every_scraper_adds_up_what_was_counted(
-        events in prop::collection::vec(event(), 1..400),
+        // Long enough for the first scrape of each, while the agent is young.
+        events in prop::collection::vec(event(), 60..400),
         scrapers in prop::collection::vec((prop::sample::select(vec![5_u64, 15, 60]), 0_u64..60), 1..4),
     ) {
         let mut agent = Agent::default();
