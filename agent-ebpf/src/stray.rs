@@ -49,7 +49,7 @@ pub fn of_peer(flow: FlowKey) -> Option<Counted> {
     if let Some(found) = existing(flow) {
         return Some(found);
     }
-    let Some(room) = UNVERIFIED_ROOM.get_ptr_mut(0) else { return None };
+    let room = UNVERIFIED_ROOM.get_ptr_mut(0)?;
     // SAFETY: the pointer comes from a map lookup, checked for NULL. CPUs that read the same value insert one each.
     #[expect(unsafe_code, reason = "map value")]
     let left = unsafe { room.read_volatile() };

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use netcause_core::engine::{self, Engine};
 use netcause_core::enrich::policy::Labels;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -116,6 +116,7 @@ async fn serve(
 ) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     match kernel.cgroup_root() {
         Some(mount) => info!(mount = %mount.display(), "resolving workloads from cgroup v2"),
         None => {
@@ -162,6 +163,7 @@ async fn serve(
         () = sources.run(updates, to_look_up, health) => Ok(()),
         () = kernel::conntrack::serve(passes, outcomes) => Ok(()),
         result = server => result.unwrap_or_else(|_| Ok(())),
+        () = answer_hangups(hangup) => Ok(()),
         _ = terminate.recv() => {
             info!("SIGTERM: ending");
             Ok(())
@@ -172,4 +174,17 @@ async fn serve(
         }
     };
     result
+}
+
+/// Says what SIGHUP, which makes many daemons reload their configuration, does not do here. It ends the agent no more than a
+/// terminal that is closed.
+async fn answer_hangups(mut hangup: Signal) {
+    while hangup.recv().await.is_some() {
+        info!(
+            "SIGHUP: nothing to do: a names file that has changed is read within seconds by itself; all other settings \
+             are read at the start only, so restart the agent to change them"
+        );
+    }
+    // The runtime delivers no more of them.
+    std::future::pending().await
 }

@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             // The reader of a pipe may have closed it.
             let _ = error.print();
             if let Some(variable) = cli::blamed_variable(&error) {
-                eprintln!("\nThe value comes from the environment variable {variable}.");
+                telemetry::say(format_args!("\nThe value comes from the environment variable {variable}."));
             }
             let is_wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             return if is_wanted { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) };
@@ -94,6 +94,6 @@ fn load_code(error: &LoadError) -> u8 {
 }
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("netcause: {error}");
+    telemetry::say(format_args!("netcause: {error}"));
     ExitCode::from(code)
 }

@@ -18,6 +18,7 @@ use crate::expose::snapshot::{
     NamesView, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot, SourceRow,
 };
 use crate::kernel::{self, ProbeState};
+use crate::telemetry;
 
 /// Names in each list of `/api/v1/dns`.
 const LISTED_NAMES: usize = 10;
@@ -61,7 +62,11 @@ impl Agent {
             agent: AgentView {
                 probes: self.kernel.probes().iter().map(probe).collect(),
                 kernel: counters,
-                counts: AgentCounts { dns_events: self.engine.dns_details_received(), ..self.counts.clone() },
+                counts: AgentCounts {
+                    dns_events: self.engine.dns_details_received(),
+                    lost_log_lines: telemetry::lost_lines(),
+                    ..self.counts.clone()
+                },
                 series: SeriesBudget {
                     shown: budget.series as u64,
                     limit: budget.max_series as u64,

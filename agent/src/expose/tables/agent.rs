@@ -18,6 +18,8 @@ pub struct AgentCounts {
     pub sweeps: Durations,
     /// Durations of scrapes.
     pub scrapes: Durations,
+    /// Log lines that could not be written.
+    pub lost_log_lines: u64,
 }
 
 /// A histogram of durations.
@@ -116,6 +118,11 @@ static AGENT: Table<AgentView> = Table {
             "netcause_series_folded",
             "Times that an edge was folded into the workload other with all its series.",
             |agent, to| to.value(agent.series.folded),
+        ),
+        counter(
+            "netcause_log_lines_lost",
+            "Lines of the agent's log that could not be written: its reader is gone, or the disk is full.",
+            |agent, to| to.value(agent.counts.lost_log_lines),
         ),
         histogram(
             "netcause_sweep_duration_seconds",

@@ -9,12 +9,12 @@
 //! - R is N with a parent of the appended domain, soon after: `db.prod.svc.lan`, then `db.svc.lan`. Kubernetes' own search
 //!   list has this form.
 //! - N and R are the same name with two domains that another lookup on this node showed to be in one search list.
-//!
 //! - N and R are the same name with two domains, soon after each other, and so was another lookup of the same client: of
 //!   another name, or of this one again. Then both lookups count. (`search corp.example prod.internal`: unrelated domains.)
 //!
-//! A search list without any of these signs is not detected: one of unrelated domains, of a client that makes one lookup. False positives: an application that falls back from
-//! `api.eu.example.com` to `api.example.com` within `SOON`, one that falls back from `www.a.com` to `www.b.com` more than once, and a mail server that looks up a domain and queries a block
+//! A search list without any of these signs is not detected: one of unrelated domains, of a client that makes one lookup.
+//! False positives: an application that falls back from `api.eu.example.com` to `api.example.com` within `SOON`, one that
+//! falls back from `www.a.com` to `www.b.com` more than once, and a mail server that looks up a domain and queries a block
 //! list for `<domain>.<list>` within `WINDOW`.
 //!
 //! Memory: at most `MAX_CLIENTS` × `MAX_PENDING` names; some 6 KiB and the names themselves for a client with the most
