@@ -186,5 +186,5 @@ async fn answer_hangups(mut hangup: Signal) {
         );
     }
     // The runtime delivers no more of them.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

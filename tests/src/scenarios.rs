@@ -187,6 +187,8 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Unshare, "sweep::own_pid_namespace", sweep::own_pid_namespace),
     scenario("daemon::sigterm", daemon::sigterm),
     scenario("daemon::sigint", daemon::sigint),
+    needing(Needs::AnyKernel, "daemon::hangup", daemon::hangup),
+    needing(Needs::AnyKernel, "daemon::full_log", daemon::full_log),
     scenario("daemon::two_agents", daemon::two_agents),
     needing(Needs::AnyKernel, "daemon::config_errors", daemon::config_errors),
     needing(Needs::AnyKernel, "daemon::config_order", daemon::config_order),

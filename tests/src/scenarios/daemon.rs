@@ -1,9 +1,15 @@
 //! The daemon as a program: how it starts, what it refuses, how it ends.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::{
     agent::{self, Agent, Options},
@@ -46,6 +52,46 @@ fn ends_cleanly(name: &str, signal: Signal) -> Result<()> {
         ensure!(left.is_empty(), "still loaded: {left:?} of {programs:?}");
         Ok(())
     })
+}
+
+/// SIGHUP, as of a terminal that closes, ends nothing; the log says what it does not do.
+pub(super) fn hangup(name: &str) -> Result<()> {
+    let agent = Agent::start(name, "agent", &Options { without_dns: true, ..Options::default() })?;
+    agent.signal(Signal::HUP)?;
+    eventually("the log has the signal", || {
+        ensure!(agent.log().contains("SIGHUP"), "it says nothing of SIGHUP:\n{}", agent.log());
+        Ok(())
+    })?;
+    agent.scrape()?;
+    agent.stop(Signal::TERM)
+}
+
+/// Log lines that cannot be written are counted, and the agent lives and ends as usual.
+pub(super) fn full_log(_name: &str) -> Result<()> {
+    // Without a log nobody says which port it got.
+    let address: SocketAddr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").context("opening /dev/full")?;
+    let mut child = agent::command(None, false)?
+        .args(["agent", "--listen", &address.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(full)
+        .spawn()
+        .context("starting the agent")?;
+    let lost = eventually("lost lines are counted", || {
+        let mut stream = TcpStream::connect(address)?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let line = answer.lines().find_map(|line| line.strip_prefix("netcause_log_lines_lost_total "));
+        line.context("no count of lost lines")?.parse::<u64>().context("reading the count")
+    });
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a pid out of range")?;
+    kill_process(pid, Signal::TERM).context("ending the agent")?;
+    let status = child.wait().context("waiting for the agent")?;
+    ensure!(lost? > 0, "no line was lost");
+    ensure!(status.success(), "it ended with {status}");
+    Ok(())
 }
 
 /// The BPF programs that a process holds, by id.

@@ -163,6 +163,7 @@ fn full() -> Snapshot {
                 dns_events: 30,
                 sweeps: durations(&[1, 30]),
                 scrapes: durations(&[2, 2000]),
+                lost_log_lines: 4,
             },
             series: SeriesBudget { shown: 75, limit: 10_000, folded: 3 },
             maps: vec![MapRow { map: "tcp_flows", entries: 3, limit: 16_384 }],
