@@ -1,6 +1,6 @@
 //! Adds the start of each counter and histogram (`_created`) to OpenMetrics, which prometheus-client does not write.
 //!
-//! OpenMetrics 1.0 §5.1.4.1, §5.1.5.1: `_created` is a sample of the same family with the labels of the series.
+//! OpenMetrics 1.0, metric types Counter and Histogram: `_created` is a sample of the family, with the labels of the series.
 
 use std::fmt::Write as _;
 

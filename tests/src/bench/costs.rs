@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::SWEEP_AGAIN;
 use crate::lab::{
     agent::Agent,
     metrics::{Metrics, float},
@@ -46,6 +47,8 @@ pub(super) struct Meter<'a> {
 
 impl Meter<'_> {
     pub(super) fn read(&self) -> Result<Costs> {
+        // A view is kept for a second: what was read before must not be read again.
+        thread::sleep(SWEEP_AGAIN);
         Ok(Costs::of(&self.agent.scrape()?))
     }
 

@@ -20,7 +20,7 @@ use crate::{
         agent::{Agent, Options, ROOM},
         apiserver::ApiServer,
         crossed::{Crossed, Ends},
-        metrics::{Edge, Metrics},
+        metrics::{Edge, Metrics, OPENED},
         topology::{Net, Pod},
     },
 };
@@ -170,6 +170,18 @@ impl Member {
     /// Both ends of its connections to a server.
     fn ends(&self, server: &Self) -> Ends {
         ends(self.name(), server.name(), PORT)
+    }
+
+    /// Fails unless it has accepted this many connections in all, whoever made them.
+    fn expect_accepted(&self, metrics: &Metrics, all: u64) -> Result<()> {
+        let (namespace, workload) = self.name();
+        let edge = Edge::labelled(&[
+            ("reporter", "destination"),
+            ("destination_namespace", namespace),
+            ("destination_workload", workload),
+            ("destination_port", &PORT.to_string()),
+        ]);
+        metrics.expect(OPENED, &edge, all)
     }
 }
 

@@ -32,8 +32,8 @@ fn mounts(mountinfo: &[u8]) -> impl Iterator<Item = PathBuf> {
     })
 }
 
-/// Decodes the bytes that are escaped as a backslash and three octal digits there: white space, backslashes and `#`
-/// (`mangle`, fs/proc_namespace.c).
+/// Decodes the bytes that are escaped as a backslash and three octal digits there: spaces, tabs, newlines and
+/// backslashes (`show_mountinfo`, fs/proc_namespace.c).
 fn unescape(path: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(path.len());
     let mut rest = path;

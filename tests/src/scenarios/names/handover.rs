@@ -3,15 +3,12 @@
 
 use std::{thread::sleep, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::{Cluster, Member};
 use crate::{
     apiserver::{now, objects::Pod},
-    lab::{
-        crossed::Crossed,
-        metrics::{Edge, OPENED, float},
-    },
+    lab::crossed::Crossed,
 };
 
 /// Holders of the address, one after the other.
@@ -81,17 +78,7 @@ fn passes_on(name: &str, draw: &mut Draw) -> Result<()> {
             crossed.expect_closed(metrics, &member.ends(&server))?;
             all += crossed.connections;
         }
-        let port = super::PORT.to_string();
-        let (namespace, workload) = server.name();
-        let labels = [
-            ("reporter", "destination"),
-            ("destination_namespace", namespace),
-            ("destination_workload", workload),
-            ("destination_port", &port),
-        ];
-        let sum = metrics.on(OPENED, &Edge::labelled(&labels));
-        ensure!(sum == float(all), "{sum} connections in all, not {all}");
-        Ok(())
+        server.expect_accepted(metrics, all)
     })?;
     cluster.end(&agent)
 }

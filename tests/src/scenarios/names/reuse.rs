@@ -8,7 +8,7 @@ use crate::{
     lab::{
         agent::Agent,
         crossed::Crossed,
-        metrics::{Edge, Metrics, OPENED, float},
+        metrics::{Metrics, OPENED},
     },
 };
 
@@ -110,16 +110,6 @@ fn wait_successor(agent: &Agent, next: &Member, server: &Member, gone: &[(&Membe
             crossed.expect_closed(metrics, &member.ends(server))?;
             all += crossed.connections;
         }
-        let port = super::PORT.to_string();
-        let (namespace, workload) = server.name();
-        let labels = [
-            ("reporter", "destination"),
-            ("destination_namespace", namespace),
-            ("destination_workload", workload),
-            ("destination_port", &port),
-        ];
-        let sum = metrics.on(OPENED, &Edge::labelled(&labels));
-        ensure!(sum == float(all), "{sum} connections in all, not {all}");
-        Ok(())
+        server.expect_accepted(metrics, all)
     })
 }
