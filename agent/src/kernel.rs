@@ -19,7 +19,7 @@ mod tables;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-pub use dns::TimedOut;
+pub use dns::Unanswered;
 pub use load::{LoadError, ProbeState, attach, rehearse};
 pub use maps::Fullness;
 pub use options::Options;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use netcause_common::dns::{DnsCounters, PROTOCOL_DNS, QueryKey, ResponseCode};
+use netcause_common::dns::{PROTOCOL_DNS, QueryKey, ResponseCode};
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use netcause_common::statistics::STATISTICS;
@@ -68,14 +68,16 @@ pub enum Input<'a> {
     Event(Event),
     /// An answer that reached a DNS client.
     DnsAnswer(DnsAnswer<'a>),
-    /// DNS queries without an answer in time.
-    DnsTimeout {
+    /// DNS queries that got no answer.
+    DnsUnanswered {
         /// The query.
         key: QueryKey,
         /// Where it is counted: its flow, or the entry for what the full table had no room for.
         flow: FlowKey,
         /// How many queries.
         queries: u64,
+        /// Whether the client has closed its socket before an answer could be expected: the server is not to blame.
+        is_abandoned: bool,
         /// The beginning of the message; empty when it is not known any more.
         message: &'a [u8],
     },
@@ -214,7 +216,15 @@ impl Engine {
             }
             Input::Event(Event::Tcp(event)) => self.place(event),
             Input::DnsAnswer(answer) => self.answered(&answer),
-            Input::DnsTimeout { key, flow, queries, message } => self.timed_out(&key, flow, queries, message),
+            Input::DnsUnanswered { key, flow, queries, is_abandoned, message } => {
+                let mut delta = Totals::ZERO;
+                let count = if is_abandoned { &mut delta.dns.abandoned } else { &mut delta.dns.timeouts };
+                *count = queries;
+                self.model.count(&flow, &delta, time.monotonic);
+                if !is_abandoned {
+                    self.timed_out(&key, message);
+                }
+            }
             Input::Names(update) => {
                 self.names.apply(&update);
                 self.is_renaming = true;
@@ -390,8 +400,10 @@ impl Engine {
         self.details_received += 1;
         // What is no message of DNS is counted by its header, and has no name.
         let Ok(message) = dns::message(answer.message) else { return };
-        // Notifications and updates (RFC 1996, 2136) ask for no name.
-        let Some(question) = message.question.as_ref().filter(|_| message.opcode == 0) else { return };
+        // Notifications and updates (RFC 1996, 2136) ask for no name. A server that could not read the query may leave its
+        // question out (RFC 1035 §4.1.1, format error).
+        let asked = message.question.clone().or_else(|| dns::question(answer.query).ok());
+        let Some(question) = asked.as_ref().filter(|_| message.opcode == 0) else { return };
         let local = answer.flow.local;
         self.names.observe_local(local);
         self.details.answered(&AnsweredQuery {
@@ -402,15 +414,13 @@ impl Engine {
             duration: answer.duration,
             at: self.time.monotonic,
         });
-        if message.rcode == ResponseCode::NoError as u8 && self.details.policy() != DnsNames::Off {
+        if ResponseCode::of(message.rcode) == ResponseCode::NoError && self.details.policy() != DnsNames::Off
+        {
             self.names.learn(local, &question.name, &message.addresses);
         }
     }
 
-    fn timed_out(&mut self, key: &QueryKey, flow: FlowKey, queries: u64, message: &[u8]) {
-        let mut delta = Totals::ZERO;
-        delta.dns = DnsCounters { timeouts: queries, ..DnsCounters::ZERO };
-        self.model.count(&flow, &delta, self.time.monotonic);
+    fn timed_out(&mut self, key: &QueryKey, message: &[u8]) {
         if let Ok(question) = dns::question(message) {
             self.names.observe_local(key.local);
             let workload = &self.names.local(key.local);

@@ -41,6 +41,18 @@ pub struct DnsAnswer<'a> {
     pub duration: Duration,
     /// The first bytes of the DNS message, as many as the record holds.
     pub message: &'a [u8],
+    /// Hash of the question that it answers ([`netcause_common::dns::question_hash`]); 0 when that is not known.
+    pub question: u64,
+    /// The first bytes of the query; empty when they are not known. Only of an answer without a question they are of use.
+    pub query: &'a [u8],
+}
+
+impl DnsAnswer<'_> {
+    /// Whether the message says itself what was asked.
+    #[must_use]
+    pub fn has_question(&self) -> bool {
+        self.message.get(4..6).is_some_and(|count| count != [0, 0])
+    }
 }
 
 /// Decodes the record of a DNS answer; `None` when it is too short, is of another probe, or is not about a client's flow.
@@ -54,6 +66,8 @@ pub fn dns_answer(bytes: &[u8]) -> Option<DnsAnswer<'_>> {
         flow: head.header.flow,
         duration: Duration::from_nanos(head.duration_ns),
         message,
+        question: head.question,
+        query: &[],
     })
 }
 
@@ -220,6 +234,7 @@ mod tests {
         let head = AnswerDetail {
             header: header(ProbeId::Dns),
             duration_ns: 1500,
+            question: 9,
             length: 300,
             captured: 3,
             reserved: 0,
