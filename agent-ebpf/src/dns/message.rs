@@ -79,7 +79,7 @@ impl Header {
 
     /// True when it may be the header of a query of so many bytes: a standard query has one question and no answer, of the
     /// other kinds (IANA, DNS OpCodes: up to 6) each has one question or zone at most (RFC 9619), and one without has
-    /// nothing at all. Of other protocols' packets hardly any pass: of random ones one in 2^32.
+    /// nothing at all, or a record of EDNS (RFC 7873 §5.4). Of other protocols' packets hardly any pass: of random ones one in 2^32.
     #[inline(always)]
     pub fn is_query(self, length: u32) -> bool {
         const LAST: u32 = 6;
@@ -88,7 +88,8 @@ impl Header {
         match u32::from_be(first) >> 11 & 0xf {
             0 if counts == one => true,
             1..=LAST if counts & 0xffff == one => true,
-            0..=LAST => counts == 0 && rest == 0 && length == HEADER_BYTES as u32,
+            0..=LAST if counts != 0 => false,
+            0..=LAST => rest == one << 16 || rest == 0 && length == HEADER_BYTES as u32,
             _ => false,
         }
     }
