@@ -67,28 +67,35 @@ pub struct QueryKey {
     pub id: u16,
     /// IANA protocol number.
     pub protocol: u8,
-    /// Role of the local end: [`ROLE_CLIENT`] or [`crate::flow::ROLE_SERVER`].
+    /// Role of the local end: [`ROLE_CLIENT`] or [`crate::flow::ROLE_SERVER`]; the bits above [`Self::ROLE`] are zero but
+    /// for [`Self::with_question`].
     pub role: u8,
 }
 
 impl QueryKey {
+    /// Mask of the role in [`Self::role`].
+    const ROLE: u8 = 3;
+
+    /// The key of another question under the same id, from the same socket to the same server: some resolvers ask for A
+    /// and AAAA under one id. It has five bits of the hash of the question.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "five bits are left")]
+    pub const fn with_question(&self, hash: u64) -> Self {
+        Self { role: self.role & Self::ROLE | (((hash >> 59) as u8 + 1) << 2), ..*self }
+    }
+
     /// The flow that the query counts for. All clients of a server share one: there may be as many as the internet has.
     #[inline(always)]
     #[must_use]
     pub const fn flow(&self) -> FlowKey {
-        let (remote, service_port) = if self.role == ROLE_CLIENT {
+        let role = self.role & Self::ROLE;
+        let (remote, service_port) = if role == ROLE_CLIENT {
             (self.remote, self.remote_port)
         } else {
             (Address::ANY, self.local_port)
         };
-        FlowKey {
-            local: self.local,
-            remote,
-            service_port,
-            protocol: PROTOCOL_DNS,
-            role: self.role,
-            reserved: 0,
-        }
+        FlowKey { local: self.local, remote, service_port, protocol: PROTOCOL_DNS, role, reserved: 0 }
     }
 }
 
@@ -102,8 +109,32 @@ pub struct Asked {
     pub last_ns: u64,
     /// Hash of the question: [`question_hash`].
     pub question: u64,
+    /// Cookie of the socket (`sock_gen_cookie`), which no other socket ever has; 0 without one.
+    pub socket: u64,
     /// Transmissions minus responses; 0 when it is complete but could not be removed.
-    pub unanswered: u64,
+    pub unanswered: u32,
+    /// [`Asked::SHARES_ID`] and [`Asked::REPEATED`].
+    pub marks: u16,
+    /// Length of the question in bytes; 0 when it cannot be read.
+    pub length: u16,
+}
+
+impl Asked {
+    /// Other questions wait under the same id ([`QueryKey::with_question`]): it is kept until the timeout.
+    pub const SHARES_ID: u16 = 1;
+    /// It was sent again: its client has waited in vain.
+    pub const REPEATED: u16 = 2;
+}
+
+/// A socket that may have asked, and is closed: a slot of a direct-mapped table, by the remainder of the cookie. A hint:
+/// another socket may have taken the slot.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct ClosedSocket {
+    /// The socket's cookie, as [`Asked::socket`].
+    pub socket: u64,
+    /// When it was closed; CLOCK_MONOTONIC, nanoseconds.
+    pub at_ns: u64,
 }
 
 /// A query that a local server has not answered yet.
@@ -113,7 +144,9 @@ pub struct Served {
     /// When it first arrived; CLOCK_MONOTONIC, nanoseconds.
     pub since_ns: u64,
     /// Arrivals minus responses; 0 when it is complete but could not be removed.
-    pub unanswered: u64,
+    pub unanswered: u32,
+    /// Length of the question in bytes; 0 when it cannot be read.
+    pub length: u32,
 }
 
 /// Reassembly state of a TCP connection, by direction.
@@ -152,7 +185,8 @@ impl Stream {
 const _: () = {
     assert!(size_of::<Settings>() == 32);
     assert!(size_of::<QueryKey>() == 32);
-    assert!(size_of::<Asked>() == 32);
+    assert!(size_of::<Asked>() == 40);
+    assert!(size_of::<ClosedSocket>() == 16);
     assert!(size_of::<Served>() == 16);
     assert!(size_of::<Streams>() == 16);
 };

@@ -52,6 +52,9 @@ pub const DNS_LATE: u32 = 4096;
 /// 8192 × 168 ≈ 1.3 MiB.
 pub const DNS_QUESTIONS: u32 = 8192;
 
+/// Slots for closed sockets, to know which queries their askers have abandoned; a power of two. 16 384 × 16 = 256 KiB.
+pub const DNS_CLOSED: u32 = 16_384;
+
 /// Overflow map of DNS flows.
 pub const SPARE_DNS_FLOWS: u32 = 64;
 

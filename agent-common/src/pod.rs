@@ -3,7 +3,7 @@
 
 use aya::Pod;
 
-use crate::dns::{Asked, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Settings};
+use crate::dns::{Asked, ClosedSocket, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Settings};
 use crate::flow::{FlowKey, TcpCounters, UdpCounters};
 use crate::layout::KernelLayout;
 use crate::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
@@ -41,3 +41,5 @@ unsafe impl Pod for Settings {}
 unsafe impl Pod for DetailWindow {}
 // SAFETY: as the first.
 unsafe impl Pod for LastQuestion {}
+// SAFETY: as the first.
+unsafe impl Pod for ClosedSocket {}

@@ -22,15 +22,19 @@ labelled_enum! {
         ConnectionsMissed = 5, "connections_missed";
         /// New flows that were not announced because the ring buffer was full.
         FlowsUnannounced = 6, "flows_unannounced";
-        /// Packets at a DNS port that are no DNS message, or shorter than its header.
+        /// Packets at a DNS port that are shorter than the header of a message, or go in the wrong direction.
         DnsMalformed = 7, "dns_malformed";
         /// DNS messages over TCP that could not be reassembled: their header, or data before it, was split across
         /// segments, lost or out of order.
         DnsUnfollowed = 8, "dns_unfollowed";
         /// Details of DNS responses that were dropped by the rate limit.
         DnsDetailsLeftOut = 9, "dns_details_left_out";
+        /// Packets at a DNS port that are another protocol's, by opcode, counts of records or the form of the name.
+        DnsForeign = 10, "dns_foreign";
+        /// Segments and buffers with more DNS messages than the programs read of one.
+        DnsUnread = 11, "dns_unread";
         /// First of [`ProbeId::COUNT`] numbers: events that were lost because the ring buffer was full, by probe.
-        EventsLost = 10, "events_lost";
+        EventsLost = 12, "events_lost";
     }
 }
 

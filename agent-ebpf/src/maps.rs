@@ -5,7 +5,9 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
-use netcause_common::dns::{Asked, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Streams};
+use netcause_common::dns::{
+    Asked, ClosedSocket, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Streams,
+};
 use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
 use netcause_common::limits;
 use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
@@ -71,6 +73,10 @@ pub static DNS_STREAMS: SkStorage<Streams> = SkStorage::new();
 /// Recent questions, by a hash of the workload and the question; a later one replaces the one in its slot.
 #[map]
 pub static DNS_QUESTIONS: Array<LastQuestion> = Array::with_max_entries(limits::DNS_QUESTIONS, 0);
+
+/// Sockets that may have asked and are closed, by their cookie.
+#[map]
+pub static DNS_CLOSED: Array<ClosedSocket> = Array::with_max_entries(limits::DNS_CLOSED, 0);
 
 /// Rate limit of details, by [`netcause_common::dns::Outcome`].
 #[map]

@@ -7,7 +7,9 @@ use core::ptr::null_mut;
 
 use aya_ebpf::bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE, BPF_TCP_LISTEN};
 use aya_ebpf::btf_maps::SkStorage;
-use aya_ebpf::helpers::generated::{bpf_sk_storage_get, bpf_skb_cgroup_id, bpf_skb_load_bytes};
+use aya_ebpf::helpers::generated::{
+    bpf_get_socket_cookie, bpf_sk_storage_get, bpf_skb_cgroup_id, bpf_skb_load_bytes,
+};
 use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::SkBuffContext;
 use netcause_common::endpoint::Address;
@@ -276,6 +278,54 @@ impl Packet {
             let socket = (*self.0).__bindgen_anon_2.sk;
             !socket.is_null() && (&raw const (*socket).dst_port).cast::<u32>().read_volatile() != 0
         }
+    }
+
+    /// The port that the packet's socket is connected to, in network order; 0 when it is not connected.
+    #[inline(always)]
+    pub fn connected_port(self) -> u16 {
+        // SAFETY: as in `has_connected_socket`; the port is the lower half of the word on every processor that the object
+        // is built for.
+        unsafe {
+            let socket = (*self.0).__bindgen_anon_2.sk;
+            if socket.is_null() {
+                0
+            } else {
+                (&raw const (*socket).dst_port).cast::<u32>().read_volatile() as u16
+            }
+        }
+    }
+
+    /// The ends of a packet that its socket sends, as the socket knows them: rules of its own network namespace may have
+    /// translated the packet by now, and answers come back under the addresses and ports that they replaced. The peer of a
+    /// socket that is not connected is the packet's.
+    #[inline(always)]
+    pub fn socket_ends(self, ends: Ends) -> Ends {
+        // SAFETY: the context is the program's own, and the verifier wants the test for NULL.
+        unsafe {
+            let socket = (*self.0).__bindgen_anon_2.sk;
+            if socket.is_null() {
+                return ends;
+            }
+            let local_port = (&raw const (*socket).src_port).read_volatile() as u16;
+            let remote_port = (&raw const (*socket).dst_port).cast::<u32>().read_volatile() as u16;
+            if remote_port == 0 {
+                return Ends { local_port, ..ends };
+            }
+            let remote = if ends.remote.to_v4_network_order().is_some() {
+                Address::from_v4_network_order((&raw const (*socket).dst_ip4).read_volatile())
+            } else {
+                let words = [0, 1, 2, 3].map(|word| (&raw const (*socket).dst_ip6[word]).read_volatile());
+                Address::from_network_order(words)
+            };
+            Ends { remote, remote_port: u16::from_be(remote_port), local_port }
+        }
+    }
+
+    /// The cookie of the packet's socket; 0 without one.
+    #[inline(always)]
+    pub fn socket_cookie(self) -> u64 {
+        // SAFETY: the context is the program's own.
+        unsafe { bpf_get_socket_cookie(self.0.cast()) }
     }
 
     /// A map's value in the storage of the packet's socket, zeros at first. `None` without memory for it, and for a listening

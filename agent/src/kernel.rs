@@ -19,7 +19,6 @@ mod tables;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-pub use dns::TimedOut;
 pub use load::{LoadError, ProbeState, attach, rehearse};
 pub use maps::Fullness;
 pub use options::Options;

@@ -57,6 +57,8 @@ pub enum Hook {
         /// Transport of the packets: [`netcause_common::dns::OVER_UDP`] or [`netcause_common::dns::OVER_TCP`].
         over: u32,
     },
+    /// The end of every socket's use: cgroup_sock at the cgroup v2 root.
+    SocketClosed,
     /// A BPF iterator that runs once when the agent starts.
     AtStart {
         /// The iterator's name in the kernel.
@@ -176,7 +178,7 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
                     }
                 }
             },
-            Hook::Cgroup(_) | Hook::Continuation { .. } => {}
+            Hook::Cgroup(_) | Hook::Continuation { .. } | Hook::SocketClosed => {}
             Hook::AtStart { iterator: name, .. } | Hook::Sweep(name) => {
                 if !btf.has_struct(&format!("bpf_iter__{name}")) {
                     return Support::No(format!("this kernel has no BPF iterator {name}"));

@@ -34,6 +34,10 @@ pub(crate) enum Traffic {
     UdpClient(udp::client::Client),
     /// Ask the C library for the addresses of names
     DnsResolve(dns::resolve::Resolve),
+    /// Ask DNS servers, and wait as long as told
+    DnsAsk(dns::ask::Ask),
+    /// Answer DNS queries oddly until standard input closes
+    DnsAnswer(dns::answer::Answer),
     /// Send datagrams that are not DNS, or answers to queries that were never sent
     DnsGarbage(dns::garbage::Garbage),
 }
@@ -48,6 +52,8 @@ impl Traffic {
             Self::UdpServer(server) => server.run(),
             Self::UdpClient(client) => client.run(),
             Self::DnsResolve(resolve) => resolve.run(),
+            Self::DnsAsk(ask) => ask.run(),
+            Self::DnsAnswer(answer) => answer.run(),
             Self::DnsGarbage(garbage) => garbage.run(),
         }
     }

@@ -70,16 +70,20 @@ labelled_enum! {
         NotImp = 4, "NOTIMP";
         /// The server refuses by policy.
         Refused = 5, "REFUSED";
+        /// The server does not implement this version of EDNS (RFC 6891 §9).
+        BadVers = 6, "BADVERS";
+        /// The server wants a cookie of its own back (RFC 7873 §8).
+        BadCookie = 7, "BADCOOKIE";
         /// Any other code.
-        Other = 6, "other";
+        Other = 8, "other";
     }
 }
 
 impl ResponseCode {
-    /// From the four bits in the header of a message; the extended bits of EDNS (RFC 6891 §6.1.3) are not read.
+    /// From the four bits in the header of a message, and above them the eight that EDNS adds (RFC 6891 §6.1.3).
     #[inline(always)]
     #[must_use]
-    pub const fn of(number: u8) -> Self {
+    pub const fn of(number: u16) -> Self {
         match number {
             0 => Self::NoError,
             1 => Self::FormErr,
@@ -87,6 +91,8 @@ impl ResponseCode {
             3 => Self::NxDomain,
             4 => Self::NotImp,
             5 => Self::Refused,
+            16 => Self::BadVers,
+            23 => Self::BadCookie,
             _ => Self::Other,
         }
     }
@@ -94,8 +100,8 @@ impl ResponseCode {
 
 /// Counters of DNS since the agent started: of a client per server, of a server over all its clients.
 ///
-/// Every query is answered, timed out, pending, or was not tracked: `queries = responses − late + timeouts +
-/// pending + untracked − untracked_answered`.
+/// Every query is answered, timed out, abandoned, pending, or was not tracked: `queries = responses − late + timeouts +
+/// abandoned + pending + untracked − untracked_answered`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct DnsCounters {
@@ -111,6 +117,8 @@ pub struct DnsCounters {
     pub truncated: u64,
     /// Queries without a response within the timeout.
     pub timeouts: u64,
+    /// Queries whose socket was closed before an answer came, sooner than any resolver gives up. Counted by the daemon.
+    pub abandoned: u64,
     /// Responses that came after the timeout.
     pub late: u64,
     /// Responses that match no query.
@@ -142,4 +150,4 @@ impl DnsCounters {
     pub const ZERO: Self = zeroed();
 }
 
-const _: () = assert!(size_of::<DnsCounters>() == 8 * (11 + 7 + 19 + 7 + 4));
+const _: () = assert!(size_of::<DnsCounters>() == 8 * (11 + 9 + 19 + 8 + 4));

@@ -37,6 +37,8 @@ pub struct AnswerDetail {
     pub header: EventHeader,
     /// Time from query to response, in nanoseconds.
     pub duration_ns: u64,
+    /// Hash of the question that it answers, as [`super::Asked::question`]; 0 when that is not known.
+    pub question: u64,
     /// Length of the whole message.
     pub length: u16,
     /// Number of bytes of it that follow.
@@ -54,5 +56,5 @@ impl AnswerDetail {
 
 const _: () = {
     assert!(size_of::<DetailWindow>() == 16);
-    assert!(size_of::<AnswerDetail>() == 64);
+    assert!(size_of::<AnswerDetail>() == 72);
 };

@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{HEADER_BYTES, QUERY_BYTES};
+use crate::endpoint::Address;
 
 /// The most recent question in a slot of a direct-mapped table, to recognize repetitions and to name queries that time
 /// out. A hint: another question with the same slot may have replaced it.
@@ -21,6 +22,12 @@ pub struct LastQuestion {
     pub state: u16,
     /// Number of bytes kept in [`Self::message`].
     pub length: u16,
+    /// Where it was sent to, as [`super::QueryKey::remote`].
+    pub remote: Address,
+    /// The port there, in host order.
+    pub remote_port: u16,
+    /// Always zero.
+    pub reserved: [u16; 3],
     /// Start of the query; empty when no name may leave the kernel.
     pub message: [u8; QUERY_BYTES],
 }
@@ -81,10 +88,14 @@ pub fn question_hash(message: &[u8]) -> Option<u64> {
 /// and it is more likely the query of another thread.
 pub const REPEATED_AFTER_NS: u64 = 800_000_000;
 
+/// A client that closes its socket sooner than this after its query has not waited for the answer as long as a resolver
+/// does (resolv.conf(5): `timeout` is at least a second): it has what it wanted, or gave up. So the server is not to blame.
+pub const ABANDONED_WITHIN_NS: u64 = REPEATED_AFTER_NS;
+
 /// Resolvers give up after this many timeouts at most; a later query with the same question is a new one.
 pub const REPEATED_WITHIN_TIMEOUTS: u64 = 3;
 
-const _: () = assert!(size_of::<LastQuestion>() == 24 + QUERY_BYTES);
+const _: () = assert!(size_of::<LastQuestion>() == 48 + QUERY_BYTES);
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,10 @@
 //! Counters of a DNS flow.
 
-use netcause_common::dns::{DnsCounters, QueryType, ResponseCode};
+use netcause_common::dns::{DnsCounters, QueryType};
 use netcause_common::flow::FlowKey;
 use netcause_common::histogram::DNS_BOUNDS_NS;
 
-use super::message::{Header, Volume};
+use super::message::{Response, Volume};
 use crate::flow::{add_at, counter, dns_counters, observe};
 use crate::maps::{DNS_FLOWS, add};
 
@@ -75,29 +75,29 @@ impl Counters {
 
     /// A query was answered after this time.
     #[inline(always)]
-    pub fn answered(self, header: Header, duration_ns: u64) {
-        self.response(header);
+    pub fn answered(self, response: Response, duration_ns: u64) {
+        self.response(response);
         observe(counter!(self, duration), &DNS_BOUNDS_NS, duration_ns);
     }
 
     /// A response came without a pending query: to one that was not tracked, or to none.
     #[inline(always)]
-    pub fn unmatched(self, header: Header) {
+    pub fn unmatched(self, response: Response) {
         // SAFETY: as for `counter`; both only grow, so reading them needs no lock.
         #[expect(unsafe_code, reason = "map value")]
         let is_to_untracked = unsafe { (*self.0).untracked > (*self.0).untracked_answered };
         if is_to_untracked {
             add(counter!(self, untracked_answered), 1);
-            self.response(header);
+            self.response(response);
         } else {
             add(counter!(self, unmatched), 1);
         }
     }
 
     #[inline(always)]
-    fn response(self, header: Header) {
-        add_at(counter!(self, responses), ResponseCode::of(header.rcode()) as usize, 1);
-        if header.is_truncated() {
+    fn response(self, response: Response) {
+        add_at(counter!(self, responses), response.code as usize, 1);
+        if response.is_truncated {
             add(counter!(self, truncated), 1);
         }
     }

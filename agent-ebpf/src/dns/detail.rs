@@ -1,12 +1,12 @@
 //! Details of responses: the message itself, for its names. Limited in rate; what exceeds the limit is counted.
 
-use netcause_common::dns::{AnswerDetail, DETAIL_WINDOW_NS, Outcome, ResponseCode};
+use netcause_common::dns::{AnswerDetail, DETAIL_WINDOW_NS, Outcome, QueryKey, ResponseCode};
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::ProbeId;
 use netcause_common::statistics::Statistic;
 use netcause_common::wire::EventHeader;
 
-use super::message::{Header, Message};
+use super::message::{Message, Response};
 use crate::maps::{DNS_DETAILS, DNS_EVENTS, add, count, count_at};
 use crate::settings::setting;
 
@@ -24,23 +24,37 @@ struct Detail<const BYTES: usize> {
 
 /// Emits a response that a client received, unless details are switched off or exceed the rate limit.
 #[inline(always)]
-pub fn emit(message: Message, header: Header, flow: &FlowKey, client_port: u16, now: u64, duration_ns: u64) {
+pub fn emit(
+    message: Message,
+    response: Response,
+    flow: &FlowKey,
+    asked: &QueryKey,
+    question: u64,
+    now: u64,
+    duration_ns: u64,
+) {
     if setting!(details) == 0 {
         return;
     }
-    let outcome =
-        if header.rcode() == ResponseCode::NoError as u8 { Outcome::Success } else { Outcome::Failure };
+    let is_success = matches!(response.code, ResponseCode::NoError);
+    let outcome = if is_success { Outcome::Success } else { Outcome::Failure };
     let Some(number) = number(outcome, now) else { return count(Statistic::DnsDetailsLeftOut) };
     let flags = if number % WAKE_EVERY == WAKE_EVERY - 1 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     let event = EventHeader {
         timestamp_ns: now,
         flow: *flow,
-        client_port,
+        client_port: asked.local_port,
         probe: ProbeId::Dns as u8,
         reserved: [0; 5],
     };
-    let detail =
-        AnswerDetail { header: event, duration_ns, length: message.length as u16, captured: 0, reserved: 0 };
+    let detail = AnswerDetail {
+        header: event,
+        duration_ns,
+        question,
+        length: message.length as u16,
+        captured: 0,
+        reserved: 0,
+    };
     let is_emitted = if message.available <= AnswerDetail::SHORT as u32 {
         output::<{ AnswerDetail::SHORT }>(message, detail, flags)
     } else {

@@ -1,7 +1,7 @@
 //! Which end a message concerns: the client's or the server's, and whether it is a query or a response.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use netcause_common::dns::QueryKey;
+use netcause_common::dns::{HEADER_BYTES, QueryKey};
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 use netcause_common::statistics::Statistic;
 
@@ -29,6 +29,16 @@ pub fn count_message(
     let now = unsafe { bpf_ktime_get_ns() };
     // The sender of the query is the client, whatever the ports: servers query each other from port 53 to port 53.
     let is_client = header.is_response() == (direction == Direction::Received);
+    if !header.is_response() && !header.is_query(message.length) {
+        return foreign(message, direction);
+    }
+    // The socket knows whom it asked, whatever the rules of its namespace have made of the packet.
+    let is_asked = is_client && direction == Direction::Sent;
+    let message = if is_asked {
+        Message { ends: message.packet.socket_ends(message.ends), ..message }
+    } else {
+        message
+    };
     let server_port = if is_client { message.ends.remote_port } else { message.ends.local_port };
     if !is_dns_port(server_port.to_be()) {
         count(Statistic::DnsMalformed);
@@ -43,14 +53,27 @@ pub fn count_message(
         protocol: if message.is_in_datagram() { PROTOCOL_UDP } else { PROTOCOL_TCP },
         role: if is_client { ROLE_CLIENT } else { ROLE_SERVER },
     };
-    match (direction, is_client) {
-        (Direction::Sent, true) => {
-            client::query(message, question::read(message, header, question), &key, now);
+    if !header.is_response() {
+        let question = question::read(message, header, question);
+        // What is cut off reads as zeros, which end a name.
+        let is_question = question.hash != 0 && HEADER_BYTES as u32 + question.length <= message.available;
+        if header.has_one_question() && !is_question && message.is_whole() {
+            return foreign(message, direction);
         }
-        (Direction::Received, true) => client::response(message, header, &key, now),
-        (Direction::Received, false) => {
-            server::query(message, question::read(message, header, question).kind, &key, now);
-        }
-        (Direction::Sent, false) => server::response(message, header, &key, now),
+        return match direction {
+            Direction::Sent => client::query(message, question, &key, now),
+            Direction::Received => server::query(message, question, &key, now),
+        };
     }
+    match direction {
+        Direction::Received => client::response(message, header, &key, now),
+        Direction::Sent => server::response(message, header, &key, now),
+    }
+}
+
+/// A packet of another protocol at a port of DNS.
+#[inline(always)]
+fn foreign(message: Message, direction: Direction) {
+    count(Statistic::DnsForeign);
+    message.count_traffic(direction);
 }

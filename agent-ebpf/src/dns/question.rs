@@ -12,37 +12,53 @@ const WORDS: usize = 8;
 /// Enough parts for the longest name: 255 bytes (RFC 1035 §2.3.4).
 const PARTS: u32 = 4;
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+/// Bits of the first byte of a name that no length of a label has (RFC 1035 §2.3.4).
+const NO_LABEL: u64 = 0xc0;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// The question of a query.
 #[derive(Clone, Copy)]
 pub struct Question {
-    /// The same as [`netcause_common::dns::question_hash`].
+    /// The same as [`netcause_common::dns::question_hash`]; 0 when the question cannot be read.
     pub hash: u64,
     /// The type.
     pub kind: QueryType,
+    /// Its length: name, type and class; 0 when the name does not end where it was looked for.
+    pub length: u32,
 }
+
+impl Question {
+    // Values rather than an `Option`: the compiler may copy what an empty one does not have, which verifiers refuse.
+    /// The name goes on.
+    const LONGER: Self = Self { hash: 0, kind: QueryType::Other, length: 0 };
+    /// There is no name.
+    const NONE: Self = Self { hash: 0, kind: QueryType::Other, length: 1 };
+}
+
+/// Length of type and class.
+const KIND_AND_CLASS: u32 = 4;
 
 /// The first bytes of a question, padded with zeros.
 pub type Words = [u64; WORDS + 1];
 
-/// The question of a message; one that cannot be read has the type `Other`. `words` is the start of this message's question,
+/// The question of a message; one that cannot be read has the type `Other` and the hash 0. `words` is the start of this message's question,
 /// if it was copied already.
 #[inline(always)]
 pub fn read(message: Message, header: Header, words: Option<&Words>) -> Question {
-    let mut question = Question { hash: 0, kind: QueryType::Other };
     if !header.has_one_question() {
-        return question;
+        return Question::NONE;
     }
-    let mut part = 0;
+    let (mut part, mut hash) = (0, 0);
     if message.is_in_datagram() {
         // A copy costs more than everything else.
-        if let Some(whole) = walk_packet(message) {
-            return whole;
+        let question = walk_packet(message);
+        if question.length != 0 {
+            return question;
         }
     } else if let Some(words) = words {
-        if let Some(whole) = walk_part(words, &mut question.hash) {
-            return whole;
+        let question = walk_part(words, &mut hash);
+        if question.length != 0 {
+            return question;
         }
         part = 1;
     }
@@ -61,17 +77,25 @@ pub fn read(message: Message, header: Header, words: Option<&Words>) -> Question
         if loaded.is_none() {
             break;
         }
-        if let Some(whole) = walk_part(&words, &mut question.hash) {
-            return whole;
+        let question = walk_part(&words, &mut hash);
+        if question.length != 0 {
+            return Question { length: question.length + part * (WORDS * 8) as u32, ..question };
         }
         part += 1;
     }
-    question
+    Question::NONE
 }
 
-/// Reads a name of up to eight words in place; `None` when it is longer, or not in the packet's linear part.
+/// The hash of the question of a response in a datagram, if its name is short enough to be read at once; else 0.
 #[inline(always)]
-fn walk_packet(message: Message) -> Option<Question> {
+pub fn hash_of_response(message: Message, header: Header) -> u64 {
+    let is_readable = message.is_in_datagram() && header.has_one_question();
+    if is_readable { walk_packet(message).hash } else { 0 }
+}
+
+/// Reads a name of up to eight words in place; longer ones, and what is not in the packet's linear part, go on.
+#[inline(always)]
+fn walk_packet(message: Message) -> Question {
     let begin = message.offset + HEADER_BYTES as u32;
     let end = message.offset + message.available;
     let mut hash = 0;
@@ -79,10 +103,13 @@ fn walk_packet(message: Message) -> Option<Question> {
         ($($index:literal)+) => { $(
             let position = begin + $index * 8;
             if position + 8 > end {
-                return last_word(message, hash, position, end);
+                return last_word(message, hash, position, end, $index == 0);
             }
-            let word = *message.packet.near::<u64>(position)?;
+            let Some(word) = message.packet.near::<u64>(position).copied() else { return Question::LONGER };
             let zeros = self::zeros(word);
+            if $index == 0 && word & NO_LABEL != 0 {
+                return Question::NONE;
+            }
             if zeros != 0 {
                 return whole(message, hash, word, zeros, position);
             }
@@ -91,35 +118,44 @@ fn walk_packet(message: Message) -> Option<Question> {
     }
     steps!(0 1 2 3 4 5 6 7);
     let _ = hash;
-    None
+    Question::LONGER
 }
 
 /// The word that extends over the end of the message: taken from the last eight bytes of the message.
 #[inline(always)]
-fn last_word(message: Message, hash: u64, position: u32, end: u32) -> Option<Question> {
+fn last_word(message: Message, hash: u64, position: u32, end: u32, is_first: bool) -> Question {
     let beyond = position + 8 - end;
     if beyond > 7 {
-        return None;
+        return Question::LONGER;
     }
-    let word = *message.packet.near::<u64>(end - 8)? >> (beyond * 8);
+    let Some(word) = message.packet.near::<u64>(end - 8).copied() else { return Question::LONGER };
+    let word = word >> (beyond * 8);
+    if is_first && word & NO_LABEL != 0 {
+        return Question::NONE;
+    }
     whole(message, hash, word, zeros(word), position)
 }
 
 /// The word that contains the end of the name; the type follows.
 #[inline(always)]
-fn whole(message: Message, hash: u64, word: u64, zeros: u64, position: u32) -> Option<Question> {
+fn whole(message: Message, hash: u64, word: u64, zeros: u64, position: u32) -> Question {
     let (name, bytes) = before(word, zeros);
-    let number = u16::from_be(*message.packet.near::<u16>(position + bytes as u32 + 1)?);
-    Some(Question {
+    let Some(number) = message.packet.near::<u16>(position + bytes as u32 + 1) else {
+        return Question::LONGER;
+    };
+    let number = u16::from_be(*number);
+    let begin = message.offset + HEADER_BYTES as u32;
+    Question {
         hash: question_mix(question_mix(hash, name), number.into()),
         kind: QueryType::of(number),
-    })
+        length: position - begin + bytes as u32 + 1 + KIND_AND_CLASS,
+    }
 }
 
 /// Mixes words into the hash until the name ends. Unrolled by hand, because older verifiers allow no variable offset into
 /// the stack.
 #[inline(always)]
-fn walk_part(words: &Words, hash: &mut u64) -> Option<Question> {
+fn walk_part(words: &Words, hash: &mut u64) -> Question {
     macro_rules! steps {
         ($($index:literal)+) => { $(
             let word = words[$index];
@@ -129,14 +165,15 @@ fn walk_part(words: &Words, hash: &mut u64) -> Option<Question> {
                 let behind = (word >> (bytes * 8) >> 8) | (words[$index + 1] << (56 - bytes * 8));
                 let number = u16::from_be((behind & 0xffff) as u16);
                 let hash = question_mix(question_mix(*hash, name), number.into());
-                return Some(Question { hash, kind: QueryType::of(number) });
+                let length = $index * 8 + bytes as u32 + 1 + KIND_AND_CLASS;
+                return Question { hash, kind: QueryType::of(number), length };
             }
             *hash = question_mix(*hash, word);
         )+ };
     }
     const { assert!(WORDS == 8) };
     steps!(0 1 2 3 4 5 6 7);
-    None
+    Question::LONGER
 }
 
 /// A flag in each byte that is zero. The lowest flag is right; those above it may be wrong.

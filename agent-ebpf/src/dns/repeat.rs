@@ -13,7 +13,7 @@ use netcause_common::dns::{
 };
 use netcause_common::limits::DNS_QUESTIONS as SLOTS;
 
-use super::message::{Header, Message};
+use super::message::{Message, Response};
 use crate::maps::DNS_QUESTIONS;
 use crate::settings::setting;
 
@@ -49,8 +49,26 @@ pub fn is_repetition(message: Message, key: &QueryKey, question: u64, now: u64) 
     last.asked_ns = now;
     last.id = key.id;
     last.local_port = key.local_port;
+    last.remote = key.remote;
+    last.remote_port = key.remote_port;
     last.state = LastQuestion::WAITS;
     repeats
+}
+
+/// The key of the pending query that a response from another address answers: the one with this id, question and local
+/// port. Rules of the client's own network namespace translate the addresses of a socket that is not connected after it has
+/// sent (`iptables -t nat -A OUTPUT`, as kube-proxy does), and translate the answer back before it arrives.
+#[inline(always)]
+pub fn translated(key: &QueryKey, question: u64) -> Option<QueryKey> {
+    let (last, tag) = slot(key.local, question)?;
+    // SAFETY: as in `is_repetition`.
+    #[expect(unsafe_code, reason = "map value")]
+    let last = unsafe { &*last };
+    let is_it = last.tag == tag
+        && last.state == LastQuestion::WAITS
+        && last.id == key.id
+        && last.local_port == key.local_port;
+    is_it.then_some(QueryKey { remote: last.remote, remote_port: last.remote_port, ..*key })
 }
 
 /// Copies the start of the message into the slot; returns the number of bytes.
@@ -68,13 +86,13 @@ fn copy(message: Message, last: &mut LastQuestion) -> u16 {
 
 /// A question got a response.
 #[inline(always)]
-pub fn response(local: u64, question: u64, header: Header) {
+pub fn response(local: u64, question: u64, response: Response) {
     let Some((last, tag)) = slot(local, question) else { return };
     // SAFETY: as in `is_repetition`.
     #[expect(unsafe_code, reason = "map value")]
     let last = unsafe { &mut *last };
     if last.tag == tag {
-        last.state = match ResponseCode::of(header.rcode()) {
+        last.state = match response.code {
             ResponseCode::NoError | ResponseCode::NxDomain => LastQuestion::ANSWERED,
             _ => LastQuestion::FAILED,
         };

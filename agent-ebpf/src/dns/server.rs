@@ -1,20 +1,21 @@
 //! The server's end: queries received, and the responses to them.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use netcause_common::dns::{QueryKey, QueryType, Served};
+use netcause_common::dns::{QueryKey, Served};
 
 use super::counters::Counters;
-use super::message::{Header, Message};
+use super::message::{Header, Message, Response};
+use super::question::Question;
 use crate::maps::{DNS_SERVED, EEXIST, ENOENT};
 use crate::packet::Direction;
 
 /// A query was received.
 #[inline(always)]
-pub fn query(message: Message, kind: QueryType, key: &QueryKey, now: u64) {
+pub fn query(message: Message, question: Question, key: &QueryKey, now: u64) {
     let Some(counters) = Counters::of(&key.flow()) else { return };
     counters.received(message.datagrams);
-    counters.query(kind);
-    let served = Served { since_ns: now, unanswered: 1 };
+    counters.query(question.kind);
+    let served = Served { since_ns: now, unanswered: 1, length: question.length };
     match DNS_SERVED.insert(key, served, u64::from(BPF_NOEXIST)) {
         Ok(()) => {}
         Err(EEXIST) => {
@@ -42,17 +43,18 @@ pub fn response(message: Message, header: Header, key: &QueryKey, now: u64) {
         return match Counters::of_known(&flow) {
             Some(counters) => {
                 counters.sent(message.datagrams);
-                counters.unmatched(header);
+                counters.unmatched(Response::of(message, header, 0));
             }
             None => message.count_traffic(Direction::Sent),
         };
     };
     // SAFETY: the pointer comes from a map lookup.
     #[expect(unsafe_code, reason = "map value")]
-    let (since_ns, unanswered) = unsafe { ((*pending).since_ns, (*pending).unanswered) };
+    let Served { since_ns, unanswered, length } = unsafe { *pending };
     // Only the one that removes the entry counts it: the daemon may be expiring it at the same time.
-    let removed = if unanswered <= 1 { DNS_SERVED.remove(key) } else { Ok(()) };
-    if unanswered > 1 || matches!(removed, Err(error) if error != ENOENT) {
+    // A number rather than a `Result`: the compiler may copy what an `Ok` does not have, which verifiers refuse.
+    let error = if unanswered <= 1 { DNS_SERVED.remove(key).err().unwrap_or(0) } else { 0 };
+    if unanswered > 1 || error != 0 && error != ENOENT {
         // SAFETY: as above. Either more are pending, or the removal failed with -EBUSY.
         #[expect(unsafe_code, reason = "map value")]
         unsafe {
@@ -60,10 +62,11 @@ pub fn response(message: Message, header: Header, key: &QueryKey, now: u64) {
         }
     }
     let Some(counters) = Counters::of(&flow) else { return };
+    let response = Response::of(message, header, length);
     counters.sent(message.datagrams);
-    if unanswered == 0 || removed == Err(ENOENT) {
-        counters.unmatched(header);
+    if unanswered == 0 || error == ENOENT {
+        counters.unmatched(response);
     } else {
-        counters.answered(header, now.saturating_sub(since_ns));
+        counters.answered(response, now.saturating_sub(since_ns));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```c
 //! int program(struct __sk_buff *skb)   // tail calls from the programs of UDP
+//! int program(struct bpf_sock *sk)     // BPF_CGROUP_INET_SOCK_RELEASE
 //! ```
 //!
 //! Kernels: 5.10 on.
@@ -9,15 +10,23 @@
 //! Separate programs, which those of UDP continue with: other packets do not pay for them, and when they cannot be loaded,
 //! those of UDP count the datagrams.
 
-use aya_ebpf::macros::cgroup_skb;
-use aya_ebpf::programs::SkBuffContext;
-use netcause_common::dns::OVER_TCP;
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "parts of words are meant, and datagrams are shorter than 2^16"
+)]
+
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_ns};
+use aya_ebpf::macros::{cgroup_skb, cgroup_sock};
+use aya_ebpf::programs::{SkBuffContext, SockContext};
+use netcause_common::dns::{ClosedSocket, OVER_TCP};
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
+use netcause_common::limits::DNS_CLOSED as DNS_CLOSED_SLOTS;
 use netcause_common::statistics::Statistic;
 
 use crate::dns::{Message, Volume, count_message, stream};
-use crate::maps::{DNS_RECEIVED, DNS_SENT, count};
+use crate::maps::{DNS_CLOSED, DNS_RECEIVED, DNS_SENT, count};
 use crate::packet::{Direction, PASS, Packet, UDP_HEADER_BYTES, tail_call};
+use crate::settings::is_dns_port;
 
 #[cgroup_skb(ingress)]
 fn dns_udp_received(context: SkBuffContext) -> i32 {
@@ -35,6 +44,8 @@ fn dns_udp_sent(context: SkBuffContext) -> i32 {
 fn dns_tcp_received(context: SkBuffContext) -> i32 {
     if segment(Packet::of(&context), Direction::Received) {
         tail_call(&DNS_RECEIVED, &context, OVER_TCP);
+        // The kernel continues 33 times and no more.
+        count(Statistic::DnsUnread);
     }
     PASS
 }
@@ -43,12 +54,41 @@ fn dns_tcp_received(context: SkBuffContext) -> i32 {
 fn dns_tcp_sent(context: SkBuffContext) -> i32 {
     if segment(Packet::of(&context), Direction::Sent) {
         tail_call(&DNS_SENT, &context, OVER_TCP);
+        count(Statistic::DnsUnread);
     }
     PASS
 }
 
+/// A socket is being closed. One that may have asked is remembered, so that the daemon can tell who gave up from whom the
+/// server left without an answer. TCP connections of other protocols pay for the first lines.
+#[cgroup_sock(sock_release)]
+fn dns_socket_closed(context: SockContext) -> i32 {
+    const ALLOW: i32 = 1;
+    // SAFETY: the context is the program's own, and the verifier checks the offsets. The port is read as in
+    // `Packet::connected_port`.
+    #[expect(unsafe_code, reason = "reading the context")]
+    let (protocol, port) = unsafe {
+        let socket = context.sock;
+        ((*socket).protocol, (&raw const (*socket).dst_port).cast::<u32>().read_volatile() as u16)
+    };
+    let may_ask = is_dns_port(port) || port == 0 && protocol == u32::from(PROTOCOL_UDP);
+    if !may_ask {
+        return ALLOW;
+    }
+    // SAFETY: the helpers take the program's own context, and nothing.
+    #[expect(unsafe_code, reason = "calls of kernel helpers")]
+    let (socket, at_ns) = unsafe { (bpf_get_socket_cookie(context.sock.cast()), bpf_ktime_get_ns()) };
+    if let Some(slot) = DNS_CLOSED.get_ptr_mut(socket as u32 & (DNS_CLOSED_SLOTS - 1)) {
+        // SAFETY: the pointer comes from a map lookup. Two CPUs may write at once; the result is a lost hint at worst.
+        #[expect(unsafe_code, reason = "map value")]
+        unsafe {
+            *slot = ClosedSocket { socket, at_ns };
+        }
+    }
+    ALLOW
+}
+
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "a datagram is shorter than 2^16")]
 fn datagram(packet: Packet, direction: Direction) {
     let Some(ip) = packet.ip() else { return };
     if ip.protocol != PROTOCOL_UDP {
@@ -57,7 +97,7 @@ fn datagram(packet: Packet, direction: Direction) {
     let Some(datagrams) = packet.datagrams(ip, direction) else { return };
     if datagrams.count > 1 {
         // Several in one buffer (UDP_SEGMENT): only the first is read.
-        count(Statistic::DnsUnfollowed);
+        count(Statistic::DnsUnread);
     }
     let length = datagrams.bytes as u32;
     let message = Message {

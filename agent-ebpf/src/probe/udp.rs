@@ -15,7 +15,7 @@ use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
 
 use crate::maps::{DNS_RECEIVED, DNS_SENT};
 use crate::packet::{Direction, Ip, PASS, Packet, tail_call};
-use crate::settings::is_either_dns_port;
+use crate::settings::{is_dns_port, is_either_dns_port};
 use crate::udp::count;
 
 #[cgroup_skb(ingress)]
@@ -50,7 +50,10 @@ fn payload(context: &SkBuffContext, packet: Packet, ip: Ip, direction: Direction
         _ => return None,
     };
     let ports = packet.ports(ip)?;
-    if is_either_dns_port(ports.source(), ports.destination()) {
+    // Rules of the sender's own namespace may have changed the port by now: the socket has the one that was asked.
+    let is_dns = is_either_dns_port(ports.source(), ports.destination())
+        || over == OVER_UDP && direction == Direction::Sent && is_dns_port(packet.connected_port());
+    if is_dns {
         // Returns when no program of DNS is loaded: then it counts as any other datagram.
         let programs = if direction == Direction::Sent { &DNS_SENT } else { &DNS_RECEIVED };
         tail_call(programs, context, over);

@@ -4,6 +4,7 @@
 //! what it needs to know comes out of [`Engine::poll`] as [`Output`]s, whose answers are inputs again. So the same inputs
 //! always give the same view: on another machine, in a test, or from a recording.
 
+mod dns;
 #[cfg(test)]
 mod tests;
 
@@ -13,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use netcause_common::dns::{DnsCounters, PROTOCOL_DNS, QueryKey, ResponseCode};
+use netcause_common::dns::PROTOCOL_DNS;
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use netcause_common::statistics::STATISTICS;
 
 use crate::aggregate::dns::search::Waste;
-use crate::aggregate::dns::{AnsweredQuery, DnsDetails, TimedOutQuery, WorkloadRow};
+use crate::aggregate::dns::{DnsDetails, WorkloadRow};
 use crate::aggregate::edge;
 use crate::aggregate::events::{EdgeEvent, RecentEvents};
 use crate::aggregate::model::Model;
@@ -30,7 +31,7 @@ use crate::enrich::names::Statistics;
 use crate::enrich::objects::{Kind, Seconds, Source, Update};
 use crate::enrich::policy::DnsNames;
 use crate::enrich::{self, Names, Workload};
-use crate::ingest::{self, DnsAnswer, Event, TcpEvent, dns};
+use crate::ingest::{self, DnsAnswer, DnsUnanswered, Event, TcpEvent};
 
 /// Events that wait for their consumers, as many as the daemon takes from the ring at once. Further ones are in
 /// [`Engine::events`] alone.
@@ -68,17 +69,8 @@ pub enum Input<'a> {
     Event(Event),
     /// An answer that reached a DNS client.
     DnsAnswer(DnsAnswer<'a>),
-    /// DNS queries without an answer in time.
-    DnsTimeout {
-        /// The query.
-        key: QueryKey,
-        /// Where it is counted: its flow, or the entry for what the full table had no room for.
-        flow: FlowKey,
-        /// How many queries.
-        queries: u64,
-        /// The beginning of the message; empty when it is not known any more.
-        message: &'a [u8],
-    },
+    /// DNS queries that got no answer.
+    DnsUnanswered(DnsUnanswered<'a>),
     /// What a source of names says.
     Names(Update),
     /// Names of networks and cgroups from the names file.
@@ -216,7 +208,7 @@ impl Engine {
             }
             Input::Event(Event::Tcp(event)) => self.place(event),
             Input::DnsAnswer(answer) => self.answered(&answer),
-            Input::DnsTimeout { key, flow, queries, message } => self.timed_out(&key, flow, queries, message),
+            Input::DnsUnanswered(unanswered) => self.unanswered(&unanswered),
             Input::Names(update) => {
                 self.names.apply(&update);
                 self.is_renaming = true;
@@ -387,39 +379,6 @@ impl Engine {
         self.events.push(Arc::clone(&event));
         if self.outputs.len() < MAX_EVENTS {
             self.outputs.push_back(Output::Event(event));
-        }
-    }
-
-    fn answered(&mut self, answer: &DnsAnswer<'_>) {
-        self.details_received += 1;
-        // What is no message of DNS is counted by its header, and has no name.
-        let Ok(message) = dns::message(answer.message) else { return };
-        // Notifications and updates (RFC 1996, 2136) ask for no name.
-        let Some(question) = message.question.as_ref().filter(|_| message.opcode == 0) else { return };
-        let local = answer.flow.local;
-        self.names.observe_local(local);
-        self.details.answered(&AnsweredQuery {
-            local,
-            workload: &self.names.local(local),
-            question,
-            rcode: message.rcode,
-            duration: answer.duration,
-            at: self.time.monotonic,
-        });
-        if message.rcode == ResponseCode::NoError as u8 && self.details.policy() != DnsNames::Off {
-            self.names.learn(local, &question.name, &message.addresses);
-        }
-    }
-
-    fn timed_out(&mut self, key: &QueryKey, flow: FlowKey, queries: u64, message: &[u8]) {
-        let mut delta = Totals::ZERO;
-        delta.dns = DnsCounters { timeouts: queries, ..DnsCounters::ZERO };
-        self.model.count(&flow, &delta, self.time.monotonic, self.names.is_contested(&flow));
-        if let Ok(question) = dns::question(message) {
-            self.names.observe_local(key.local);
-            let workload = &self.names.local(key.local);
-            let at = self.time.monotonic;
-            self.details.timed_out(&TimedOutQuery { local: key.local, workload, question: &question, at });
         }
     }
 }

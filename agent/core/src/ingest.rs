@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use bytemuck::Pod;
-use netcause_common::dns::AnswerDetail;
+use netcause_common::dns::{AnswerDetail, QueryKey};
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
     ConnectFailure, FlowKey, ROLE_CLIENT, ROLE_SERVER, ResetDirection, RetransmitKind,
@@ -41,6 +41,33 @@ pub struct DnsAnswer<'a> {
     pub duration: Duration,
     /// The first bytes of the DNS message, as many as the record holds.
     pub message: &'a [u8],
+    /// Hash of the question that it answers ([`netcause_common::dns::question_hash`]); 0 when that is not known.
+    pub question: u64,
+    /// The first bytes of the query; empty when they are not known. Only of an answer without a question they are of use.
+    pub query: &'a [u8],
+}
+
+impl DnsAnswer<'_> {
+    /// Whether the message says itself what was asked.
+    #[must_use]
+    pub fn has_question(&self) -> bool {
+        self.message.get(4..6).is_some_and(|count| count != [0, 0])
+    }
+}
+
+/// DNS queries of one entry of the kernel side that got no answer.
+#[derive(Clone, Copy, Debug)]
+pub struct DnsUnanswered<'a> {
+    /// The query, as the client or the server saw it.
+    pub key: QueryKey,
+    /// Where it is counted: its flow, or the entry for what the full table had no room for.
+    pub flow: FlowKey,
+    /// How many queries: retries share an entry.
+    pub queries: u64,
+    /// Whether the client has closed its socket before an answer could be expected: the server is not to blame.
+    pub is_abandoned: bool,
+    /// The first bytes of the query; empty when they are not known any more, and at a server.
+    pub message: &'a [u8],
 }
 
 /// Decodes the record of a DNS answer; `None` when it is too short, is of another probe, or is not about a client's flow.
@@ -54,6 +81,8 @@ pub fn dns_answer(bytes: &[u8]) -> Option<DnsAnswer<'_>> {
         flow: head.header.flow,
         duration: Duration::from_nanos(head.duration_ns),
         message,
+        question: head.question,
+        query: &[],
     })
 }
 
@@ -220,6 +249,7 @@ mod tests {
         let head = AnswerDetail {
             header: header(ProbeId::Dns),
             duration_ns: 1500,
+            question: 9,
             length: 300,
             captured: 3,
             reserved: 0,

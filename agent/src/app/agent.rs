@@ -14,14 +14,14 @@ use netcause_core::enrich::conntrack::{Outcome, Pass, Support};
 use netcause_core::enrich::extra::Extra;
 use netcause_core::enrich::objects::Update;
 use netcause_core::expose::budget::{Budget, Shown};
-use netcause_core::ingest;
+use netcause_core::ingest::{self, DnsAnswer};
 use tracing::{info, warn};
 
 use crate::expose::event_log;
 use crate::expose::snapshot::{AgentCounts, Snapshot};
 use crate::expose::tables::series;
 use crate::kernel::cgroups::CgroupTree;
-use crate::kernel::{self, Events, Fullness, Kernel, Pace, TimedOut};
+use crate::kernel::{self, Events, Fullness, Kernel, Pace};
 use crate::sources::Health;
 
 /// Events taken from each ring in one round.
@@ -118,9 +118,13 @@ impl Agent {
             }
             self.carry_out();
         }
-        let Self { rings, engine, .. } = self;
+        let Self { rings, engine, kernel, .. } = self;
         let taken_dns = rings[1].drain(DRAIN_LIMIT, |bytes| match ingest::dns_answer(bytes) {
-            Some(answer) => engine.handle(now(), Input::DnsAnswer(answer)),
+            Some(answer) if answer.has_question() => engine.handle(now(), Input::DnsAnswer(answer)),
+            Some(answer) => {
+                let query = kernel.dns_query(answer.flow.local, answer.question);
+                engine.handle(now(), Input::DnsAnswer(DnsAnswer { query: &query, ..answer }));
+            }
             None => warn!(length = bytes.len(), "cannot decode a DNS answer of the kernel side"),
         });
         self.carry_out();
@@ -130,10 +134,7 @@ impl Agent {
     /// Ends the wait of DNS queries that have timed out.
     pub fn expire_dns(&mut self) -> Result<()> {
         let Self { kernel, engine, .. } = self;
-        kernel.expire_dns(|timed_out| {
-            let TimedOut { key, flow, queries, message } = timed_out;
-            engine.handle(now(), Input::DnsTimeout { key, flow, queries, message });
-        })
+        kernel.expire_dns(|unanswered| engine.handle(now(), Input::DnsUnanswered(unanswered)))
     }
 
     /// Takes what sources of names say. What the rings have came before it: a flow that began under the old names is known

@@ -10,28 +10,17 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap as Table, MapData, MapError};
 use aya::{Ebpf, Pod};
 use netcause_common::dns::{
-    Asked, LastQuestion, PROTOCOL_DNS, QueryKey, Served, question_hash, question_tag,
+    Asked, ClosedSocket, LastQuestion, PROTOCOL_DNS, QueryKey, Served, question_hash, question_tag,
 };
 use netcause_common::flow::FlowKey;
 use netcause_common::limits;
 
 use netcause_core::aggregate::dns::timeout::Timeouts;
+use netcause_core::ingest::DnsUnanswered;
 
 use super::flows::Flows;
 use super::maps::{Fullness, take};
 use super::options::Options;
-
-/// DNS queries that have timed out, all from one entry of the map.
-pub struct TimedOut<'a> {
-    /// The query, as the client or the server saw it.
-    pub key: QueryKey,
-    /// The flow that counts it; the `other` flow if the map of flows was full.
-    pub flow: FlowKey,
-    /// Number of queries: retries share an entry.
-    pub queries: u64,
-    /// The start of the DNS message; empty if it was overwritten, and at a server.
-    pub message: &'a [u8],
-}
 
 /// The maps of pending DNS queries.
 pub(super) struct Dns {
@@ -39,6 +28,7 @@ pub(super) struct Dns {
     served: Table<MapData, QueryKey, Served>,
     late: Table<MapData, QueryKey, Served>,
     questions: Array<MapData, LastQuestion>,
+    closed: Array<MapData, ClosedSocket>,
     timeouts: Timeouts,
     max_queries: u64,
     waiting: u64,
@@ -52,6 +42,7 @@ impl Dns {
             served: take(ebpf, "DNS_SERVED")?.try_into()?,
             late: take(ebpf, "DNS_LATE")?.try_into()?,
             questions: take(ebpf, "DNS_QUESTIONS")?.try_into()?,
+            closed: take(ebpf, "DNS_CLOSED")?.try_into()?,
             timeouts: Timeouts::after(options.dns_timeout),
             max_queries: options.max_dns_queries.into(),
             waiting: 0,
@@ -59,8 +50,8 @@ impl Dns {
         })
     }
 
-    /// Removes the queries that have timed out and calls `timed_out` with each.
-    pub(super) fn expire(&mut self, flows: &Flows, mut timed_out: impl FnMut(TimedOut<'_>)) -> Result<()> {
+    /// Removes the queries that have timed out and calls `to` with each.
+    pub(super) fn expire(&mut self, flows: &Flows, mut to: impl FnMut(DnsUnanswered<'_>)) -> Result<()> {
         let flow_of = |key: &QueryKey| {
             let flow = key.flow();
             if flows.has_dns(&flow) { flow } else { FlowKey::other(PROTOCOL_DNS, flow.role) }
@@ -71,10 +62,15 @@ impl Dns {
         self.waiting = waiting;
         for (key, asked) in due {
             self.remove_late(now);
-            let late = Served { since_ns: asked.since_ns, unanswered: asked.unanswered };
+            let is_abandoned = self.is_abandoned(&asked);
+            let late = Served {
+                since_ns: asked.since_ns,
+                unanswered: asked.unanswered,
+                length: asked.length.into(),
+            };
             // Inserted into the map of late queries before it is removed from this one, so that an answer in between finds it
             // in either. If that map is full, the answer will be counted as unmatched.
-            let is_late = asked.unanswered != 0 && self.late.insert(key, late, 0).is_ok();
+            let is_late = asked.unanswered != 0 && !is_abandoned && self.late.insert(key, late, 0).is_ok();
             if self.queries.remove(&key).is_err() {
                 if is_late {
                     let _ = self.late.remove(&key);
@@ -86,9 +82,9 @@ impl Dns {
                 self.timeouts.moved(key, now);
             }
             if asked.unanswered != 0 {
-                let question = self.question(&key, asked.question);
-                let message = question.as_ref().map_or(&[][..], |last| kept(last));
-                timed_out(TimedOut { key, flow: flow_of(&key), queries: asked.unanswered, message });
+                let message = self.query(key.local, asked.question);
+                let (flow, queries) = (flow_of(&key), asked.unanswered.into());
+                to(DnsUnanswered { key, flow, queries, is_abandoned, message: &message });
             }
         }
         let (serving, due) = overdue(&self.served, limits::DNS_SERVED.into(), |served| {
@@ -99,8 +95,8 @@ impl Dns {
             if self.served.remove(&key).is_ok() {
                 self.serving = self.serving.saturating_sub(1);
                 if served.unanswered != 0 {
-                    let (flow, queries) = (flow_of(&key), served.unanswered);
-                    timed_out(TimedOut { key, flow, queries, message: &[] });
+                    let (flow, queries) = (flow_of(&key), served.unanswered.into());
+                    to(DnsUnanswered { key, flow, queries, is_abandoned: false, message: &[] });
                 }
             }
         }
@@ -128,17 +124,21 @@ impl Dns {
         }
     }
 
-    /// The message of a query, unless another query overwrote its slot, or two CPUs wrote to it concurrently.
-    fn question(&self, key: &QueryKey, hash: u64) -> Option<LastQuestion> {
-        let tag = question_tag(key.local, hash);
-        let slot = u32::try_from(tag % u64::from(limits::DNS_QUESTIONS)).ok()?;
-        let last = self.questions.get(&slot, 0).ok()?;
-        (last.tag == tag && question_hash(kept(&last)) == Some(hash)).then_some(last)
+    /// The start of the message of a query, by the hash of its question; empty when another query overwrote its slot, or two
+    /// CPUs wrote to it concurrently.
+    pub(super) fn query(&self, local: u64, question: u64) -> Vec<u8> {
+        let tag = question_tag(local, question);
+        let slot = u32::try_from(tag % u64::from(limits::DNS_QUESTIONS)).unwrap_or_default();
+        let Ok(last) = self.questions.get(&slot, 0) else { return Vec::new() };
+        let kept = last.message.get(..last.length.into()).unwrap_or_default();
+        let is_it = last.tag == tag && question_hash(kept) == Some(question);
+        if is_it { kept.to_vec() } else { Vec::new() }
     }
-}
 
-fn kept(last: &LastQuestion) -> &[u8] {
-    last.message.get(..last.length.into()).unwrap_or_default()
+    fn is_abandoned(&self, asked: &Asked) -> bool {
+        let slot = u32::try_from(asked.socket % u64::from(limits::DNS_CLOSED)).unwrap_or_default();
+        self.closed.get(&slot, 0).is_ok_and(|closed| Timeouts::is_abandoned(asked, &closed))
+    }
 }
 
 /// Counts the entries of a map and returns those that are due.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use aya::maps::{Array, HashMap, ProgramArray};
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Iter, Program as AyaProgram,
+    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, Iter, Program as AyaProgram,
     ProgramError, ProgramFd,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
@@ -249,6 +249,10 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
                 continue_with(ebpf, direction, over, &program)
                     .map_err(|error| failed(&format_args!("{error:#}")))?;
             }
+            (AyaProgram::CgroupSock(sockets), Hook::SocketClosed) => {
+                let root = open_cgroup_root(options).map_err(|error| failed(&error))?;
+                sockets.attach(root, CgroupAttachMode::Single).map_err(|error| failed(&error))?;
+            }
             (AyaProgram::Iter(iterator), Hook::AtStart { only_since_start, .. }) => {
                 if !only_since_start || options.count_since_start {
                     walk(iterator).map_err(|error| failed(&error))?;
@@ -263,14 +267,17 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
 }
 
 fn attach_to_cgroup(packets: &mut CgroupSkb, direction: Direction, options: &Options) -> anyhow::Result<()> {
-    let root = options.cgroup_root.as_deref().unwrap_or(Path::new("/sys/fs/cgroup"));
     let direction = match direction {
         Direction::Ingress => CgroupSkbAttachType::Ingress,
         Direction::Egress => CgroupSkbAttachType::Egress,
     };
     // Links of this mode coexist with programs of others; see `cgroup_bpf_attach`, kernel/bpf/cgroup.c.
-    packets.attach(File::open(root)?, direction, CgroupAttachMode::Single)?;
+    packets.attach(open_cgroup_root(options)?, direction, CgroupAttachMode::Single)?;
     Ok(())
+}
+
+fn open_cgroup_root(options: &Options) -> io::Result<File> {
+    File::open(options.cgroup_root.as_deref().unwrap_or(Path::new("/sys/fs/cgroup")))
 }
 
 /// Inserts a program into the map of tail calls, so that packets reach it from now on.
@@ -293,6 +300,7 @@ fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(
     let result = match (find(ebpf, program.name)?, program.hook) {
         (AyaProgram::BtfTracePoint(tracepoint), Hook::Tracepoint { name, .. }) => tracepoint.load(name, btf),
         (AyaProgram::CgroupSkb(packets), Hook::Cgroup(_) | Hook::Continuation { .. }) => packets.load(),
+        (AyaProgram::CgroupSock(sockets), Hook::SocketClosed) => sockets.load(),
         (AyaProgram::Iter(iterator), Hook::AtStart { iterator: name, .. } | Hook::Sweep(name)) => {
             iterator.load(name, btf)
         }
@@ -389,6 +397,7 @@ impl Loaded {
                 AyaProgram::BtfTracePoint(program) => BtfTracePoint::fd(program).ok()?.as_fd().as_raw_fd(),
                 AyaProgram::Iter(program) => Iter::fd(program).ok()?.as_fd().as_raw_fd(),
                 AyaProgram::CgroupSkb(program) => CgroupSkb::fd(program).ok()?.as_fd().as_raw_fd(),
+                AyaProgram::CgroupSock(program) => CgroupSock::fd(program).ok()?.as_fd().as_raw_fd(),
                 _ => return None,
             };
             Some((name, fd))

@@ -16,8 +16,9 @@ use netcause_common::statistics::STATISTICS;
 use tokio::io::unix::AsyncFd;
 
 use netcause_core::aggregate::totals::Totals;
+use netcause_core::ingest::DnsUnanswered;
 
-use super::dns::{Dns, TimedOut};
+use super::dns::Dns;
 use super::flows::Flows;
 use super::load::{Loaded, walk};
 use super::maps::{Fullness, take};
@@ -169,13 +170,18 @@ impl Kernel {
         self.flows.remove(key)
     }
 
-    /// Removes the DNS queries that have timed out and calls `timed_out` with each.
+    /// Removes the DNS queries that have timed out and calls `to` with each.
     ///
     /// # Errors
     ///
     /// When a map cannot be read.
-    pub fn expire_dns(&mut self, timed_out: impl FnMut(TimedOut<'_>)) -> Result<()> {
-        self.dns.expire(&self.flows, timed_out)
+    pub fn expire_dns(&mut self, to: impl FnMut(DnsUnanswered<'_>)) -> Result<()> {
+        self.dns.expire(&self.flows, to)
+    }
+
+    /// The start of a recent DNS query of a client, by the hash of its question; empty when it is not kept any more.
+    pub fn dns_query(&self, local: u64, question: u64) -> Vec<u8> {
+        self.dns.query(local, question)
     }
 
     /// The kernel side's counters of overflows and losses, summed over CPUs; indexed as in [`netcause_common::statistics`].

@@ -28,6 +28,7 @@ pub const PROBE: Probe = Probe {
             name: "dns_tcp_sent",
             hook: Hook::Continuation { direction: Direction::Egress, over: OVER_TCP },
         },
+        Program { name: "dns_socket_closed", hook: Hook::SocketClosed },
     ],
     common: &[],
     members: &[],

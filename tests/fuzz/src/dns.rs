@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let read = message(bytes);
     agree_on_the_question(bytes, &read.clone().map(|message| message.question));
     let Ok(message) = read else { return };
-    assert!(message.opcode < 16 && message.rcode < 16);
+    assert!(message.opcode < 16 && message.rcode < 1 << 12);
     assert!(message.addresses.len() <= usize::from(MAX_RECORDS));
     if !(message.is_response && message.opcode == 0 && message.question.is_some()) {
         assert!(message.addresses.is_empty() && !message.is_cut);

@@ -46,6 +46,17 @@ impl<'a> Fault<'a> {
         Self::make(pod, "inet", "output_faults", "output", rules)
     }
 
+    /// In a pod: what it sends is translated by these rules, such as `udp dport 53 dnat ip to 10.0.0.1:5353`, before
+    /// (`output`) or after (`postrouting`) it is routed.
+    pub(crate) fn translate(pod: &'a Pod, hook: &str, rule: &str) -> Result<Self> {
+        let table = format!("inet translate_{hook}");
+        let script = format!(
+            "table {table} {{\n chain translated {{\n  type nat hook {hook} priority -100;\n  {rule}\n }}\n}}\n"
+        );
+        pod.run("nft", &["-f", "-"], &script)?;
+        Ok(Self { at: pod, table })
+    }
+
     /// In a pod: connections that it makes to one port go to another one of its own. Not a fault, but made the same way.
     pub(crate) fn redirect_output(pod: &'a Pod, from: u16, to: u16) -> Result<Self> {
         Self::redirect(pod, "output", from, to)

@@ -272,6 +272,16 @@ impl Pod {
         self.send("dns-garbage", to, args)
     }
 
+    /// Asks DNS servers. `args`: see `netcause-lab traffic dns-ask --help`.
+    pub(crate) fn ask_dns(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
+        self.send("dns-ask", to, args)
+    }
+
+    /// Starts an odd DNS server. `args`: see `netcause-lab traffic dns-answer --help`.
+    pub(crate) fn answer_dns(&self, listen: SocketAddr, args: &[&str]) -> Result<Server> {
+        self.start_server("dns-answer", listen, args)
+    }
+
     fn send(&self, program: &str, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
         let to = to.to_string();
         let mut command = self.traffic(program, &["--to", &to])?;

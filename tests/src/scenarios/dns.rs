@@ -1,11 +1,13 @@
 //! DNS: real servers and clients, faults between them, and the counts of the agent.
 
+pub(super) mod abandoned;
 pub(super) mod answers;
 pub(super) mod failures;
 pub(super) mod hostile;
 pub(super) mod limits;
 pub(super) mod load;
 pub(super) mod names;
+pub(super) mod odd;
 pub(super) mod ports;
 pub(super) mod search;
 pub(super) mod server;
@@ -13,6 +15,7 @@ pub(super) mod slow;
 pub(super) mod stub;
 pub(super) mod tcp;
 pub(super) mod timeouts;
+pub(super) mod translated;
 
 use anyhow::Result;
 

@@ -1,4 +1,7 @@
-//! DNS traffic that no existing client makes: the C library's resolver as programs use it, and malformed messages.
+//! DNS traffic that no existing client makes: the C library's resolver as programs use it, resolvers that do not wait for
+//! every answer, odd servers, and malformed messages.
 
+pub(super) mod answer;
+pub(super) mod ask;
 pub(super) mod garbage;
 pub(super) mod resolve;

@@ -36,8 +36,8 @@ pub struct AnsweredQuery<'a> {
     pub workload: &'a Workload,
     /// The question that was answered.
     pub question: &'a Question,
-    /// The response code in the header, 0 to 15.
-    pub rcode: u8,
+    /// The response code, with the bits that EDNS adds.
+    pub rcode: u16,
     /// From the first transmission of the query to the answer.
     pub duration: Duration,
     /// When the answer came: time since a fixed moment, the same one for all answers.

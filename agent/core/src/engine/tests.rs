@@ -2,6 +2,7 @@
 
 mod handovers;
 
+use netcause_common::dns::QueryKey;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
     ConnectFailure, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, TcpCounters,
@@ -216,21 +217,37 @@ fn an_idle_flow_is_offered_for_removal_and_its_edge_ends_with_it() {
 }
 
 #[test]
-fn a_dns_timeout_counts_where_its_query_does() {
+fn an_unanswered_dns_query_counts_where_it_was_sent() {
     let mut player = Player::new();
     let key = QueryKey { local: CGROUP, ..bytemuck::Zeroable::zeroed() };
     let dns = FlowKey { protocol: PROTOCOL_DNS, service_port: 53, ..flow(CGROUP, 53) };
-    player.play(Input::DnsTimeout { key, flow: dns, queries: 2, message: &[] });
-    player.play(Input::DnsTimeout {
+    player.play(Input::DnsUnanswered(DnsUnanswered {
+        key,
+        flow: dns,
+        queries: 2,
+        is_abandoned: false,
+        message: &[],
+    }));
+    player.play(Input::DnsUnanswered(DnsUnanswered {
+        key,
+        flow: dns,
+        queries: 4,
+        is_abandoned: true,
+        message: &[],
+    }));
+    player.play(Input::DnsUnanswered(DnsUnanswered {
         key,
         flow: FlowKey::other(PROTOCOL_DNS, ROLE_SERVER),
         queries: 1,
+        is_abandoned: false,
         message: b"no DNS",
-    });
+    }));
     player.read();
-    let timeouts: Vec<_> =
-        player.engine.model().edges().map(|(_, entry)| entry.totals().unpack().dns.timeouts).collect();
-    assert_eq!(timeouts, [2]);
+    let counted = |(_, entry): (_, &crate::aggregate::model::Entry)| {
+        let dns = entry.totals().unpack().dns;
+        (dns.timeouts, dns.abandoned)
+    };
+    assert_eq!(player.engine.model().edges().map(counted).collect::<Vec<_>>(), [(2, 4)]);
     let overflow = player.engine.model().overflow(crate::aggregate::Reporter::Destination);
     assert_eq!(overflow.dns.timeouts, 1);
 }

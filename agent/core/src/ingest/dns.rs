@@ -54,8 +54,8 @@ pub struct Message {
     pub is_response: bool,
     /// The kind of query (RFC 1035 §4.1.1): 0 is a standard query.
     pub opcode: u8,
-    /// The response code, 0 to 15, without the bits that EDNS adds (RFC 6891 §6.1.3).
-    pub rcode: u8,
+    /// The response code, with the bits that EDNS adds to it in errors of its own (RFC 6891 §6.1.3): 16 is BADVERS.
+    pub rcode: u16,
     /// The TC flag: the server cut its answer short, and the client may ask again over TCP.
     pub is_truncated: bool,
     /// The first question. `None` without one, as in later messages of a zone transfer (RFC 5936 §2.2).
@@ -102,6 +102,7 @@ pub enum Malformed {
 const A: u16 = 1;
 const CNAME: u16 = 5;
 const AAAA: u16 = 28;
+const OPT: u16 = 41;
 const IN: u16 = 1;
 const ANY: u16 = 255;
 
@@ -118,7 +119,7 @@ pub fn message(bytes: &[u8]) -> Result<Message, Malformed> {
         id: header.id,
         is_response: high & 0x80 != 0,
         opcode: high >> 3 & 0x0f,
-        rcode: low & 0x0f,
+        rcode: (low & 0x0f).into(),
         is_truncated: high & 0x02 != 0,
         question: None,
         addresses: Vec::new(),
@@ -131,6 +132,9 @@ pub fn message(bytes: &[u8]) -> Result<Message, Malformed> {
     message.question = Some(Question { name: Name::from(&asked), kind });
     // A standard query has one question (RFC 9619); with several it is unclear to which one an answer belongs.
     if message.is_response && message.opcode == 0 && header.questions == 1 {
+        if (header.answers, header.authorities) == (0, 0) && header.additions > 0 {
+            message.rcode |= read_extension(&mut reader).unwrap_or(0) << 4;
+        }
         message.is_cut = read_answers(&mut reader, header.answers, asked, &mut message.addresses).is_none();
     }
     Ok(message)
@@ -150,24 +154,26 @@ pub fn question(bytes: &[u8]) -> Result<Question, Malformed> {
     Ok(Question { name: Name::from(&name), kind })
 }
 
-/// The header of a message (RFC 1035 §4.1.1), without the counts of sections that are not parsed.
+/// The header of a message (RFC 1035 §4.1.1).
 struct Header {
     id: u16,
     flags: u16,
     questions: u16,
     answers: u16,
+    authorities: u16,
+    additions: u16,
 }
 
 impl Header {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let header = Self {
+        Ok(Self {
             id: reader.u16()?,
             flags: reader.u16()?,
             questions: reader.u16()?,
             answers: reader.u16()?,
-        };
-        let _authorities_and_additions = reader.u32()?;
-        Ok(header)
+            authorities: reader.u16()?,
+            additions: reader.u16()?,
+        })
     }
 }
 
@@ -178,6 +184,15 @@ fn read_question(reader: &mut Reader<'_>) -> Result<(Labels, u16), Malformed> {
         IN | ANY => Ok((name, kind)),
         class => Err(Malformed::Class(class)),
     }
+}
+
+/// The bits that EDNS adds to the response code, if its record is the next one (RFC 6891 §6.1.3).
+fn read_extension(reader: &mut Reader<'_>) -> Option<u16> {
+    let is_root = reader.name().ok()? == Labels::ROOT;
+    let is_opt = is_root && reader.u16().ok()? == OPT;
+    let _size_of_buffers = reader.u16().ok()?;
+    let [code] = reader.array().ok()?;
+    is_opt.then_some(code.into())
 }
 
 /// Appends the addresses that `asked` resolves to; `None` when not all `records` were parsed.

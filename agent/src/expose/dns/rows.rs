@@ -34,6 +34,8 @@ pub struct ServerRow {
     pub failures: u64,
     /// Queries without a response in time.
     pub timeouts: u64,
+    /// Queries whose client did not wait for the response.
+    pub abandoned: u64,
     /// Queries with a question that was pending already.
     pub retries: u64,
     /// Responses with the truncation flag.
@@ -64,6 +66,7 @@ impl ServerRow {
             nxdomain: responses(nxdomain),
             failures: responses(failed),
             timeouts: counters.timeouts,
+            abandoned: counters.abandoned,
             retries: counters.retries,
             truncated: counters.truncated,
             late: counters.late,

@@ -13,10 +13,11 @@ fn label(text: &str) -> Label {
 fn counters() -> DnsCounters {
     let mut counters = DnsCounters {
         queries: [5, 4, 0, 0, 0, 0, 0, 0, 0, 0, 1],
-        responses: [4, 1, 1, 2, 0, 0, 0],
+        responses: [4, 1, 1, 2, 0, 0, 0, 0, 0],
         retries: 1,
         truncated: 2,
         timeouts: 3,
+        abandoned: 6,
         late: 1,
         ..DnsCounters::ZERO
     };

@@ -80,14 +80,26 @@ static AGENT: Table<AgentView> = Table {
     metrics: &[
         counter(
             "netcause_dns_malformed_messages",
-            "Packets at a DNS port that are too short for a DNS message or go in the wrong direction.",
-            |agent: &AgentView, to| to.value(agent.kernel.get(Statistic::DnsMalformed)),
-        ),
+            "Packets at a DNS port that are no DNS messages, by reason. malformed: too short, or in the wrong direction; \
+             not_dns: another protocol, by opcode, counts of records or form of the name. Their datagrams are counted as \
+             those of other UDP traffic.",
+            |agent: &AgentView, to| {
+                let counts = [Statistic::DnsMalformed, Statistic::DnsForeign].map(|number| agent.kernel.get(number));
+                to.by(&["malformed", "not_dns"], &counts);
+            },
+        )
+        .by("reason"),
         counter(
             "netcause_dns_reassembly_failures",
-            "DNS messages skipped because the TCP stream had a gap or a header was split across segments, and UDP \
-             buffers skipped because they hold several datagrams. Their queries and responses are not counted.",
+            "DNS messages skipped because the TCP stream had a gap or a header was split across segments. Their queries and \
+             responses are not counted.",
             |agent, to| to.value(agent.kernel.get(Statistic::DnsUnfollowed)),
+        ),
+        counter(
+            "netcause_dns_unread_segments",
+            "TCP segments with more DNS messages than the kernel side reads of one (33), and UDP buffers with several \
+             datagrams (UDP_SEGMENT), of which it reads the first. Further queries and responses in them are not counted.",
+            |agent, to| to.value(agent.kernel.get(Statistic::DnsUnread)),
         ),
         counter(
             "netcause_dns_events",

@@ -37,8 +37,15 @@ pub(super) static CLIENTS: Table<Totals> = Table {
         ),
         counter(
             "netcause_dns_timeouts",
-            "DNS queries without a response within the configured time (dns_timeout_seconds).",
+            "DNS queries without a response within the configured time (dns_timeout_seconds), but for abandoned ones.",
             |totals, to| to.value(totals.dns.timeouts),
+        ),
+        counter(
+            "netcause_dns_abandoned",
+            "DNS queries whose client closed its socket within 0.8 seconds, before a response came: another server was \
+             faster, or it gave up sooner than any resolver does. Counted when the configured time is over; not among the \
+             timeouts.",
+            |totals, to| to.value(totals.dns.abandoned),
         ),
         counter(
             "netcause_dns_late_responses",

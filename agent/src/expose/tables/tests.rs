@@ -69,10 +69,11 @@ fn full() -> Snapshot {
     };
     let mut dns = DnsCounters {
         queries: [3; 11],
-        responses: [2; 7],
+        responses: [2; 9],
         retries: 4,
         truncated: 1,
         timeouts: 5,
+        abandoned: 8,
         late: 2,
         unmatched: 6,
         untracked: 7,

@@ -8,7 +8,7 @@ use crate::lab::{
     dns::{
         PORT,
         clients::{ONE_TRY, dig},
-        counted::{Counted, QUERIES, exactly},
+        counted::{Counted, QUERIES, TIMEOUTS, exactly},
         server::Server,
     },
     metrics::float,
@@ -20,8 +20,9 @@ const UNMATCHED: &str = "netcause_dns_unmatched_responses_total";
 
 /// Rounds of each kind: as many as a receive buffer holds when its reader is not in time.
 const ROUNDS: [&str; 2] = ["--rounds", "4"];
+const HEADERS: u64 = 4;
 
-/// Malformed datagrams to and from DNS ports are counted as malformed or unmatched, and real queries beside them are
+/// Datagrams that are no DNS, to and from its ports, are counted as that or as unmatched answers, never as queries, and real queries beside them are
 /// counted exactly.
 pub(in super::super) fn garbage(name: &str) -> Result<()> {
     let agent = agent::shared()?;
@@ -34,7 +35,7 @@ pub(in super::super) fn garbage(name: &str) -> Result<()> {
     let malformed_before = agent.scrape()?.sum(MALFORMED, &[]);
     let (client, server) = (victim.at(40_000), victim.at(PORT));
     let sinks = [client, server].map(|at| victim.serve_udp(at, &["--mode", "sink"]));
-    let (mut sent, mut queries, mut answers, mut malformed) = (0, 0, 0, 0);
+    let (mut sent, mut answers, mut malformed) = (0, 0, 0);
     for kind in ["short", "queries", "answers", "noise"] {
         let args = [&ROUNDS[..], &["--kind", kind]].concat();
         let from_port = villain
@@ -43,11 +44,14 @@ pub(in super::super) fn garbage(name: &str) -> Result<()> {
         let to_real = villain.send_garbage(pod.at(PORT), &args)?;
         sent += from_port.count("datagrams_sent");
         answers += from_port.count("answers");
-        queries += to_port.count("queries");
-        // Messages that are too short or go in the wrong direction are malformed at both ends.
+        // What is too short, goes in the wrong direction or is no query is not DNS at either end.
         malformed += 2 * (from_port.count("short") + from_port.count("queries"));
-        malformed += 2 * (to_port.count("short") + to_port.count("answers"));
-        malformed += 2 * (to_real.count("short") + to_real.count("answers"));
+        for to_server in [to_port, to_real] {
+            malformed +=
+                2 * ["short", "answers", "queries"].map(|of| to_server.count(of)).iter().sum::<u64>();
+            // One of those in each round is a header without a question, which is DNS.
+            malformed -= if kind == "queries" { 2 * HEADERS } else { 0 };
+        }
         dig(&victim, pod.at(PORT), &[&ONE_TRY[..], &["web.lab.test"]].concat())?.expect(&[("NOERROR", 1)])?;
     }
     for sink in sinks {
@@ -58,7 +62,8 @@ pub(in super::super) fn garbage(name: &str) -> Result<()> {
     agent.until("real queries and garbage are counted", |metrics| {
         honest.expect_at_client(metrics, &Ends::v4(&victim, &pod, PORT).client)?;
         exactly(metrics, UNMATCHED, &Ends::v4(&victim, &villain, PORT).client, answers)?;
-        exactly(metrics, QUERIES, &Ends::v4(&villain, &victim, PORT).client, queries)?;
+        exactly(metrics, QUERIES, &Ends::v4(&villain, &victim, PORT).client, HEADERS)?;
+        exactly(metrics, TIMEOUTS, &Ends::v4(&villain, &victim, PORT).client, 0)?;
         let is = metrics.sum(MALFORMED, &[]) - malformed_before;
         ensure!(is == float(malformed), "{is} malformed messages, not {malformed}");
         Ok(())

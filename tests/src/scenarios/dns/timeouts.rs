@@ -45,14 +45,15 @@ pub(in super::super) fn dead_server(name: &str) -> Result<()> {
     })
 }
 
-/// A query to a port without a server, which ICMP reports to the client at once, counts as a timeout.
+/// A query to a port without a server, which ICMP reports to the client at once, counts as abandoned: the client does not
+/// wait.
 pub(in super::super) fn no_server(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let (_net, client, pod) = Net::pair(name)?;
     let dug = dig(&client, pod.at_v6(PORT), &["+tries=1", "web.lab.test", "AAAA"])?;
     ensure!((dug.queries(), dug.refused) == (1, 1), "{dug:?}");
 
-    let counted = Counted { timeouts: 1, ..Counted::of(&[("AAAA", 1)], &[]) };
+    let counted = Counted { abandoned: 1, ..Counted::of(&[("AAAA", 1)], &[]) };
     let ends = Ends::v6(&client, &pod, PORT);
     agent.until("a query without an answer", |metrics| counted.expect_at_client(metrics, &ends.client))
 }

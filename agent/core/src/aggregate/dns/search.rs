@@ -86,7 +86,7 @@ struct Client {
 impl Search {
     /// Examines an answer that reached the client `local` at the time `at` since a fixed moment; returns the waste that it
     /// reveals. Answers that say nothing about the name, such as SERVFAIL, neither end a lookup nor count.
-    pub fn answered(&mut self, local: u64, question: &Question, rcode: u8, at: Duration) -> Waste {
+    pub fn answered(&mut self, local: u64, question: &Question, rcode: u16, at: Duration) -> Waste {
         let is_failed = match ResponseCode::of(rcode) {
             ResponseCode::NoError => false,
             ResponseCode::NxDomain => true,

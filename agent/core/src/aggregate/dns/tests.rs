@@ -27,7 +27,7 @@ fn resolved(local: u64) -> ResolvedNames {
     resolved
 }
 
-fn answer(details: &mut DnsDetails, local: u64, workload: &Workload, name: &str, rcode: u8) {
+fn answer(details: &mut DnsDetails, local: u64, workload: &Workload, name: &str, rcode: u16) {
     details.answered(&AnsweredQuery {
         local,
         workload,

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use netcause_common::dns::{Asked, QueryKey, Served};
+use netcause_common::dns::{ABANDONED_WITHIN_NS, Asked, ClosedSocket, QueryKey, Served};
 use netcause_common::limits;
 
 /// A late answer is recognised for so long after the timeout.
@@ -34,7 +34,17 @@ impl Timeouts {
     /// Whether a client's query has timed out, or was answered altogether.
     #[must_use]
     pub fn is_over(&self, asked: &Asked, now: Duration) -> bool {
-        asked.unanswered == 0 || is_older(asked.last_ns, now, self.timeout)
+        let is_complete = asked.unanswered == 0 && asked.marks & Asked::SHARES_ID == 0;
+        is_complete || is_older(asked.last_ns, now, self.timeout)
+    }
+
+    /// Whether the client of a query that has timed out did not wait for the answer: it closed its socket sooner than any
+    /// resolver gives up. `closed` is what the slot of its socket has.
+    #[must_use]
+    pub fn is_abandoned(asked: &Asked, closed: &ClosedSocket) -> bool {
+        let waited_ns = closed.at_ns.saturating_sub(asked.last_ns);
+        let is_its_own = asked.socket != 0 && asked.socket == closed.socket;
+        is_its_own && asked.marks & Asked::REPEATED == 0 && waited_ns < ABANDONED_WITHIN_NS
     }
 
     /// The same for a query to a server on this node.
@@ -81,9 +91,34 @@ mod tests {
         );
         // A clock that a program read later than we did.
         assert!(!timeouts.is_over(&asked, Duration::ZERO));
-        let served = Served { since_ns: 1_000_000_000, unanswered: 1 };
+        let served = Served { since_ns: 1_000_000_000, unanswered: 1, length: 0 };
         assert!(!Timeouts::is_service_over(&served, Duration::from_secs(31)));
         assert!(Timeouts::is_service_over(&served, Duration::from_secs(32)));
+    }
+
+    #[test]
+    fn a_query_is_abandoned_when_its_socket_is_closed_soon() {
+        let asked = Asked { last_ns: 1_000_000_000, socket: 7, unanswered: 1, ..Asked::zeroed() };
+        let closed = |socket, at_ns| ClosedSocket { socket, at_ns };
+        assert!(Timeouts::is_abandoned(&asked, &closed(7, 1_000_000_001)));
+        assert!(Timeouts::is_abandoned(&asked, &closed(7, 1_799_999_999)));
+        assert!(
+            !Timeouts::is_abandoned(&asked, &closed(7, 2_000_000_000)),
+            "it waited as long as resolvers do"
+        );
+        assert!(!Timeouts::is_abandoned(&asked, &closed(8, 1_000_000_001)), "another socket");
+        let repeated = Asked { marks: Asked::REPEATED, ..asked };
+        assert!(!Timeouts::is_abandoned(&repeated, &closed(7, 1_000_000_001)), "it waited before");
+        let without = Asked { socket: 0, ..asked };
+        assert!(!Timeouts::is_abandoned(&without, &closed(0, 1_000_000_001)), "an empty slot");
+    }
+
+    #[test]
+    fn a_query_that_shares_its_id_is_kept_until_the_others_are_answered() {
+        let timeouts = Timeouts::after(Duration::from_secs(5));
+        let asked = Asked { last_ns: 1_000_000_000, marks: Asked::SHARES_ID, ..Asked::zeroed() };
+        assert!(!timeouts.is_over(&asked, Duration::from_secs(6)));
+        assert!(timeouts.is_over(&asked, Duration::from_secs(7)));
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 #[derive(Clone, Debug)]
 struct Answer {
     id: u16,
-    rcode: u8,
+    rcode: u16,
     is_truncated: bool,
     is_compressed: bool,
     asked: Labels,
@@ -66,7 +66,7 @@ struct Answer {
 
 prop_compose! {
     fn answer()(
-        (id, rcode, is_truncated, is_compressed) in (any::<u16>(), 0..16_u8, any::<bool>(), any::<bool>()),
+        (id, rcode, is_truncated, is_compressed) in (any::<u16>(), 0..16_u16, any::<bool>(), any::<bool>()),
         (asked, kind) in (name(), any::<u16>()),
         aliases in vec(name(), 0..5),
         addresses in vec((address(), any::<u32>()), 0..20),
@@ -122,7 +122,7 @@ impl Answer {
             if self.is_compressed { packet.build_bytes_vec_compressed() } else { packet.build_bytes_vec() };
         let mut bytes = bytes.unwrap();
         // The encoder supports only some response codes.
-        bytes[3] = bytes[3] & 0xf0 | self.rcode;
+        bytes[3] = bytes[3] & 0xf0 | self.rcode as u8;
         bytes
     }
 }
@@ -228,7 +228,7 @@ proptest! {
         prop_assert_eq!(message.is_response, packet.has_flags(PacketFlag::RESPONSE));
         prop_assert_eq!(message.is_truncated, packet.has_flags(PacketFlag::TRUNCATION));
         if packet.opt().is_none() {
-            prop_assert_eq!(RCODE::from(u16::from(message.rcode)), packet.rcode());
+            prop_assert_eq!(RCODE::from(message.rcode), packet.rcode());
         }
         prop_assert_eq!(message.question.is_some(), !packet.questions.is_empty());
         if let (Some(ours), Some(theirs)) = (&message.question, packet.questions.first()) {

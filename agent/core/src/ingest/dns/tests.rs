@@ -82,7 +82,7 @@ fn every_flag_is_read() {
     assert!(!read(0x7fff).is_response && read(0x8000).is_response);
     assert!(!read(0xfdff).is_truncated && read(0x0200).is_truncated);
     for number in 0..16_u8 {
-        assert_eq!(read(u16::from(number)).rcode, number);
+        assert_eq!(read(u16::from(number)).rcode, u16::from(number));
         assert_eq!(read(u16::from(number) << 11).opcode, number);
     }
 }
@@ -114,6 +114,23 @@ fn aliases_are_followed_in_any_order_and_in_no_circle() {
     assert_eq!(addresses(&answer(&records)), (vec!["192.0.2.1 60".to_owned()], false));
     let circle = record(&name("b"), CNAME, IN, 30, ASKED);
     assert!(addresses(&answer(&[&records[..], &[circle]].concat())).0.len() <= 1);
+}
+
+#[test]
+fn the_code_of_edns_is_read_where_nothing_else_is() {
+    let opt = |code: u8| [&[0, 0, 41, 4, 208, code, 0, 0, 0, 0, 12][..], &[0; 12]].concat();
+    let with = |answers: &[Vec<u8>], authorities: u16, opt: &[u8]| {
+        let mut bytes = [answer(answers), opt.to_vec()].concat();
+        bytes[8..10].copy_from_slice(&authorities.to_be_bytes());
+        bytes[11] = 1;
+        message(&bytes).unwrap().rcode
+    };
+    assert_eq!(with(&[], 0, &opt(1)), 16, "BADVERS");
+    assert_eq!(with(&[], 0, &opt(0)), 0);
+    assert_eq!(with(&[], 0, &[0, 0, 250, 0, 255, 1]), 0, "a TSIG record");
+    assert_eq!(with(&[], 0, &opt(1)[..5]), 0, "cut");
+    assert_eq!(with(&[], 1, &opt(1)), 0, "there is an authority before it");
+    assert_eq!(with(&[record(ASKED, A, IN, 60, &[192, 0, 2, 1])], 0, &opt(1)), 0, "an answer is no error");
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl Node {
             at += Duration::from_millis(*later).min(begin + WINDOW - at);
             let number = thread % threads.len();
             match threads[number].next(self, *is_first) {
-                Some((question, code)) => waste.add(search.answered(1, &question, code as u8, at)),
+                Some((question, code)) => waste.add(search.answered(1, &question, code as u16, at)),
                 None => drop(threads.swap_remove(number)),
             }
         }

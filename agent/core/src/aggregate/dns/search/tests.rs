@@ -20,7 +20,7 @@ impl Answers {
     fn answer(&mut self, name: &str, kind: u16, code: ResponseCode) {
         self.at += Duration::from_millis(10);
         let question = Question { name: name.parse::<Name>().unwrap(), kind };
-        self.waste.add(self.search.answered(7, &question, code as u8, self.at));
+        self.waste.add(self.search.answered(7, &question, code as u16, self.at));
     }
 
     /// Both kinds of addresses.
@@ -226,11 +226,11 @@ fn memory_is_bounded() {
 
     let question = Question { name: "x.lan".parse::<Name>().unwrap(), kind: A };
     for local in 0..5000 {
-        client.search.answered(local, &question, NX as u8, client.at);
+        client.search.answered(local, &question, NX as u16, client.at);
     }
     assert_eq!(client.search.clients.len(), MAX_CLIENTS);
     client.wait(20);
-    client.search.answered(5000, &question, NX as u8, client.at);
+    client.search.answered(5000, &question, NX as u16, client.at);
     assert_eq!(client.search.clients.len(), 1);
     client.search.retain(|local| local != 5000);
     assert!(client.search.clients.is_empty());
@@ -242,7 +242,7 @@ fn clients_are_looked_at_apart() {
     let at = Duration::from_secs(1);
     let mut answer = |local, name: &str, code: ResponseCode| {
         let question = Question { name: name.parse::<Name>().unwrap(), kind: A };
-        search.answered(local, &question, code as u8, at).queries
+        search.answered(local, &question, code as u16, at).queries
     };
     assert_eq!([answer(1, "db.lan", NX), answer(2, "db", OK), answer(1, "db", OK)], [0, 0, 1]);
 }
