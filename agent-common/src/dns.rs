@@ -119,6 +119,11 @@ pub struct Asked {
     pub length: u16,
 }
 
+impl ClosedSocket {
+    /// In place of [`Self::at_ns`]: ICMP has said that there will be no answer, whatever becomes of the socket.
+    pub const REFUSED: u64 = u64::MAX;
+}
+
 impl Asked {
     /// Other questions wait under the same id ([`QueryKey::with_question`]): it is kept until the timeout.
     pub const SHARES_ID: u16 = 1;

@@ -27,5 +27,7 @@ labelled_enum! {
         UdpDrop = 6, "udp_drop";
         /// DNS messages.
         Dns = 7, "dns";
+        /// DNS queries that ICMP reports as refused.
+        DnsRefused = 8, "dns_refused";
     }
 }

@@ -8,6 +8,7 @@
 )]
 
 mod client;
+mod closed;
 mod counters;
 mod detail;
 mod dispatch;
@@ -17,5 +18,6 @@ mod repeat;
 mod server;
 pub mod stream;
 
+pub use closed::{closed, refused};
 pub use dispatch::count_message;
 pub use message::{Message, Volume};

@@ -1,6 +1,7 @@
 //! One file per probe, named as on the daemon's side.
 
 mod dns;
+mod dns_refused;
 mod open_sockets;
 mod tcp_reset;
 mod tcp_retransmit;

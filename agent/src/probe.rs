@@ -9,6 +9,7 @@ use netcause_common::probe::ProbeId;
 use crate::kernel::btf::{Argument, Btf};
 
 mod dns;
+mod dns_refused;
 mod open_sockets;
 mod tcp_reset;
 mod tcp_retransmit;
@@ -27,6 +28,7 @@ pub const ALL: [&Probe; ProbeId::COUNT] = [
     &udp::PROBE,
     &udp_drop::PROBE,
     &dns::PROBE,
+    &dns_refused::PROBE,
 ];
 
 /// Direction of packets, seen from the socket.

@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use netcause_common::endpoint::Address;
-use netcause_common::flow::LOCAL_IS_NAMESPACE;
+use netcause_common::flow::{LOCAL_IS_NAMESPACE, PROTOCOL_UDP};
 use netcause_common::layout::MISSING;
 
 use super::layout::layout;
@@ -64,6 +64,12 @@ impl UdpSock {
     #[inline(always)]
     pub fn from_argument(pointer: *const c_void) -> Option<Self> {
         (!pointer.is_null()).then_some(Self(Typed(pointer)))
+    }
+
+    /// From a `struct sock *` argument that may be of another protocol.
+    #[inline(always)]
+    pub fn from_any(pointer: *const c_void) -> Option<Self> {
+        Self::from_argument(pointer).filter(|sock| sock.0.read::<u16>(layout!(sk_protocol)) == PROTOCOL_UDP.into())
     }
 
     /// What it shares with other kinds of socket.

@@ -15,16 +15,15 @@
     reason = "parts of words are meant, and datagrams are shorter than 2^16"
 )]
 
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::macros::{cgroup_skb, cgroup_sock};
 use aya_ebpf::programs::{SkBuffContext, SockContext};
-use netcause_common::dns::{ClosedSocket, OVER_TCP};
+use netcause_common::dns::OVER_TCP;
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
-use netcause_common::limits::DNS_CLOSED as DNS_CLOSED_SLOTS;
 use netcause_common::statistics::Statistic;
 
-use crate::dns::{Message, Volume, count_message, stream};
-use crate::maps::{DNS_CLOSED, DNS_RECEIVED, DNS_SENT, count};
+use crate::dns::{self, Message, Volume, count_message, stream};
+use crate::maps::{DNS_RECEIVED, DNS_SENT, count};
 use crate::packet::{Direction, PASS, Packet, UDP_HEADER_BYTES, tail_call};
 use crate::settings::is_dns_port;
 
@@ -75,16 +74,9 @@ fn dns_socket_closed(context: SockContext) -> i32 {
     if !may_ask {
         return ALLOW;
     }
-    // SAFETY: the helpers take the program's own context, and nothing.
-    #[expect(unsafe_code, reason = "calls of kernel helpers")]
-    let (socket, at_ns) = unsafe { (bpf_get_socket_cookie(context.sock.cast()), bpf_ktime_get_ns()) };
-    if let Some(slot) = DNS_CLOSED.get_ptr_mut(socket as u32 & (DNS_CLOSED_SLOTS - 1)) {
-        // SAFETY: the pointer comes from a map lookup. Two CPUs may write at once; the result is a lost hint at worst.
-        #[expect(unsafe_code, reason = "map value")]
-        unsafe {
-            *slot = ClosedSocket { socket, at_ns };
-        }
-    }
+    // SAFETY: the helper takes the program's own context.
+    #[expect(unsafe_code, reason = "call of a kernel helper")]
+    dns::closed(unsafe { bpf_get_socket_cookie(context.sock.cast()) });
     ALLOW
 }
 

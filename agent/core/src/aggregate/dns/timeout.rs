@@ -109,6 +109,7 @@ mod tests {
         assert!(!Timeouts::is_abandoned(&asked, &closed(8, 1_000_000_001)), "another socket");
         let repeated = Asked { marks: Asked::REPEATED, ..asked };
         assert!(!Timeouts::is_abandoned(&repeated, &closed(7, 1_000_000_001)), "it waited before");
+        assert!(!Timeouts::is_abandoned(&asked, &closed(7, ClosedSocket::REFUSED)), "there is no server");
         let without = Asked { socket: 0, ..asked };
         assert!(!Timeouts::is_abandoned(&without, &closed(0, 1_000_000_001)), "an empty slot");
     }

@@ -1,0 +1,20 @@
+//! DNS queries that the network refuses.
+
+use netcause_common::layout::Group;
+use netcause_common::probe::ProbeId;
+
+use super::{Hook, Probe, Program};
+
+/// Programs and requirements of the probe; the programs are in agent-ebpf.
+pub const PROBE: Probe = Probe {
+    id: ProbeId::DnsRefused,
+    about: "DNS queries that ICMP reports as refused, apart from abandoned ones",
+    without: "refused DNS queries count as abandoned, not as timeouts",
+    emits: false,
+    programs: &[Program {
+        name: "dns_refused",
+        hook: Hook::Tracepoint { name: "inet_sk_error_report", arguments: &["sock"] },
+    }],
+    common: &[Group::Socket],
+    members: &["sk_protocol"],
+};
