@@ -206,6 +206,48 @@ pub struct Counted {
     pub retransmits: u32,
 }
 
+/// A UDP port of a local service.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct UdpService {
+    /// As [`FlowKey::local`].
+    pub local: u64,
+    /// The port, in host order.
+    pub port: u16,
+    /// Always zero.
+    pub reserved: [u16; 3],
+}
+
+impl UdpService {
+    /// A port of a local end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(local: u64, port: u16) -> Self {
+        Self { local, port, reserved: [0; 3] }
+    }
+}
+
+/// What is remembered of a UDP socket whose ports do not show its role.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct UdpSpeaker {
+    /// [`Self::NEW`] and the following.
+    pub state: u16,
+    /// The peer's port in the first datagram, in host order.
+    pub remote_port: u16,
+}
+
+impl UdpSpeaker {
+    /// No datagram yet.
+    pub const NEW: u16 = 0;
+    /// It spoke first.
+    pub const CLIENT: u16 = 1;
+    /// It spoke first, and then to another port as well.
+    pub const CLIENT_OF_SEVERAL: u16 = 2;
+    /// It was spoken to first.
+    pub const SERVER: u16 = 3;
+}
+
 /// Counters of a UDP flow since the agent started.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]

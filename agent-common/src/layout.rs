@@ -53,6 +53,9 @@ macro_rules! kernel_layout {
             pub has_sock_from_file: u32,
             /// 1 when `udp_fail_queue_rcv_skb` passes the packet as its third argument (6.10 on).
             pub udp_drop_has_packet: u32,
+            /// The lowest port that the kernel chooses for clients (`net.ipv4.ip_local_port_range`), at most its default of
+            /// 32 768, which other network namespaces have.
+            pub first_ephemeral_port: u32,
             /// 1 when `tcp_retransmit_skb` passes the result of the transmission as its third argument (6.18 on).
             pub retransmit_has_error: u32,
         }
@@ -68,6 +71,7 @@ macro_rules! kernel_layout {
                 sock_done: MISSING,
                 has_sock_from_file: 0,
                 udp_drop_has_packet: 0,
+                first_ephemeral_port: 32_768,
                 retransmit_has_error: 0,
             };
 

@@ -22,6 +22,10 @@ pub const OWNERS: u32 = 8192;
 /// them; further ones count for the peer [`crate::endpoint::Address::UNKNOWN`] of each listening port or network namespace.
 pub const UNVERIFIED_FLOWS: i64 = 64;
 
+/// UDP ports of local services that their number does not show to be one; a forgotten one is learned again with its next
+/// socket. 1024 × (16 + 1 + bookkeeping) ≈ 100 KiB.
+pub const UDP_SERVICES: u32 = 1024;
+
 /// Overflow map of TCP flows: for updates that fail with -EBUSY because the program interrupted an update of the same
 /// bucket on its CPU (Linux 5.11 to 6.5), which is rare.
 pub const SPARE_FLOWS: u32 = 1024;

@@ -33,8 +33,10 @@ labelled_enum! {
         DnsForeign = 10, "dns_foreign";
         /// Segments and buffers with more DNS messages than the programs read of one.
         DnsUnread = 11, "dns_unread";
+        /// IPv6 packets with more or longer extension headers than the programs parse.
+        ExtensionsUnread = 12, "extensions_unread";
         /// First of [`ProbeId::COUNT`] numbers: events that were lost because the ring buffer was full, by probe.
-        EventsLost = 12, "events_lost";
+        EventsLost = 13, "events_lost";
     }
 }
 

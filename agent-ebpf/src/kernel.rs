@@ -11,7 +11,7 @@ mod packet;
 mod sock;
 mod tcp;
 
-pub use layout::{has_sock_from_file, retransmit_has_error, udp_drop_has_packet};
+pub use layout::{first_ephemeral_port, has_sock_from_file, retransmit_has_error, udp_drop_has_packet};
 pub use memory::{Memory, Typed};
 pub use packet::{Segment, SkBuff};
 pub use sock::{SockCommon, UdpSock};

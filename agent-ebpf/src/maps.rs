@@ -8,7 +8,7 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramAr
 use netcause_common::dns::{
     Asked, ClosedSocket, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Streams,
 };
-use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters};
+use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters, UdpService, UdpSpeaker};
 use netcause_common::limits;
 use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
 use netcause_common::socket::SocketState;
@@ -69,6 +69,14 @@ pub static DNS_LATE: HashMap<QueryKey, Served> = HashMap::with_max_entries(limit
 /// Reassembly state of TCP connections, in the storage of their sockets.
 #[btf_map]
 pub static DNS_STREAMS: SkStorage<Streams> = SkStorage::new();
+
+/// Who spoke first at each UDP socket whose ports do not say it.
+#[btf_map]
+pub static UDP_SPEAKERS: SkStorage<UdpSpeaker> = SkStorage::new();
+
+/// UDP ports that were spoken to first.
+#[map]
+pub static UDP_SERVICES: LruHashMap<UdpService, u8> = LruHashMap::with_max_entries(limits::UDP_SERVICES, 0);
 
 /// Recent questions, by a hash of the workload and the question; a later one replaces the one in its slot.
 #[map]

@@ -13,6 +13,9 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::SkBuffContext;
 use netcause_common::endpoint::Address;
+use netcause_common::statistics::Statistic;
+
+use crate::maps::count;
 
 /// The verdict of every program: the packet passes. 0 would drop it.
 pub const PASS: i32 = 1;
@@ -22,12 +25,14 @@ pub const UDP_HEADER_BYTES: u32 = 8;
 /// RFC 9293 §3.1, without options.
 const TCP_HEADER_WORDS: usize = 5;
 const TCP_SYN: u32 = 2;
-/// Mask of all lengths that an IP header can have.
-const HEADER_LENGTH_MASK: u32 = 0x7f;
+/// Mask of all lengths that an IP header may have, with its extension headers.
+const HEADER_LENGTH_MASK: u32 = 0x1ff;
 /// Below the largest packet offset that the verifier accepts, 65 535 (`MAX_PACKET_OFF`, kernel/bpf/verifier.c).
 const MAX_OFFSET: u32 = 0x7fff;
 /// RFC 8200 §3.
 const IPV6_HEADER_BYTES: u32 = 40;
+/// Extension headers that are parsed; RFC 8200 §4.1 has five in its order, of which the fragment header is gone.
+const MAX_EXTENSIONS: u32 = 4;
 
 /// Direction of a packet, seen from the socket.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,6 +51,24 @@ pub struct Ip {
     /// Length of the header: offset of the payload.
     pub length: u32,
     is_v6: bool,
+}
+
+impl Ip {
+    /// True when extension headers come before the transport.
+    #[inline(always)]
+    pub fn is_extended(self) -> bool {
+        self.is_v6 && is_extension(self.protocol)
+    }
+}
+
+/// True of the extension headers that end hosts send (IANA, IPv6 Extension Header Types): hop-by-hop options, routing and
+/// destination options. Fragments are reassembled before programs see them, and the transport behind ESP cannot be read.
+#[inline(always)]
+fn is_extension(protocol: u8) -> bool {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const DESTINATION: u8 = 60;
+    matches!(protocol, HOP_BY_HOP | ROUTING | DESTINATION)
 }
 
 /// One or more datagrams between a socket and a peer: the kernel may carry several in one buffer.
@@ -139,17 +162,41 @@ impl Packet {
         Some(Ip { protocol: ip[9], length: u32::from(ip[0] & 0xf) * 4, is_v6: false })
     }
 
-    /// Its IP header of version 6. Extension headers are not parsed.
+    /// Its IP header of version 6; the protocol is that of the first extension header, if there is one.
     #[inline(always)]
     pub fn ip_v6(self) -> Option<Ip> {
         let ip: &[u8; 20] = self.at(0)?;
         Some(Ip { protocol: ip[6], length: IPV6_HEADER_BYTES, is_v6: true })
     }
 
+    /// The same header with those that extend it (RFC 8200 §4): up to where the transport begins. `None` when there are more
+    /// or longer ones than programs can parse; they are counted.
+    #[inline(always)]
+    pub fn extended(self, ip: Ip) -> Option<Ip> {
+        let Ip { mut protocol, mut length, is_v6 } = ip;
+        let mut left = MAX_EXTENSIONS;
+        while left > 0 && is_extension(protocol) {
+            left -= 1;
+            let mut header = [0_u8; 2];
+            if !self.load(length, &mut header) {
+                return None;
+            }
+            protocol = header[0];
+            // In units of eight bytes, without the first.
+            length += (u32::from(header[1]) + 1) * 8;
+        }
+        if is_extension(protocol) || length > HEADER_LENGTH_MASK {
+            count(Statistic::ExtensionsUnread);
+            return None;
+        }
+        Some(Ip { protocol, length: opaque(length) & HEADER_LENGTH_MASK, is_v6 })
+    }
+
     /// Its IP header of either version, for programs whose cost does not depend on one more branch.
     #[inline(always)]
     pub fn ip(self) -> Option<Ip> {
-        let ip = if self.version()? == 4 { self.ip_v4() } else { self.ip_v6() }?;
+        let ip = if self.version()? == 4 { self.ip_v4()? } else { self.ip_v6()? };
+        let ip = if ip.is_extended() { self.extended(ip)? } else { ip };
         // The verifier loses the bound where both versions meet.
         Some(Ip { length: opaque(ip.length) & HEADER_LENGTH_MASK, ..ip })
     }

@@ -13,6 +13,7 @@ mod load;
 mod maps;
 mod networks;
 mod options;
+mod ports;
 mod sweep;
 mod tables;
 

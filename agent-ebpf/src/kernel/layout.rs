@@ -21,6 +21,13 @@ pub fn has_sock_from_file() -> bool {
     layout!(has_sock_from_file) == 1
 }
 
+/// The lowest port that the kernel may have chosen for a client.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "a port")]
+pub fn first_ephemeral_port() -> u16 {
+    layout!(first_ephemeral_port) as u16
+}
+
 /// True when `udp_fail_queue_rcv_skb` has a third argument, the packet.
 #[inline(always)]
 pub fn udp_drop_has_packet() -> bool {

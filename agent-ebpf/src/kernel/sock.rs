@@ -69,7 +69,8 @@ impl UdpSock {
     /// From a `struct sock *` argument that may be of another protocol.
     #[inline(always)]
     pub fn from_any(pointer: *const c_void) -> Option<Self> {
-        Self::from_argument(pointer).filter(|sock| sock.0.read::<u16>(layout!(sk_protocol)) == PROTOCOL_UDP.into())
+        Self::from_argument(pointer)
+            .filter(|sock| sock.0.read::<u16>(layout!(sk_protocol)) == PROTOCOL_UDP.into())
     }
 
     /// What it shares with other kinds of socket.

@@ -37,7 +37,14 @@ fn packet(context: &SkBuffContext, direction: Direction) -> Option<()> {
     // One copy of the rest for each version: packets that are not DNS pay for no more than this.
     match packet.version()? {
         4 => payload(context, packet, packet.ip_v4()?, direction),
-        6 => payload(context, packet, packet.ip_v6()?, direction),
+        6 => {
+            let ip = packet.ip_v6()?;
+            // Those without extension headers, which are all but a few, do not pay for the question.
+            payload(context, packet, ip, direction).or_else(|| {
+                let ip = if ip.is_extended() { packet.extended(ip)? } else { return None };
+                payload(context, packet, ip, direction)
+            })
+        }
         _ => None,
     }
 }

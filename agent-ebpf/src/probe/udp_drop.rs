@@ -13,11 +13,11 @@ use core::ffi::c_void;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::endpoint::Address;
-use netcause_common::flow::{FlowKey, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::flow::{FlowKey, PROTOCOL_UDP, ROLE_SERVER};
 
 use crate::flow::{key, udp_counters};
 use crate::kernel::{SkBuff, UdpSock, udp_drop_has_packet};
-use crate::udp::role;
+use crate::udp::{role, service_port};
 
 #[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
 fn udp_drop(context: BtfTracePointContext) -> i32 {
@@ -34,15 +34,27 @@ fn flow(socket: UdpSock, context: &BtfTracePointContext) -> FlowKey {
     let (common, local) = (socket.common(), socket.local());
     let (local_port, remote_port) = (common.local_port_while_hashed(), common.remote_port());
     if remote_port != 0 {
-        return key(PROTOCOL_UDP, local, common.remote_address(), remote_port, ROLE_CLIENT);
+        let role = role::of_connected(local, local_port, remote_port);
+        return key(
+            PROTOCOL_UDP,
+            local,
+            common.remote_address(),
+            service_port(role, local_port, remote_port),
+            role,
+        );
     }
     if udp_drop_has_packet()
         && let Some(packet) = SkBuff::from_argument(context.arg::<*const c_void>(2))
         && let Some(header) = packet.segment()
     {
-        let role = role(false, local_port, header.source_port);
-        let service_port = if role == ROLE_CLIENT { header.source_port } else { local_port };
-        return key(PROTOCOL_UDP, local, header.source, service_port, role);
+        let role = role::of_receiver(local, local_port, header.source_port);
+        return key(
+            PROTOCOL_UDP,
+            local,
+            header.source,
+            service_port(role, local_port, header.source_port),
+            role,
+        );
     }
     FlowKey {
         local,

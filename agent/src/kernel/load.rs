@@ -24,7 +24,7 @@ use super::btf::{Btf, BtfError};
 use super::layout::{self, Resolved};
 use super::maps::table;
 use super::options::Options;
-use super::{heap, networks};
+use super::{heap, networks, ports};
 use crate::probe::{self, Direction, Hook, Probe, Reason, Support, Unavailable};
 
 /// The eBPF object; empty if agent/build.rs had no toolchain for it.
@@ -120,7 +120,8 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     raise_memlock_limit();
     let path = Path::new("/sys/kernel/btf/vmlinux");
     let btf = Btf::from_file(path)?;
-    let resolved = layout::resolve(&btf);
+    let mut resolved = layout::resolve(&btf);
+    resolved.layout.first_ephemeral_port = ports::first_ephemeral().into();
     let probes = probe::ALL.iter().map(|probe| readiness(probe, &btf, &resolved, options)).collect();
     drop(btf);
     let kernel_btf = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object(error.to_string()))?;

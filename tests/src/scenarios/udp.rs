@@ -8,6 +8,7 @@ use crate::lab::{
     crossed::Ends,
     kernel_is_before,
     metrics::{Edge, Metrics, float},
+    sample::Sample,
     topology::{Net, Outcome},
     witness::Witness,
 };
@@ -110,6 +111,66 @@ pub(super) fn loopback(name: &str) -> Result<()> {
     }
     agent.until("every datagram has two ends", |metrics| {
         expected.iter().try_for_each(|(ends, datagrams)| datagrams.expect_answered(metrics, ends))
+    })
+}
+
+/// Who is the server does not depend on ports that somebody may choose: not of a service at a high port, nor of one that
+/// connects a socket to each client, nor of clients at low ports. Each has one edge, and none has an ephemeral port.
+pub(super) fn any_ports(name: &str) -> Result<()> {
+    const SOCKETS: u64 = 60;
+    let agent = agent::shared()?;
+    let (_net, client, server) = Net::pair(name)?;
+    let sockets = SOCKETS.to_string();
+    let (mut servers, mut edges) = (Vec::new(), Vec::new());
+    for (port, mode, how) in [
+        (61_001, "echo", &["--unconnected"][..]),
+        (61_002, "echo", &[]),
+        (61_003, "echo-each", &["--unconnected"]),
+        (61_004, "echo-each", &[]),
+        (5300, "echo-each", &[]),
+        (5301, "echo", &["--unconnected", "--from-port", "2000"]),
+        (40_000, "echo", &["--unconnected", "--from-port", "3000"]),
+    ] {
+        servers.push(server.serve_udp(server.at(port), &["--mode", mode])?);
+        let args = [&["--count", "3", "--sockets", &sockets], &ANSWER[..], how].concat();
+        let datagrams = Datagrams::answered(&client.send_udp(server.at(port), &args)?)?;
+        ensure!(datagrams.count == 3 * SOCKETS, "{datagrams:?}");
+        edges.push((Ends::v4(&client, &server, port), datagrams));
+    }
+    let count = edges.len();
+    agent.until("an edge for each service at both ends", |metrics| {
+        edges.iter().try_for_each(|(ends, datagrams)| datagrams.expect_answered(metrics, ends))?;
+        let at_server = [("reporter", "destination"), ("destination_workload", server.workload())];
+        for end in [Edge::source(&client), Edge::labelled(&at_server)] {
+            let is_seen = |sample: &Sample| sample.name == UDP_SENT_DATAGRAMS && end.matches(sample);
+            let seen = metrics.samples.iter().filter(|sample| is_seen(sample)).count();
+            ensure!(seen == count, "{seen} edges, not {count}: {}", metrics.list(is_seen));
+        }
+        Ok(())
+    })
+}
+
+/// Datagrams behind IPv6 extension headers are counted; where the headers are longer than programs can read, that is counted.
+pub(super) fn extension_headers(name: &str) -> Result<()> {
+    const UNREAD: &str = "netcause_ipv6_unread_packets_total";
+    let agent = agent::shared()?;
+    let (_net, client, server) = Net::pair(name)?;
+    let _echo = server.serve_udp("[::]:5300".parse()?, &[])?;
+    let mut all = Datagrams::default();
+    for (how, bytes) in [(&[][..], "8"), (&["--unconnected"], "24"), (&[], "400")] {
+        let args =
+            [&["--count", "5", "--size", "0", "--size", "997", "--options-bytes", bytes], &ANSWER[..], how];
+        all = all.and(Datagrams::answered(&client.send_udp(server.at_v6(5300), &args.concat())?)?);
+    }
+    let ends = Ends::v6(&client, &server, 5300);
+    agent.until("both ends have counted every datagram", |metrics| all.expect_answered(metrics, &ends))?;
+    let unread = agent.scrape()?.sum(UNREAD, &[]);
+    let args = [&["--count", "7", "--options-bytes", "1024"], &ANSWER[..]].concat();
+    Datagrams::answered(&client.send_udp(server.at_v6(5300), &args)?)?;
+    agent.until("what cannot be read is reported at both ends", |metrics| {
+        let after = metrics.sum(UNREAD, &[]);
+        ensure!(after - unread >= 14.0, "{unread} before, {after} after");
+        Ok(())
     })
 }
 

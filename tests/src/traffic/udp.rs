@@ -1,6 +1,7 @@
 //! UDP: a server and a client that count the datagrams that they send and receive, without retries.
 
 pub(super) mod client;
+pub(super) mod extensions;
 pub(super) mod server;
 
 use serde_json::{Value, json};

@@ -102,6 +102,12 @@ static AGENT: Table<AgentView> = Table {
             |agent, to| to.value(agent.kernel.get(Statistic::DnsUnread)),
         ),
         counter(
+            "netcause_ipv6_unread_packets",
+            "IPv6 packets of sockets on this node with more extension headers than the kernel side parses (4), or longer ones \
+             (471 bytes). UDP datagrams and DNS messages in them are not counted.",
+            |agent, to| to.value(agent.kernel.get(Statistic::ExtensionsUnread)),
+        ),
+        counter(
             "netcause_dns_events",
             "DNS events, each with one response, which provide names: received by the daemon, or rate_limited by \
              dns_event_rate_limit and dropped. Of the other metrics only those of search domains depend on them.",

@@ -44,6 +44,18 @@ pub(in super::super) fn no_question(name: &str) -> Result<()> {
     })
 }
 
+/// Messages behind IPv6 extension headers are read.
+pub(in super::super) fn extension_headers(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let (_net, client, pod) = Net::pair(name)?;
+    let _server = pod.answer_dns(pod.at_v6(PORT), &[])?;
+    let outcome = client.ask_dns(pod.at_v6(PORT), &["--count", "10", "--options-bytes", "24"])?;
+    ensure!(outcome.count("answers") == 10, "{outcome:?}");
+    let v6 = Counted::of(&[("A", 10)], &[("NOERROR", 10)]);
+    let pair = super::Pair { client: &client, server: &pod, v4: Counted::default(), v6 };
+    agent.until("both ends count them", |metrics| pair.expect(metrics))
+}
+
 /// A and AAAA under one id from one socket are two questions with an answer each.
 pub(in super::super) fn one_id(name: &str) -> Result<()> {
     let agent = agent::shared()?;

@@ -55,11 +55,8 @@ pub(in super::super) fn no_server(name: &str) -> Result<()> {
     ensure!((dug.queries(), dug.refused) == (1, 1), "{dug:?}");
 
     let asked = Counted::of(&[("AAAA", 1)], &[]);
-    let counted = if is_refusal_seen {
-        Counted { timeouts: 1, ..asked }
-    } else {
-        Counted { abandoned: 1, ..asked }
-    };
+    let counted =
+        if is_refusal_seen { Counted { timeouts: 1, ..asked } } else { Counted { abandoned: 1, ..asked } };
     let ends = Ends::v6(&client, &pod, PORT);
     agent.until("a query without an answer", |metrics| counted.expect_at_client(metrics, &ends.client))
 }

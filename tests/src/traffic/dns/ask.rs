@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
 
-use super::super::any_like;
+use super::super::{any_like, udp::extensions};
 
 /// How long answers may take that are waited for.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -37,6 +37,9 @@ pub(crate) struct Ask {
     /// Close the socket after this time and read nothing
     #[arg(long)]
     close_after_ms: Option<u64>,
+    /// Put IPv6 extension headers before each query: hop-by-hop options, and so many bytes of destination options
+    #[arg(long)]
+    options_bytes: Option<usize>,
 }
 
 impl Ask {
@@ -44,6 +47,9 @@ impl Ask {
         let (mut sent, mut received) = (0, 0);
         for number in 0..self.count {
             let socket = UdpSocket::bind((any_like(self.to[0]), 0)).context("binding")?;
+            if let Some(bytes) = self.options_bytes {
+                extensions::put(&socket, bytes)?;
+            }
             if self.connected {
                 socket.connect(self.to[0]).context("connecting")?;
             }

@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::{
     super::{CHUNK, any_like, as_reached},
-    Totals,
+    Totals, extensions,
 };
 
 /// `netcause-lab traffic udp-client`
@@ -25,6 +25,9 @@ pub(crate) struct Client {
     /// How many sockets to send from, one after the other
     #[arg(long, default_value_t = 1)]
     sockets: u64,
+    /// Bind the sockets to consecutive ports from this one on; with 0 the kernel chooses them
+    #[arg(long, default_value_t = 0)]
+    from_port: u16,
     /// How many datagrams to send from each
     #[arg(long, default_value_t = 1)]
     count: u64,
@@ -43,6 +46,9 @@ pub(crate) struct Client {
     /// Bind to this source address
     #[arg(long)]
     from: Option<IpAddr>,
+    /// Put IPv6 extension headers before each datagram: hop-by-hop options, and so many bytes of destination options
+    #[arg(long)]
+    options_bytes: Option<usize>,
 }
 
 impl Client {
@@ -58,7 +64,12 @@ impl Client {
     /// Sends from one socket. A connected one has one port to send to; an unconnected one goes round all of them.
     fn send_all(&self, number: u64, totals: &mut Totals) -> Result<()> {
         let first = as_reached(self.to, number, self.ports, self.mapped);
-        let socket = UdpSocket::bind((self.from.unwrap_or_else(|| any_like(first)), 0)).context("binding")?;
+        let from_port = if self.from_port == 0 { 0 } else { self.from_port + u16::try_from(number)? };
+        let from = (self.from.unwrap_or_else(|| any_like(first)), from_port);
+        let socket = UdpSocket::bind(from).with_context(|| format!("binding to {from:?}"))?;
+        if let Some(bytes) = self.options_bytes {
+            extensions::put(&socket, bytes)?;
+        }
         socket.set_read_timeout(self.answer_ms.map(Duration::from_millis))?;
         if !self.unconnected {
             socket.connect(first).context("connecting")?;

@@ -1,12 +1,18 @@
 //! The UDP server: one thread for all its ports.
 
-use std::{io::ErrorKind, net::UdpSocket};
+use std::{
+    io::ErrorKind,
+    net::{SocketAddr, UdpSocket},
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    net::sockopt::set_socket_recv_buffer_size,
+    net::{
+        AddressFamily, SocketFlags, SocketType,
+        sockopt::{set_socket_recv_buffer_size, set_socket_reuseaddr},
+    },
 };
 
 use super::{
@@ -20,6 +26,8 @@ enum Mode {
     Echo,
     /// Read
     Sink,
+    /// Send back what comes, from a socket of its own for each client
+    EchoEach,
     /// Read nothing until standard input closes, then what is left
     ReadLate,
 }
@@ -37,8 +45,7 @@ impl Server {
     pub(crate) fn run(self) -> Result<()> {
         let mut sockets = Vec::new();
         for address in self.listen.addresses() {
-            let socket = UdpSocket::bind(address).with_context(|| format!("listening on {address}"))?;
-            socket.set_nonblocking(true)?;
+            let socket = bound(address).with_context(|| format!("listening on {address}"))?;
             if let Some(bytes) = self.listen.receive_buffer {
                 set_socket_recv_buffer_size(&socket, bytes)?;
             }
@@ -78,9 +85,29 @@ impl Server {
                 Err(error) => return Err(error).context("receiving"),
             };
             totals.received(bytes);
-            if self.mode == Mode::Echo {
-                totals.sent(socket.send_to(&buffer[..bytes], from).context("answering")?);
+            match self.mode {
+                Mode::Echo => totals.sent(socket.send_to(&buffer[..bytes], from).context("answering")?),
+                Mode::EchoEach => {
+                    let own = bound(socket.local_addr()?).context("binding the same port again")?;
+                    own.connect(from)?;
+                    totals.sent(own.send(&buffer[..bytes]).context("answering")?);
+                }
+                Mode::Sink | Mode::ReadLate => {}
             }
         }
     }
+}
+
+/// A socket at an address that others may share.
+fn bound(address: SocketAddr) -> Result<UdpSocket> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(
+        family,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        None,
+    )?;
+    set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket.into())
 }
