@@ -177,13 +177,14 @@ impl Packet {
         let mut left = MAX_EXTENSIONS;
         while left > 0 && is_extension(protocol) {
             left -= 1;
-            let mut header = [0_u8; 2];
-            if !self.load(length, &mut header) {
-                return None;
-            }
+            // The kernel has parsed or made it, so that it lies in the linear part too.
+            let header: [u8; 2] = *self.at((opaque(length) & HEADER_LENGTH_MASK) as usize)?;
             protocol = header[0];
             // In units of eight bytes, without the first.
             length += (u32::from(header[1]) + 1) * 8;
+            if length > HEADER_LENGTH_MASK {
+                break;
+            }
         }
         if is_extension(protocol) || length > HEADER_LENGTH_MASK {
             count(Statistic::ExtensionsUnread);

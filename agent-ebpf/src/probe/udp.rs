@@ -40,10 +40,11 @@ fn packet(context: &SkBuffContext, direction: Direction) -> Option<()> {
         6 => {
             let ip = packet.ip_v6()?;
             // Those without extension headers, which are all but a few, do not pay for the question.
-            payload(context, packet, ip, direction).or_else(|| {
-                let ip = if ip.is_extended() { packet.extended(ip)? } else { return None };
-                payload(context, packet, ip, direction)
-            })
+            let counted = payload(context, packet, ip, direction);
+            if counted.is_some() || !ip.is_extended() {
+                return counted;
+            }
+            payload(context, packet, packet.extended(ip)?, direction)
         }
         _ => None,
     }

@@ -1,8 +1,8 @@
 //! Role of the local end of UDP.
 //!
-//! UDP has no handshake to infer it from. Where one of the ports is one that the kernel chooses for clients (an ephemeral
-//! port) and the other is not, the ports say it. Else the end that speaks first is the client, and a port that was spoken to
-//! first is a service's, whichever its number: so no peer can choose what a flow is counted under.
+//! UDP has no handshake to infer it from. Where only the peer's port is one that the kernel chooses for clients (an ephemeral
+//! port), the local end is the server. Else the end that speaks first is the client, and a port that was spoken to first is a
+//! service's, whichever its number: so no peer can choose the port that a flow is counted under.
 
 use netcause_common::flow::{ROLE_CLIENT, ROLE_SERVER, UdpService, UdpSpeaker};
 
@@ -67,10 +67,11 @@ pub fn of_receiver(local: u64, local_port: u16, remote_port: u16) -> u8 {
     if is_server { ROLE_SERVER } else { ROLE_CLIENT }
 }
 
-/// True where the lower port is the service's. Runs for most packets of servers.
+/// True where only the peer's port is ephemeral. Runs for most packets of servers.
 #[inline(always)]
 fn is_plain_server(local_port: u16, remote_port: u16) -> bool {
-    local_port < remote_port && local_port < first_ephemeral_port()
+    let first = first_ephemeral_port();
+    local_port < first && first <= remote_port
 }
 
 #[inline(always)]

@@ -129,7 +129,7 @@ pub(super) fn any_ports(name: &str) -> Result<()> {
         (61_004, "echo-each", &[]),
         (5300, "echo-each", &[]),
         (5301, "echo", &["--unconnected", "--from-port", "2000"]),
-        (40_000, "echo", &["--unconnected", "--from-port", "3000"]),
+        (40_000, "echo", &["--unconnected", "--from-port", "33000"]),
     ] {
         servers.push(server.serve_udp(server.at(port), &["--mode", mode])?);
         let args = [&["--count", "3", "--sockets", &sockets], &ANSWER[..], how].concat();
@@ -165,7 +165,7 @@ pub(super) fn extension_headers(name: &str) -> Result<()> {
     let ends = Ends::v6(&client, &server, 5300);
     agent.until("both ends have counted every datagram", |metrics| all.expect_answered(metrics, &ends))?;
     let unread = agent.scrape()?.sum(UNREAD, &[]);
-    let args = [&["--count", "7", "--options-bytes", "1024"], &ANSWER[..]].concat();
+    let args = [&["--count", "7", "--options-bytes", "480"], &ANSWER[..]].concat();
     Datagrams::answered(&client.send_udp(server.at_v6(5300), &args)?)?;
     agent.until("what cannot be read is reported at both ends", |metrics| {
         let after = metrics.sum(UNREAD, &[]);

@@ -11,8 +11,8 @@ pub(super) static TABLE: Table<Totals> = Table {
     metrics: &[
         counter(
             "netcause_udp_sent_bytes",
-            "UDP payload bytes sent. Where one port is ephemeral and the other is not, the port says which end is the server; \
-             else the end that is spoken to first is.",
+            "UDP payload bytes sent. Where only one port is ephemeral, the other is the service's; else the end that is \
+             spoken to first is the server.",
             |totals, to| to.value(totals.udp.sent_bytes),
         ),
         counter(

@@ -54,16 +54,18 @@ impl Server {
         self.listen.print_ready();
         let mut totals = Totals::default();
         let stdin = std::io::stdin();
-        let watched: &[UdpSocket] = if self.mode == Mode::ReadLate { &[] } else { &sockets };
         loop {
+            let watched: &[UdpSocket] = if self.mode == Mode::ReadLate { &[] } else { &sockets };
             let mut fds = vec![PollFd::new(&stdin, PollFlags::IN)];
             fds.extend(watched.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
             poll(&mut fds, None).context("waiting for datagrams")?;
             let ended = !fds.remove(0).revents().is_empty();
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            let mut own = Vec::new();
             for (socket, _) in watched.iter().zip(ready).filter(|(_, ready)| *ready) {
-                self.empty(socket, &mut totals)?;
+                own.extend(self.empty(socket, &mut totals)?);
             }
+            sockets.extend(own);
             if ended {
                 break;
             }
@@ -75,25 +77,29 @@ impl Server {
         Ok(())
     }
 
-    /// Takes all that has arrived.
-    fn empty(&self, socket: &UdpSocket, totals: &mut Totals) -> Result<()> {
-        let mut buffer = vec![0; CHUNK];
+    /// Takes all that has arrived; returns the sockets that were made for new clients.
+    fn empty(&self, socket: &UdpSocket, totals: &mut Totals) -> Result<Vec<UdpSocket>> {
+        let (mut buffer, mut own) = (vec![0; CHUNK], Vec::new());
         loop {
             let (bytes, from) = match socket.recv_from(&mut buffer) {
                 Ok(got) => got,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(own),
                 Err(error) => return Err(error).context("receiving"),
             };
             totals.received(bytes);
-            match self.mode {
-                Mode::Echo => totals.sent(socket.send_to(&buffer[..bytes], from).context("answering")?),
+            let answer = &buffer[..bytes];
+            let sent = match self.mode {
+                Mode::Sink | Mode::ReadLate => continue,
+                Mode::Echo => socket.send_to(answer, from),
+                Mode::EchoEach if socket.peer_addr().is_ok() => socket.send(answer),
                 Mode::EchoEach => {
-                    let own = bound(socket.local_addr()?).context("binding the same port again")?;
-                    own.connect(from)?;
-                    totals.sent(own.send(&buffer[..bytes]).context("answering")?);
+                    let one = bound(socket.local_addr()?).context("binding the same port again")?;
+                    one.connect(from).with_context(|| format!("connecting to {from}"))?;
+                    own.push(one);
+                    own[own.len() - 1].send(answer)
                 }
-                Mode::Sink | Mode::ReadLate => {}
-            }
+            };
+            totals.sent(sent.context("answering")?);
         }
     }
 }
