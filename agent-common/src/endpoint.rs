@@ -19,8 +19,17 @@ impl Address {
     pub const EXTERNAL: Self = Self { words: [0, 0] };
     /// All clients of a DNS server: all ones but the last bit, an address that is not in use.
     pub const ANY: Self = Self { words: [u64::MAX, u64::MAX ^ 1] };
+    /// Peers beyond those that one workload may have flows of its own with.
+    pub const OTHER: Self = Self { words: [u64::MAX, u64::MAX ^ 2] };
     /// A peer that the kernel does not report: all ones, not in use either.
     pub const UNKNOWN: Self = Self { words: [u64::MAX, u64::MAX] };
+
+    /// True when it stands for peers without an address of their own here.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_placeholder(self) -> bool {
+        [Self::EXTERNAL, Self::ANY, Self::OTHER, Self::UNKNOWN].contains(&self)
+    }
 
     /// From an IPv4 address in network order.
     #[inline(always)]

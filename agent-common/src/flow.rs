@@ -49,10 +49,58 @@ impl FlowKey {
         Self { local: 0, remote: Address::EXTERNAL, service_port: 0, protocol, role, reserved: 0 }
     }
 
+    /// The entry that counts for further flows of this one's local end, in its role, when that has as many as it may have.
+    #[inline(always)]
+    #[must_use]
+    pub const fn others_of(&self) -> Self {
+        Self { remote: Address::OTHER, service_port: 0, ..*self }
+    }
+
     /// True for the entries of [`FlowKey::other`]: every real flow has a local end.
     #[must_use]
     pub const fn is_other(&self) -> bool {
         self.local == 0
+    }
+}
+
+/// A local end in one of the tables of flows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct Tenant {
+    /// As [`FlowKey::local`].
+    pub local: u64,
+    /// Index of the table in [`Quotas`].
+    pub table: u8,
+    /// Always zero.
+    pub reserved: [u8; 7],
+}
+
+impl Tenant {
+    /// The local end of a flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(flow: &FlowKey) -> Self {
+        let table = match flow.protocol {
+            PROTOCOL_TCP => 0,
+            PROTOCOL_UDP => 1,
+            _ => 2,
+        };
+        Self { local: flow.local, table, reserved: [0; 7] }
+    }
+}
+
+/// How many flows a local end may have: TCP, UDP, DNS; the last is unused. Further ones count for [`FlowKey::others_of`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Quotas(pub [u64; 4]);
+
+impl Quotas {
+    /// Of tables with these capacities, a quarter each; small ones have no quota.
+    #[must_use]
+    pub fn of(capacities: [u32; 3]) -> Self {
+        const LEAST: u64 = 256;
+        let [tcp, udp, dns] = capacities.map(|capacity| (u64::from(capacity) / 4).max(LEAST));
+        Self([tcp, udp, dns, 0])
     }
 }
 

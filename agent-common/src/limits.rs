@@ -26,6 +26,9 @@ pub const UNVERIFIED_FLOWS: i64 = 64;
 /// socket. 1024 × (16 + 1 + bookkeeping) ≈ 100 KiB.
 pub const UDP_SERVICES: u32 = 1024;
 
+/// Local ends whose flows are counted, to limit them; 4096 × (16 + 8 + bookkeeping) ≈ 300 KiB.
+pub const TENANTS: u32 = 4096;
+
 /// Overflow map of TCP flows: for updates that fail with -EBUSY because the program interrupted an update of the same
 /// bucket on its CPU (Linux 5.11 to 6.5), which is rare.
 pub const SPARE_FLOWS: u32 = 1024;

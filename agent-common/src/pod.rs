@@ -4,7 +4,7 @@
 use aya::Pod;
 
 use crate::dns::{Asked, ClosedSocket, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Settings};
-use crate::flow::{FlowKey, TcpCounters, UdpCounters};
+use crate::flow::{FlowKey, Quotas, TcpCounters, Tenant, UdpCounters};
 use crate::layout::KernelLayout;
 use crate::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
 use crate::socket::SocketState;
@@ -43,3 +43,7 @@ unsafe impl Pod for DetailWindow {}
 unsafe impl Pod for LastQuestion {}
 // SAFETY: as the first.
 unsafe impl Pod for ClosedSocket {}
+// SAFETY: as the first.
+unsafe impl Pod for Tenant {}
+// SAFETY: as the first.
+unsafe impl Pod for Quotas {}

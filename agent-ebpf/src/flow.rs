@@ -19,7 +19,7 @@ use crate::maps::{
     DNS_FLOWS, DNS_FLOWS_SPARE, E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE,
     UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
 };
-use crate::stray;
+use crate::{quota, stray};
 
 /// Initial values of new entries, in read-only data because they are too large for a program's stack.
 static ZERO_TCP: TcpCounters = TcpCounters::ZERO;
@@ -104,6 +104,15 @@ fn find_or_insert<V>(
 ) -> Option<*mut V> {
     if let Some(counters) = table.get_ptr_mut(key) {
         return Some(counters);
+    }
+    if !quota::take(key) {
+        count(Statistic::FlowsFolded);
+        let others = key.others_of();
+        let _ = table.insert(others, zero, u64::from(BPF_NOEXIST));
+        if let Some(counters) = table.get_ptr_mut(others) {
+            return Some(counters);
+        }
+        return table.get_ptr_mut(FlowKey::other(key.protocol, key.role));
     }
     match table.insert(key, zero, u64::from(BPF_NOEXIST)) {
         Ok(()) => {

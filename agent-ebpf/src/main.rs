@@ -27,6 +27,7 @@ mod maps;
 mod once;
 mod packet;
 mod probe;
+mod quota;
 mod settings;
 mod socket;
 mod stray;

@@ -8,7 +8,7 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramAr
 use netcause_common::dns::{
     Asked, ClosedSocket, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Streams,
 };
-use netcause_common::flow::{FlowKey, TcpCounters, UdpCounters, UdpService, UdpSpeaker};
+use netcause_common::flow::{FlowKey, TcpCounters, Tenant, UdpCounters, UdpService, UdpSpeaker};
 use netcause_common::limits;
 use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
 use netcause_common::socket::SocketState;
@@ -101,6 +101,10 @@ pub static DNS_SENT: ProgramArray = ProgramArray::with_max_entries(2, 0);
 /// Programs for DNS packets that a socket receives.
 #[map]
 pub static DNS_RECEIVED: ProgramArray = ProgramArray::with_max_entries(2, 0);
+
+/// How many flows each local end has.
+#[map]
+pub static TENANTS: HashMap<Tenant, u64> = HashMap::with_max_entries(limits::TENANTS, 0);
 
 /// IPv4 networks whose clients count by address; the daemon fills it.
 #[map]

@@ -1,11 +1,17 @@
-//! Settings of DNS, which the daemon sets before it loads the programs.
+//! Settings, which the daemon sets before it loads the programs.
 
 use netcause_common::dns::{MAX_PORTS, Settings};
+use netcause_common::flow::Quotas;
 
 /// Read-only for the programs, so that the verifier removes the code of what is switched off.
 #[unsafe(no_mangle)]
 #[expect(unsafe_code, reason = "the daemon finds it by its name")]
 pub static DNS: Settings = Settings::OFF;
+
+/// How many flows a local end may have.
+#[unsafe(no_mangle)]
+#[expect(unsafe_code, reason = "the daemon finds it by its name")]
+pub static QUOTAS: Quotas = Quotas([u64::MAX; 4]);
 
 /// One value of [`DNS`], read so that the compiler cannot replace it by the default it sees here.
 macro_rules! setting {

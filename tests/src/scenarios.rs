@@ -118,6 +118,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("limits::tiny_ring", limits::tiny_ring),
     scenario("limits::max_sockets", limits::max_sockets),
     needing(Needs::Alone, "limits::max_flows", limits::max_flows),
+    scenario("limits::one_workload", limits::one_workload),
     scenario("bytes::both_ways", bytes::both_ways),
     scenario("bytes::while_swept", bytes::while_swept),
     scenario("bytes::never_accepted", bytes::never_accepted),

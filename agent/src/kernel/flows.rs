@@ -8,13 +8,18 @@ use aya::maps::{Array, HashMap, MapData, MapError};
 use aya::{Ebpf, Pod};
 use netcause_common::dns::{DnsCounters, PROTOCOL_DNS};
 use netcause_common::endpoint::Address;
-use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_SERVER, TcpCounters, UdpCounters};
+use netcause_common::flow::{
+    FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_SERVER, TcpCounters, Tenant, UdpCounters,
+};
 use netcause_common::limits::{self, UNVERIFIED_FLOWS};
 use netcause_core::aggregate::delta::Deltas;
 use netcause_core::aggregate::totals::{Counters, Totals};
 
 use super::maps::{Fullness, take};
 use super::options::Options;
+
+/// Number of flows by local end.
+type Tally = std::collections::HashMap<Tenant, u64>;
 
 /// A protocol whose flows are counted: its counters and its maps.
 pub(super) trait Protocol {
@@ -91,6 +96,7 @@ pub(super) struct Flows {
     udp: Table<Udp>,
     dns: Table<Dns>,
     unverified_room: Array<MapData, i64>,
+    tenants: HashMap<MapData, Tenant, u64>,
 }
 
 impl Flows {
@@ -100,16 +106,42 @@ impl Flows {
             udp: Table::take(ebpf, options)?,
             dns: Table::take(ebpf, options)?,
             unverified_room: take(ebpf, "UNVERIFIED_ROOM")?.try_into()?,
+            tenants: take(ebpf, "TENANTS")?.try_into()?,
         })
     }
 
     /// Calls `to` with each flow's difference since the last reading; returns the number of entries in each map.
     pub(super) fn read(&mut self, mut to: impl FnMut(&FlowKey, &Totals)) -> Result<Vec<Fullness>> {
+        let mut tenants = Tally::default();
+        let mut to = |key: &FlowKey, delta: Option<&Totals>| {
+            *tenants.entry(Tenant::of(key)).or_default() += 1;
+            if let Some(delta) = delta {
+                to(key, delta);
+            }
+        };
         let fullness = [self.tcp.read(&mut to)?, self.udp.read(&mut to)?, self.dns.read(&mut to)?].concat();
+        self.count_tenants(tenants)?;
         // Counted anew each time, so that nothing has to be given back when a flow is removed or its handshake completed.
         let room = UNVERIFIED_FLOWS.saturating_sub(self.tcp.unverified);
         self.unverified_room.set(0, room, 0).context("cannot set how many unverified flows may come")?;
         Ok(fullness)
+    }
+
+    /// Sets how many flows each local end has: programs count what they insert, but not what is removed.
+    fn count_tenants(&mut self, mut tenants: Tally) -> Result<()> {
+        let known: Vec<(Tenant, u64)> = self.tenants.iter().filter_map(Result::ok).collect();
+        for (tenant, counted) in known {
+            match tenants.remove(&tenant) {
+                Some(flows) if flows == counted => {}
+                Some(flows) => self
+                    .tenants
+                    .insert(tenant, flows, 0)
+                    .context("cannot set how many flows a workload has")?,
+                // Inserted again with its next flow.
+                None => drop(self.tenants.remove(&tenant)),
+            }
+        }
+        Ok(())
     }
 
     /// Removes a flow unless its counters changed since the last reading; true if it is removed.
@@ -152,7 +184,7 @@ impl<P: Protocol> Table<P> {
         })
     }
 
-    fn read(&mut self, to: &mut impl FnMut(&FlowKey, &Totals)) -> Result<[Fullness; 2]> {
+    fn read(&mut self, to: &mut impl FnMut(&FlowKey, Option<&Totals>)) -> Result<[Fullness; 2]> {
         let mut entries = [0; 2];
         self.unverified = 0;
         for (part, entries) in self.parts.iter_mut().zip(&mut entries) {
@@ -162,9 +194,7 @@ impl<P: Protocol> Table<P> {
                     Ok((key, counters)) => {
                         *entries += 1;
                         self.unverified += i64::from(P::is_unverified(&key, &counters));
-                        if let Some(delta) = deltas.update(&key, &counters) {
-                            to(&key, &delta);
-                        }
+                        to(&key, deltas.update(&key, &counters).as_ref());
                     }
                     // Removed meanwhile.
                     Err(MapError::KeyNotFound) => {}

@@ -130,6 +130,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel_btf))
         .override_global("LAYOUT", &resolved.layout, true)
+        .override_global("QUOTAS", &options.quotas(), true)
         .override_global("DNS", &dns_settings(options), true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .map_max_entries("TCP_FLOWS", options.max_flows)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use netcause_common::flow::Quotas;
 use netcause_common::{dns, limits};
 
 /// Map capacities and switches that the eBPF object is loaded with.
@@ -44,6 +45,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// How many flows a local end may have.
+    pub(super) fn quotas(&self) -> Quotas {
+        Quotas::of([self.max_flows, self.max_udp_flows, self.max_dns_flows])
+    }
+
     /// The smallest maps that hold the `other` flows, for checking whether the programs load.
     #[must_use]
     pub fn minimal(cgroup_root: Option<PathBuf>) -> Self {

@@ -5,12 +5,15 @@ use rustix::process::Signal;
 
 use crate::lab::{
     agent::{Agent, Options},
+    crossed::Ends,
     faults::Fault,
     metrics::{CLOSED, Edge, FAILURES, Metrics, OPENED, RESETS, RETRANSMITTED, float},
     scaled,
     topology::Net,
     witness::Witness,
 };
+
+use super::udp::{ANSWER, Datagrams, UDP_RECEIVED_DATAGRAMS, UDP_SENT_DATAGRAMS};
 
 /// An event ring of one page that the agent does not read loses events, which are counted as lost; no counter of
 /// edges is wrong.
@@ -67,6 +70,41 @@ pub(super) fn max_flows(name: &str) -> Result<()> {
         Ok(())
     })?;
     witness.stop()?;
+    agent.stop(Signal::TERM)
+}
+
+/// A workload with more peers than a quarter of the table takes no more than that: the rest of its own counts for `other` at its
+/// name, and the next workload is shown as it is.
+pub(super) fn one_workload(name: &str) -> Result<()> {
+    const PORTS: u64 = 700;
+    let net = Net::new(name)?;
+    let [greedy, server, modest, other] = ["greedy", "server", "modest", "other"].map(|pod| net.pod(pod));
+    let (greedy, server, modest, other) = (greedy?, server?, modest?, other?);
+    let args = &["--max-udp-flows", "1200"][..];
+    let agent = Agent::start(name, "agent", &Options { args, without_dns: true, ..Options::default() })?;
+    let ports = PORTS.to_string();
+    let _sink = server.serve_udp(server.at(20_000), &["--mode", "sink", "--ports", &ports])?;
+    let _echo = other.serve_udp(other.at(20_000), &[])?;
+    greedy.send_udp(server.at(20_000), &["--unconnected", "--ports", &ports, "--count", &ports])?;
+    let modestly =
+        Datagrams::answered(&modest.send_udp(other.at(20_000), &[&["--count", "5"], &ANSWER[..]].concat())?)?;
+    agent.until("one workload has a quarter of the table", |metrics| {
+        for (pod, end, peer, counter) in [
+            (&greedy, "source_workload", "destination_workload", UDP_SENT_DATAGRAMS),
+            (&server, "destination_workload", "source_workload", UDP_RECEIVED_DATAGRAMS),
+        ] {
+            let all = metrics.sum(counter, &[(end, pod.workload())]);
+            let folded = metrics.sum(counter, &[(end, pod.workload()), (peer, "other")]);
+            ensure!(
+                (all, folded) == (float(PORTS), float(PORTS - 300)),
+                "{all} counted, {folded} folded at {}",
+                pod.workload()
+            );
+        }
+        let entries = metrics.sum("netcause_map_entries", &[("map", "udp_flows")]);
+        ensure!(entries < 700.0, "{entries} entries");
+        modestly.expect_answered(metrics, &Ends::v4(&modest, &other, 20_000))
+    })?;
     agent.stop(Signal::TERM)
 }
 

@@ -16,7 +16,7 @@ use crate::lab::{
 pub(super) const UDP_SENT: &str = "netcause_udp_sent_bytes_total";
 const RECEIVED: &str = "netcause_udp_received_bytes_total";
 pub(super) const UDP_SENT_DATAGRAMS: &str = "netcause_udp_sent_datagrams_total";
-const RECEIVED_DATAGRAMS: &str = "netcause_udp_received_datagrams_total";
+pub(super) const UDP_RECEIVED_DATAGRAMS: &str = "netcause_udp_received_datagrams_total";
 const DROPS: &str = "netcause_udp_receive_drops_total";
 
 /// The longest wait for an answer: none is lost in these scenarios.
@@ -48,7 +48,7 @@ impl Datagrams {
         for edge in ends.both() {
             for (name, value) in [
                 (UDP_SENT_DATAGRAMS, self.count),
-                (RECEIVED_DATAGRAMS, self.count),
+                (UDP_RECEIVED_DATAGRAMS, self.count),
                 (UDP_SENT, self.bytes),
                 (RECEIVED, self.bytes),
                 (DROPS, 0),
@@ -202,7 +202,7 @@ fn overflow(name: &str, v6: bool) -> Result<()> {
     );
     agent.until("drops equal the kernel's", |metrics| {
         for (edge, datagrams, bytes) in
-            [(&ends.client, UDP_SENT_DATAGRAMS, UDP_SENT), (&ends.server, RECEIVED_DATAGRAMS, RECEIVED)]
+            [(&ends.client, UDP_SENT_DATAGRAMS, UDP_SENT), (&ends.server, UDP_RECEIVED_DATAGRAMS, RECEIVED)]
         {
             metrics.expect_between(datagrams, edge, 100.0, 100.0)?;
             metrics.expect_between(bytes, edge, 50_000.0, 50_000.0)?;
@@ -255,7 +255,7 @@ pub(super) fn full_tables(name: &str) -> Result<()> {
         let sums = ["source", "destination"].map(|reporter| {
             [
                 (UDP_SENT_DATAGRAMS, reporter, all.count),
-                (RECEIVED_DATAGRAMS, reporter, all.count),
+                (UDP_RECEIVED_DATAGRAMS, reporter, all.count),
                 (UDP_SENT, reporter, all.bytes),
                 (RECEIVED, reporter, all.bytes),
             ]

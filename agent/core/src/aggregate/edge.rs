@@ -91,7 +91,7 @@ pub(super) fn with_remote(flow: &FlowKey, names: &Names, remote: Remote) -> Opti
     let reporter = Reporter::from(role(flow)?);
     let local = names.local(flow.local);
     let via = names.via(flow, &remote);
-    let port = Some(flow.service_port);
+    let port = (flow.remote != Address::OTHER).then_some(flow.service_port);
     if matches!(via, Via::OwnSidecar(_)) {
         let edge = Edge { reporter, source: local.clone(), destination: local, service: None, port, via };
         return Some(Named { edge, since: None });
@@ -164,6 +164,7 @@ mod tests {
             (FlowKey { remote: Address::EXTERNAL, ..server }, "Destination: external netns:5 Some(80)"),
             (FlowKey { remote: Address::ANY, ..server }, "Destination: any netns:5 Some(80)"),
             (FlowKey { remote: Address::UNKNOWN, ..flow }, "Source: netns:5 unknown Some(80)"),
+            (server.others_of(), "Destination: other netns:5 None"),
             (FlowKey::other(PROTOCOL_UDP, ROLE_SERVER), "Destination: other other None"),
         ] {
             assert_eq!(text(&flow).as_deref(), Some(expected), "{flow:?}");

@@ -1,6 +1,5 @@
 //! Names what was sent while an address may have passed from one holder to the next.
 
-use netcause_common::endpoint::Address;
 use netcause_common::flow::{FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT};
 
 use super::Names;
@@ -17,7 +16,7 @@ impl Names {
     /// when something was sent ([`Self::remote_during`]).
     #[must_use]
     pub fn is_contested(&self, flow: &FlowKey) -> bool {
-        if [Address::EXTERNAL, Address::ANY, Address::UNKNOWN].contains(&flow.remote) {
+        if flow.remote.is_placeholder() {
             return false;
         }
         self.directory.is_contested(ingest::ip(flow.remote)) && !self.is_of_service(flow)

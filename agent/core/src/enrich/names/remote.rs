@@ -46,6 +46,7 @@ impl Names {
         match flow.remote {
             Address::EXTERNAL => return Remote::plain(Workload::External),
             Address::ANY => return Remote::plain(Workload::Any),
+            Address::OTHER => return Remote::plain(Workload::Other),
             Address::UNKNOWN => return Remote::plain(Workload::Unknown),
             _ => {}
         }
@@ -85,8 +86,7 @@ impl Names {
 
     fn observe_remote(&mut self, flow: &FlowKey) {
         let address = ingest::ip(flow.remote);
-        if [Address::EXTERNAL, Address::ANY, Address::UNKNOWN].contains(&flow.remote) || address.is_loopback()
-        {
+        if flow.remote.is_placeholder() || address.is_loopback() {
             return;
         }
         let port = server_port(flow);

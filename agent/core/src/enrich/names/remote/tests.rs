@@ -91,6 +91,7 @@ fn what_is_no_address_has_a_word() {
     let names = names();
     for (remote, expected) in [
         (Address::EXTERNAL, Workload::External),
+        (Address::OTHER, Workload::Other),
         (Address::ANY, Workload::Any),
         (Address::UNKNOWN, Workload::Unknown),
     ] {
