@@ -317,22 +317,12 @@ impl Packet {
         unsafe { bpf_skb_cgroup_id(self.0) }
     }
 
-    /// True when the packet's socket is connected to one peer.
-    #[inline(always)]
-    pub fn has_connected_socket(self) -> bool {
-        // SAFETY: the context is the program's own; the verifier wants the test for NULL. The port is read as the 32 bits
-        // that it was before 5.18; later kernels fill them up with zeros.
-        unsafe {
-            let socket = (*self.0).__bindgen_anon_2.sk;
-            !socket.is_null() && (&raw const (*socket).dst_port).cast::<u32>().read_volatile() != 0
-        }
-    }
-
     /// The port that the packet's socket is connected to, in network order; 0 when it is not connected.
     #[inline(always)]
     pub fn connected_port(self) -> u16 {
-        // SAFETY: as in `has_connected_socket`; the port is the lower half of the word on every processor that the object
-        // is built for.
+        // SAFETY: the context is the program's own; the verifier wants the test for NULL. The port is read as the 32 bits
+        // that it was before 5.18, which later kernels fill up with zeros; it is the lower half on every processor that the
+        // object is built for.
         unsafe {
             let socket = (*self.0).__bindgen_anon_2.sk;
             if socket.is_null() {

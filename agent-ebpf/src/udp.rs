@@ -7,11 +7,11 @@ use netcause_common::flow::{PROTOCOL_UDP, ROLE_CLIENT};
 use crate::flow::{key, udp_counters};
 use crate::packet::{Datagrams, Direction, Packet};
 
-/// Adds the datagrams of a packet to the flow of a local end.
+/// Adds the datagrams of a packet to the flow of a local end, whose socket may be connected.
 #[inline(always)]
-pub fn count(packet: Packet, local: u64, datagrams: &Datagrams, direction: Direction) {
+pub fn count(packet: Packet, is_connected: bool, local: u64, datagrams: &Datagrams, direction: Direction) {
     let ends = datagrams.ends;
-    let role = role::of_packet(packet, local, ends, direction);
+    let role = role::of_packet(packet, is_connected, local, ends, direction);
     let flow =
         key(PROTOCOL_UDP, local, ends.remote, service_port(role, ends.local_port, ends.remote_port), role);
     let Some(counters) = udp_counters(&flow) else { return };

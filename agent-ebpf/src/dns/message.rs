@@ -59,7 +59,9 @@ impl Message {
     pub fn count_traffic(self, direction: Direction) {
         let Volume { count, bytes } = self.datagrams;
         if self.is_in_datagram() {
-            udp::count(self.packet, self.local, &Datagrams { ends: self.ends, count, bytes }, direction);
+            let is_connected = self.packet.connected_port() != 0;
+            let datagrams = Datagrams { ends: self.ends, count, bytes };
+            udp::count(self.packet, is_connected, self.local, &datagrams, direction);
         }
     }
 }

@@ -12,9 +12,9 @@ use crate::packet::{Direction, Ends, Packet};
 
 /// Role of the socket of a packet.
 #[inline(always)]
-pub fn of_packet(packet: Packet, local: u64, ends: Ends, direction: Direction) -> u8 {
+pub fn of_packet(packet: Packet, is_connected: bool, local: u64, ends: Ends, direction: Direction) -> u8 {
     let Ends { local_port, remote_port, .. } = ends;
-    if packet.has_connected_socket() {
+    if is_connected {
         return of_connected(local, local_port, remote_port);
     }
     if is_plain_server(local_port, remote_port) {

@@ -67,7 +67,8 @@ settings! {
     }
 
     "Limits" {
-        /// TCP flows in the kernel's hash map. Traffic of further flows is counted under the workload `other`.
+        /// TCP flows in the kernel's hash map. Traffic of further flows is counted under the workload `other`; one workload may
+        /// have a quarter of them, and 256 at least.
         #[arg(value_name = "COUNT")]
         max_tcp_flows: u32 = limits::DEFAULT_FLOWS, FLOWS;
 

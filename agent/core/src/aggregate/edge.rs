@@ -1,5 +1,6 @@
 //! Edges: pairs of workloads. Maps flows to edges.
 
+use netcause_common::endpoint::Address;
 use netcause_common::flow::FlowKey;
 
 use crate::enrich::name::Name;
@@ -132,7 +133,6 @@ pub(super) fn name_again(edge: &Edge, names: &Names) -> Option<Named> {
 
 #[cfg(test)]
 mod tests {
-    use netcause_common::endpoint::Address;
     use netcause_common::flow::{LOCAL_IS_NAMESPACE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER};
 
     use super::*;
