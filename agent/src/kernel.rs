@@ -9,6 +9,7 @@ mod dns;
 mod flows;
 mod heap;
 pub mod layout;
+mod listeners;
 mod load;
 mod maps;
 mod networks;
@@ -20,6 +21,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 pub use dns::TimedOut;
+pub use listeners::Listening;
 pub use load::{LoadError, ProbeState, attach, rehearse};
 pub use maps::Fullness;
 pub use options::Options;
