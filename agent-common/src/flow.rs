@@ -127,6 +127,26 @@ labelled_enum! {
 }
 
 labelled_enum! {
+    /// How an established connection ended at the local end: index into [`TcpCounters::closed`].
+    pub enum CloseReason: u8 {
+        /// In order: the peer acknowledged the local FIN.
+        Fin = 0, "fin";
+        /// The local end reset it: the application closed it with unread data or without lingering, or data came that
+        /// nobody could read any more.
+        ResetSent = 1, "reset_sent";
+        /// The peer reset it.
+        ResetReceived = 2, "reset_received";
+        /// Data, a FIN or a probe of a closed window was not acknowledged in time (ETIMEDOUT, or the ICMP error that
+        /// came meanwhile).
+        TimedOut = 3, "timed_out";
+        /// Keep-alive probes of an idle connection were not answered.
+        KeepAlive = 4, "keepalive";
+        /// None of the above: ended by an administrator (`ss --kill`), or its end was missed.
+        Other = 5, "other";
+    }
+}
+
+labelled_enum! {
     /// What made the kernel retransmit a segment: index into [`TcpCounters::retransmitted_segments`].
     pub enum RetransmitKind: u8 {
         /// Fast retransmit: selective or duplicate acknowledgements indicated the loss (`TCP_CA_Recovery`).
@@ -179,8 +199,8 @@ labelled_enum! {
 pub struct TcpCounters {
     /// Handshakes completed.
     pub opened: u64,
-    /// Established connections that ended.
-    pub closed: u64,
+    /// Established connections that ended, by [`CloseReason`].
+    pub closed: [u64; CloseReason::COUNT],
     /// Connections open now, of those whose sockets are in the socket table.
     pub open: i64,
     /// Payload acknowledged by the peer, in bytes.
@@ -219,7 +239,18 @@ impl TcpCounters {
     /// True when a handshake was completed, or a connection from before the agent started is counted.
     #[must_use]
     pub const fn has_connections(&self) -> bool {
-        self.opened != 0 || self.closed != 0 || self.open != 0 || self.received_segments != 0
+        self.opened != 0 || self.closed() != 0 || self.open != 0 || self.received_segments != 0
+    }
+
+    /// Established connections that ended, for any reason.
+    #[must_use]
+    pub const fn closed(&self) -> u64 {
+        let (mut sum, mut index) = (0, 0);
+        while index < CloseReason::COUNT {
+            sum += self.closed[index];
+            index += 1;
+        }
+        sum
     }
 
     /// Connections open now, at least 0.
@@ -319,6 +350,6 @@ impl UdpCounters {
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 32);
-    assert!(size_of::<TcpCounters>() == 8 * (9 + 3 + 8 + 7 + 2 + 19 + 14 + 14));
+    assert!(size_of::<TcpCounters>() == 8 * (8 + 6 + 3 + 8 + 7 + 2 + 19 + 14 + 14));
     assert!(size_of::<UdpCounters>() == 8 * 5);
 };

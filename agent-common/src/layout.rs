@@ -116,6 +116,14 @@ kernel_layout! {
     skc_net = "sock_common"."skc_net.net", Socket;
     /// Inode number of a network namespace.
     net_inum = "net"."ns.inum", Socket;
+    /// A random number of the network namespace.
+    net_hash_mix = "net"."hash_mix";
+    /// The namespaces of a task; NULL when it has ended.
+    task_nsproxy = "task_struct"."nsproxy";
+    /// The network namespace of them.
+    nsproxy_net = "nsproxy"."net_ns";
+    /// The task's thread id in the initial PID namespace.
+    task_pid = "task_struct"."pid";
     /// Pending error.
     sk_err = "sock"."sk_err";
     /// Error that did not end the connection, such as one from an ICMP message.
@@ -142,6 +150,8 @@ kernel_layout! {
     icsk_pending = "inet_connection_sock"."icsk_pending";
     /// Consecutive retransmission timeouts.
     icsk_retransmits = "inet_connection_sock"."icsk_retransmits";
+    /// Consecutive probes without an answer, of a closed window or of an idle connection.
+    icsk_probes_out = "inet_connection_sock"."icsk_probes_out";
     /// Congestion control state.
     icsk_ca_state = "inet_connection_sock"."icsk_ca_state";
     /// Segments retransmitted over the socket's lifetime.

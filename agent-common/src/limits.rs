@@ -1,7 +1,7 @@
 //! Default sizes of the maps.
 
 /// TCP flows; when the map is full, further ones count for [`crate::flow::FlowKey::other`].
-/// 16 384 × (32 bytes of key + 608 of counters + bookkeeping) ≈ 11 MiB.
+/// 16 384 × (32 bytes of key + 648 of counters + bookkeeping) ≈ 12 MiB.
 pub const DEFAULT_FLOWS: u32 = 16_384;
 
 /// UDP flows; 16 384 × (32 + 40 + bookkeeping) ≈ 2 MiB.
@@ -13,6 +13,9 @@ pub const DEFAULT_SOCKETS: u32 = 131_072;
 /// Listening ports (for the role of sockets that are not in the socket map) and their accept queues.
 /// 8192 × (8 + 1 + bookkeeping) + 8192 × (16 + 24 + bookkeeping) ≈ 1.5 MiB.
 pub const DEFAULT_LISTENERS: u32 = 8192;
+
+/// Network namespaces with a listening socket; 4096 × (4 + 16 + bookkeeping) ≈ 0.3 MiB.
+pub const LISTENING_NAMESPACES: u32 = 4096;
 
 /// Local ends of clients' flows by network namespace, to find the flow of a segment that came too late for its socket.
 /// 8192 × (32 + 8 + bookkeeping) ≈ 0.8 MiB.

@@ -6,7 +6,7 @@ use aya::Pod;
 use crate::dns::{Asked, ClosedSocket, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Settings};
 use crate::flow::{FlowKey, Quotas, TcpCounters, Tenant, UdpCounters};
 use crate::layout::KernelLayout;
-use crate::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
+use crate::probe::open_sockets::{AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, Sweep};
 use crate::socket::SocketState;
 
 // SAFETY: integers only, in `repr(C)`, and the size assertions beside the types rule out padding.
@@ -25,6 +25,8 @@ unsafe impl Pod for QueueKey {}
 unsafe impl Pod for AcceptQueue {}
 // SAFETY: as above.
 unsafe impl Pod for Sweep {}
+// SAFETY: as above.
+unsafe impl Pod for ListeningNamespace {}
 // SAFETY: `u32` only.
 unsafe impl Pod for KernelLayout {}
 // SAFETY: as the first.

@@ -7,8 +7,8 @@ use aya_log_ebpf::debug;
 use netcause_common::dns::DnsCounters;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
-    ConnectFailure, FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection, RetransmitKind,
-    TcpCounters, UdpCounters,
+    CloseReason, ConnectFailure, FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
+    RetransmitKind, TcpCounters, UdpCounters,
 };
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, Histogram, RTT_BOUNDS_US, bucket};
 use netcause_common::statistics::Statistic;
@@ -161,8 +161,15 @@ impl Counters {
 
     /// An established connection ended.
     #[inline(always)]
-    pub fn closed(self) {
-        add(counter!(self, closed), 1);
+    pub fn closed(self, reason: CloseReason) {
+        add_at(counter!(self, closed), reason as usize, 1);
+    }
+
+    /// The connection that ended last was ended by a reset of the local end, and not as it was counted.
+    #[inline(always)]
+    pub fn closed_by_reset(self, not: CloseReason) {
+        add_at(counter!(self, closed), not as usize, u64::MAX);
+        self.closed(CloseReason::ResetSent);
     }
 
     /// A connection in the socket map is open.

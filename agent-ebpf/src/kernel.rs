@@ -9,10 +9,12 @@ mod layout;
 mod memory;
 mod packet;
 mod sock;
+mod task;
 mod tcp;
 
 pub use layout::{first_ephemeral_port, has_sock_from_file, retransmit_has_error, udp_drop_has_packet};
 pub use memory::{Memory, Typed};
 pub use packet::{Segment, SkBuff};
 pub use sock::{SockCommon, UdpSock};
+pub use task::Task;
 pub use tcp::{TcpSock, state as tcp_state};

@@ -10,7 +10,7 @@ use netcause_common::dns::{
 };
 use netcause_common::flow::{FlowKey, TcpCounters, Tenant, UdpCounters, UdpService, UdpSpeaker};
 use netcause_common::limits;
-use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Sweep};
+use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, Sweep};
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::{STATISTICS, Statistic};
 
@@ -140,6 +140,12 @@ pub static LISTENERS: LruHashMap<ListenerKey, u64> =
 /// Accept queues at the last sweep. The daemon removes entries that the sweep does not update any more.
 #[map]
 pub static QUEUES: HashMap<QueueKey, AcceptQueue> = HashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
+
+/// Network namespaces in which the last sweep found a listening socket of a process that is in the same. The daemon removes
+/// entries that the sweep does not update any more.
+#[map]
+pub static LISTENING_NAMESPACES: HashMap<u32, ListeningNamespace> =
+    HashMap::with_max_entries(limits::LISTENING_NAMESPACES, 0);
 
 /// State of the current or last sweep.
 #[map]

@@ -197,7 +197,8 @@ pub fn accept_queue<M: Memory>(socket: TcpSock<M>) -> Option<*mut AcceptQueue> {
         return Some(queue);
     }
     // A full map is visible: its limit and number of entries are metrics.
-    let _ = QUEUES.insert(key, AcceptQueue::default(), u64::from(BPF_NOEXIST));
+    let queue = AcceptQueue { namespace: socket.namespace(), ..AcceptQueue::default() };
+    let _ = QUEUES.insert(key, queue, u64::from(BPF_NOEXIST));
     QUEUES.get_ptr_mut(key)
 }
 

@@ -9,6 +9,7 @@ mod dns;
 mod flows;
 mod heap;
 pub mod layout;
+mod listeners;
 mod load;
 mod maps;
 mod networks;
@@ -20,6 +21,7 @@ mod tables;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+pub use listeners::Listening;
 pub use load::{LoadError, ProbeState, attach, rehearse};
 pub use maps::Fullness;
 pub use options::Options;

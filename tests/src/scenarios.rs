@@ -6,6 +6,7 @@
 
 mod budget;
 mod bytes;
+mod closes;
 mod connect;
 mod counts;
 mod daemon;
@@ -86,6 +87,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("lab::datagrams", itself::datagrams_are_exact),
     scenario("lab::service", itself::a_service_has_backends),
     scenario("lab::crash", itself::a_crash_leaves_nothing),
+    scenario("closes::reasons", closes::reasons),
     scenario("connect::refused", connect::refused),
     scenario("connect::unreachable", connect::unreachable),
     scenario("connect::rejected", connect::rejected),
@@ -138,6 +140,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("quality::spurious", quality::spurious),
     scenario("listeners::queues", listeners::queues),
     scenario("listeners::ended", listeners::ended),
+    scenario("listeners::reasons", listeners::reasons),
     scenario("udp::both_ways", udp::both_ways),
     scenario("udp::loopback", udp::loopback),
     scenario("udp::any_ports", udp::any_ports),

@@ -38,6 +38,22 @@ pub struct AcceptQueue {
     pub length: u32,
     /// Limit of that socket's queue; one more fits (`sk_acceptq_is_full`, include/net/sock.h).
     pub limit: u32,
+    /// Inode number of the network namespace in which the port first listened.
+    pub namespace: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+/// A network namespace with a listening socket; the key in its map is its inode number.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListeningNamespace {
+    /// Number of the sweep that found it.
+    pub sweep: u64,
+    /// A thread in it.
+    pub thread: u32,
+    /// Tells it from others that had its inode number before: `net.hash_mix`; 0 if the kernel has none.
+    pub mark: u32,
 }
 
 /// State of the sweep, shared by the daemon (number) and the programs (socket).
@@ -52,6 +68,7 @@ pub struct Sweep {
 
 const _: () = {
     assert!(size_of::<QueueKey>() == 16);
-    assert!(size_of::<AcceptQueue>() == 24);
+    assert!(size_of::<AcceptQueue>() == 32);
+    assert!(size_of::<ListeningNamespace>() == 16);
     assert!(size_of::<Sweep>() == 16);
 };

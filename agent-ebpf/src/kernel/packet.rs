@@ -39,34 +39,33 @@ impl SkBuff {
     /// Inode number of the network namespace of its receiving device; 0 when the device is no longer known.
     #[inline(always)]
     pub fn namespace(self) -> u32 {
-        let device = self.0.read::<u64>(layout!(skb_dev));
-        if device == 0 {
-            return 0;
-        }
-        let namespace = Untyped(device).read::<u64>(layout!(dev_net));
-        Untyped(namespace).read(layout!(net_inum))
+        // What a NULL pointer leads to reads as zero.
+        self.0.follow(layout!(skb_dev)).follow(layout!(dev_net)).read(layout!(net_inum))
     }
 
     /// Sender and ports of a received packet; `None` when its IP header is neither IPv4 nor IPv6.
     #[inline(always)]
     pub fn segment(self) -> Option<Segment> {
         let head = self.0.read::<u64>(layout!(skb_head));
-        let network = u64::from(self.0.read::<u16>(layout!(skb_network_header)));
-        let transport = u64::from(self.0.read::<u16>(layout!(skb_transport_header)));
-        let (network, transport) = (Untyped(head + network), Untyped(head + transport));
-        // RFC 791 §3.1: source address at byte 12. RFC 8200 §3: at byte 8.
-        let source = match network.read::<u8>(0) >> 4 {
-            4 => Address::from_v4_network_order(network.read(12)),
-            6 => Address { words: [network.read(8), network.read(16)] },
+        let at = |offset: u16| Untyped(head + u64::from(offset));
+        // One read of each header, because each is a call.
+        let network: [u32; 6] = at(self.0.read(layout!(skb_network_header))).read(0);
+        let transport: [u32; 4] = at(self.0.read(layout!(skb_transport_header))).read(0);
+        // The version is in the high bits of the first byte. RFC 791 §3.1: source address at byte 12. RFC 8200 §3: at byte 8.
+        let [_, _, third, fourth, fifth, sixth] = network;
+        let source = match network[0].to_ne_bytes()[0] >> 4 {
+            4 => Address::from_v4_network_order(fourth),
+            6 => Address::from_network_order([third, fourth, fifth, sixth]),
             _ => return None,
         };
         // RFC 9293 §3.1 and RFC 768: ports in the first four bytes.
+        let [a, b, c, d] = transport[0].to_ne_bytes();
         Some(Segment {
             source,
-            source_port: u16::from_be(transport.read(0)),
-            destination_port: u16::from_be(transport.read(2)),
+            source_port: u16::from_be_bytes([a, b]),
+            destination_port: u16::from_be_bytes([c, d]),
             // RFC 9293 §3.1: flags in byte 13, of which ACK is 16 and SYN 2.
-            is_first: transport.read::<u8>(13) & 18 == 2,
+            is_first: transport[3].to_ne_bytes()[1] & 18 == 2,
         })
     }
 }

@@ -4,6 +4,8 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::{bpf_skc_to_tcp_sock, bpf_sock_from_file};
 
+use netcause_common::layout::MISSING;
+
 use super::layout::layout;
 use super::memory::{Memory, Typed, Untyped};
 use super::sock::{AF_INET, AF_INET6, SockCommon, local, namespace};
@@ -257,6 +259,12 @@ impl<M: Memory> TcpSock<M> {
         self.memory.read(layout!(icsk_retransmits))
     }
 
+    /// True when the last things that the peer left without an answer were probes, not retransmissions.
+    #[inline(always)]
+    pub fn has_only_probed(self) -> bool {
+        self.consecutive_timeouts() == 0 && self.memory.read::<u8>(layout!(icsk_probes_out)) != 0
+    }
+
     /// The armed timer, `ICSK_TIME_*` of `include/net/inet_connection_sock.h`.
     #[inline(always)]
     pub fn pending_timer(self) -> u8 {
@@ -276,6 +284,13 @@ impl<M: Memory> TcpSock<M> {
     #[inline(always)]
     pub fn namespace(self) -> u32 {
         namespace(self.memory)
+    }
+
+    /// A random number of the network namespace; 0 when the kernel has none.
+    #[inline(always)]
+    pub fn namespace_mark(self) -> u32 {
+        let mark = layout!(net_hash_mix);
+        if mark == MISSING { 0 } else { Untyped(self.memory.read(layout!(skc_net))).read(mark) }
     }
 
     /// The local end: the cgroup id, or the network namespace when the socket has no cgroup.

@@ -11,13 +11,15 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::bindings::BPF_ANY;
 use netcause_common::flow::Counted;
+use netcause_common::probe::open_sockets::ListeningNamespace;
 use netcause_common::socket::{PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 
 use crate::flow::{counters, counters_of, of_socket};
 use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_RECV, SYN_SENT};
-use crate::kernel::{Memory, TcpSock, has_sock_from_file};
-use crate::maps::{SWEEP, add};
+use crate::kernel::{Memory, Task, TcpSock, has_sock_from_file};
+use crate::maps::{LISTENING_NAMESPACES, SWEEP, add};
 use crate::socket::{Tracked, accept_queue, infer_role, insert, insert_listener, state_of};
 use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping};
 
@@ -25,7 +27,7 @@ use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping};
 #[repr(C)]
 pub struct TaskFile {
     meta: u64,
-    task: u64,
+    task: *const c_void,
     descriptor: u64,
     file: *const c_void,
 }
@@ -83,7 +85,10 @@ extern "C" fn older_connections(context: *const TaskFile) -> i32 {
 extern "C" fn open_sockets(context: *const TaskFile) -> i32 {
     with_socket!(context, |socket| {
         match socket.common().state() {
-            LISTEN => listener(socket),
+            LISTEN => {
+                listener(socket);
+                namespace(context, socket);
+            }
             state => connection(socket, state),
         }
     });
@@ -159,6 +164,23 @@ fn listener<M: Memory>(socket: TcpSock<M>) {
         queue.length = length;
         queue.limit = limit;
     }
+}
+
+/// Remembers a thread of the socket's network namespace, for the daemon to read the namespace's counters through.
+#[inline(always)]
+fn namespace<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
+    // SAFETY: as in `file`.
+    #[expect(unsafe_code, reason = "the context is a raw pointer")]
+    let task = unsafe { (*context).task };
+    let (Some(task), Some(sweep)) = (Task::from_argument(task), SWEEP.get(0)) else { return };
+    let namespace = socket.namespace();
+    // A descriptor may have been passed to a process of another.
+    if task.namespace() != namespace {
+        return;
+    }
+    let found = ListeningNamespace { sweep: sweep.number, thread: task.id(), mark: socket.namespace_mark() };
+    // The full map is visible: the daemon counts namespaces that it cannot read.
+    let _ = LISTENING_NAMESPACES.insert(namespace, found, u64::from(BPF_ANY));
 }
 
 #[inline(always)]

@@ -15,7 +15,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::endpoint::Address;
-use netcause_common::flow::{FlowKey, ROLE_SERVER, ResetDirection};
+use netcause_common::flow::{CloseReason, FlowKey, ROLE_SERVER, ResetDirection};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_reset::Reset;
 
@@ -45,10 +45,15 @@ fn sent(context: &BtfTracePointContext, turn: Turn) {
             let Some(counters) = counters_of(socket, &flow) else {
                 return;
             };
-            // A connection that has just ended with an error and answers a segment: not a reset came, but data that nobody
-            // wants any more (see `received`).
-            if state == CLOSE && socket.error() != 0 && !segment.is_null() {
-                counters.take_back_reset(ResetDirection::Received);
+            // A connection that has just ended and answers a segment: data came that nobody wants any more, and ended it.
+            if state == CLOSE && !segment.is_null() {
+                if socket.error() == 0 {
+                    counters.closed_by_reset(CloseReason::Fin);
+                } else {
+                    // No reset came (see `received`).
+                    counters.take_back_reset(ResetDirection::Received);
+                    counters.closed_by_reset(CloseReason::ResetReceived);
+                }
             }
             counters.reset(ResetDirection::Sent);
             return report(flow, client_port(socket, flow.role), ResetDirection::Sent, state);

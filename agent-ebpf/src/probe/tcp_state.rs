@@ -14,7 +14,9 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use netcause_common::flow::{ConnectFailure, Counted, FlowKey, ROLE_CLIENT, ROLE_SERVER, RetransmitKind};
+use netcause_common::flow::{
+    CloseReason, ConnectFailure, Counted, FlowKey, ROLE_CLIENT, ROLE_SERVER, RetransmitKind,
+};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_state::ConnectFailed;
 use netcause_common::socket::{PHASE_CLOSED, PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
@@ -22,7 +24,7 @@ use netcause_common::statistics::Statistic;
 
 use crate::emit::{emit, header};
 use crate::flow::{Counters, counters, counters_of, of_socket};
-use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
+use crate::kernel::tcp_state::{CLOSE, ESTABLISHED, FIN_WAIT2, LAST_ACK, LISTEN, SYN_RECV, SYN_SENT};
 use crate::kernel::{TcpSock, Typed};
 use crate::maps::{add, count};
 use crate::once::{Event, Turn, twins};
@@ -153,7 +155,7 @@ fn opened(socket: Socket, state: Option<Tracked>, role: u8, turn: Turn) {
         }
         count(Statistic::ConnectionsMissed);
         if let Some(counters) = counters(state.flow()) {
-            counters.closed();
+            counters.closed(CloseReason::Other);
             counters.one_less_open();
         }
     } else if role == ROLE_CLIENT {
@@ -196,7 +198,7 @@ fn closed(socket: Socket, state: Option<Tracked>, old: u8) {
         // From before the agent started and without a file, or the socket map was full: its totals count in full.
         let role = infer_role(socket);
         if let Some(counters) = counters_of(socket, &of_socket(socket, role)) {
-            counters.closed();
+            counters.closed(close_reason(socket, old));
             let mut nothing = Counted::default();
             settle(socket, role, || is_fin_acknowledged(socket, old), &raw mut nothing, counters);
         }
@@ -218,9 +220,33 @@ fn closed(socket: Socket, state: Option<Tracked>, old: u8) {
         count(Statistic::ConnectionsMissed);
         counters.opened();
     }
-    counters.closed();
+    counters.closed(close_reason(socket, old));
     counters.retransmitted(RetransmitKind::Other, uncounted);
     settle_at_close(socket, state, old, counters);
+}
+
+/// How a connection ended that leaves this state. The numbers are those of `include/uapi/asm-generic/errno.h`.
+#[inline(always)]
+fn close_reason(socket: Socket, old: u8) -> CloseReason {
+    let error = socket.error();
+    // EPIPE, ECONNRESET: `tcp_reset`, net/ipv4/tcp_input.c. If it was none, the reset that is sent next corrects that.
+    if error == 32 || error == 104 {
+        return CloseReason::ResetReceived;
+    }
+    // A socket goes to TIME_WAIT when the peer's FIN has come, or when the application no longer waits for it; a reset of the
+    // application comes while the file still holds the socket (`__tcp_close`, net/ipv4/tcp.c).
+    let waits = old == FIN_WAIT2 && !socket.is_fin_received() && socket.has_file();
+    if is_fin_acknowledged(socket, old) && !waits {
+        return CloseReason::Fin;
+    }
+    match error {
+        0 => CloseReason::ResetSent,
+        // ECONNABORTED: `tcp_abort`, net/ipv4/tcp.c.
+        103 => CloseReason::Other,
+        // `tcp_write_err`, net/ipv4/tcp_timer.c. Idle connections have nothing unacknowledged; of others the window is probed.
+        _ if socket.has_only_probed() && socket.is_all_acknowledged() => CloseReason::KeepAlive,
+        _ => CloseReason::TimedOut,
+    }
 }
 
 /// Adds the final totals, unless the sweep is at this socket; see [`crate::traffic::sweeping`].

@@ -7,6 +7,7 @@ pub mod delta;
 pub mod dns;
 mod edge;
 pub mod events;
+pub mod listeners;
 pub mod model;
 mod packed;
 pub mod totals;

@@ -23,6 +23,7 @@ use crate::aggregate::dns::search::Waste;
 use crate::aggregate::dns::{DnsDetails, WorkloadRow};
 use crate::aggregate::edge;
 use crate::aggregate::events::{EdgeEvent, RecentEvents};
+use crate::aggregate::listeners::{Dropped, Listeners, Namespace, NamespaceCounters};
 use crate::aggregate::model::Model;
 use crate::aggregate::totals::Totals;
 use crate::enrich::conntrack::{Outcome, Pass, Support};
@@ -61,8 +62,13 @@ pub enum Input<'a> {
     },
     /// A flow was removed from the kernel's table.
     FlowRemoved(FlowKey),
-    /// The accept queues that the last sweep found, and those of closed listeners (sweep 0).
-    Queues(Vec<(QueueKey, AcceptQueue)>),
+    /// Listening sockets, by the last sweep.
+    Listeners {
+        /// The accept queues that it found, and those of closed listeners (sweep 0).
+        queues: Vec<(QueueKey, AcceptQueue)>,
+        /// The counters of their network namespaces, as far as they were read since.
+        namespaces: Vec<(Namespace, NamespaceCounters)>,
+    },
     /// All flows were read. Names are settled now, so questions on new flows should be answered before.
     ReadingEnded,
     /// An event of the kernel's ring.
@@ -137,12 +143,14 @@ pub struct Options {
 /// A listening socket.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// The workload that listens.
+    /// The workload that listens; the network namespace where drops belong to several workloads.
     pub workload: Workload,
-    /// Its port.
-    pub port: u16,
+    /// Its port; `None` where drops belong to several.
+    pub port: Option<u16>,
     /// Its queue.
     pub queue: AcceptQueue,
+    /// What it has dropped.
+    pub dropped: Dropped,
 }
 
 /// Everything the agent knows.
@@ -153,6 +161,7 @@ pub struct Engine {
     details: DnsDetails,
     details_received: u64,
     queues: Vec<(QueueKey, AcceptQueue)>,
+    listeners: Listeners,
     events: RecentEvents,
     health: Vec<SourceHealth>,
     losses: Losses,
@@ -175,6 +184,7 @@ impl Engine {
             details,
             details_received: 0,
             queues: Vec::new(),
+            listeners: Listeners::default(),
             events: RecentEvents::default(),
             health: Vec::new(),
             losses: [0; STATISTICS as usize],
@@ -198,7 +208,7 @@ impl Engine {
                 self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
             }
             Input::FlowRemoved(key) => self.remove(&key),
-            Input::Queues(queues) => self.listen(queues),
+            Input::Listeners { queues, namespaces } => self.listen(queues, &namespaces),
             Input::ReadingEnded => self.end_reading(),
             Input::Event(Event::NewFlow { at, flow, client_port }) => {
                 self.names.observe(&flow);
@@ -290,12 +300,20 @@ impl Engine {
     /// Listening sockets, in the order of their workloads and ports.
     #[must_use]
     pub fn listeners(&self) -> Vec<Listener> {
-        let listener = |(key, queue): &(QueueKey, AcceptQueue)| Listener {
+        let listener = |key: QueueKey, queue, dropped| Listener {
             workload: self.names.local(key.local),
-            port: key.port,
-            queue: *queue,
+            port: (key.port != 0).then_some(key.port),
+            queue,
+            dropped,
         };
-        let mut listeners: Vec<_> = self.queues.iter().map(listener).collect();
+        let open: HashSet<_> = self.queues.iter().map(|(key, _)| *key).collect();
+        let others = self.listeners.others(|key| open.contains(key));
+        let mut listeners: Vec<_> = self
+            .queues
+            .iter()
+            .map(|(key, queue)| listener(*key, *queue, self.listeners.of(key)))
+            .chain(others.map(|(key, dropped)| listener(key, AcceptQueue::default(), dropped)))
+            .collect();
         listeners.sort_unstable_by(|a, b| (&a.workload, a.port).cmp(&(&b.workload, b.port)));
         listeners
     }
@@ -338,13 +356,18 @@ impl Engine {
         self.has_removed = true;
     }
 
-    fn listen(&mut self, queues: Vec<(QueueKey, AcceptQueue)>) {
+    fn listen(
+        &mut self,
+        queues: Vec<(QueueKey, AcceptQueue)>,
+        namespaces: &[(Namespace, NamespaceCounters)],
+    ) {
         for (key, queue) in &queues {
             self.names.observe_local(key.local);
             if queue.sweep != 0 {
                 self.names.listens(key.local, key.port);
             }
         }
+        self.listeners.update(&queues, namespaces, self.time.monotonic);
         self.queues = queues;
     }
 
@@ -353,6 +376,7 @@ impl Engine {
         if std::mem::take(&mut self.has_removed) {
             let mut locals = self.model.locals();
             locals.extend(self.queues.iter().map(|(key, _)| key.local));
+            locals.extend(self.listeners.others(|_| false).map(|(key, _)| key.local));
             self.names.retain(&locals, &self.model.remotes());
         }
         let idle = self.model.end_reading(self.time.monotonic, &mut self.names);

@@ -88,7 +88,7 @@ impl Node {
     /// Opens connections of a flow; closes them when below zero.
     pub fn open(&mut self, key: FlowKey, connections: i64) {
         let tcp = &mut self.count(MAIN, key).tcp;
-        *if connections < 0 { &mut tcp.closed } else { &mut tcp.opened } += connections.unsigned_abs();
+        *if connections < 0 { &mut tcp.closed[0] } else { &mut tcp.opened } += connections.unsigned_abs();
         tcp.open += connections;
     }
 

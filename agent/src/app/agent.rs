@@ -21,7 +21,7 @@ use crate::expose::event_log;
 use crate::expose::snapshot::{AgentCounts, Snapshot};
 use crate::expose::tables::series;
 use crate::kernel::cgroups::CgroupTree;
-use crate::kernel::{self, Events, Fullness, Kernel, Pace};
+use crate::kernel::{self, Events, Fullness, Kernel, Listening, Pace};
 use crate::sources::Health;
 
 /// Events taken from each ring in one round.
@@ -210,8 +210,8 @@ impl Agent {
             self.last_sweep = Some((began, took));
         }
         self.expire_dns()?;
-        let queues = self.kernel.accept_queues()?;
-        self.engine.handle(now(), Input::Queues(queues));
+        let Listening { queues, namespaces } = self.kernel.listening()?;
+        self.engine.handle(now(), Input::Listeners { queues, namespaces });
         let Self { kernel, engine, .. } = self;
         let time = now();
         self.fullness =

@@ -37,7 +37,12 @@ impl Agent {
             edges: shown.into_iter().map(|Shown { edge, totals }| EdgeRow { edge, totals }).collect(),
             listeners: listeners
                 .into_iter()
-                .map(|Listener { workload, port, queue }| ListenerRow { workload, port, queue })
+                .map(|Listener { workload, port, queue, dropped }| ListenerRow {
+                    workload,
+                    port,
+                    queue,
+                    dropped,
+                })
                 .collect(),
             searches: self
                 .engine
@@ -65,6 +70,7 @@ impl Agent {
                 counts: AgentCounts {
                     dns_events: self.engine.dns_details_received(),
                     lost_log_lines: telemetry::lost_lines(),
+                    unread_namespaces: self.kernel.unread_namespaces(),
                     ..self.counts.clone()
                 },
                 series: SeriesBudget {

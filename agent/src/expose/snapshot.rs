@@ -9,6 +9,7 @@ use netcause_common::statistics::{STATISTICS, Statistic};
 use netcause_core::aggregate::Edge;
 use netcause_core::aggregate::dns::WorkloadRow;
 use netcause_core::aggregate::events::EdgeEvent;
+use netcause_core::aggregate::listeners::Dropped;
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::DnsNames;
@@ -53,12 +54,14 @@ pub struct EdgeRow {
 /// A listening TCP port and its accept queue.
 #[derive(Debug)]
 pub struct ListenerRow {
-    /// The workload that listens.
+    /// The workload that listens; the network namespace where drops belong to several.
     pub workload: Workload,
-    /// The port.
-    pub port: u16,
+    /// The port; `None` where drops belong to several.
+    pub port: Option<u16>,
     /// Its accept queue.
     pub queue: AcceptQueue,
+    /// What it has dropped.
+    pub dropped: Dropped,
 }
 
 /// What search domains cost a workload.

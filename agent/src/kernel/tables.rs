@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
 use ipnet::IpNet;
 use netcause_common::flow::FlowKey;
-use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey, Sweep};
+use netcause_common::probe::open_sockets::Sweep;
 use netcause_common::statistics::STATISTICS;
 use tokio::io::unix::AsyncFd;
 
@@ -20,14 +20,12 @@ use netcause_core::ingest::DnsUnanswered;
 
 use super::dns::Dns;
 use super::flows::Flows;
+use super::listeners::{Listeners, Listening};
 use super::load::{Loaded, walk};
 use super::maps::{Fullness, take};
 use super::networks;
 use super::options::Options;
 use crate::probe::Hook;
-
-/// How long the discards of a closed listener are shown: longer than any interval between scrapes.
-const CLOSED_LISTENER_SHOWN: Duration = Duration::from_mins(10);
 
 /// The loaded and attached eBPF object: the interface of the rest of the agent to the kernel side.
 pub struct Kernel {
@@ -35,9 +33,7 @@ pub struct Kernel {
     options: Options,
     flows: Flows,
     dns: Dns,
-    queues: HashMap<MapData, QueueKey, AcceptQueue>,
-    /// Since when a port has no listener, and what had been discarded there by then.
-    closed_listeners: std::collections::HashMap<QueueKey, (Instant, u64)>,
+    listeners: Listeners,
     sweep: Array<MapData, Sweep>,
     sweeps: u64,
     statistics: PerCpuArray<MapData, u64>,
@@ -65,14 +61,12 @@ impl Kernel {
     pub fn new(mut loaded: Loaded, options: Options) -> Result<(Self, [Events; 2])> {
         let flows = Flows::take(&mut loaded.ebpf, &options)?;
         let dns = Dns::take(&mut loaded.ebpf, &options)?;
-        let queues = take(&mut loaded.ebpf, "QUEUES")?.try_into()?;
+        let listeners = Listeners::take(&mut loaded.ebpf)?;
         let sweep = take(&mut loaded.ebpf, "SWEEP")?.try_into()?;
         let statistics = take(&mut loaded.ebpf, "STATISTIC")?.try_into()?;
         let mut ring = |name| anyhow::Ok(Events { ring: RingBuf::try_from(take(&mut loaded.ebpf, name)?)? });
         let rings = [ring("EVENTS")?, ring("DNS_EVENTS")?];
-        let closed_listeners = std::collections::HashMap::new();
-        let kernel =
-            Self { loaded, options, flows, dns, queues, closed_listeners, sweep, sweeps: 0, statistics };
+        let kernel = Self { loaded, options, flows, dns, listeners, sweep, sweeps: 0, statistics };
         Ok((kernel, rings))
     }
 
@@ -100,38 +94,18 @@ impl Kernel {
         Ok(Some(begin.elapsed()))
     }
 
-    /// The accept queues found by the last sweep. Those of closed listeners follow with sweep 0 if they have discarded
-    /// anything, for [`CLOSED_LISTENER_SHOWN`].
+    /// The listening sockets that the last sweep found.
     ///
     /// # Errors
     ///
-    /// When the map cannot be read.
-    pub fn accept_queues(&mut self) -> Result<Vec<(QueueKey, AcceptQueue)>> {
-        let now = Instant::now();
-        let (mut queues, mut gone, mut closed) = (Vec::new(), Vec::new(), std::collections::HashMap::new());
-        for entry in self.queues.iter() {
-            let (key, queue) = entry.context("cannot read the accept queues")?;
-            if queue.sweep == self.sweeps {
-                queues.push((key, queue));
-                continue;
-            }
-            let (since, discards) = match self.closed_listeners.get(&key) {
-                Some(&(since, discards)) if discards == queue.discards => (since, discards),
-                _ => (now, queue.discards),
-            };
-            if discards == 0 || now.duration_since(since) > CLOSED_LISTENER_SHOWN {
-                gone.push(key);
-            } else {
-                closed.insert(key, (since, discards));
-                queues.push((key, AcceptQueue { discards, ..AcceptQueue::default() }));
-            }
-        }
-        self.closed_listeners = closed;
-        for key in gone {
-            // The kernel side may have removed it already.
-            let _ = self.queues.remove(&key);
-        }
-        Ok(queues)
+    /// When a map cannot be read.
+    pub fn listening(&mut self) -> Result<Listening> {
+        self.listeners.found(self.sweeps)
+    }
+
+    /// Network namespaces with a listener whose counters could not be read after the last sweep.
+    pub fn unread_namespaces(&self) -> u64 {
+        self.listeners.unread
     }
 
     /// The mount point of the cgroup v2 root.

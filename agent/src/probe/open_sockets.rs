@@ -34,5 +34,8 @@ pub const PROBE: Probe = Probe {
         "sk_type",
         "sk_ack_backlog",
         "sk_drops",
+        "task_nsproxy",
+        "nsproxy_net",
+        "task_pid",
     ],
 };

@@ -35,6 +35,8 @@ pub const PROBE: Probe = Probe {
         "skb_cb",
         "ee_errno",
         "sk_drops",
+        "icsk_retransmits",
+        "icsk_probes_out",
         "sk_socket",
         "socket_state",
     ],

@@ -3,14 +3,34 @@
 use anyhow::{Result, ensure};
 
 use crate::lab::{
-    agent,
+    agent, eventually,
+    faults::Fault,
     metrics::{Edge, Metrics, float},
-    topology::Net,
+    topology::{Net, Pod},
 };
 
 const LENGTH: &str = "netcause_tcp_accept_queue_length";
 const LIMIT: &str = "netcause_tcp_accept_queue_limit";
 const DISCARDS: &str = "netcause_tcp_listener_discards_total";
+const DROPS: &str = "netcause_tcp_listen_drops_total";
+const COOKIES: &str = "netcause_tcp_syn_cookies_sent_total";
+
+/// The listeners of the pod have dropped what the kernel says, by reason.
+fn expect_drops(metrics: &Metrics, server: &Pod) -> Result<()> {
+    let kernel = |name| server.counter("TcpExt", name);
+    let (full, requests) = (kernel("ListenOverflows")?, kernel("TCPReqQFullDrop")?);
+    let other = kernel("ListenDrops")? - full - requests;
+    let found = |name, label: &[(&str, &str)]| {
+        metrics.sum(name, &[&[("destination_workload", server.workload())], label].concat())
+    };
+    for (reason, right) in [("accept_queue_full", full), ("request_queue_full", requests), ("other", other)] {
+        let drops = found(DROPS, &[("reason", reason)]);
+        ensure!(drops == float(right), "{drops} drops because of {reason}, {right} by the kernel");
+    }
+    let (cookies, right) = (found(COOKIES, &[]), kernel("SyncookiesSent")?);
+    ensure!(cookies == float(right), "{cookies} SYN cookies, {right} by the kernel");
+    Ok(())
+}
 
 /// The length and the limit of accept queues (full, partly full and empty) and their drops are the kernel's.
 pub(super) fn queues(name: &str) -> Result<()> {
@@ -49,7 +69,8 @@ pub(super) fn queues(name: &str) -> Result<()> {
             metrics.expect(LENGTH, &listener, length)?;
             metrics.expect(LIMIT, &listener, limit)?;
         }
-        drops(metrics)
+        drops(metrics)?;
+        expect_drops(metrics, &server)
     })?;
     for server in servers {
         server.finish()?;
@@ -90,4 +111,59 @@ pub(super) fn ended(name: &str) -> Result<()> {
         ensure!(queues.is_empty(), "a closed listener has a queue:\n{queues}");
         Ok(())
     })
+}
+
+/// Dropped handshakes are counted by reason, as the kernel does, on the listener that dropped them; what a listener discards
+/// because of loss is no drop.
+pub(super) fn reasons(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let (net, client, server) = Net::pair(name)?;
+    let is_exact = |what: &str| agent.until(what, |metrics| expect_drops(metrics, &server));
+
+    server.sysctl(&["net/ipv4/tcp_synack_retries=1"])?;
+    let _echo = server.serve(server.at(8081), &["--mode", "echo"])?;
+    let lost = Fault::on_path(&net, &server, &["tcp sport 8081 tcp flags & (syn|ack) == syn|ack drop"])?;
+    let outcome = client.connect(server.at(8081), &["--count", "2", "--connect-timeout-ms", "2500"])?;
+    ensure!(outcome.failed("gave_up") == 2, "{outcome:?}");
+    lost.clear()?;
+    // Later discards of this listener would be beside the drops of another, so that these could not be told apart.
+    server.wait_quiet()?;
+    agent.until("repeated SYNs are discards and no drops", |metrics| {
+        let discards = metrics.on(DISCARDS, &Edge::listener(&server, 8081));
+        ensure!(discards >= 2.0, "{discards} discards");
+        expect_drops(metrics, &server)
+    })?;
+
+    let deaf = server.serve(server.at(8080), &["--mode", "never-accept", "--backlog", "1"])?;
+    let held = client.hold(server.at(8080), &["--count", "2"])?;
+    let give_up = ["--count", "7", "--parallel", "7", "--connect-timeout-ms", "300"];
+    let outcome = client.connect(server.at(8080), &give_up)?;
+    ensure!(outcome.failed("gave_up") == 7, "{outcome:?}");
+    agent.until("the accept queue was full", |metrics| {
+        let full = metrics.on(DROPS, &Edge::listener(&server, 8080).with("reason", "accept_queue_full"));
+        ensure!(full >= 7.0, "{full} drops");
+        expect_drops(metrics, &server)
+    })?;
+    deaf.finish()?;
+    held.finish()?;
+    is_exact("drops of a listener that is gone stay")?;
+
+    // Handshakes that nobody completes: the answers go back where the forged SYNs come from, and are dropped there.
+    let back = format!("route add 10.128.0.0/9 via {}\n", client.v4);
+    server.run("ip", &["-batch", "-"], &back)?;
+    let no_filter = ["net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/eth0/rp_filter=0"];
+    server.sysctl(&no_filter)?;
+    client.sysctl(&no_filter)?;
+    client.sysctl(&["net/ipv4/ip_forward=0"])?;
+    let _small = server.serve(server.at(8082), &["--mode", "echo", "--backlog", "2"])?;
+    for (cookies, counter) in [("0", "TCPReqQFullDrop"), ("1", "SyncookiesSent")] {
+        server.sysctl(&[&format!("net/ipv4/tcp_syncookies={cookies}")])?;
+        client.flood(server.at(8082), &["--kind", "syn", "--count", "100"])?;
+        eventually(&format!("{counter} grew"), || {
+            let counted = server.counter("TcpExt", counter)?;
+            ensure!(counted > 0, "{counted}");
+            Ok(())
+        })?;
+    }
+    is_exact("drops at a full queue of handshakes, and SYN cookies")
 }

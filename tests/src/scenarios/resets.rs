@@ -20,6 +20,8 @@ fn expect_resets(metrics: &Metrics, sender: &Edge, receiver: &Edge, count: u64) 
         metrics.expect(FAILURES, edge, 0)?;
         metrics.expect(RESETS, edge, count)?;
     }
+    metrics.expect(CLOSED, &sender.with("reason", "reset_sent"), count)?;
+    metrics.expect(CLOSED, &receiver.with("reason", "reset_received"), count)?;
     metrics.expect(RESETS, &sender.with("direction", "sent"), count)?;
     metrics.expect(RESETS, &receiver.with("direction", "received"), count)
 }
@@ -135,6 +137,10 @@ pub(super) fn shut_down(name: &str) -> Result<()> {
         }
         metrics.expect(RESETS, &source.with("direction", "sent"), 5)?;
         metrics.expect(RESETS, &destination.with("direction", "received"), 5)?;
+        for (edge, reason) in [(&source, "reset_sent"), (&destination, "reset_received")] {
+            metrics.expect(CLOSED, edge, 5)?;
+            metrics.expect(CLOSED, &edge.with("reason", reason), 5)?;
+        }
         metrics.expect_kernel_resets(&client)
     })?;
     held.finish()?;

@@ -22,7 +22,10 @@ use rustix::{
     io::Errno,
     net::{
         AddressFamily, SocketType, bind, connect, connect_unspec, socket,
-        sockopt::{set_socket_linger, set_socket_reuseaddr, set_socket_send_buffer_size, socket_error},
+        sockopt::{
+            set_socket_keepalive, set_socket_linger, set_socket_reuseaddr, set_socket_send_buffer_size,
+            socket_error,
+        },
     },
 };
 use serde_json::json;
@@ -97,6 +100,9 @@ pub(crate) struct Client {
     /// Ask for a send buffer of this size
     #[arg(long)]
     send_buffer: Option<usize>,
+    /// Send keep-alive probes while idle
+    #[arg(long)]
+    keepalive: bool,
     /// Wait this long after each connection
     #[arg(long, default_value_t = 0)]
     interval_ms: u64,
@@ -176,6 +182,7 @@ impl Client {
         if let Some(bytes) = self.send_buffer {
             set_socket_send_buffer_size(&socket, bytes).map_err(name)?;
         }
+        set_socket_keepalive(&socket, self.keepalive).map_err(name)?;
         if self.bind_port.is_some() || self.from.is_some() {
             set_socket_reuseaddr(&socket, true).map_err(name)?;
             let from = self.from.unwrap_or_else(|| any_like(to));

@@ -257,11 +257,14 @@ fn listeners_have_the_names_of_their_cgroups() {
     let mut player = Player::new();
     let key = QueueKey { local: CGROUP, port: 80, ..QueueKey::default() };
     let other = QueueKey { local: LOCAL_IS_NAMESPACE | 3, port: 15006, ..key };
-    player.play(Input::Queues(vec![(key, AcceptQueue::default()), (other, AcceptQueue::default())]));
+    player.play(Input::Listeners {
+        queues: vec![(key, AcceptQueue::default()), (other, AcceptQueue::default())],
+        namespaces: Vec::new(),
+    });
     player.read();
     let listeners: Vec<_> =
         player.engine.listeners().iter().map(|l| (l.workload.to_string(), l.port)).collect();
-    assert_eq!(listeners, [("shop.service".to_owned(), 80), ("netns:3".to_owned(), 15006)]);
+    assert_eq!(listeners, [("shop.service".to_owned(), Some(80)), ("netns:3".to_owned(), Some(15006))]);
 }
 
 #[test]
@@ -271,7 +274,7 @@ fn a_listener_keeps_its_name_while_flows_of_others_are_removed() {
         || vec![(QueueKey { local: CGROUP, port: 80, ..QueueKey::default() }, AcceptQueue::default())];
     for other in 20..23 {
         player.sent(flow(other, 9), 1);
-        player.play(Input::Queues(queues()));
+        player.play(Input::Listeners { queues: queues(), namespaces: Vec::new() });
         player.play(Input::FlowRemoved(flow(other, 9)));
         player.read();
         assert_eq!(player.engine.listeners()[0].workload, Workload::plain("shop.service"));

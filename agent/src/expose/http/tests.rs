@@ -88,7 +88,13 @@ impl Running {
 
 /// A view whose exposition does not fit into socket buffers.
 fn large() -> Snapshot {
-    let tcp = TcpCounters { opened: 1, closed: 1, sent_bytes: 1, received_bytes: 1, ..TcpCounters::ZERO };
+    let tcp = TcpCounters {
+        opened: 1,
+        closed: [1, 0, 0, 0, 0, 0],
+        sent_bytes: 1,
+        received_bytes: 1,
+        ..TcpCounters::ZERO
+    };
     let row = |number: u64| EdgeRow {
         edge: Arc::new(Edge {
             reporter: Reporter::Source,

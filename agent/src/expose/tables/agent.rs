@@ -20,6 +20,8 @@ pub struct AgentCounts {
     pub scrapes: Durations,
     /// Log lines that could not be written.
     pub lost_log_lines: u64,
+    /// Network namespaces with a listening socket whose counters the last sweep could not read.
+    pub unread_namespaces: u64,
 }
 
 /// A histogram of durations.
@@ -141,6 +143,13 @@ static AGENT: Table<AgentView> = Table {
             "netcause_log_lines_lost",
             "Lines of the agent's log that could not be written: its reader is gone, or the disk is full.",
             |agent, to| to.value(agent.counts.lost_log_lines),
+        ),
+        gauge(
+            "netcause_listener_namespaces_unread",
+            "Network namespaces with a listening TCP socket whose counters could not be read at the last sweep, because no \
+             process that holds one is in the namespace: netcause_tcp_listen_drops_total and \
+             netcause_tcp_syn_cookies_sent_total lack what happened there.",
+            |agent, to| to.value(agent.counts.unread_namespaces),
         ),
         histogram(
             "netcause_sweep_duration_seconds",

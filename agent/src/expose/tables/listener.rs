@@ -1,6 +1,9 @@
 //! Listening TCP sockets.
 
+use std::borrow::Cow;
+
 use netcause_common::probe::open_sockets::AcceptQueue;
+use netcause_core::aggregate::listeners::{DropReason, Dropped};
 
 use super::labels;
 use super::shared::{LISTENER_LABELS, workload};
@@ -13,10 +16,10 @@ static TABLE: Table<AcceptQueue> = Table {
     metrics: &[
         counter(
             "netcause_tcp_listener_discards",
-            "Segments that a listening TCP socket discarded, for any reason, since the agent first saw it: handshakes at a \
-             full queue, each time the client tries, but also SYNs and acknowledgements that came twice and handshakes that \
-             the client reset, as on lossy paths and with health checks. Only together with a full accept queue a sign that \
-             the application is too slow. Shown for ten minutes after the socket was closed.",
+            "Segments that a listening TCP socket discarded, for any reason, since the agent first saw it: dropped \
+             handshakes (netcause_tcp_listen_drops_total), but also SYNs and acknowledgements that came twice and \
+             handshakes that the client reset, as on lossy paths and with health checks. Shown for ten minutes after the \
+             socket was closed.",
             |queue: &AcceptQueue, to| to.value(queue.discards),
         ),
         gauge(
@@ -34,6 +37,33 @@ static TABLE: Table<AcceptQueue> = Table {
     ],
 };
 
+static DROPS: Table<Dropped> = Table {
+    labels: &LISTENER_LABELS,
+    sparse: true,
+    metrics: &[
+        counter(
+            "netcause_tcp_listen_drops",
+            "Handshakes that listening TCP sockets dropped, each time the client tried, by reason. accept_queue_full: the \
+             application does not accept fast enough (ListenOverflows of the kernel); request_queue_full: too many \
+             handshakes are incomplete and SYN cookies are off (TCPReqQFullDrop); other: the rest of ListenDrops. The \
+             kernel counts them per network namespace. They belong to the listener that discarded segments meanwhile; \
+             where several did and they cannot be told apart, destination_port is empty, and destination_workload is the \
+             network namespace if they have different ones. Those of a listener that ends are counted when its network \
+             namespace is read again, because something listens there.",
+            |dropped: &Dropped, to| to.by(DropReason::LABELS, &dropped.handshakes),
+        )
+        .by("reason"),
+        counter(
+            "netcause_tcp_syn_cookies_sent",
+            "SYNs that listening TCP sockets answered with a SYN cookie because too many handshakes were incomplete, or \
+             always with the sysctl net.ipv4.tcp_syncookies=2 (SyncookiesSent of the kernel). They belong to the \
+             listener of the network namespace; where there are several, labels are as in \
+             netcause_tcp_listen_drops_total.",
+            |dropped, to| to.value(dropped.cookies),
+        ),
+    ],
+};
+
 /// A closed listener has no queue.
 fn of_open(queue: &AcceptQueue, value: u32, to: &mut Samples<'_>) {
     if queue.sweep != 0 {
@@ -41,17 +71,22 @@ fn of_open(queue: &AcceptQueue, value: u32, to: &mut Samples<'_>) {
     }
 }
 
+/// The values of [`LISTENER_LABELS`].
+fn labels_of(row: &ListenerRow) -> Vec<Cow<'_, str>> {
+    let port = row.port.map(|port| port.to_string()).unwrap_or_default();
+    labels![row.workload.namespace(), workload(&row.workload), port]
+}
+
 pub(super) fn families(listeners: &[ListenerRow]) -> impl Iterator<Item = Family<'_>> {
-    let rows = listeners.iter().map(|row| {
-        let workload_labels =
-            labels![row.workload.namespace(), workload(&row.workload), row.port.to_string()];
-        (workload_labels, row.queue)
-    });
-    let rows = Rows::new(rows, |queue, other| {
+    // Drops of several listeners have no queue.
+    let sockets = listeners.iter().filter(|row| row.port.is_some()).map(|row| (labels_of(row), row.queue));
+    let sockets = Rows::new(sockets, |queue, other| {
         let discards = queue.discards + other.discards;
         let fullness = |queue: &AcceptQueue| (queue.sweep != 0, queue.length);
         let fullest = if fullness(&other) > fullness(queue) { other } else { *queue };
         *queue = AcceptQueue { discards, ..fullest };
     });
-    TABLE.families(&rows)
+    let drops = listeners.iter().map(|row| (labels_of(row), row.dropped));
+    let drops = Rows::new(drops, |dropped, other| dropped.add(&other));
+    TABLE.families(&sockets).chain(DROPS.families(&drops))
 }

@@ -1,6 +1,6 @@
 //! TCP connections.
 
-use netcause_common::flow::{ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
+use netcause_common::flow::{CloseReason, ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
 use netcause_core::aggregate::totals::Totals;
 
@@ -22,15 +22,20 @@ pub(super) static TABLE: Table<Totals> = Table {
         ),
         counter(
             "netcause_tcp_connections_closed",
-            "Established TCP connections that ended, including those opened before the agent started.",
-            |totals, to| to.value(totals.tcp.closed),
-        ),
+            "Established TCP connections that ended, including those opened before the agent started, by how they ended at \
+             the end that the label reporter names. fin: in order; reset_sent: this end reset it, because the application \
+             closed it with unread data or without lingering, or because data came that nobody could read any more; \
+             reset_received: the peer reset it; timed_out: data was not acknowledged in time; keepalive: keep-alive probes \
+             of an idle connection were not answered; other: ended by an administrator, or the end was missed.",
+            |totals: &Totals, to| to.by(CloseReason::LABELS, &totals.tcp.closed),
+        )
+        .by("reason"),
         gauge(
             "netcause_tcp_connections_open",
             "TCP connections open now, including those opened before the agent started, at the end that the label \
              reporter names. Connections that did not fit into the socket table (map full) are not counted.",
             |totals: &Totals, to| {
-                if totals.tcp.opened != 0 || totals.tcp.closed != 0 || totals.tcp.open() != 0 {
+                if totals.tcp.opened != 0 || totals.tcp.closed() != 0 || totals.tcp.open() != 0 {
                     to.value(totals.tcp.open());
                 }
             },

@@ -10,6 +10,7 @@ use netcause_common::flow::{TcpCounters, UdpCounters};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::open_sockets::AcceptQueue;
 use netcause_common::statistics::Statistic;
+use netcause_core::aggregate::listeners::Dropped;
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::{Edge, Reporter, Via};
 use netcause_core::enrich::Workload;
@@ -38,7 +39,7 @@ fn full() -> Snapshot {
     let in_shop = |name: &str| Workload::Named(Name::new("shop", name));
     let mut tcp = TcpCounters {
         opened: 3,
-        closed: 2,
+        closed: [2, 1, 1, 1, 1, 1],
         open: 1,
         sent_bytes: 1_000_000,
         received_bytes: 20,
@@ -131,8 +132,9 @@ fn full() -> Snapshot {
         ],
         listeners: vec![ListenerRow {
             workload: named("nginx.service"),
-            port: 80,
-            queue: AcceptQueue { sweep: 1, discards: 12, length: 129, limit: 128 },
+            port: Some(80),
+            queue: AcceptQueue { sweep: 1, discards: 12, length: 129, limit: 128, ..AcceptQueue::default() },
+            dropped: Dropped { handshakes: [9, 0, 1], cookies: 3 },
         }],
         names: NamesView {
             sources: vec![
@@ -165,6 +167,7 @@ fn full() -> Snapshot {
                 sweeps: durations(&[1, 30]),
                 scrapes: durations(&[2, 2000]),
                 lost_log_lines: 4,
+                unread_namespaces: 1,
             },
             series: SeriesBudget { shown: 75, limit: 10_000, folded: 3 },
             maps: vec![MapRow { map: "tcp_flows", entries: 3, limit: 16_384 }],
@@ -346,7 +349,8 @@ fn no_two_samples_have_the_same_labels() {
     let sidecar = Via::OwnSidecar(Direction::Outbound);
     let server =
         |source: &Workload| Edge { reporter: Reporter::Destination, ..edge(source, 53, Via::Direct) };
-    let queue = AcceptQueue { discards: 1, length: 2, limit: 9, sweep: 1 };
+    let queue = AcceptQueue { discards: 1, length: 2, limit: 9, sweep: 1, ..AcceptQueue::default() };
+    let dropped = Dropped { handshakes: [1, 0, 2], cookies: 4 };
     let snapshot = Snapshot {
         edges: vec![
             row(edge(&app, 80, sidecar), 2),
@@ -357,8 +361,13 @@ fn no_two_samples_have_the_same_labels() {
             row(server(&Workload::Other), 200),
         ],
         listeners: vec![
-            ListenerRow { workload: Workload::Unknown, port: 80, queue },
-            ListenerRow { workload: Workload::Backend, port: 80, queue: AcceptQueue { length: 5, ..queue } },
+            ListenerRow { workload: Workload::Unknown, port: Some(80), queue, dropped },
+            ListenerRow {
+                workload: Workload::Backend,
+                port: Some(80),
+                queue: AcceptQueue { length: 5, ..queue },
+                dropped,
+            },
         ],
         agent: AgentView {
             maps: vec![
@@ -385,6 +394,8 @@ fn no_two_samples_have_the_same_labels() {
          destination_port=\"80\"} 5",
         "netcause_tcp_listener_discards_total{destination_namespace=\"\",destination_workload=\"unknown\",\
          destination_port=\"80\"} 2",
+        "netcause_tcp_listen_drops_total{destination_namespace=\"\",destination_workload=\"unknown\",\
+         destination_port=\"80\",reason=\"other\"} 4",
         "netcause_map_entries{map=\"tcp_flows\"} 2",
     ] {
         assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");

@@ -149,7 +149,7 @@ fn open_connections_are_those_of_the_present_holder() {
     assert_eq!(opened, [0, 3]);
     node.open(tcp(1), -3);
     read(&mut node);
-    let closed: Vec<_> = node.shown().values().map(|totals| (totals.tcp.closed, totals.tcp.open)).collect();
+    let closed: Vec<_> = node.shown().values().map(|totals| (totals.tcp.closed(), totals.tcp.open)).collect();
     assert_eq!(closed, [(3, 0), (0, 0)]);
 }
 

@@ -127,7 +127,7 @@ impl Model {
                 totals.tcp.open += 1;
             }
             What::Close if is_tcp && open > 0 => {
-                totals.tcp.closed += 1;
+                totals.tcp.closed[0] += 1;
                 totals.tcp.open -= 1;
             }
             What::Open | What::Close => {}

@@ -163,7 +163,7 @@ fn connections_are_open_where_their_flow_is_shown() {
     assert_eq!(node.words(), ["netns:2 10.0.0.1: 0 packets, 0 open", "other other: 0 packets, 6 open"]);
     let shown = node.shown();
     let own = shown[&edge_of(2)].tcp;
-    assert_eq!((own.opened, own.closed), (0, 23));
+    assert_eq!((own.opened, own.closed()), (0, 23));
     assert_eq!(shown[&Edge::other(Reporter::Source)].tcp.opened, 29);
 }
 
