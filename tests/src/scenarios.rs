@@ -179,6 +179,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Dns, "outside::by_name", outside::by_name),
     scenario("outside::networks", outside::networks),
     scenario("outside::cgroup_rules", outside::cgroup_rules),
+    scenario("outside::system_containers", outside::system_containers),
     needing(Needs::Alone, "budget::series", budget::series),
     // After those that lose SYN-ACKs: its forged peers take the place of others that have not completed a handshake.
     needing(Needs::Alone, "resets::hostile", resets::hostile),
