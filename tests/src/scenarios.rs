@@ -217,6 +217,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::AnyKernel, "names::as_kubelets_do", names::handover::as_kubelets_do),
     scenario("names::host_network", names::host::network),
     scenario("names::service", names::services::one_backend),
+    scenario("names::service_moves", names::services::leads_elsewhere),
     scenario("names::dnat", dnat::rewritten),
     scenario("names::dnat_two_workloads", dnat::of_two),
     scenario("names::dnat_known_endpoints", dnat::known),

@@ -1,6 +1,7 @@
 //! Inputs are played, and what the engine shows and asks is compared.
 
 mod handovers;
+mod services;
 
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{

@@ -191,7 +191,8 @@ impl Names {
         } else {
             self.tracked(&service, port, addresses)
         };
-        Remote { workload, service: Some(service), since: None }
+        let since = self.directory.leads_since(&service);
+        Remote { workload, service: Some(service), since }
     }
 
     /// Whether a service needs conntrack lookups, because sources list no endpoints of it.
