@@ -61,10 +61,13 @@ impl Model {
             let old = Arc::clone(&entry.edge);
             // What is late is named with its edge, unless that may have a past of several.
             let is_late = || is_late(&old, entry.began, &named) && !names.is_contested(&key);
-            if named.edge == *old || is_late() {
+            // A flow that has a socket here at its other end is named by that alone, others of the edge are not.
+            let has_peer = names.has_peer(&key);
+            if named.edge == *old || !has_peer && is_late() {
                 continue;
             }
-            let takes_past_along = named.edge.via != old.via && has_late_ends(&old, &named);
+            let takes_past_along = (named.edge.via != old.via || has_peer && !names.is_contested(&key))
+                && has_late_ends(&old, &named);
             let is_open = self.flows.get(&key).is_some_and(|flow| flow.open > 0);
             // The open connections were the old holder's; what comes after them belongs to no one as yet.
             if !takes_past_along && is_open && loses_a_name(&old, &named.edge) {

@@ -77,7 +77,7 @@ impl Node {
                 if self.announced.insert(*flow) {
                     let at = Duration::from_secs(self.player.seconds);
                     let flow = Self::key(*flow);
-                    self.player.play(Input::Event(Event::NewFlow { at, flow, client_port: 4000 }));
+                    self.player.play(Input::Event(Event::NewFlow { at, flow, client_port: 4000, own: None }));
                 }
             }
             Step::Lead(pods) => {
