@@ -112,6 +112,10 @@ kernel_layout! {
     skc_daddr = "sock_common"."skc_daddr", Socket;
     /// Remote IPv6 address; absent when the kernel has no IPv6.
     skc_v6_daddr = "sock_common"."skc_v6_daddr";
+    /// Local IPv4 address.
+    skc_rcv_saddr = "sock_common"."skc_rcv_saddr", Socket;
+    /// Local IPv6 address; absent when the kernel has no IPv6.
+    skc_v6_rcv_saddr = "sock_common"."skc_v6_rcv_saddr";
     /// Network namespace.
     skc_net = "sock_common"."skc_net.net", Socket;
     /// Inode number of a network namespace.

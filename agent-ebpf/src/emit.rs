@@ -1,10 +1,11 @@
 //! Events: rare, and allowed to be lost as long as the loss is counted.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use netcause_common::endpoint::Address;
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::ProbeId;
 use netcause_common::statistics::Statistic;
-use netcause_common::wire::{Event, EventHeader, NEW_FLOW};
+use netcause_common::wire::{Event, EventHeader, NEW_FLOW, NewFlow};
 
 use crate::maps::{EVENTS, count, count_at};
 
@@ -16,10 +17,16 @@ const BPF_RB_FORCE_WAKEUP: u64 = 2;
 /// Header of an event that happens now.
 #[inline(always)]
 pub fn header(probe: ProbeId, flow: FlowKey, client_port: u16) -> EventHeader {
+    EventHeader { timestamp_ns: now(), flow, client_port, probe: probe as u8, reserved: [0; 5] }
+}
+
+#[inline(always)]
+fn now() -> u64 {
     // SAFETY: the helper takes nothing and cannot fail.
     #[expect(unsafe_code, reason = "call of a kernel helper")]
-    let timestamp_ns = unsafe { bpf_ktime_get_ns() };
-    EventHeader { timestamp_ns, flow, client_port, probe: probe as u8, reserved: [0; 5] }
+    unsafe {
+        bpf_ktime_get_ns()
+    }
 }
 
 /// Emits an event, or counts it as lost when the ring buffer is full.
@@ -30,10 +37,24 @@ pub fn emit<E: Event>(probe: ProbeId, event: &E) {
     }
 }
 
-/// Emits a new flow, with the client's port of its first connection; 0 when that is unknown.
+/// What is announced of a flow's first connection; all zero where it is unknown.
+#[derive(Default)]
+pub struct First {
+    /// The client's port.
+    pub client_port: u16,
+    /// The address of the local end.
+    pub own: Address,
+    /// The network namespace of the local end.
+    pub namespace: u32,
+}
+
+/// Emits a new flow.
 #[inline(always)]
-pub fn announce(flow: &FlowKey, client_port: u16) {
-    let event = EventHeader { flow: *flow, client_port, probe: NEW_FLOW, ..EventHeader::default() };
+pub fn announce(flow: &FlowKey, first: First) {
+    let First { client_port, own, namespace } = first;
+    let timestamp_ns = now();
+    let header = EventHeader { timestamp_ns, flow: *flow, client_port, probe: NEW_FLOW, reserved: [0; 5] };
+    let event = NewFlow { header, own, namespace, reserved: 0 };
     if !output(&event) {
         count(Statistic::FlowsUnannounced);
     }

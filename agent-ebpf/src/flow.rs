@@ -13,7 +13,7 @@ use netcause_common::flow::{
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, Histogram, RTT_BOUNDS_US, bucket};
 use netcause_common::statistics::Statistic;
 
-use crate::emit::announce;
+use crate::emit::{First, announce};
 use crate::kernel::{Memory, TcpSock};
 use crate::maps::{
     DNS_FLOWS, DNS_FLOWS_SPARE, E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE,
@@ -54,25 +54,26 @@ fn client(remote: Address) -> Address {
 /// lost.
 #[inline(always)]
 pub fn counters(key: &FlowKey) -> Option<Counters> {
-    counters_from(key, || 0)
+    counters_from(key, First::default)
 }
 
-/// The same as [`counters`]; a new flow is announced with the port of its client, which is computed only then.
+/// The same as [`counters`]; a new flow is announced with its first connection, which is read only then.
 #[inline(always)]
-fn counters_from(key: &FlowKey, client_port: impl FnOnce() -> u16) -> Option<Counters> {
-    find_or_insert(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key, client_port).map(Counters)
+fn counters_from(key: &FlowKey, first: impl FnOnce() -> First) -> Option<Counters> {
+    find_or_insert(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key, first).map(Counters)
 }
 
 /// The same as [`counters`], for the flow of a socket.
 #[inline(always)]
 pub fn counters_of<M: Memory>(socket: TcpSock<M>, key: &FlowKey) -> Option<Counters> {
     counters_from(key, || {
+        let (own, namespace) = (socket.common().local_address(), socket.namespace());
         if key.role != ROLE_CLIENT {
-            return 0;
+            return First { client_port: 0, own, namespace };
         }
-        stray::insert_owner(key, socket.namespace());
+        stray::insert_owner(key, namespace);
         // The port lets the daemon look up where the address of a Service was translated to.
-        socket.local_port()
+        First { client_port: socket.local_port(), own, namespace }
     })
 }
 
@@ -85,13 +86,13 @@ pub fn existing_counters(key: &FlowKey) -> Option<Counters> {
 /// The counters of a UDP flow; see [`counters`].
 #[inline(always)]
 pub fn udp_counters(key: &FlowKey) -> Option<DatagramCounters> {
-    find_or_insert(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key, || 0).map(DatagramCounters)
+    find_or_insert(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key, First::default).map(DatagramCounters)
 }
 
 /// The counters of a DNS flow; see [`counters`].
 #[inline(always)]
 pub fn dns_counters(key: &FlowKey) -> Option<*mut DnsCounters> {
-    find_or_insert(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key, || 0)
+    find_or_insert(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key, First::default)
 }
 
 #[inline(always)]
@@ -100,7 +101,7 @@ fn find_or_insert<V>(
     overflow: &'static HashMap<FlowKey, V>,
     zero: &'static V,
     key: &FlowKey,
-    client_port: impl FnOnce() -> u16,
+    first: impl FnOnce() -> First,
 ) -> Option<*mut V> {
     if let Some(counters) = table.get_ptr_mut(key) {
         return Some(counters);
@@ -116,7 +117,7 @@ fn find_or_insert<V>(
     }
     match table.insert(key, zero, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
-            announce(key, client_port());
+            announce(key, first());
             return table.get_ptr_mut(key);
         }
         // Another CPU has inserted it.

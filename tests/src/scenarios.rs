@@ -192,6 +192,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Dns, "outside::by_name", outside::by_name),
     scenario("outside::networks", outside::networks),
     scenario("outside::cgroup_rules", outside::cgroup_rules),
+    scenario("outside::system_containers", outside::system_containers),
     needing(Needs::Alone, "budget::series", budget::series),
     // After those that lose SYN-ACKs: its forged peers take the place of others that have not completed a handshake.
     needing(Needs::Alone, "resets::hostile", resets::hostile),
@@ -229,6 +230,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::AnyKernel, "names::as_kubelets_do", names::handover::as_kubelets_do),
     scenario("names::host_network", names::host::network),
     scenario("names::service", names::services::one_backend),
+    scenario("names::service_moves", names::services::leads_elsewhere),
     scenario("names::dnat", dnat::rewritten),
     scenario("names::dnat_two_workloads", dnat::of_two),
     scenario("names::dnat_known_endpoints", dnat::known),

@@ -34,9 +34,19 @@ impl<M: Memory> SockCommon<M> {
     /// Remote address; v4-mapped for IPv4, whatever the socket's family.
     #[inline(always)]
     pub fn remote_address(self) -> Address {
-        let v6 = layout!(skc_v6_daddr);
+        self.address(layout!(skc_daddr), layout!(skc_v6_daddr))
+    }
+
+    /// Local address, as [`Self::remote_address`]; unspecified before the socket is bound or connected.
+    #[inline(always)]
+    pub fn local_address(self) -> Address {
+        self.address(layout!(skc_rcv_saddr), layout!(skc_v6_rcv_saddr))
+    }
+
+    #[inline(always)]
+    fn address(self, v4: u32, v6: u32) -> Address {
         if v6 == MISSING || self.0.read::<u16>(layout!(skc_family)) == AF_INET {
-            Address::from_v4_network_order(self.0.read(layout!(skc_daddr)))
+            Address::from_v4_network_order(self.0.read(v4))
         } else {
             Address { words: [self.0.read(v6), self.0.read(v6 + 8)] }
         }

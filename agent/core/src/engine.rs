@@ -210,8 +210,9 @@ impl Engine {
             Input::FlowRemoved(key) => self.remove(&key),
             Input::Listeners { queues, namespaces } => self.listen(queues, &namespaces),
             Input::ReadingEnded => self.end_reading(),
-            Input::Event(Event::NewFlow { at, flow, client_port }) => {
+            Input::Event(Event::NewFlow { at, flow, client_port, own }) => {
                 self.names.observe(&flow);
+                self.is_renaming |= own.is_some_and(|own| self.names.announced(&flow, own));
                 let began = self.names.observed(Some(at));
                 self.model.announce(&flow, began, time.monotonic, &self.names);
                 self.names.connected(&flow, client_port);

@@ -9,6 +9,7 @@ pub mod names;
 pub mod networks;
 pub mod objects;
 mod outside;
+mod peers;
 pub mod policy;
 pub mod resolved;
 pub mod sidecar;

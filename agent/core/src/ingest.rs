@@ -19,7 +19,7 @@ use netcause_common::probe::tcp_reset::Reset;
 use netcause_common::probe::tcp_retransmit::Retransmitted;
 use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 use netcause_common::probe::tcp_state::ConnectFailed;
-use netcause_common::wire::{EventHeader, NEW_FLOW};
+use netcause_common::wire::{EventHeader, NEW_FLOW, NewFlow};
 
 /// The end of a connection that is on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -140,9 +140,20 @@ pub enum Event {
         flow: FlowKey,
         /// The client's port; 0 when unknown.
         client_port: u16,
+        /// The local end's own address, if known.
+        own: Option<Own>,
     },
     /// A TCP failure event.
     Tcp(TcpEvent),
+}
+
+/// The address of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// The address.
+    pub address: IpAddr,
+    /// Inode number of its network namespace.
+    pub namespace: u32,
 }
 
 /// Decodes a record of the event ring; `None` when it is too short or one of its numbers has no meaning, because the eBPF
@@ -153,7 +164,10 @@ pub fn event(bytes: &[u8]) -> Option<Event> {
     let at = Duration::from_nanos(timestamp_ns);
     role(&flow)?;
     if probe == NEW_FLOW {
-        return Some(Event::NewFlow { at, flow, client_port });
+        let NewFlow { own, namespace, .. } = read(bytes)?;
+        let address = ip(own);
+        let own = (!address.is_unspecified()).then_some(Own { address, namespace });
+        return Some(Event::NewFlow { at, flow, client_port, own });
     }
     Some(Event::Tcp(TcpEvent { at, flow, client_port, kind: tcp_event_kind(probe, bytes)? }))
 }
@@ -278,12 +292,16 @@ mod tests {
         let mut unknown = wire;
         unknown.header.probe = 200;
         assert_eq!(event(bytemuck::bytes_of(&unknown)), None);
-        let mut new = header(ProbeId::TcpReset);
-        new.probe = NEW_FLOW;
-        assert_eq!(
-            event(bytemuck::bytes_of(&new)),
-            Some(Event::NewFlow { at: AT, flow: new.flow, client_port: 5555 })
-        );
+        let mut new = NewFlow { header: header(ProbeId::TcpReset), ..NewFlow::default() };
+        new.header.probe = NEW_FLOW;
+        let (flow, client_port) = (new.header.flow, 5555);
+        let expected = |own| Some(Event::NewFlow { at: AT, flow, client_port, own });
+        assert_eq!(event(bytemuck::bytes_of(&new)), expected(None));
+        assert_eq!(event(bytemuck::bytes_of(&new.header)), None, "it is too short");
+        new.namespace = 77;
+        new.own = Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, 2]));
+        let own = Own { address: [10, 0, 0, 2].into(), namespace: 77 };
+        assert_eq!(event(bytemuck::bytes_of(&new)), expected(Some(own)));
         let mut overflow = wire;
         overflow.header.flow.role = 0;
         assert_eq!(event(bytemuck::bytes_of(&overflow)), None);

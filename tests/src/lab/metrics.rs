@@ -1,6 +1,10 @@
 //! The agent's `/metrics`: the edges that scenarios look up, and what they expect of them.
 
-use std::{collections::HashMap, fmt::Display, net::IpAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Display,
+    net::IpAddr,
+};
 
 use anyhow::{Result, ensure};
 
@@ -166,6 +170,15 @@ impl Metrics {
             self.like(name, edge)
         );
         Ok(())
+    }
+
+    /// The number of edges at a pod's end.
+    pub(crate) fn edges_at(&self, pod: &Pod) -> Result<usize> {
+        let netns = netns_workload(pod)?;
+        let labels = ["reporter", "source_workload", "destination_workload", "destination_port"];
+        let edge = |sample: &Sample| labels.map(|label| sample.labels.get(label).map(str::to_owned));
+        let ours = |sample: &&Sample| [pod.workload(), &netns].contains(&local_workload(sample));
+        Ok(self.samples.iter().filter(ours).map(edge).collect::<HashSet<_>>().len())
     }
 
     /// All retransmitted segments of a pod's namespace, on any edge.

@@ -52,11 +52,16 @@ impl Net {
         self.plug(name, cgroup, number, number + 1)
     }
 
-    /// As [`Self::pod`], with the cgroups that the kubelet makes for a pod of this uid; see [`kubepods`].
-    pub(crate) fn pod_of_uid(&self, name: &str, uid: &str) -> Result<Pod> {
-        let cgroup = Cgroup::with_layout(&self.scenario, name, &kubepods(uid))?;
+    /// As [`Self::pod`], with these cgroups below its own.
+    pub(crate) fn pod_in(&self, name: &str, layout: &str) -> Result<Pod> {
+        let cgroup = Cgroup::with_layout(&self.scenario, name, layout)?;
         let number = self.next();
         self.plug(name, cgroup, number, number + 1)
+    }
+
+    /// As [`Self::pod`], with the cgroups that the kubelet makes for a pod of this uid; see [`kubepods`].
+    pub(crate) fn pod_of_uid(&self, name: &str, uid: &str) -> Result<Pod> {
+        self.pod_in(name, &kubepods(uid))
     }
 
     /// As [`Self::pod_of_uid`], at the addresses of another pod, which is disconnected.

@@ -26,6 +26,14 @@ impl Witness {
         Ok(Self { agent, workloads: pods.iter().map(|pod| pod.workload().to_owned()).collect() })
     }
 
+    /// How many series the edges of everything else on the machine need without their histograms.
+    pub(crate) fn series_of_others(&self) -> Result<u64> {
+        let is_plain = |name: &str| !["_bucket", "_sum", "_count"].iter().any(|end| name.ends_with(end));
+        let is_edge = |sample: &Sample| sample.labels.get("reporter").is_some() && !self.is_ours(sample);
+        let metrics = self.agent.scrape()?;
+        Ok(metrics.samples.iter().map(|sample| u64::from(is_plain(&sample.name) && is_edge(sample))).sum())
+    }
+
     /// Whether a sample is about the scenario's pods and nothing else.
     pub(crate) fn is_ours(&self, sample: &Sample) -> bool {
         self.workloads.iter().any(|workload| has_workload(sample, workload))

@@ -17,6 +17,46 @@ use crate::lab::{
 
 const PORT: u16 = 8080;
 
+/// Where the services of system containers are, and what these containers are called.
+const CONTAINERS: [(&str, &str); 5] = [
+    ("machine.slice/machine-web.scope/payload", "machine-web"),
+    ("machine.slice/systemd-nspawn@web.service/payload", "systemd-nspawn@web.service"),
+    ("lxc.payload.web", "lxc-web"),
+    ("lxc/101/ns", "lxc-101"),
+    (
+        "system.slice/docker-5c1e0d5c1e0d5c1e0d5c1e0d5c1e0d5c1e0d5c1e0d5c1e0d5c1e0d5c1e0d5c1e.scope",
+        "docker-5c1e0d5c1e0d",
+    ),
+];
+
+/// Services of the same name in different containers are different workloads.
+pub(super) fn system_containers(name: &str) -> Result<()> {
+    let agent = Agent::start(name, "agent", &Options { env: &[ROOM], ..Options::default() })?;
+    let net = Net::new(name)?;
+    let server = net.pod("server")?;
+    let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
+    let (mut calls, mut clients) = (Vec::new(), Vec::new());
+    for (container, shown) in CONTAINERS {
+        for unit in ["app.service", "cron.service"] {
+            let number = calls.len() + 1;
+            // No other lab has a service of this name.
+            let unit = format!("{}-{unit}", std::process::id());
+            let layout = format!("{container}/system.slice/{unit}");
+            let client = net.pod_in(&format!("client-{number}"), &layout)?;
+            calls.push((format!("{shown}/{unit}"), call(&client, server.v4.into(), &number.to_string())?));
+            clients.push(client);
+        }
+    }
+    server.wait_quiet()?;
+    agent.until("each service has its own", |metrics| {
+        calls.iter().try_for_each(|(workload, call)| {
+            let edge = Edge::labelled(&[("reporter", "source"), ("source_workload", workload)]);
+            closed_at_client(metrics, &edge, call)
+        })
+    })?;
+    agent.stop(Signal::TERM)
+}
+
 /// Names that the lab's DNS server knows, and the addresses of documentation (RFC 5737, RFC 3849) that they have there.
 const NAMES: [(&str, &str); 3] =
     [("only4.lab.test", "192.0.2.4"), ("a.many.test", "192.0.2.77"), ("web.lab.test", "2001:db8::1")];

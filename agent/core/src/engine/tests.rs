@@ -1,6 +1,8 @@
 //! Inputs are played, and what the engine shows and asks is compared.
 
 mod handovers;
+mod peers;
+mod services;
 
 use netcause_common::dns::QueryKey;
 use netcause_common::endpoint::Address;
@@ -165,7 +167,7 @@ fn connections_through_a_service_are_of_the_workload_that_it_leads_to() {
     player.change(endpoints("shop", &[("10.0.0.11", 11)]));
     player.read();
     let (at, flow) = (Duration::from_secs(player.seconds), flow(8, 77));
-    player.play(Input::Event(Event::NewFlow { at, flow, client_port: 4000 }));
+    player.play(Input::Event(Event::NewFlow { at, flow, client_port: 4000, own: None }));
     player.change(endpoints("shop", &[("10.0.0.12", 12)]));
     assert!(player.outputs().iter().any(|output| matches!(output, Output::Read)));
     player.sent(flow, 4);
@@ -180,6 +182,7 @@ fn an_event_has_the_names_of_its_flow_and_goes_to_every_consumer() {
         at: Duration::ZERO,
         flow: flow(CGROUP, 1),
         client_port: 4000,
+        own: None,
     }));
     for id in player.engine.take_cgroup_questions() {
         player.play(Input::Cgroup { id, path: Some(b"system.slice/shop.service") });
@@ -290,7 +293,7 @@ fn a_workload_keeps_its_name_until_its_first_flow_is_read() {
     player.sent(flow(20, 9), 1);
     player.play(Input::FlowRemoved(flow(20, 9)));
     let flow = flow(CGROUP, 9);
-    player.play(Input::Event(Event::NewFlow { at: Duration::ZERO, flow, client_port: 4000 }));
+    player.play(Input::Event(Event::NewFlow { at: Duration::ZERO, flow, client_port: 4000, own: None }));
     player.read();
     player.sent(flow, 5);
     player.read();

@@ -269,6 +269,11 @@ impl Directory {
         self.as_holder(self.holdings.only(&to_bytes(address))?)
     }
 
+    /// Something else than an update is reported, so that it has its place in the order.
+    pub fn report(&mut self) {
+        self.holdings.report();
+    }
+
     /// What is observed now. Whatever is applied from here on came after it.
     pub fn observe(&mut self, at: Seconds) -> Mark {
         Mark { order: self.holdings.observe(), at: moment(at) }

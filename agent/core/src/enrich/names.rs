@@ -3,6 +3,7 @@
 mod changes;
 mod handover;
 mod legs;
+mod peers;
 mod remote;
 mod statistics;
 mod zones;
@@ -24,6 +25,7 @@ use super::extra::Extra;
 use super::name::Name;
 use super::objects::{Seconds, Update};
 use super::outside::Outside;
+use super::peers::Peers;
 use super::policy::{DnsNames, Label, Labels};
 use super::resolved::ResolvedNames;
 use super::sidecar::Sidecars;
@@ -70,6 +72,7 @@ pub struct Names {
     known_networks: Vec<IpNet>,
     labels: Arc<Labels>,
     outside: Outside,
+    peers: Peers,
     resolved: ResolvedNames,
     sidecars: Sidecars,
     /// Names of cgroups outside pods.
@@ -99,6 +102,7 @@ impl Names {
             known_networks: options.known_networks,
             labels: options.labels,
             outside: Outside::new(options.max_outside_names),
+            peers: Peers::default(),
             resolved: ResolvedNames::default(),
             sidecars: Sidecars::new(options.sidecar_ports),
             outside_kubernetes: HashMap::new(),
@@ -320,6 +324,7 @@ impl Names {
         self.cgroups.retain(|id| in_use.contains(&id));
         self.sidecars.retain(|id| in_use.contains(&id));
         self.resolved.retain(|id| in_use.contains(&id));
+        self.peers.retain(in_use, remotes);
         // With its place: a place that is kept is not looked up again.
         self.outside_kubernetes.retain(|id, _| self.cgroups.place(*id).is_some());
         self.local_pods.retain(|_, locals| {

@@ -55,7 +55,8 @@ static OBJECTS: Table<u64> = Table {
         "netcause_names_objects",
         "Objects that names come from, now: pods, services, endpoint slices, nodes, addresses, workloads; cgroups, those \
          whose directory was not found (cgroup_not_found), directories at the last walk of the cgroup tree; \
-         queries to the connection tracking (conntrack_query).",
+         queries to the connection tracking (conntrack_query); flows whose other end may be in their network namespace \
+         (local_flow).",
         |count, to| to.value(*count),
     )],
 };

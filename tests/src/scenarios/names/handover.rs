@@ -15,18 +15,22 @@ use crate::{
 const HOLDERS: u64 = 6;
 
 /// Times that are drawn from a seed.
-struct Draw(u64);
+pub(super) struct Draw(u64);
 
 impl Draw {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number below `end`.
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         // Knuth's linear congruential generator (The Art of Computer Programming, volume 2, 3.3.4); its high bits are good.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
     }
 
     /// Waits for so many milliseconds.
-    fn wait(&mut self, from: u64, until: u64) {
+    pub(super) fn wait(&mut self, from: u64, until: u64) {
         sleep(Duration::from_millis(from + self.below(until - from)));
     }
 }
@@ -34,7 +38,7 @@ impl Draw {
 /// Each holder of an address has what it sent, and nothing else, although no reading of the tables comes in between.
 pub(in crate::scenarios) fn as_kubelets_do(name: &str) -> Result<()> {
     let seed = u64::from(std::process::id());
-    passes_on(name, &mut Draw(seed)).with_context(|| format!("the seed is {seed}"))
+    passes_on(name, &mut Draw::new(seed)).with_context(|| format!("the seed is {seed}"))
 }
 
 fn passes_on(name: &str, draw: &mut Draw) -> Result<()> {

@@ -1,5 +1,7 @@
 //! Pods on the host network: only their cgroups distinguish them, at their own end.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use anyhow::{Result, ensure};
 
 use super::{Cluster, PORT, ends};
@@ -8,8 +10,8 @@ use crate::{
     lab::{crossed::Crossed, metrics::OPENED},
 };
 
-/// Pods on the host network, which share the address of their node, have their own names at their own end and that of
-/// the node at the other.
+/// Pods on the host network, which share the address of their node, have their own names at their own end, and that of
+/// the node at the other, unless that is on the host network too: both ends have their own names there.
 pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let namespace = cluster.namespace.as_str();
@@ -37,9 +39,17 @@ pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
     // Each serves on a port of its own; who asks them is named at their end, and they are at the client's end.
     let mut served = Vec::new();
     for (port, (workload, pod)) in [9100_u16, 9101].iter().zip(&agents) {
-        let running = pod.serve(machine.at(*port), &["--mode", "echo"])?;
+        let running = pod.serve((Ipv4Addr::UNSPECIFIED, *port).into(), &["--mode", "echo"])?;
         let outcome = server.pod.connect(machine.at(*port), &["--send", "10", "--receive", "10"])?;
         served.push((*workload, *port, Crossed::of(&outcome), running));
+    }
+    // Over the node's address and over loopback, each to the other's port.
+    let mut within = Vec::new();
+    for (from, to, address, count) in
+        [(0, 1, IpAddr::V4(machine.v4), "3"), (1, 0, Ipv4Addr::LOCALHOST.into(), "4")]
+    {
+        let outcome = agents[from].1.connect((address, served[to].1).into(), &["--count", count])?;
+        within.push((from, to, Crossed::of(&outcome)));
     }
     machine.wait_quiet()?;
     server.pod.wait_quiet()?;
@@ -58,6 +68,12 @@ pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
             metrics.expect(OPENED, &own.client, 0)?;
             let of_node = ends(server.name(), ("", &node_name), *port);
             metrics.expect(OPENED, &of_node.client, crossed.connections)?;
+        }
+        for (from, to, crossed) in &within {
+            let (from, to, port) = (agents[*from].0, agents[*to].0, served[*to].1);
+            for end in ends((namespace, from), (namespace, to), port).both() {
+                metrics.expect(OPENED, end, crossed.connections)?;
+            }
         }
         Ok(())
     })?;

@@ -21,16 +21,30 @@ use crate::enrich::{Names, Workload};
 const SKEW: Seconds = 5;
 
 impl Model {
-    /// True when flows whose ends have names may have other names by now. The kernel's tables should be read soon: what is
-    /// counted up to the end of that reading belongs to the old names.
+    /// True when an end of a flow that has a name may have another one by now. The kernel's tables should be read soon: what
+    /// is counted up to the end of that reading belongs to the old name.
     #[must_use]
     pub fn is_renamed(&self, names: &Names) -> bool {
         let changes = names.changes();
-        let is_named = |id: EdgeId| self.edges.get(id).is_some_and(|entry| !is_nameless(&entry.edge));
-        let is_renamed =
-            |key: &FlowKey, flow: &Flow| flow.edge.is_some_and(is_named) || names.is_contested(key);
+        // A backend that is not known yet is another one after the change, too.
+        let has_name = |end: &Workload| !end.is_nameless() || *end == Workload::Backend;
+        let has_lost = |key: &FlowKey, id: EdgeId| {
+            let Some(Edge { reporter, source, destination, .. }) =
+                self.edges.get(id).map(|entry| &*entry.edge)
+            else {
+                return false;
+            };
+            let (local, remote) = match reporter {
+                Reporter::Source => (source, destination),
+                Reporter::Destination => (destination, source),
+            };
+            changes.concern_local(key) && has_name(local) || changes.concern_remote(key) && has_name(remote)
+        };
+        let is_renamed = |key: &FlowKey, flow: &Flow| {
+            changes.concern(key) && (flow.edge.is_some_and(|id| has_lost(key, id)) || names.is_contested(key))
+        };
         !changes.is_empty()
-            && (self.flows.iter().any(|(key, flow)| changes.concern(key) && is_renamed(key, flow))
+            && (self.flows.iter().any(|(key, flow)| is_renamed(key, flow))
                 || self.is_announced_renamed(names))
     }
 
@@ -47,10 +61,13 @@ impl Model {
             let old = Arc::clone(&entry.edge);
             // What is late is named with its edge, unless that may have a past of several.
             let is_late = || is_late(&old, entry.began, &named) && !names.is_contested(&key);
-            if named.edge == *old || is_late() {
+            // A flow that has a socket here at its other end is named by that alone, others of the edge are not.
+            let has_peer = names.has_peer(&key);
+            if named.edge == *old || !has_peer && is_late() {
                 continue;
             }
-            let takes_past_along = named.edge.via != old.via && has_late_ends(&old, &named);
+            let takes_past_along = (named.edge.via != old.via || has_peer && !names.is_contested(&key))
+                && has_late_ends(&old, &named);
             let is_open = self.flows.get(&key).is_some_and(|flow| flow.open > 0);
             // The open connections were the old holder's; what comes after them belongs to no one as yet.
             if !takes_past_along && is_open && loses_a_name(&old, &named.edge) {
@@ -140,11 +157,13 @@ fn is_nameless(edge: &Edge) -> bool {
 
 /// True when the names differ only where there was none, and were right already when the edge began.
 fn is_late(edge: &Edge, began: Seconds, named: &Named) -> bool {
+    // Where a service leads is known by this node's own clock.
+    let skew = if edge.destination == Workload::Backend { 0 } else { SKEW };
     has_late_ends(edge, named)
         && edge.via == named.edge.via
         && (edge.service.is_none() || edge.service == named.edge.service)
         && is_nameless(edge)
-        && named.since.is_none_or(|since| since <= began.saturating_add(SKEW))
+        && named.since.is_none_or(|since| since <= began.saturating_add(skew))
 }
 
 /// True when both ends are called as before, or had no name. A leg to an own sidecar has no end but its own.

@@ -156,7 +156,7 @@ impl Daemon {
 
     fn drain(&mut self) {
         if let Some(at) = self.announced.take() {
-            self.play(Input::Event(Event::NewFlow { at, flow: self.key, client_port: 4000 }));
+            self.play(Input::Event(Event::NewFlow { at, flow: self.key, client_port: 4000, own: None }));
         }
     }
 

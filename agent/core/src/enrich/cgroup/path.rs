@@ -19,11 +19,10 @@ pub enum Place {
     Pod(Pod),
     /// The workload that a rule of the configuration names.
     Configured(Arc<Configured>),
-    /// A systemd service, by the unit's name.
+    /// A systemd service, a container or a virtual machine outside Kubernetes: the unit's name; the runtime and the id,
+    /// shortened to twelve digits as the runtimes' own tools do; or the runtime and the name. What another service manager or
+    /// runtime runs below it comes after a slash: `machine-web/nginx.service`.
     Unit(Arc<str>),
-    /// A container or a virtual machine outside Kubernetes: its runtime and its id, shortened to twelve digits as the
-    /// runtimes' own tools do, or its name.
-    Container(Arc<str>),
     /// Anything else, by the path.
     Path(Arc<str>),
 }
@@ -73,16 +72,11 @@ impl Place {
         if let Some(pod) = pod(parts()) {
             return Self::Pod(pod);
         }
-        let parts = || parts().filter_map(|part| str::from_utf8(part).ok());
-        // A systemd service in a container is not a service of this node.
-        if let Some(container) = parts().filter_map(container).next_back() {
-            return Self::Container(container.into());
+        let parts: Vec<_> = parts().filter_map(|part| str::from_utf8(part).ok()).collect();
+        match unit_of(&parts) {
+            Some(unit) => Self::Unit(unit.into()),
+            None => Self::Path(String::from_utf8_lossy(path).into()),
         }
-        // Cgroups below a service (`init.scope` of a user's manager, workers) belong to the service.
-        if let Some(unit) = parts().filter_map(unit).next_back() {
-            return Self::Unit(unit.into());
-        }
-        Self::Path(String::from_utf8_lossy(path).into())
     }
 
     /// The name, unless a source of names has a better one.
@@ -92,7 +86,7 @@ impl Place {
             Self::Host => "host".into(),
             Self::Pod(pod) => format!("pod:{}", pod.uid).into(),
             Self::Configured(configured) => Arc::clone(&configured.workload),
-            Self::Unit(name) | Self::Container(name) | Self::Path(name) => Arc::clone(name),
+            Self::Unit(name) | Self::Path(name) => Arc::clone(name),
         }
     }
 }
@@ -192,13 +186,43 @@ fn runtime_and_id(part: &str) -> Option<(&str, &str)> {
     (id.len() == ID && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some((runtime, id))
 }
 
-/// `docker-<id>.scope`, `libpod-<id>.scope`, a bare id; LXC's `lxc.payload.<name>`; the containers and virtual machines of
-/// systemd-machined, `machine-<name>.scope`.
-fn container(part: &str) -> Option<String> {
-    if let Some((runtime, id)) = runtime_and_id(part) {
-        let id = &id[..SHORT];
-        return Some(if runtime.is_empty() { id.to_owned() } else { format!("{runtime}-{id}") });
+/// The units and containers of a path, each in the one before. No manager puts a unit of its own below another one, and cgroups
+/// below a unit (workers) belong to it: a unit below a unit is run by another manager, a user's or that of a container
+/// (`systemd-nspawn@web.service/payload/system.slice/nginx.service`). Names are unique in their manager only. The id of a
+/// container is unique, so nothing that is above it is part of its name.
+fn unit_of(parts: &[&str]) -> Option<String> {
+    let mut found = String::new();
+    for (at, part) in parts.iter().enumerate() {
+        let name = if let Some((runtime, id)) = runtime_and_id(part) {
+            found.clear();
+            let id = &id[..SHORT];
+            if runtime.is_empty() { id.to_owned() } else { format!("{runtime}-{id}") }
+        } else if let Some(name) = container(part).or_else(|| container_of_proxmox(parts, at)) {
+            name
+        } else if let Some(name) = unit(part) {
+            name.to_owned()
+        } else {
+            continue;
+        };
+        if !found.is_empty() {
+            found.push('/');
+        }
+        found += &name;
     }
+    (!found.is_empty()).then_some(found)
+}
+
+/// Proxmox VE's `lxc/<number>/ns/…` (`lxc.cgroup.dir.container.inner`, src/PVE/LXC.pm).
+fn container_of_proxmox(parts: &[&str], at: usize) -> Option<String> {
+    match parts.get(at.checked_sub(1)?..)? {
+        ["lxc", name, "ns", ..] if !name.is_empty() => Some(format!("lxc-{name}")),
+        _ => None,
+    }
+}
+
+/// LXC's `lxc.payload.<name>`, which LXD and Incus have too; the containers and virtual machines of systemd-machined,
+/// `machine-<name>.scope`.
+fn container(part: &str) -> Option<String> {
     if let Some(name) = part.strip_prefix("lxc.payload.").filter(|name| !name.is_empty()) {
         return Some(format!("lxc-{name}"));
     }

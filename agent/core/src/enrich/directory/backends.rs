@@ -6,6 +6,7 @@ use super::effects::Effects;
 use super::holdings::HolderId;
 use super::slices::EndpointRecord;
 use crate::enrich::name::Name;
+use crate::enrich::objects::Seconds;
 
 /// What the edges of a service's clients are named after.
 #[derive(Debug, PartialEq)]
@@ -33,6 +34,12 @@ impl Directory {
         let mut names = self.slices.behind(service).map(|endpoint| self.behind(endpoint));
         let first = names.next()??;
         names.all(|name| name == Some(first)).then_some(first)
+    }
+
+    /// When the endpoints of a service changed last; `None` if they are as when they were first reported.
+    #[must_use]
+    pub fn leads_since(&self, service: &Name) -> Option<Seconds> {
+        self.slices.changed(service).map(Seconds::from)
     }
 
     /// What the clients of a service reach.

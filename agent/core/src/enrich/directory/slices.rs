@@ -2,6 +2,7 @@
 
 use super::address::{AddressBytes, to_bytes};
 use super::effects::Effects;
+use super::holdings::Moment;
 use super::id_set::IdIndex;
 use super::provenance::Provenance;
 use super::table::{Chained, Keyed, NONE, Table};
@@ -19,6 +20,8 @@ pub struct SliceRecord {
     /// The ports of all its endpoints: port and IANA protocol number.
     ports: Box<[(u16, u8)]>,
     provenance: Provenance,
+    /// When its endpoints changed last; 0 if they are as when it was first reported.
+    changed: Moment,
     /// The first of its endpoints, or [`NONE`].
     first: u32,
 }
@@ -76,6 +79,8 @@ pub struct Slices {
     table: Table<SliceRecord>,
     of_service: IdIndex<Name>,
     endpoints: Table<EndpointRecord>,
+    /// When [`Self::upsert`] takes place.
+    pub now: Moment,
 }
 
 /// The most that is stored.
@@ -105,17 +110,18 @@ impl Slices {
         ports.sort_unstable();
         ports.dedup();
         let name = Name::new(&slice.namespace, &slice.name);
-        let Some(id) = self.table.find(&name).or_else(|| self.new_slice(name, &service, limits.slices))
-        else {
+        let known = self.table.find(&name);
+        let is_new = known.is_none();
+        let Some(id) = known.or_else(|| self.new_slice(name, &service, limits.slices)) else {
             return Rejected { slices: 1, endpoints: 0 };
         };
         let (old, new) = (self.endpoint_keys(id), endpoint_keys(slice, uid));
         let Some(known) = self.table.get_mut(id) else { return Rejected::default() };
         known.provenance.add(source);
         if known.service == service && *known.ports == *ports {
-            let is_new = |key: &&EndpointKey| old.binary_search(key).is_err();
+            let is_added = |key: &&EndpointKey| old.binary_search(key).is_err();
             let is_removed = |key: &&EndpointKey| new.binary_search(key).is_err();
-            let changed = new.iter().filter(is_new).chain(old.iter().filter(is_removed));
+            let changed = new.iter().filter(is_added).chain(old.iter().filter(is_removed));
             changed.for_each(|(address, _)| effects.address(address));
         } else {
             known.ports = ports.into_boxed_slice();
@@ -126,6 +132,9 @@ impl Slices {
         }
         if old == new {
             return Rejected::default();
+        }
+        if !is_new && let Some(known) = self.table.get_mut(id) {
+            known.changed = self.now;
         }
         self.clear(id);
         let fitting = new.len().min(limits.endpoints.saturating_sub(self.endpoints.len()));
@@ -193,6 +202,12 @@ impl Slices {
         slices.iter().filter_map(|id| self.table.get(*id)).flat_map(|slice| self.of(slice.first))
     }
 
+    /// When the endpoints of a service changed last; `None` if they are as when they were first reported.
+    pub fn changed(&self, service: &Name) -> Option<Moment> {
+        let slices = self.of_service.get(service).map_or(&[][..], |ids| ids.all());
+        slices.iter().filter_map(|id| Some(self.table.get(*id)?.changed)).max().filter(|changed| *changed > 0)
+    }
+
     /// The number of slices, and of addresses of endpoints in them.
     pub fn len(&self) -> (usize, usize) {
         (self.table.len(), self.endpoints.len())
@@ -203,8 +218,9 @@ impl Slices {
             return None;
         }
         let (service, provenance, ports) = (service.clone(), Provenance::default(), Box::default());
-        let id =
-            self.table.insert(SliceRecord { name, service: service.clone(), ports, provenance, first: NONE });
+        let record =
+            SliceRecord { name, service: service.clone(), ports, provenance, changed: 0, first: NONE };
+        let id = self.table.insert(record);
         self.of_service.add(service, id);
         Some(id)
     }

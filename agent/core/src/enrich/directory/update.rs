@@ -23,7 +23,7 @@ impl Directory {
             Change::InitDone(kind) => self.end_list(source, *kind, now, &mut effects),
             Change::ApplyPod(pod) => self.upsert_pod(source, pod, now, &mut effects),
             Change::ApplyService(service) => self.upsert_service(source, service, &mut effects),
-            Change::ApplyEndpointSlice(slice) => self.upsert_slice(source, slice, &mut effects),
+            Change::ApplyEndpointSlice(slice) => self.upsert_slice(source, slice, now, &mut effects),
             Change::ApplyNode(node) => self.upsert_node(source, node, now, &mut effects),
             Change::Delete(kind, name) => self.delete(source, *kind, name, now, &mut effects),
             Change::Owner { namespace, of, is } => self.set_owner(namespace, of, is, &mut effects),
@@ -125,12 +125,13 @@ impl Directory {
         }
     }
 
-    fn upsert_slice(&mut self, source: Source, slice: &EndpointSlice, effects: &mut Effects) {
+    fn upsert_slice(&mut self, source: Source, slice: &EndpointSlice, now: Moment, effects: &mut Effects) {
         let service = self.names.name(&slice.namespace, &slice.service);
         let limits = SliceLimits { slices: self.limits.slices, endpoints: self.limits.endpoints };
         let known = self.slices.find(&slice.namespace, &slice.name);
         let old = known.and_then(|id| self.slices.service(id)).cloned();
         let before = self.reached_by([Some(service.clone()), old.filter(|old| *old != service)]);
+        self.slices.now = now;
         let fingerprints = &self.fingerprints;
         let uid = |text: &str| fingerprints.uid(text);
         let rejected = self.slices.upsert(source, slice, service, uid, limits, effects);

@@ -29,7 +29,19 @@ impl Changes {
     /// True if the name of either end of this flow may have changed.
     #[must_use]
     pub fn concern(&self, flow: &FlowKey) -> bool {
-        self.all || self.locals.contains(&flow.local) || self.remotes.contains(&ingest::ip(flow.remote))
+        self.concern_local(flow) || self.concern_remote(flow)
+    }
+
+    /// True if the name of the local end of this flow may have changed.
+    #[must_use]
+    pub fn concern_local(&self, flow: &FlowKey) -> bool {
+        self.all || self.locals.contains(&flow.local)
+    }
+
+    /// True if the name of the remote end of this flow may have changed.
+    #[must_use]
+    pub fn concern_remote(&self, flow: &FlowKey) -> bool {
+        self.all || self.remotes.contains(&ingest::ip(flow.remote))
     }
 
     /// Marks a remote address as changed.

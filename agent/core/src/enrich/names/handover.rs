@@ -12,14 +12,15 @@ use crate::ingest;
 const SKEW: Seconds = 5;
 
 impl Names {
-    /// True when the remote end of a flow is a pod or a node, and its address has or had another holder: who it was depends on
-    /// when something was sent ([`Self::remote_during`]).
+    /// True when the remote end of a flow is a pod, a node or a socket here, and its address has or had another holder: who it
+    /// was depends on when something was sent ([`Self::remote_during`]).
     #[must_use]
     pub fn is_contested(&self, flow: &FlowKey) -> bool {
         if flow.remote.is_placeholder() {
             return false;
         }
         self.directory.is_contested(ingest::ip(flow.remote)) && !self.is_of_service(flow)
+            || self.has_several_peers(flow)
     }
 
     /// True when the remote end of a flow is a service's address.
@@ -34,6 +35,9 @@ impl Names {
     /// of an address that no source knows.
     #[must_use]
     pub fn remote_during(&self, flow: &FlowKey, span: &Span) -> During<Remote> {
+        if self.has_several_peers(flow) {
+            return self.peer_during(flow, span);
+        }
         let address = ingest::ip(flow.remote);
         let Holder { entity, since } = match self.directory.holder_during(address, span) {
             During::One(holder) => holder,

@@ -1,7 +1,8 @@
 //! Resolves the remote address of a flow to a name.
 //!
-//! The first match wins: a service, an endpoint of a service, the pod or node that has the address now, a named network,
-//! the DNS name it was resolved from. An unknown address in the known networks is shown as is; any other is `external`.
+//! The first match wins: a service, an endpoint of a service, the pod that has the address now, the workload of the socket at the
+//! other end if that is in the same network namespace, the node that has the address, a named network, the DNS name it was
+//! resolved from. An unknown address in the known networks is shown as is; any other is `external`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -51,6 +52,9 @@ impl Names {
             _ => {}
         }
         let address = ingest::ip(flow.remote);
+        if let Some(peer) = self.peer(flow) {
+            return Remote::plain(peer);
+        }
         if address.is_loopback() {
             return Remote::plain(self.same_pod(flow.local, address));
         }
@@ -71,9 +75,12 @@ impl Names {
         }
     }
 
-    /// Whether an unknown address is shown as is: those in the known networks, and all DNS servers, which are few.
+    /// Whether an unknown address is shown as is: those in the known networks, those of loopback, and all DNS servers, which are
+    /// few.
     fn is_shown_by_address(&self, flow: &FlowKey, address: IpAddr) -> bool {
-        flow.protocol == PROTOCOL_DNS || self.known_networks.iter().any(|network| network.contains(&address))
+        flow.protocol == PROTOCOL_DNS
+            || address.is_loopback()
+            || self.known_networks.iter().any(|network| network.contains(&address))
     }
 
     /// Records a flow that is in use: requests the lookups that its names still need, and learns sidecars from it. Resolving
@@ -116,11 +123,12 @@ impl Names {
         }
     }
 
-    /// The workload at a loopback address: the pod itself, if the local end is in one.
+    /// The workload at a loopback address: the pod itself, if the local end is in one with a network of its own.
     fn same_pod(&self, local: u64, address: IpAddr) -> Workload {
+        let is_on_host = |uid| self.directory.pod(&uid).is_some_and(|pod| pod.is_host_network);
         match self.pod(local) {
-            Some(_) => self.local(local),
-            None => Workload::Address(address),
+            Some(uid) if !is_on_host(uid) => self.local(local),
+            _ => Workload::Address(address),
         }
     }
 
@@ -134,7 +142,7 @@ impl Names {
     }
 
     /// The name that sources have for an address; `port` is the server's, if that is the remote end.
-    fn at(&self, address: IpAddr, port: Option<u16>) -> Option<Remote> {
+    pub(super) fn at(&self, address: IpAddr, port: Option<u16>) -> Option<Remote> {
         if let Some(port) = port
             && let Some((service, addresses)) = self.service(address, port)
         {
@@ -191,7 +199,8 @@ impl Names {
         } else {
             self.tracked(&service, port, addresses)
         };
-        Remote { workload, service: Some(service), since: None }
+        let since = self.directory.leads_since(&service);
+        Remote { workload, service: Some(service), since }
     }
 
     /// Whether a service needs conntrack lookups, because sources list no endpoints of it.

@@ -48,6 +48,7 @@ impl Names {
             ("cgroup", cgroups.known),
             ("cgroup_not_found", cgroups.missed),
             ("conntrack_query", self.conntrack.query_count()),
+            ("local_flow", self.peers.flows()),
         ];
         let dropped = known.dropped;
         Statistics {
@@ -63,6 +64,7 @@ impl Names {
                 ("cgroup_not_found", cgroups.refused),
                 ("conntrack_query", conntrack.refused),
                 ("conntrack_backend", conntrack.left_out),
+                ("local_flow", self.peers.refused()),
             ],
             conntrack: vec![
                 ("found", conntrack.answered),

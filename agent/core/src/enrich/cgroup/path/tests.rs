@@ -29,10 +29,12 @@ fn units_containers_and_paths_are_named() {
         ("system.slice/system-getty.slice/getty@tty1.service".to_owned(), "getty@tty1.service"),
         ("system.slice/_cpu.service".to_owned(), "cpu.service"),
         ("user.slice/user-0.slice/user@0.service/app.slice/x".to_owned(), "user@0.service"),
-        ("user.slice/user-0.slice/user@0.service/app.slice/mail.service/x".to_owned(), "mail.service"),
+        (
+            "user.slice/user-0.slice/user@0.service/app.slice/mail.service/x".to_owned(),
+            "user@0.service/mail.service",
+        ),
         ("user.slice/user-0.slice/session-3.scope".to_owned(), "user.slice/user-0.slice/session-3.scope"),
         (format!("system.slice/docker-{id}.scope"), "docker-0123456789ab"),
-        (format!("system.slice/docker-{id}.scope/system.slice/nginx.service"), "docker-0123456789ab"),
         (format!("kubepods.slice/cri-containerd-{id}.scope"), "cri-containerd-0123456789ab"),
         (format!("system.slice/crio-conmon-{id}.scope"), "crio-conmon-0123456789ab"),
         (format!("docker/{id}"), "0123456789ab"),
@@ -41,7 +43,6 @@ fn units_containers_and_paths_are_named() {
             format!("user.slice/user-1.slice/user@1.service/user.slice/libpod-{id}.scope/container"),
             "libpod-0123456789ab",
         ),
-        ("lxc.payload.web/system.slice/nginx.service".to_owned(), "lxc-web"),
         ("machine.slice/machine-qemu\\x2d1\\x2dvm.scope/libvirt/emulator".to_owned(), "machine-qemu-1-vm"),
         ("machine.slice/machine-a\\x2.scope".to_owned(), "machine-a\\x2"),
         ("machine.slice/machine-a\\xff.scope".to_owned(), "machine-a\\xff"),
@@ -136,6 +137,55 @@ fn a_pod_is_what_its_innermost_pod_is() {
     let hostile = [format!("kubepods/pod{UID}/").as_bytes(), b"\xff\xfe/x"].concat();
     assert!(matches!(Place::of(&hostile), Place::Pod(Pod { container: None, .. })));
     assert_eq!(&*pod_name(&format!("kubepods/pod{UID}")), format!("pod:{UID}"));
+}
+
+/// Services of different containers have different names, and those of one container too.
+#[test]
+fn services_in_containers_are_of_their_container() {
+    let id = "0123456789abcdef".repeat(4);
+    let inner = "fedcba9876543210".repeat(4);
+    for (container, shown) in [
+        // systemd-nspawn by hand, `machinectl start`, NixOS (`--keep-unit`): systemd splits `payload` from `supervisor`.
+        ("machine.slice/machine-web.scope/payload".to_owned(), "machine-web"),
+        ("machine.slice/machine-my\\x2dweb.scope/payload".to_owned(), "machine-my-web"),
+        ("machine.slice/systemd-nspawn@web.service/payload".to_owned(), "systemd-nspawn@web.service"),
+        ("machine.slice/container@web.service/payload".to_owned(), "container@web.service"),
+        // libvirt's driver for LXC.
+        ("machine.slice/machine-lxc\\x2d7\\x2dweb.scope/libvirt".to_owned(), "machine-lxc-7-web"),
+        // LXC, LXD, Incus, of a user, of a user in a container.
+        ("lxc.payload.web".to_owned(), "lxc-web"),
+        (
+            "user.slice/user-7.slice/user@7.service/app.slice/lxc.payload.web".to_owned(),
+            "user@7.service/lxc-web",
+        ),
+        ("lxc.payload.ci/lxc.payload.web".to_owned(), "lxc-ci/lxc-web"),
+        // Proxmox VE, with its monitor beside it.
+        ("lxc/101/ns".to_owned(), "lxc-101"),
+        ("lxc/101/ns/lxc.payload.web".to_owned(), "lxc-101/lxc-web"),
+        // Docker with an init, a node of kind, Podman of a user; Docker in Docker with both drivers.
+        (format!("system.slice/docker-{id}.scope"), "docker-0123456789ab"),
+        (format!("system.slice/docker-{id}.scope/kubelet.slice"), "docker-0123456789ab"),
+        (
+            format!("user.slice/user-1.slice/user@1.service/user.slice/libpod-{id}.scope/container"),
+            "libpod-0123456789ab",
+        ),
+        (format!("system.slice/docker-{id}.scope/docker/{inner}"), "fedcba987654"),
+        (format!("docker/{id}/system.slice/docker-{inner}.scope"), "docker-fedcba987654"),
+        (format!("lxc/101/ns/system.slice/docker-{inner}.scope"), "docker-fedcba987654"),
+    ] {
+        let of_container = of(&format!("{container}/init.scope")).name();
+        assert_eq!(&*of_container, shown, "{container}");
+        assert_eq!(&*of(&container).name(), shown, "{container}");
+        for unit in ["nginx.service", "postgresql@16-main.service"] {
+            let path = format!("{container}/system.slice/{unit}");
+            assert_eq!(*of(&path).name(), format!("{shown}/{unit}"));
+            assert_eq!(of(&path).name(), of(&format!("{path}/worker")).name());
+        }
+    }
+    // These are directories that anything may have.
+    for path in ["lxc/101", "lxc/101/x/ns", "lxc//ns", "ns/lxc", "lxc.monitor/101"] {
+        assert_eq!(of(path), Place::Path(path.into()));
+    }
 }
 
 fn pod_name(path: &str) -> Arc<str> {
