@@ -145,8 +145,10 @@ pub(super) fn inbound(name: &str) -> Result<()> {
     ensure!(outcome.count("connected") == 6 && outcome.count("broken") == 0, "{outcome:?}");
     mesh.agent.until("both legs are one edge", |metrics| {
         metrics.expect(OPENED, &Mesh::edge("source", 8080), 6)?;
-        let edge = Mesh::edge("destination", INBOUND).with("via", "sidecar");
+        // The port that was called, where the sidecar serves only one.
+        let edge = Mesh::edge("destination", 8080).with("via", "sidecar");
         metrics.expect(OPENED, &edge, 6)?;
+        metrics.expect(OPENED, &Mesh::edge("destination", INBOUND), 0)?;
         for reporter in ["source", "destination"] {
             metrics.expect(SIDECAR_OPENED, &Mesh::leg(reporter, "back", "inbound"), 6)?;
             metrics.expect(SIDECAR_SENT, &Mesh::leg(reporter, "back", "inbound"), 6000)?;

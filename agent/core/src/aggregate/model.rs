@@ -185,6 +185,7 @@ impl Model {
     /// Returns the flows that may be removed from the kernel's tables ([`Self::remove`]).
     pub fn end_reading(&mut self, now: Duration, names: &mut Names) -> Vec<FlowKey> {
         self.name_flows(names);
+        names.settle_legs();
         self.settle(now, names);
         self.drop_edges(now);
         self.name_edges(names);

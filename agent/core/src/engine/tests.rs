@@ -1,6 +1,7 @@
 //! Inputs are played, and what the engine shows and asks is compared.
 
 mod handovers;
+mod sidecars;
 
 use netcause_common::dns::QueryKey;
 use netcause_common::endpoint::Address;
