@@ -1,5 +1,7 @@
 //! Sidecar proxies: proxied traffic is one edge, and the leg between the workload and its sidecar is counted apart.
 
+pub(super) mod envoy;
+
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, SocketAddr},
@@ -37,6 +39,11 @@ struct Mesh {
 
 impl Mesh {
     fn new(net: &Net, name: &str) -> Result<Self> {
+        Self::with_names(net, name, "")
+    }
+
+    /// With these further names in the agent's file.
+    fn with_names(net: &Net, name: &str, more: &str) -> Result<Self> {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         let scenario = hasher.finish() >> 32;
@@ -50,8 +57,11 @@ impl Mesh {
                 pod.v4, pod.v6
             )
         };
-        let text =
-            format!("pods:\n{}{}", pod("front", &client_uid, &client), pod("back", &server_uid, &server));
+        let text = format!(
+            "pods:\n{}{}{more}",
+            pod("front", &client_uid, &client),
+            pod("back", &server_uid, &server)
+        );
         let names = Files::new(&client, "names")?;
         let file = names.write("names.yaml", &text)?;
         let config = format!("names_file: {}\n", file.display());
