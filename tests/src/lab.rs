@@ -11,6 +11,7 @@ pub(crate) mod cgroup;
 pub(crate) mod container;
 pub(crate) mod crossed;
 pub(crate) mod dns;
+pub(crate) mod envoy;
 pub(crate) mod faults;
 pub(crate) mod files;
 pub(crate) mod manifest;

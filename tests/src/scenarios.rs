@@ -59,6 +59,10 @@ enum Needs {
     DnsAlone,
     /// [`Needs::Prometheus`] and [`Needs::Dns`].
     Dashboard,
+    /// A real sidecar: `envoy`. On this machine only: the memory of the VMs does not hold its 107 MB beside all others.
+    Envoy,
+    /// [`Needs::Envoy`] and [`Needs::Prometheus`].
+    EnvoyAndPrometheus,
     /// No kernel in particular: it is about servers and files, so that one kernel is enough.
     AnyKernel,
     /// A program that starts others in a new PID namespace.
@@ -189,6 +193,12 @@ const SCENARIOS: &[Scenario] = &[
     scenario("sidecar::over_loopback", sidecar::over_loopback),
     scenario("sidecar::redirected", sidecar::redirected),
     scenario("sidecar::inbound", sidecar::inbound),
+    needing(Needs::EnvoyAndPrometheus, "sidecar::envoy_two_ports", sidecar::envoy::two_ports),
+    needing(Needs::Envoy, "sidecar::envoy_excluded", sidecar::envoy::excluded),
+    needing(Needs::Envoy, "sidecar::envoy_outside", sidecar::envoy::outside),
+    needing(Needs::Envoy, "sidecar::envoy_routes", sidecar::envoy::routes),
+    needing(Needs::Envoy, "sidecar::envoy_itself", sidecar::envoy::itself),
+    needing(Needs::Envoy, "sidecar::envoy_both_ends", sidecar::envoy::both_ends),
     needing(Needs::Dns, "outside::by_name", outside::by_name),
     scenario("outside::networks", outside::networks),
     scenario("outside::cgroup_rules", outside::cgroup_rules),
@@ -287,6 +297,7 @@ fn prepare() -> Result<Vec<Trial>> {
     let no_dns = (!dns.iter().all(|(program, about)| faults::has_program(program, about)))
         .then_some("no unbound, dig and dnsperf here");
     let no_curl = (!faults::has_program("curl", "--version")).then_some("no curl here");
+    let no_envoy = (!faults::has_program("envoy", "--version")).then_some("no envoy here");
     Ok(trials(|needs| match needs {
         Needs::Nothing | Needs::Alone => None,
         // Emulated, they would take as long as all others together.
@@ -297,6 +308,8 @@ fn prepare() -> Result<Vec<Trial>> {
         Needs::Dns | Needs::DnsAlone => no_dns,
         Needs::Dashboard => no_prometheus.or(no_dns),
         Needs::Unshare => no_unshare,
+        Needs::Envoy => no_envoy,
+        Needs::EnvoyAndPrometheus => no_envoy.or(no_prometheus),
     }))
 }
 

@@ -19,6 +19,7 @@ pub(crate) struct Args {
 pub(crate) fn command(args: &Args) -> Result<()> {
     tools::everything(!args.no_vm)?;
     tools::validator()?;
+    tools::envoy()?;
     if !args.no_vm {
         vm::fetch_kernels()?;
     }

@@ -135,6 +135,11 @@ fn native(programs: &Programs, filter: Option<&str>, report: &mut Report) -> Res
 /// The search path with the programs that were unpacked for the lab, and the system directories.
 fn path() -> Result<OsString> {
     let mut path = tools::unpacked::ensure(&[Purpose::Lab])?;
+    match tools::envoy() {
+        Ok(envoy) => path.extend(envoy),
+        // It is for a few scenarios only, and from another server than all the rest.
+        Err(error) => exec::say(format!("the scenarios with Envoy are skipped: {error:#}")),
+    }
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     path.extend(["/usr/sbin", "/sbin"].map(Into::into));
     env::join_paths(path).context("a directory on the search path has a colon in its name")

@@ -2,7 +2,9 @@
 //!
 //! Each part is installed once and announced before it is installed.
 
+mod envoy;
 pub(crate) mod packages;
+mod python;
 mod toolchain;
 pub(crate) mod unpacked;
 mod validator;
@@ -11,6 +13,7 @@ use anyhow::Result;
 
 use packages::Purpose;
 
+pub(crate) use envoy::ensure as envoy;
 pub(crate) use toolchain::ensure as toolchain;
 pub(crate) use validator::ensure as validator;
 

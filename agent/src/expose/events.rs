@@ -1,7 +1,7 @@
 //! `GET /api/v1/events`: the last TCP failure events of each edge, latest first.
 
 use netcause_core::aggregate::events::EdgeEvent;
-use netcause_core::aggregate::{Edge, Reporter};
+use netcause_core::aggregate::{Edge, Reporter, Via};
 use netcause_core::enrich::Workload;
 use netcause_core::ingest::TcpEventKind;
 use serde::Serialize;
@@ -60,7 +60,9 @@ impl<'a> From<&'a Snapshot> for Body<'a> {
 impl<'a> Event<'a> {
     fn new(of_edge: &'a EdgeEvent, boot_seconds: f64) -> Self {
         let EdgeEvent { edge, peer, peer_name, event } = of_edge;
-        let Edge { reporter, source, destination, port, .. } = &**edge;
+        let Edge { reporter, source, destination, port, via, .. } = &**edge;
+        // A leg to an own sidecar is one edge for all ports.
+        let own = matches!(via, Via::OwnSidecar(_)).then_some(event.flow.service_port);
         Self {
             time: boot_seconds + event.at.as_secs_f64(),
             reporter: match reporter {
@@ -72,7 +74,7 @@ impl<'a> Event<'a> {
                 namespace: edge.destination_namespace(),
                 workload: Workload::to_string(destination),
             },
-            port: *port,
+            port: port.or(own),
             client_port: Some(event.client_port).filter(|port| *port != 0),
             peer: peer.to_string(),
             peer_name: peer_name.as_ref().map(ToString::to_string),

@@ -118,7 +118,10 @@ fn write(family: &Family<'_>, zeros: &HashSet<SampleId>, encoder: &mut Descripto
     let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), kind)?;
     let has_labels = family.labels().next().is_some();
     let grows = grows(family.metric.kind);
+    let mut written = HashSet::new();
     let mut write = |sample: &Sample<'_>| {
+        // Rows with equal labels are one (`series::Rows`); Prometheus would drop the second.
+        debug_assert!(written.insert(sample.id()), "{name} is written twice with the same labels");
         let is_zero = grows && !zeros.is_empty() && zeros.contains(&sample.id());
         match family.metric.kind {
             Kind::Info => metric.encode_info(sample),

@@ -69,6 +69,16 @@ impl Cgroup {
     }
 }
 
+/// Where the kubelet and containerd put the processes of a pod, with systemd's names: below the slice of its quality of
+/// service the pod's slice, which has its uid with `_` for `-`, and in that its container's scope.
+pub(crate) fn kubepods(uid: &str) -> String {
+    let (slice, container) = (uid.replace('-', "_"), uid.replace('-', ""));
+    format!(
+        "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{slice}.slice/\
+         cri-containerd-{container}{container}.scope"
+    )
+}
+
 /// A cgroup and those below it, the innermost first.
 fn with_children(cgroup: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    cgroup::Cgroup,
+    cgroup::{Cgroup, kubepods},
     machine,
     namespace::{Namespace, tethered},
     process::Process,
@@ -113,16 +113,6 @@ impl Net {
     }
 }
 
-/// Where the kubelet and containerd put the processes of a pod, with systemd's names: below the slice of its quality of
-/// service the pod's slice, which has its uid with `_` for `-`, and in that its container's scope.
-fn kubepods(uid: &str) -> String {
-    let (slice, container) = (uid.replace('-', "_"), uid.replace('-', ""));
-    format!(
-        "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{slice}.slice/\
-         cri-containerd-{container}{container}.scope"
-    )
-}
-
 /// A proxy in a pod, in a container of its own.
 pub(crate) struct Sidecar {
     _process: Process,
@@ -171,6 +161,18 @@ impl HostPod {
     /// As [`Pod::connect`].
     pub(crate) fn connect(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
         Client::start(to, args, |args| self.traffic("client", args))?.finish()
+    }
+
+    /// As [`Pod::connect`], with this number of a group.
+    pub(crate) fn connect_as(&self, group: u32, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
+        let start = |args: &[&str]| {
+            let mut command = tethered(Some(self.netns), Some(self.cgroup.path()), &[])?;
+            // A change of the group would end the tie to the lab's life.
+            command.args(["setpriv", "--regid", &group.to_string(), "--clear-groups", "--pdeathsig", "KILL"]);
+            command.arg(&machine()?.exe).args(["traffic", "client"]).args(args);
+            Ok(command)
+        };
+        Client::start(to, args, start)?.finish()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sidecar proxies: proxied traffic is one edge, and the leg between the workload and its sidecar is counted apart.
 
+pub(super) mod envoy;
+
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     net::{IpAddr, SocketAddr},
@@ -37,6 +39,11 @@ struct Mesh {
 
 impl Mesh {
     fn new(net: &Net, name: &str) -> Result<Self> {
+        Self::with_names(net, name, "")
+    }
+
+    /// With these further names in the agent's file.
+    fn with_names(net: &Net, name: &str, more: &str) -> Result<Self> {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         let scenario = hasher.finish() >> 32;
@@ -50,8 +57,11 @@ impl Mesh {
                 pod.v4, pod.v6
             )
         };
-        let text =
-            format!("pods:\n{}{}", pod("front", &client_uid, &client), pod("back", &server_uid, &server));
+        let text = format!(
+            "pods:\n{}{}{more}",
+            pod("front", &client_uid, &client),
+            pod("back", &server_uid, &server)
+        );
         let names = Files::new(&client, "names")?;
         let file = names.write("names.yaml", &text)?;
         let config = format!("names_file: {}\n", file.display());
@@ -145,8 +155,10 @@ pub(super) fn inbound(name: &str) -> Result<()> {
     ensure!(outcome.count("connected") == 6 && outcome.count("broken") == 0, "{outcome:?}");
     mesh.agent.until("both legs are one edge", |metrics| {
         metrics.expect(OPENED, &Mesh::edge("source", 8080), 6)?;
-        let edge = Mesh::edge("destination", INBOUND).with("via", "sidecar");
+        // The port that was called, where the sidecar serves only one.
+        let edge = Mesh::edge("destination", 8080).with("via", "sidecar");
         metrics.expect(OPENED, &edge, 6)?;
+        metrics.expect(OPENED, &Mesh::edge("destination", INBOUND), 0)?;
         for reporter in ["source", "destination"] {
             metrics.expect(SIDECAR_OPENED, &Mesh::leg(reporter, "back", "inbound"), 6)?;
             metrics.expect(SIDECAR_SENT, &Mesh::leg(reporter, "back", "inbound"), 6000)?;

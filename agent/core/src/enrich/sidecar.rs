@@ -7,20 +7,33 @@
 //! leg.
 //!
 //! A sidecar is recognised by the ports it listens on: in Istio 15001 for outbound traffic and 15006 for inbound traffic.
+//! What was redirected to it is known by the connections that it accepted ([`ledger`]). Until those are counted, what it has
+//! connected to itself is taken for redirected: the same address and port, or the same service.
 
-use std::collections::{HashMap, HashSet};
+mod ledger;
 
-use super::Workload;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+
+use netcause_common::flow::FlowKey;
+
 use super::name::Name;
 use super::uid::PodUid;
 use crate::ingest::Role;
+use ledger::{End, Ledger};
 
-/// The port that Istio redirects outbound connections to. Any other port of a sidecar takes inbound ones.
+/// The ports that Istio redirects outbound and inbound connections to. Any other port of a sidecar takes outbound ones from
+/// its own pod, and inbound ones from elsewhere.
 const OUTBOUND: u16 = 15001;
+const INBOUND: u16 = 15006;
 /// The most sidecars that are recognised; further ones are treated as workloads.
 const MAX_PODS: usize = 1024;
 /// The most destinations, services and ports that are remembered of one sidecar.
 const MAX_DESTINATIONS: usize = 1024;
+/// The most flows whose new connections are kept for the end of a reading; when there are more, none is compared.
+const MAX_OPENED: usize = 4096;
+/// How many readings they are kept for while the pod of one is not known.
+const MAX_WAITING: u8 = 5;
 
 /// Whether an edge passes a sidecar, and which leg of the connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +55,7 @@ pub enum Direction {
     Inbound,
 }
 
-/// The properties of a flow by which its leg is recognised.
+/// The properties of a TCP flow by which its leg is recognised.
 #[derive(Clone, Copy, Debug)]
 pub struct Leg<'a> {
     /// The local end: [`netcause_common::flow::FlowKey::local`].
@@ -51,14 +64,21 @@ pub struct Leg<'a> {
     pub pod: Option<PodUid>,
     /// Whether the local end is client or server.
     pub role: Role,
+    /// The remote address.
+    pub address: IpAddr,
     /// The server's port.
     pub port: u16,
     /// Whether the remote end is in the same pod: a loopback address, or the pod's own.
     pub is_own: bool,
-    /// The workload at the remote end.
-    pub remote: &'a Workload,
-    /// The service that the connection was made to, if any.
+    /// The service that a sidecar's connection was made to, at an address of its own or of a pod; of a workload's connection
+    /// only if it was made to the service's own address.
     pub service: Option<&'a Name>,
+}
+
+impl Leg<'_> {
+    fn end(&self) -> End {
+        End { local: self.local, address: self.address, port: self.port }
+    }
 }
 
 /// The sidecars of this node.
@@ -68,19 +88,29 @@ pub struct Sidecars {
     /// The sidecars' cgroups, each with its pod.
     pods: HashMap<u64, Option<PodUid>>,
     by_pod: HashMap<PodUid, Sidecar>,
+    /// Connections that flows have opened since they were counted last, and the readings since.
+    opened: Vec<(FlowKey, u64)>,
+    waiting: u8,
 }
 
 /// The sidecar of one pod.
 #[derive(Debug, Default)]
 struct Sidecar {
-    /// Workloads that it has connected to.
-    destinations: HashSet<Workload>,
+    /// Addresses and ports that it has connected to.
+    destinations: HashSet<(IpAddr, u16)>,
     /// Services that it has connected to.
     services: HashSet<Name>,
     /// Ports in its own pod that it has connected to.
     inbound_ports: HashSet<u16>,
+    /// Ports that it listens on, and those that the rest of its pod listens on.
+    own_ports: HashSet<u16>,
+    served_ports: HashSet<u16>,
     /// The other cgroups of its pod that have flows.
-    beside: HashSet<u64>,
+    beside: BTreeSet<u64>,
+    /// Connections of the pod to elsewhere, and those that the sidecar accepted.
+    outbound: Ledger,
+    /// By port: connections that the pod accepted from itself, and those that the sidecar made.
+    inbound: HashMap<u16, Ledger>,
 }
 
 impl Sidecars {
@@ -90,14 +120,18 @@ impl Sidecars {
         Self { ports, ..Self::default() }
     }
 
-    /// Whether this is a port of sidecars.
-    #[must_use]
-    pub fn is_port(&self, port: u16) -> bool {
-        self.ports.contains(&port)
+    /// Learns that this cgroup listens on a port, or has accepted a connection there: who listens on a port of sidecars is one.
+    /// Returns whether other legs may be recognised by that.
+    pub fn listens(&mut self, local: u64, pod: Option<PodUid>, port: u16) -> bool {
+        let is_new = self.is_port(port) && self.learn(local, pod);
+        let is_sidecar = self.contains(local);
+        let Some(sidecar) = pod.and_then(|pod| self.by_pod.get_mut(&pod)) else { return is_new };
+        let ports = if is_sidecar { &mut sidecar.own_ports } else { &mut sidecar.served_ports };
+        let is_news = ports.len() < MAX_DESTINATIONS && ports.insert(port);
+        is_new || is_news && sidecar.inbound_ports.contains(&port)
     }
 
-    /// Learns that this cgroup listens on a port of sidecars, or has accepted a connection there. Returns whether it is new.
-    pub fn learn(&mut self, local: u64, pod: Option<PodUid>) -> bool {
+    fn learn(&mut self, local: u64, pod: Option<PodUid>) -> bool {
         match self.pods.get(&local) {
             // Its pod was not known before.
             Some(known) if *known != pod && pod.is_some() => {}
@@ -109,6 +143,10 @@ impl Sidecars {
             self.by_pod.entry(pod).or_default();
         }
         true
+    }
+
+    fn is_port(&self, port: u16) -> bool {
+        self.ports.contains(&port)
     }
 
     /// Whether there is no sidecar.
@@ -123,25 +161,30 @@ impl Sidecars {
         self.pods.contains_key(&local)
     }
 
+    /// The other cgroups in the pod of a sidecar.
+    pub fn beside(&self, local: u64) -> impl Iterator<Item = u64> {
+        let sidecar = self.pods.get(&local).copied().flatten().and_then(|pod| self.by_pod.get(&pod));
+        sidecar.into_iter().flat_map(|sidecar| &sidecar.beside).copied()
+    }
+
     /// Learns the destination of a sidecar's flow. Returns the cgroups of the same pod whose flows may be other legs than they
     /// seemed.
     pub fn observe(&mut self, leg: &Leg<'_>) -> Vec<u64> {
-        if !self.contains(leg.local)
-            && let Some(sidecar) = leg.pod.and_then(|pod| self.by_pod.get_mut(&pod))
-        {
+        let is_sidecar = self.contains(leg.local);
+        let Some(sidecar) = leg.pod.and_then(|pod| self.by_pod.get_mut(&pod)) else { return Vec::new() };
+        if !is_sidecar {
             sidecar.beside.insert(leg.local);
         }
-        let (true, Role::Client, Some(pod)) = (self.contains(leg.local), leg.role, leg.pod) else {
+        if !is_sidecar || leg.role != Role::Client {
             return Vec::new();
-        };
-        let sidecar = self.by_pod.entry(pod).or_default();
+        }
         let mut is_news = false;
         if leg.is_own {
             is_news |=
                 sidecar.inbound_ports.len() < MAX_DESTINATIONS && sidecar.inbound_ports.insert(leg.port);
         } else {
-            if sidecar.destinations.len() < MAX_DESTINATIONS && is_specific(leg.remote) {
-                is_news |= sidecar.destinations.insert(leg.remote.clone());
+            if sidecar.destinations.len() < MAX_DESTINATIONS {
+                is_news |= sidecar.destinations.insert((leg.address, leg.port));
             }
             if let Some(service) = leg.service
                 && sidecar.services.len() < MAX_DESTINATIONS
@@ -149,59 +192,171 @@ impl Sidecars {
                 is_news |= sidecar.services.insert(service.clone());
             }
         }
-        if is_news { sidecar.beside.iter().copied().collect() } else { Vec::new() }
+        if !is_news {
+            return Vec::new();
+        }
+        sidecar.beside.iter().copied().chain(leg.is_own.then_some(leg.local)).collect()
+    }
+
+    /// Takes how many connections a flow has opened since the last reading. They are compared at the end of one
+    /// ([`Self::take_opened`]), because a flow's cgroup may be known only then.
+    pub fn opened(&mut self, flow: &FlowKey, connections: u64) {
+        if !self.ports.is_empty() && self.opened.len() <= MAX_OPENED {
+            self.opened.push((*flow, connections));
+        }
+    }
+
+    /// What was opened; each goes to [`Self::count`]. `None` while there is one whose local end is not known yet: both ends of a
+    /// leg are counted together. Nothing if it was too much to keep.
+    pub fn take_opened(&mut self, is_known: impl Fn(u64) -> bool) -> Option<Vec<(FlowKey, u64)>> {
+        let is_whole = self.opened.len() <= MAX_OPENED;
+        let is_known = || self.opened.iter().all(|(flow, _)| is_known(flow.local));
+        if is_whole && self.waiting < MAX_WAITING && !is_known() {
+            self.waiting += 1;
+            return None;
+        }
+        self.waiting = 0;
+        let opened = std::mem::take(&mut self.opened);
+        if is_whole {
+            return Some(opened);
+        }
+        for sidecar in self.by_pod.values_mut() {
+            sidecar.ledgers().for_each(Ledger::skip);
+        }
+        Some(Vec::new())
+    }
+
+    /// Counts connections that a flow has opened.
+    pub fn count(&mut self, leg: &Leg<'_>, connections: u64) {
+        let (is_sidecar, is_port) = (self.contains(leg.local), self.is_port(leg.port));
+        let Some(sidecar) = leg.pod.and_then(|pod| self.by_pod.get_mut(&pod)) else { return };
+        let signed = i64::try_from(connections).unwrap_or(i64::MAX);
+        match (is_sidecar, leg.role, leg.is_own) {
+            (true, Role::Server, is_own) if is_port && takes_outbound(leg.port, is_own) => {
+                sidecar.outbound.opened_by_sidecar(signed);
+            }
+            // It did not have to be redirected.
+            (false, Role::Client, true) if is_port => sidecar.outbound.opened_by_sidecar(-signed),
+            (false, Role::Client, false) => sidecar.outbound.opened(leg.end(), connections),
+            (true, Role::Client, true) => {
+                if let Some(ledger) = sidecar.inbound_of(leg.port) {
+                    ledger.opened_by_sidecar(signed);
+                }
+            }
+            (false, Role::Server, true) => {
+                if let Some(ledger) = sidecar.inbound_of(leg.port) {
+                    ledger.opened(leg.end(), connections);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends a reading: compares what was counted. Returns the cgroups whose flows are other legs than they seemed.
+    pub fn settle(&mut self) -> Vec<u64> {
+        self.by_pod.values_mut().flat_map(Sidecar::ledgers).flat_map(Ledger::settle).collect()
     }
 
     /// The leg that a flow is.
     #[must_use]
     pub fn via(&self, leg: &Leg<'_>) -> Via {
         let is_port = self.is_port(leg.port);
-        if self.pods.contains_key(&leg.local) {
+        let sidecar = leg.pod.and_then(|pod| self.by_pod.get(&pod));
+        if self.contains(leg.local) {
             return match (leg.role, leg.is_own) {
                 (Role::Server, _) if !is_port => Via::Direct,
-                (Role::Server, true) => Via::OwnSidecar(Direction::Outbound),
-                (Role::Client, true) => Via::OwnSidecar(Direction::Inbound),
+                (Role::Server, is_own) if takes_outbound(leg.port, is_own) => {
+                    Via::OwnSidecar(Direction::Outbound)
+                }
+                // Its own health and metrics.
+                (Role::Client, true) if sidecar.is_some_and(|sidecar| sidecar.is_its_own(leg.port)) => {
+                    Via::Direct
+                }
+                // From itself as well: what the pod sends to a service of its own does not leave it.
+                (_, true) => Via::OwnSidecar(Direction::Inbound),
                 (_, false) => Via::Sidecar,
             };
         }
         if leg.role == Role::Client && leg.is_own && is_port {
             return Via::OwnSidecar(Direction::Outbound);
         }
-        let takes_outbound = self.is_port(OUTBOUND);
-        let Some(sidecar) = leg.pod.and_then(|pod| self.by_pod.get(&pod)) else { return Via::Direct };
-        match leg.role {
-            // Redirected: the workload sees the address that it connected to, and its sidecar has a connection to the same end.
-            // What is excluded from the redirection has no such connection, and is direct.
-            Role::Client if takes_outbound && sidecar.forwards(leg) => Via::OwnSidecar(Direction::Outbound),
-            Role::Server if leg.is_own && sidecar.inbound_ports.contains(&leg.port) => {
-                Via::OwnSidecar(Direction::Inbound)
+        match (sidecar, leg.role) {
+            (Some(sidecar), Role::Client) if sidecar.takes(leg, self.is_port(OUTBOUND)) => {
+                Via::OwnSidecar(Direction::Outbound)
             }
+            (Some(sidecar), Role::Server) if sidecar.makes(leg) => Via::OwnSidecar(Direction::Inbound),
             _ => Via::Direct,
         }
     }
 
-    /// Removes sidecars whose cgroups have no flow any more.
-    pub fn retain(&mut self, is_there: impl Fn(u64) -> bool) {
+    /// The port that clients have connected to, of connections that were redirected to a sidecar. Known if the sidecar serves
+    /// only one.
+    #[must_use]
+    pub fn served_port(&self, leg: &Leg<'_>) -> Option<u16> {
+        if leg.role != Role::Server || leg.port != INBOUND {
+            return None;
+        }
+        let sidecar = self.by_pod.get(&leg.pod?)?;
+        let mut ports = sidecar.inbound_ports.iter().filter(|port| !sidecar.is_its_own(**port));
+        let (Some(only), None) = (ports.next(), ports.next()) else { return None };
+        Some(*only)
+    }
+
+    /// Removes sidecars whose cgroups have no flow any more, and what is known of addresses that no flow has.
+    pub fn retain(&mut self, is_there: impl Fn(u64) -> bool, has_flow: impl Fn(IpAddr) -> bool) {
         self.pods.retain(|local, _| is_there(*local));
         let pods: HashSet<_> = self.pods.values().flatten().copied().collect();
         self.by_pod.retain(|pod, sidecar| {
             sidecar.beside.retain(|local| is_there(*local));
+            sidecar.destinations.retain(|(address, _)| has_flow(*address));
+            let is_in_use = |end: &End| is_there(end.local) && has_flow(end.address);
+            sidecar.ledgers().for_each(|ledger| ledger.retain(is_in_use));
             pods.contains(pod)
         });
     }
 }
 
 impl Sidecar {
-    /// Whether this sidecar has a connection to the same remote end.
-    fn forwards(&self, leg: &Leg<'_>) -> bool {
-        let to_same = || is_specific(leg.remote) && self.destinations.contains(leg.remote);
-        !leg.is_own && (to_same() || leg.service.is_some_and(|service| self.services.contains(service)))
+    /// Whether a workload's connection to elsewhere is redirected to this sidecar.
+    fn takes(&self, leg: &Leg<'_>, takes_outbound: bool) -> bool {
+        let connects_to = |end: &End| self.destinations.contains(&(end.address, end.port));
+        let is_same = || {
+            let is_known =
+                connects_to(&leg.end()) || leg.service.is_some_and(|service| self.services.contains(service));
+            // A user that is excluded from the redirection connects to the same past the sidecar.
+            takes_outbound && is_known && !self.outbound.passes_by(leg.local, connects_to)
+        };
+        !leg.is_own && self.outbound.is_leg(&leg.end()).unwrap_or_else(is_same)
+    }
+
+    /// Whether it was this sidecar that made a connection which the workload accepted.
+    fn makes(&self, leg: &Leg<'_>) -> bool {
+        // Envoy connects from 127.0.0.6 or 127.0.0.1; what the workload sends to its pod's address comes from there.
+        let is_same = || self.inbound_ports.contains(&leg.port) && leg.address.is_loopback();
+        let ledger = self.inbound.get(&leg.port);
+        leg.is_own && ledger.and_then(|ledger| ledger.is_leg(&leg.end())).unwrap_or_else(is_same)
+    }
+
+    /// Whether the sidecar itself listens on a port, and nothing else in its pod.
+    fn is_its_own(&self, port: u16) -> bool {
+        self.own_ports.contains(&port) && !self.served_ports.contains(&port)
+    }
+
+    fn inbound_of(&mut self, port: u16) -> Option<&mut Ledger> {
+        if self.inbound.len() >= MAX_DESTINATIONS && !self.inbound.contains_key(&port) {
+            return None;
+        }
+        Some(self.inbound.entry(port).or_default())
+    }
+
+    fn ledgers(&mut self) -> impl Iterator<Item = &mut Ledger> {
+        std::iter::once(&mut self.outbound).chain(self.inbound.values_mut())
     }
 }
 
-/// Whether two flows to this workload certainly go to the same one.
-fn is_specific(workload: &Workload) -> bool {
-    matches!(workload, Workload::Named(_) | Workload::Address(_))
+/// Whether a sidecar's port takes connections out of its pod, of which the client may be in the same pod.
+fn takes_outbound(port: u16, is_own: bool) -> bool {
+    port == OUTBOUND || is_own && port != INBOUND
 }
 
 #[cfg(test)]

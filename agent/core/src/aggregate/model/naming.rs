@@ -3,7 +3,8 @@
 //! - A name that comes **late** was right all the time: all that the nameless edge has counted goes to the named one.
 //! - A name that **changes**, because an address has another holder now, was right up to then: the past stays, and what is
 //!   counted from now on goes to the edge of the new name.
-//! - A **leg** of a sidecar's connection that is known late was one all the time: the flow takes its own past along.
+//! - A **leg** of a sidecar's connection that is known late was one all the time: the flow takes its own past along. So it does
+//!   when the port is known late that a client had connected to before its connection was redirected.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -66,7 +67,9 @@ impl Model {
             if named.edge == *old || !has_peer && is_late() {
                 continue;
             }
-            let takes_past_along = (named.edge.via != old.via || has_peer && !names.is_contested(&key))
+            let is_late_port = old.port == Some(key.service_port) && named.edge.port != old.port;
+            let is_late_peer = has_peer && !names.is_contested(&key);
+            let takes_past_along = (named.edge.via != old.via || is_late_port || is_late_peer)
                 && has_late_ends(&old, &named);
             let is_open = self.flows.get(&key).is_some_and(|flow| flow.open > 0);
             // The open connections were the old holder's; what comes after them belongs to no one as yet.
@@ -161,6 +164,7 @@ fn is_late(edge: &Edge, began: Seconds, named: &Named) -> bool {
     let skew = if edge.destination == Workload::Backend { 0 } else { SKEW };
     has_late_ends(edge, named)
         && edge.via == named.edge.via
+        && edge.port == named.edge.port
         && (edge.service.is_none() || edge.service == named.edge.service)
         && is_nameless(edge)
         && named.since.is_none_or(|since| since <= began.saturating_add(skew))

