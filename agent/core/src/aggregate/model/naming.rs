@@ -69,8 +69,8 @@ impl Model {
             }
             let is_late_port = old.port == Some(key.service_port) && named.edge.port != old.port;
             let is_late_peer = has_peer && !names.is_contested(&key);
-            let takes_past_along = (named.edge.via != old.via || is_late_port || is_late_peer)
-                && has_late_ends(&old, &named);
+            let takes_past_along =
+                (named.edge.via != old.via || is_late_port || is_late_peer) && has_late_ends(&old, &named);
             let is_open = self.flows.get(&key).is_some_and(|flow| flow.open > 0);
             // The open connections were the old holder's; what comes after them belongs to no one as yet.
             if !takes_past_along && is_open && loses_a_name(&old, &named.edge) {

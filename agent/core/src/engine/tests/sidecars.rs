@@ -19,7 +19,8 @@ impl Pod {
         let mut pod = Self::unknown();
         let queue = AcceptQueue { sweep: 1, ..AcceptQueue::default() };
         let listens = |port| (QueueKey { local: ENVOY, port, ..QueueKey::default() }, queue);
-        pod.0.play(Input::Queues([15001, 15006, 15020].map(listens).into()));
+        let queues = [15001, 15006, 15020].map(listens).into();
+        pod.0.play(Input::Listeners { queues, namespaces: Vec::new() });
         pod.read();
         pod
     }
