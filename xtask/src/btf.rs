@@ -26,6 +26,7 @@ const FIXTURES: &str = "tests/golden/btf";
 /// Tracepoints that the probes attach to. A fixture without one of them fails the agent's tests, so a probe missing
 /// here is noticed.
 const TRACEPOINTS: &[&str] = &[
+    "inet_sk_error_report",
     "inet_sock_set_state",
     "tcp_destroy_sock",
     "tcp_receive_reset",
