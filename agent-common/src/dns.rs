@@ -80,7 +80,6 @@ impl QueryKey {
     /// and AAAA under one id. It has five bits of the hash of the question.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "five bits are left")]
     pub const fn with_question(&self, hash: u64) -> Self {
         Self { role: self.role & Self::ROLE | (((hash >> 59) as u8 + 1) << 2), ..*self }
     }

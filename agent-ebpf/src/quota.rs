@@ -11,7 +11,7 @@ use crate::settings::QUOTAS;
 #[inline(always)]
 pub fn take(key: &FlowKey) -> bool {
     let tenant = Tenant::of(key);
-    let Some(flows) = TENANTS.get_ptr_mut(&tenant) else {
+    let Some(flows) = TENANTS.get_ptr_mut(tenant) else {
         // Where there is no room to count it, it is not limited.
         let _ = TENANTS.insert(tenant, 1, 0);
         return true;

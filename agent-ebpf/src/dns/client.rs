@@ -57,13 +57,13 @@ fn id_in_use(message: Message, key: &QueryKey, query: &Asked, counters: Counters
     // Both wait for an answer each, which is recognized by its question.
     earlier.marks |= Asked::SHARES_ID;
     let key = key.with_question(query.question);
-    match DNS_QUERIES.insert(&key, query, u64::from(BPF_NOEXIST)) {
+    match DNS_QUERIES.insert(key, query, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
             if repeat::is_repetition(message, &key, query.question, query.last_ns) {
                 counters.retried();
             }
         }
-        Err(EEXIST) => match DNS_QUERIES.get_ptr_mut(&key) {
+        Err(EEXIST) => match DNS_QUERIES.get_ptr_mut(key) {
             // SAFETY: as above.
             #[expect(unsafe_code, reason = "map value")]
             Some(earlier) => again(unsafe { &mut *earlier }, query, counters),
@@ -113,7 +113,7 @@ pub fn response(message: Message, header: Header, key: &QueryKey, now: u64) {
         return late_response(message, header, &key, now);
     }
     if unanswered == 1 && marks & Asked::SHARES_ID == 0 {
-        match DNS_QUERIES.remove(&key) {
+        match DNS_QUERIES.remove(key) {
             Ok(()) => {}
             Err(ENOENT) => return late_response(message, header, &key, now),
             // SAFETY: as above. The removal failed with -EBUSY; the daemon removes the entry.
@@ -164,7 +164,7 @@ fn find(message: Message, header: Header, key: &QueryKey) -> Option<(QueryKey, *
         Some(_) => key.with_question(question),
         None => repeat::translated(key, question)?,
     };
-    let pending = DNS_QUERIES.get_ptr_mut(&other)?;
+    let pending = DNS_QUERIES.get_ptr_mut(other)?;
     Some((other, pending))
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 /// Puts hop-by-hop options (RFC 8200 §4.3) of eight bytes, and destination options (§4.6) of so many, before every datagram of a
 /// socket of IPv6. Needs CAP_NET_RAW.
 pub(in super::super) fn put(socket: &UdpSocket, bytes: usize) -> Result<()> {
-    ensure!(bytes % 8 == 0 && (8..=2048).contains(&bytes), "options of {bytes} bytes cannot be");
+    ensure!(bytes.is_multiple_of(8) && (8..=2048).contains(&bytes), "options of {bytes} bytes cannot be");
     set(socket, libc::IPV6_HOPOPTS, &options(8)).context("IPV6_HOPOPTS")?;
     set(socket, libc::IPV6_DSTOPTS, &options(bytes)).context("IPV6_DSTOPTS")
 }

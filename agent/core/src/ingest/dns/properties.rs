@@ -122,7 +122,7 @@ impl Answer {
             if self.is_compressed { packet.build_bytes_vec_compressed() } else { packet.build_bytes_vec() };
         let mut bytes = bytes.unwrap();
         // The encoder supports only some response codes.
-        bytes[3] = bytes[3] & 0xf0 | self.rcode as u8;
+        bytes[3] = bytes[3] & 0xf0 | self.rcode.to_be_bytes()[1];
         bytes
     }
 }
