@@ -54,7 +54,8 @@ impl Dns {
     pub(super) fn expire(&mut self, flows: &Flows, mut to: impl FnMut(DnsUnanswered<'_>)) -> Result<()> {
         let flow_of = |key: &QueryKey| {
             let flow = key.flow();
-            if flows.has_dns(&flow) { flow } else { FlowKey::other(PROTOCOL_DNS, flow.role) }
+            let counted = [flow, flow.others_of()].into_iter().find(|flow| flows.has_dns(flow));
+            counted.unwrap_or_else(|| FlowKey::other(PROTOCOL_DNS, flow.role))
         };
         let now = super::monotonic();
         let (waiting, due) =
