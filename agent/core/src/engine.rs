@@ -369,6 +369,8 @@ impl Engine {
                 self.names.listens(key.local, key.port);
             }
         }
+        let open = queues.iter().filter(|(_, queue)| queue.sweep != 0);
+        self.names.listen_in(open.map(|(key, queue)| (queue.namespace, key.local)));
         self.listeners.update(&queues, namespaces, self.time.monotonic);
         self.queues = queues;
     }

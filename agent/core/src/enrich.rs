@@ -99,7 +99,7 @@ impl Workload {
     /// True if a name may become known later.
     #[must_use]
     pub fn is_nameless(&self) -> bool {
-        matches!(self, Self::Pod(_) | Self::Cgroup(_) | Self::Address(_) | Self::Backend)
+        matches!(self, Self::Pod(_) | Self::Cgroup(_) | Self::Namespace(_) | Self::Address(_) | Self::Backend)
     }
 }
 

@@ -3,6 +3,7 @@
 mod changes;
 mod handover;
 mod legs;
+mod namespaces;
 mod peers;
 mod remote;
 mod statistics;
@@ -82,6 +83,7 @@ pub struct Names {
     local_pods: HashMap<PodUid, BTreeSet<u64>>,
     /// Addresses of each service and port whose backends are looked up in conntrack.
     queried: HashMap<(Name, u16), Vec<ServiceAddress>>,
+    listening: namespaces::Listeners,
     zones: Zones,
     changes: Changes,
     /// Addresses of flows that no source has a name for.
@@ -110,6 +112,7 @@ impl Names {
             local_pods: HashMap::new(),
             queried: HashMap::new(),
             unknown: HashSet::new(),
+            listening: namespaces::Listeners::new(),
             zones: Zones::default(),
             changes: Changes::default(),
             now: 0,
@@ -146,7 +149,7 @@ impl Names {
     pub fn local(&self, local: u64) -> Workload {
         match local {
             0 => Workload::Other,
-            local if local & LOCAL_IS_NAMESPACE != 0 => Workload::Namespace(local & !LOCAL_IS_NAMESPACE),
+            local if local & LOCAL_IS_NAMESPACE != 0 => self.namespace(local & !LOCAL_IS_NAMESPACE),
             id => self.cgroup(id),
         }
     }
@@ -200,6 +203,7 @@ impl Names {
             self.name_place(id);
             self.index_pod(id);
             self.changes.local(id);
+            self.name_namespaces_of(id);
         }
     }
 

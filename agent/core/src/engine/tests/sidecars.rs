@@ -207,3 +207,38 @@ fn an_edge_into_the_mesh_has_the_port_that_was_called() {
     assert_eq!(edges[0], "Destination db web:15006 through: 2 opened, 0 failed, 200 bytes");
     assert_eq!(edges[1], "Destination db web:8080 through: 5 opened, 0 failed, 500 bytes");
 }
+
+#[test]
+fn what_is_refused_in_a_pod_is_the_pods() {
+    let refused = |namespace| {
+        let flow = server(LOCAL_IS_NAMESPACE | namespace, DB, 8080);
+        let mut tcp = TcpCounters::ZERO;
+        tcp.resets[0] = 3;
+        (flow, Totals { tcp, ..Totals::ZERO })
+    };
+    let listens = |local, namespace| {
+        let queue = AcceptQueue { sweep: 1, namespace, ..AcceptQueue::default() };
+        (QueueKey { local, port: 8080, ..QueueKey::default() }, queue)
+    };
+    let mut pod = Pod::unknown();
+    // Containers of one pod in one namespace; others in that of the host; nobody in the third.
+    let queues = vec![listens(APP, 77), listens(ENVOY, 77), listens(AGENT, 78), listens(7, 78)];
+    pod.0.play(Input::Listeners { queues, namespaces: Vec::new() });
+    for namespace in [77, 78, 79] {
+        let (key, delta) = refused(namespace);
+        pod.0.play(Input::Flow { key, delta: &delta });
+    }
+    pod.0.play(Input::Cgroup { id: 7, path: Some(b"system.slice/sshd.service") });
+    // Before the cgroups of the pod are known, and after.
+    pod.read_early();
+    pod.read();
+    let destinations: Vec<String> = {
+        let edges = pod.0.engine.model().edges().filter(|(_, entry)| entry.totals().unpack() != Totals::ZERO);
+        edges
+            .map(|(_, entry)| {
+                format!("{} {}", entry.edge().destination, entry.totals().unpack().tcp.resets[0])
+            })
+            .collect()
+    };
+    assert_eq!(destinations, ["web 3", "netns:78 3", "netns:79 3"]);
+}

@@ -280,6 +280,7 @@ impl Names {
     pub fn resolve_again(&self, end: &Workload, service: Option<&Name>, port: Option<u16>) -> Option<Remote> {
         match end {
             Workload::Cgroup(id) => Some(Remote::plain(self.local(*id))),
+            Workload::Namespace(inode) => Some(Remote::plain(self.namespace(*inode))),
             Workload::Pod(uid) => {
                 let local = self.local_pods.get(uid).and_then(|locals| locals.first().copied());
                 Some(Remote::plain(self.local(local?)))

@@ -285,7 +285,6 @@ fn ends_without_a_name_are_resolved_again() {
         (web, Some(80)),
         (Workload::External, Some(80)),
         (Workload::Several, Some(80)),
-        (Workload::Namespace(5), None),
         (Workload::Backend, Some(80)),
         (Workload::Address(ip("127.0.0.1")), Some(80)),
     ];
