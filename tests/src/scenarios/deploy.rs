@@ -218,7 +218,7 @@ pub(super) fn each_mount_is_needed(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Fails unless these probes do not run, for these reasons, and all others do.
+/// Fails unless these probes do not run, for these reasons, and all others do that the kernel can run.
 fn down(agent: &Agent, expected: &[(&str, &str)]) -> Result<()> {
     let mut lost: Probes = probes(&agent.scrape()?);
     ensure!(lost.values().any(Option::is_none), "no probe runs: {lost:?}");
