@@ -198,8 +198,7 @@ impl Packet {
     pub fn ip(self) -> Option<Ip> {
         let ip = if self.version()? == 4 { self.ip_v4()? } else { self.ip_v6()? };
         let ip = if ip.is_extended() { self.extended(ip)? } else { ip };
-        // The verifier loses the bound where both versions meet.
-        Some(Ip { length: opaque(ip.length) & HEADER_LENGTH_MASK, ..ip })
+        Some(Ip { length: forget(ip.length.into(), self.length().into()) as u32 & HEADER_LENGTH_MASK, ..ip })
     }
 
     /// The ports of UDP and TCP.
@@ -422,6 +421,26 @@ fn between_two_and<const MOST: usize>(length: u32) -> u32 {
     }
     #[cfg(not(target_arch = "bpf"))]
     length.clamp(2, MOST as u32)
+}
+
+/// Makes verifiers forget which of several values this is, so that they check the rest of a program once instead of once for each.
+/// `unknown` is any value that they know nothing of, such as a time.
+#[inline(always)]
+pub fn forget(value: u64, unknown: u64) -> u64 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut value = value;
+        // SAFETY: only the register changes, and back.
+        unsafe {
+            core::arch::asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) unknown, options(pure, nomem, nostack));
+        }
+        value
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        let _ = unknown;
+        value
+    }
 }
 
 /// Hides the origin of a value from the compiler, so that it compares exactly the value that the verifier tracks.

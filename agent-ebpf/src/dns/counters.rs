@@ -43,10 +43,10 @@ impl Counters {
         }
     }
 
-    /// A query was sent or received.
+    /// A query for records of this type, by its number, was sent or received.
     #[inline(always)]
-    pub fn query(self, kind: QueryType) {
-        add_at(counter!(self, queries), kind as usize, 1);
+    pub fn query(self, kind: u16) {
+        add_at(counter!(self, queries), QueryType::of(kind) as usize, 1);
     }
 
     /// A query repeated a pending question.
@@ -96,8 +96,8 @@ impl Counters {
 
     #[inline(always)]
     fn response(self, response: Response) {
-        add_at(counter!(self, responses), response.code as usize, 1);
-        if response.is_truncated {
+        add_at(counter!(self, responses), response.code() as usize, 1);
+        if response.is_truncated() {
             add(counter!(self, truncated), 1);
         }
     }

@@ -36,7 +36,7 @@ pub fn emit(
     if setting!(details) == 0 {
         return;
     }
-    let is_success = matches!(response.code, ResponseCode::NoError);
+    let is_success = matches!(response.code(), ResponseCode::NoError);
     let outcome = if is_success { Outcome::Success } else { Outcome::Failure };
     let Some(number) = number(outcome, now) else { return count(Statistic::DnsDetailsLeftOut) };
     let flags = if number % WAKE_EVERY == WAKE_EVERY - 1 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };

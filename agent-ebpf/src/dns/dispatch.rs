@@ -6,10 +6,10 @@ use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER
 use netcause_common::statistics::Statistic;
 
 use super::message::{Header, Message};
-use super::question::{self, Words};
+use super::question::{self, Question, Words};
 use super::{client, server};
 use crate::maps::count;
-use crate::packet::Direction;
+use crate::packet::{Direction, forget};
 use crate::settings::is_dns_port;
 
 /// Counts a message that a socket sends or receives. `question` is the start of its question, if it was copied already.
@@ -55,6 +55,11 @@ pub fn count_message(
     };
     if !header.is_response() {
         let question = question::read(message, header, question);
+        let question = Question {
+            length: forget(question.length.into(), now) as u32,
+            kind: forget(question.kind.into(), now) as u16,
+            ..question
+        };
         // What is cut off reads as zeros, which end a name.
         let is_question = question.hash != 0 && HEADER_BYTES as u32 + question.length <= message.available;
         if header.has_one_question() && !is_question && message.is_whole() {

@@ -2,7 +2,7 @@
 
 use netcause_common::dns::{HEADER_BYTES, ResponseCode};
 
-use crate::packet::{Datagrams, Direction, Ends, Packet};
+use crate::packet::{Datagrams, Direction, Ends, Packet, forget};
 use crate::udp;
 
 /// UDP datagrams and their payload; both 0 for a message over TCP.
@@ -117,7 +117,7 @@ impl Header {
 
     /// The bit TC.
     #[inline(always)]
-    pub fn is_truncated(self) -> bool {
+    fn is_truncated(self) -> bool {
         u32::from_be(self.0[0]) & 0x0200 != 0
     }
 
@@ -128,13 +128,12 @@ impl Header {
     }
 }
 
-/// What a response says.
+/// What a response says. Numbers until they are needed: the verifier follows the rest of a program once for each case.
 #[derive(Clone, Copy)]
 pub struct Response {
-    /// The response code.
-    pub code: ResponseCode,
-    /// The bit TC.
-    pub is_truncated: bool,
+    header: Header,
+    /// The bits that EDNS adds to the response code.
+    extension: u16,
 }
 
 impl Response {
@@ -146,8 +145,20 @@ impl Response {
     #[inline(always)]
     pub fn of(message: Message, header: Header, question: u32) -> Self {
         let is_extended = question != 0 && header.has_additions_only();
-        let more = if is_extended { extension(message, question).unwrap_or(0) } else { 0 };
-        Self { code: ResponseCode::of(more << 4 | header.rcode()), is_truncated: header.is_truncated() }
+        let extension = if is_extended { extension(message, question).unwrap_or(0) } else { 0 };
+        Self { header, extension: forget(extension.into(), header.0[0].into()) as u16 }
+    }
+
+    /// The response code.
+    #[inline(always)]
+    pub fn code(self) -> ResponseCode {
+        ResponseCode::of(self.extension << 4 | self.header.rcode())
+    }
+
+    /// The bit TC.
+    #[inline(always)]
+    pub fn is_truncated(self) -> bool {
+        self.header.is_truncated()
     }
 }
 

@@ -3,7 +3,7 @@
 //! A name ends at its first zero byte, unless a label contains one, which no name in use does: then only type and hash are
 //! wrong. So the question is read in words at constant offsets.
 
-use netcause_common::dns::{HEADER_BYTES, QueryType, question_mix};
+use netcause_common::dns::{HEADER_BYTES, question_mix};
 
 use super::message::{Header, Message};
 
@@ -21,8 +21,8 @@ const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 pub struct Question {
     /// The same as [`netcause_common::dns::question_hash`]; 0 when the question cannot be read.
     pub hash: u64,
-    /// The type.
-    pub kind: QueryType,
+    /// The number of its type (RFC 1035 §3.2.2); 0 when it cannot be read.
+    pub kind: u16,
     /// Its length: name, type and class; 0 when the name does not end where it was looked for.
     pub length: u32,
 }
@@ -30,9 +30,9 @@ pub struct Question {
 impl Question {
     // Values rather than an `Option`: the compiler may copy what an empty one does not have, which verifiers refuse.
     /// The name goes on.
-    const LONGER: Self = Self { hash: 0, kind: QueryType::Other, length: 0 };
+    const LONGER: Self = Self { hash: 0, kind: 0, length: 0 };
     /// There is no name.
-    const NONE: Self = Self { hash: 0, kind: QueryType::Other, length: 1 };
+    const NONE: Self = Self { hash: 0, kind: 0, length: 1 };
 }
 
 /// Length of type and class.
@@ -41,7 +41,7 @@ const KIND_AND_CLASS: u32 = 4;
 /// The first bytes of a question, padded with zeros.
 pub type Words = [u64; WORDS + 1];
 
-/// The question of a message; one that cannot be read has the type `Other` and the hash 0. `words` is the start of this message's question,
+/// The question of a message; one that cannot be read has the type 0 and the hash 0. `words` is the start of this message's question,
 /// if it was copied already.
 #[inline(always)]
 pub fn read(message: Message, header: Header, words: Option<&Words>) -> Question {
@@ -147,7 +147,7 @@ fn whole(message: Message, hash: u64, word: u64, zeros: u64, position: u32) -> Q
     let begin = message.offset + HEADER_BYTES as u32;
     Question {
         hash: question_mix(question_mix(hash, name), number.into()),
-        kind: QueryType::of(number),
+        kind: number,
         length: position - begin + bytes as u32 + 1 + KIND_AND_CLASS,
     }
 }
@@ -166,7 +166,7 @@ fn walk_part(words: &Words, hash: &mut u64) -> Question {
                 let number = u16::from_be((behind & 0xffff) as u16);
                 let hash = question_mix(question_mix(*hash, name), number.into());
                 let length = $index * 8 + bytes as u32 + 1 + KIND_AND_CLASS;
-                return Question { hash, kind: QueryType::of(number), length };
+                return Question { hash, kind: number, length };
             }
             *hash = question_mix(*hash, word);
         )+ };

@@ -92,7 +92,7 @@ pub fn response(local: u64, question: u64, response: Response) {
     #[expect(unsafe_code, reason = "map value")]
     let last = unsafe { &mut *last };
     if last.tag == tag {
-        last.state = match response.code {
+        last.state = match response.code() {
             ResponseCode::NoError | ResponseCode::NxDomain => LastQuestion::ANSWERED,
             _ => LastQuestion::FAILED,
         };
