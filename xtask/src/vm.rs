@@ -31,7 +31,7 @@ use kernel::{Kernel, MATRIX, Series};
 use qemu::{Clock, Machine};
 
 /// After this a VM is stopped and its run has failed.
-pub(crate) const LIMIT_SECONDS: u64 = 1800;
+pub(crate) const LIMIT_SECONDS: u64 = 2400;
 
 /// Modules that the lab's faults use; loaded at boot, so that parallel scenarios do not wait for them.
 const MODULES: &str = "veth bridge dummy nf_tables nft_numgen nft_reject_inet nft_limit nft_ct nft_nat nft_redir nft_chain_nat \
