@@ -58,11 +58,15 @@ fn payload(context: &SkBuffContext, packet: Packet, ip: Ip, direction: Direction
         _ => return None,
     };
     let ports = packet.ports(ip)?;
-    let connected = if over == OVER_UDP { packet.connected_port() } else { 0 };
-    // Rules of the sender's own namespace may have changed the port by now: the socket has the one that was asked.
-    let is_translated = direction == Direction::Sent && connected != 0 && connected != ports.destination();
-    let is_dns =
-        is_either_dns_port(ports.source(), ports.destination()) || is_translated && is_dns_port(connected);
+    let mut is_dns = is_either_dns_port(ports.source(), ports.destination());
+    let mut connected = 0;
+    if over == OVER_UDP {
+        connected = packet.connected_port();
+        // Rules of the sender's own namespace may have changed the port by now: the socket has the one that was asked.
+        let is_translated =
+            direction == Direction::Sent && connected != 0 && connected != ports.destination();
+        is_dns = is_dns || is_translated && is_dns_port(connected);
+    }
     if is_dns {
         // Returns when no program of DNS is loaded: then it counts as any other datagram.
         let programs = if direction == Direction::Sent { &DNS_SENT } else { &DNS_RECEIVED };
