@@ -46,10 +46,10 @@ pub const NETWORKS: u32 = 1024;
 /// Size of the ring buffer of events in bytes; a power of two and a multiple of the page size.
 pub const DEFAULT_EVENT_RING_BYTES: u32 = 256 * 1024;
 
-/// DNS flows: pairs of a local client and its server, and local servers; 4096 × (32 + 384 + bookkeeping) ≈ 2 MiB.
+/// DNS flows: pairs of a local client and its server, and local servers; 4096 × (32 + 408 + bookkeeping) ≈ 2 MiB.
 pub const DEFAULT_DNS_FLOWS: u32 = 4096;
 
-/// Pending DNS queries of local clients; 16 384 × (32 + 32 + bookkeeping) ≈ 2 MiB.
+/// Pending DNS queries of local clients; 16 384 × (32 + 40 + bookkeeping) ≈ 2 MiB.
 pub const DEFAULT_DNS_QUERIES: u32 = 16_384;
 
 /// Pending queries to local DNS servers; 8192 × (32 + 16 + bookkeeping) ≈ 1 MiB.
@@ -59,7 +59,7 @@ pub const DNS_SERVED: u32 = 8192;
 pub const DNS_LATE: u32 = 4096;
 
 /// Slots for recent questions, to recognize repetitions and to name queries that time out; a power of two.
-/// 8192 × 168 ≈ 1.3 MiB.
+/// 8192 × 192 = 1.5 MiB.
 pub const DNS_QUESTIONS: u32 = 8192;
 
 /// Slots for closed sockets, to know which queries their askers have abandoned; a power of two. 16 384 × 16 = 256 KiB.

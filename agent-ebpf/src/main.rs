@@ -33,6 +33,7 @@ mod socket;
 mod stray;
 mod traffic;
 mod udp;
+mod verifier;
 
 /// GPL-only helpers require a compatible licence.
 #[unsafe(link_section = "license")]

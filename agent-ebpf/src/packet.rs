@@ -16,6 +16,7 @@ use netcause_common::endpoint::Address;
 use netcause_common::statistics::Statistic;
 
 use crate::maps::count;
+use crate::verifier::{between_two_and, forget, opaque};
 
 /// The verdict of every program: the packet passes. 0 would drop it.
 pub const PASS: i32 = 1;
@@ -395,64 +396,4 @@ impl Packet {
             if at + size_of::<T>() > end { None } else { Some(&*(at as *const T)) }
         }
     }
-}
-
-/// Clamps a length to between two and `MOST`, in the register that passes it to the helper: the compiler may compare one copy
-/// of a value and pass another from the stack, of which older verifiers (6.1) have learned nothing.
-#[inline(always)]
-fn between_two_and<const MOST: usize>(length: u32) -> u32 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut length = u64::from(length);
-        // SAFETY: only the register changes.
-        unsafe {
-            core::arch::asm!(
-                "if r4 < {more} goto +1",
-                "r4 = {most}",
-                "if r4 > 1 goto +1",
-                "r4 = 2",
-                more = const MOST + 1,
-                most = const MOST,
-                inout("r4") length,
-                options(pure, nomem, nostack)
-            );
-        }
-        length as u32
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    length.clamp(2, MOST as u32)
-}
-
-/// Makes verifiers forget which of several values this is, so that they check the rest of a program once instead of once for each.
-/// `unknown` is any value that they know nothing of, such as a time.
-#[inline(always)]
-pub fn forget(value: u64, unknown: u64) -> u64 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut value = value;
-        // SAFETY: only the register changes, and back.
-        unsafe {
-            core::arch::asm!("{0} ^= {1}", "{0} ^= {1}", inout(reg) value, in(reg) unknown, options(pure, nomem, nostack));
-        }
-        value
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    {
-        let _ = unknown;
-        value
-    }
-}
-
-/// Hides the origin of a value from the compiler, so that it compares exactly the value that the verifier tracks.
-#[inline(always)]
-fn opaque(value: u32) -> u32 {
-    #[cfg(target_arch = "bpf")]
-    {
-        let mut value = u64::from(value);
-        // SAFETY: a move to itself. (Without an instruction, two line entries would have the same offset, which the kernel refuses.)
-        unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack)) };
-        value as u32
-    }
-    #[cfg(not(target_arch = "bpf"))]
-    value
 }

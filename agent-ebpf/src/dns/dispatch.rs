@@ -9,8 +9,9 @@ use super::message::{Header, Message};
 use super::question::{self, Question, Words};
 use super::{client, server};
 use crate::maps::count;
-use crate::packet::{Direction, forget};
+use crate::packet::Direction;
 use crate::settings::is_dns_port;
+use crate::verifier::forget;
 
 /// Counts a message that a socket sends or receives. `question` is the start of its question, if it was copied already.
 #[inline(always)]

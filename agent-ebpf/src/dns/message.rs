@@ -2,8 +2,9 @@
 
 use netcause_common::dns::{HEADER_BYTES, ResponseCode};
 
-use crate::packet::{Datagrams, Direction, Ends, Packet, forget};
+use crate::packet::{Datagrams, Direction, Ends, Packet};
 use crate::udp;
+use crate::verifier::forget;
 
 /// UDP datagrams and their payload; both 0 for a message over TCP.
 #[derive(Clone, Copy)]
