@@ -29,8 +29,8 @@ pub const UNVERIFIED_FLOWS: i64 = 64;
 /// socket. 1024 × (16 + 1 + bookkeeping) ≈ 100 KiB.
 pub const UDP_SERVICES: u32 = 1024;
 
-/// Local ends whose flows are counted, to limit them; 4096 × (16 + 8 + bookkeeping) ≈ 300 KiB.
-pub const TENANTS: u32 = 4096;
+/// Local ends whose flows are counted, to limit them, in each table; 2048 × (16 + 8 + bookkeeping) ≈ 150 KiB.
+pub const TENANTS: u32 = 2048;
 
 /// Overflow map of TCP flows: for updates that fail with -EBUSY because the program interrupted an update of the same
 /// bucket on its CPU (Linux 5.11 to 6.5), which is rare.
