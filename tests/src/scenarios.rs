@@ -63,8 +63,6 @@ enum Needs {
     Envoy,
     /// [`Needs::Envoy`] and [`Needs::Prometheus`].
     EnvoyAndPrometheus,
-    /// No kernel in particular: it is about servers and files, so that one kernel is enough.
-    AnyKernel,
     /// A program that starts others in a new PID namespace.
     Unshare,
     /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
@@ -74,15 +72,28 @@ enum Needs {
 struct Scenario {
     name: &'static str,
     needs: Needs,
+    /// It is about servers, names and files rather than the kernel, so that one kernel is enough.
+    is_on_one_kernel: bool,
     run: fn(&str) -> Result<()>,
 }
 
+impl Scenario {
+    const fn on_one_kernel(self) -> Self {
+        Self { is_on_one_kernel: true, ..self }
+    }
+
+    /// Why it is left out of an emulated VM, where all of these would take as long as all others together.
+    fn is_elsewhere(&self) -> Option<&'static str> {
+        (self.is_on_one_kernel && in_vm()).then_some("not about the kernel: runs on the machine itself")
+    }
+}
+
 const fn scenario(name: &'static str, run: fn(&str) -> Result<()>) -> Scenario {
-    Scenario { name, needs: Needs::Nothing, run }
+    needing(Needs::Nothing, name, run)
 }
 
 const fn needing(needs: Needs, name: &'static str, run: fn(&str) -> Result<()>) -> Scenario {
-    Scenario { name, needs, run }
+    Scenario { name, needs, is_on_one_kernel: false, run }
 }
 
 /// Every scenario. The name also names the scenario's cgroups.
@@ -124,7 +135,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("limits::tiny_ring", limits::tiny_ring),
     scenario("limits::max_sockets", limits::max_sockets),
     needing(Needs::Alone, "limits::max_flows", limits::max_flows),
-    needing(Needs::AnyKernel, "limits::one_workload", limits::one_workload),
+    scenario("limits::one_workload", limits::one_workload).on_one_kernel(),
     scenario("bytes::both_ways", bytes::both_ways),
     scenario("bytes::while_swept", bytes::while_swept),
     scenario("bytes::never_accepted", bytes::never_accepted),
@@ -183,46 +194,46 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Dns, "dns::stub", dns::stub::loopback),
     needing(Needs::Dns, "dns::ports", dns::ports::configured),
     needing(Needs::Dns, "dns::names_shown", dns::names::shown),
-    needing(Needs::Dns, "dns::names_hashed", dns::names::hashed),
+    needing(Needs::Dns, "dns::names_hashed", dns::names::hashed).on_one_kernel(),
     needing(Needs::Dns, "dns::names_off", dns::names::off),
     needing(Needs::DnsAlone, "dns::garbage", dns::hostile::garbage),
     needing(Needs::DnsAlone, "dns::waiting_queries", dns::limits::waiting_queries),
     needing(Needs::DnsAlone, "dns::flows", dns::limits::flows),
     needing(Needs::Dns, "dns::dnsperf", dns::load::dnsperf_agrees),
     scenario("external::clients", external::clients),
-    scenario("sidecar::over_loopback", sidecar::over_loopback),
-    scenario("sidecar::redirected", sidecar::redirected),
-    scenario("sidecar::inbound", sidecar::inbound),
+    scenario("sidecar::over_loopback", sidecar::over_loopback).on_one_kernel(),
+    scenario("sidecar::redirected", sidecar::redirected).on_one_kernel(),
+    scenario("sidecar::inbound", sidecar::inbound).on_one_kernel(),
     needing(Needs::EnvoyAndPrometheus, "sidecar::envoy_two_ports", sidecar::envoy::two_ports),
     needing(Needs::Envoy, "sidecar::envoy_excluded", sidecar::envoy::excluded),
     needing(Needs::Envoy, "sidecar::envoy_outside", sidecar::envoy::outside),
     needing(Needs::Envoy, "sidecar::envoy_routes", sidecar::envoy::routes),
     needing(Needs::Envoy, "sidecar::envoy_itself", sidecar::envoy::itself),
     needing(Needs::Envoy, "sidecar::envoy_both_ends", sidecar::envoy::both_ends),
-    needing(Needs::Dns, "outside::by_name", outside::by_name),
+    needing(Needs::Dns, "outside::by_name", outside::by_name).on_one_kernel(),
     scenario("outside::networks", outside::networks),
-    scenario("outside::cgroup_rules", outside::cgroup_rules),
-    needing(Needs::AnyKernel, "outside::system_containers", outside::system_containers),
-    needing(Needs::Alone, "budget::series", budget::series),
+    scenario("outside::cgroup_rules", outside::cgroup_rules).on_one_kernel(),
+    scenario("outside::system_containers", outside::system_containers).on_one_kernel(),
+    needing(Needs::Alone, "budget::series", budget::series).on_one_kernel(),
     // After those that lose SYN-ACKs: its forged peers take the place of others that have not completed a handshake.
     needing(Needs::Alone, "resets::hostile", resets::hostile),
     scenario("idle::flows", idle::flows),
     scenario("sweep::duration", sweep::duration),
     needing(Needs::Unshare, "sweep::own_pid_namespace", sweep::own_pid_namespace),
     scenario("daemon::sigterm", daemon::sigterm),
-    scenario("daemon::sigint", daemon::sigint),
-    needing(Needs::AnyKernel, "daemon::hangup", daemon::hangup),
-    needing(Needs::AnyKernel, "daemon::full_log", daemon::full_log),
+    scenario("daemon::sigint", daemon::sigint).on_one_kernel(),
+    scenario("daemon::hangup", daemon::hangup).on_one_kernel(),
+    scenario("daemon::full_log", daemon::full_log).on_one_kernel(),
     scenario("daemon::two_agents", daemon::two_agents),
-    needing(Needs::AnyKernel, "daemon::config_errors", daemon::config_errors),
-    needing(Needs::AnyKernel, "daemon::config_order", daemon::config_order),
+    scenario("daemon::config_errors", daemon::config_errors).on_one_kernel(),
+    scenario("daemon::config_order", daemon::config_order).on_one_kernel(),
     scenario("daemon::check", daemon::check),
     scenario("deploy::manifest", deploy::manifest_suffices),
     scenario("deploy::capabilities", deploy::each_capability_is_needed),
     scenario("deploy::mounts", deploy::each_mount_is_needed),
-    needing(Needs::AnyKernel, "exposition::formats", exposition::formats),
-    needing(Needs::AnyKernel, "exposition::health", exposition::health),
-    needing(Needs::AnyKernel, "exposition::starts", exposition::starts),
+    scenario("exposition::formats", exposition::formats).on_one_kernel(),
+    scenario("exposition::health", exposition::health).on_one_kernel(),
+    scenario("exposition::starts", exposition::starts).on_one_kernel(),
     scenario("exposition::about_itself", exposition::about_itself),
     needing(Needs::Prometheus, "prometheus::query", prometheus::query),
     needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard),
@@ -231,36 +242,36 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Prometheus, "prometheus::restart", prometheus::restart),
     needing(Needs::Netem, "netem::delay", netem::delay),
     needing(Needs::Netem, "netem::reordering", netem::reordering),
-    needing(Needs::AnyKernel, "names::owners", names::workloads::owners),
-    needing(Needs::AnyKernel, "names::late_pod", names::workloads::late_pod),
-    needing(Needs::AnyKernel, "names::static_pod", names::workloads::static_pod),
+    scenario("names::owners", names::workloads::owners).on_one_kernel(),
+    scenario("names::late_pod", names::workloads::late_pod).on_one_kernel(),
+    scenario("names::static_pod", names::workloads::static_pod).on_one_kernel(),
     scenario("names::reused", names::reuse::within_seconds),
-    needing(Needs::AnyKernel, "names::completed_job", names::reuse::completed_job),
-    needing(Needs::AnyKernel, "names::reused_often", names::reuse::many_times),
-    needing(Needs::AnyKernel, "names::as_kubelets_do", names::handover::as_kubelets_do),
+    scenario("names::completed_job", names::reuse::completed_job).on_one_kernel(),
+    scenario("names::reused_often", names::reuse::many_times).on_one_kernel(),
+    scenario("names::as_kubelets_do", names::handover::as_kubelets_do).on_one_kernel(),
     scenario("names::host_network", names::host::network),
     scenario("names::service", names::services::one_backend),
-    needing(Needs::AnyKernel, "names::service_moves", names::services::leads_elsewhere),
+    scenario("names::service_moves", names::services::leads_elsewhere).on_one_kernel(),
     scenario("names::dnat", dnat::rewritten),
-    scenario("names::dnat_two_workloads", dnat::of_two),
-    scenario("names::dnat_known_endpoints", dnat::known),
-    needing(Needs::AnyKernel, "names::unreachable", names::unreachable::for_a_while),
-    needing(Needs::AnyKernel, "names::unreachable_too_long", names::unreachable::too_long),
-    needing(Needs::AnyKernel, "names::watches_end", names::unreachable::watches_end),
-    needing(Needs::AnyKernel, "names::throttled", names::faults::throttled),
-    needing(Needs::AnyKernel, "names::failing", names::faults::failing),
-    needing(Needs::AnyKernel, "names::cut_lists", names::faults::cut_lists),
-    needing(Needs::AnyKernel, "names::slow", names::faults::slow),
-    needing(Needs::AnyKernel, "names::malformed_list", names::malformed::in_a_list),
-    needing(Needs::AnyKernel, "names::malformed_event", names::malformed::in_an_event),
-    needing(Needs::AnyKernel, "names::token", names::rights::token_rotates),
-    needing(Needs::AnyKernel, "names::refused_at_start", names::rights::refused_while_it_starts),
-    needing(Needs::AnyKernel, "names::forbidden", names::rights::forbidden_kind),
-    needing(Needs::AnyKernel, "names::huge", names::size::huge),
-    needing(Needs::AnyKernel, "names::older_server", names::size::older_server),
-    needing(Needs::AnyKernel, "names::node_only", names::size::node_only),
-    needing(Needs::AnyKernel, "names::kubelet", names::other::kubelet),
-    needing(Needs::AnyKernel, "names::file", names::other::file),
+    scenario("names::dnat_two_workloads", dnat::of_two).on_one_kernel(),
+    scenario("names::dnat_known_endpoints", dnat::known).on_one_kernel(),
+    scenario("names::unreachable", names::unreachable::for_a_while).on_one_kernel(),
+    scenario("names::unreachable_too_long", names::unreachable::too_long).on_one_kernel(),
+    scenario("names::watches_end", names::unreachable::watches_end).on_one_kernel(),
+    scenario("names::throttled", names::faults::throttled).on_one_kernel(),
+    scenario("names::failing", names::faults::failing).on_one_kernel(),
+    scenario("names::cut_lists", names::faults::cut_lists).on_one_kernel(),
+    scenario("names::slow", names::faults::slow).on_one_kernel(),
+    scenario("names::malformed_list", names::malformed::in_a_list).on_one_kernel(),
+    scenario("names::malformed_event", names::malformed::in_an_event).on_one_kernel(),
+    scenario("names::token", names::rights::token_rotates).on_one_kernel(),
+    scenario("names::refused_at_start", names::rights::refused_while_it_starts).on_one_kernel(),
+    scenario("names::forbidden", names::rights::forbidden_kind).on_one_kernel(),
+    scenario("names::huge", names::size::huge).on_one_kernel(),
+    scenario("names::older_server", names::size::older_server).on_one_kernel(),
+    scenario("names::node_only", names::size::node_only).on_one_kernel(),
+    scenario("names::kubelet", names::other::kubelet).on_one_kernel(),
+    scenario("names::file", names::other::file).on_one_kernel(),
 ];
 
 /// `netcause-lab run`, with the options of a test binary.
@@ -300,8 +311,6 @@ fn prepare() -> Result<Vec<Trial>> {
     let no_envoy = (!faults::has_program("envoy", "--version")).then_some("no envoy here");
     Ok(trials(|needs| match needs {
         Needs::Nothing | Needs::Alone => None,
-        // Emulated, they would take as long as all others together.
-        Needs::AnyKernel => in_vm().then_some("not about the kernel: runs on the machine itself"),
         Needs::Netem => no_netem,
         Needs::Curl => no_curl,
         Needs::Prometheus => no_prometheus,
@@ -319,7 +328,7 @@ fn trials(lacking: impl Fn(Needs) -> Option<&'static str>) -> Vec<Trial> {
             attempt(scenario, &scenario.name.replace("::", "-"))
                 .map_err(|error| Failed::from(format!("{error:#}")))
         });
-        match lacking(scenario.needs) {
+        match scenario.is_elsewhere().or_else(|| lacking(scenario.needs)) {
             Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
             None => trial,
         }

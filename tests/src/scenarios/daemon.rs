@@ -111,8 +111,8 @@ fn programs_of(pid: u32) -> Result<BTreeSet<u64>> {
 pub(super) fn two_agents(name: &str) -> Result<()> {
     let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
-    let first = Agent::start(name, "first", &Options::default())?;
-    let second = Agent::start(name, "second", &Options { without_dns: true, ..Options::default() })?;
+    let start = |agent| Agent::start(name, agent, &Options { without_dns: true, ..Options::default() });
+    let (first, second) = (start("first")?, start("second")?);
     let edges = [Edge::at_client(&client, server.v4, 8080), Edge::at_server(&server, client.v4, 8080)];
     let expect = |agent: &Agent, count| {
         agent.until("the connections are counted", |metrics| {

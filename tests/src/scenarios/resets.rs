@@ -212,7 +212,7 @@ pub(super) fn hostile(name: &str) -> Result<()> {
     let agent = Agent::start(
         name,
         "agent",
-        &Options { args: &["--sweep-interval-seconds", "1"], ..Options::default() },
+        &Options { args: &["--sweep-interval-seconds", "1"], without_dns: true, ..Options::default() },
     )?;
     let each = scaled("200000", "4000");
     let real = client.start_client(
