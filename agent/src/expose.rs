@@ -8,6 +8,7 @@ pub mod events;
 pub mod exposed;
 pub mod http;
 pub mod prometheus;
+mod protobuf;
 pub mod scrapers;
 pub mod series;
 pub mod snapshot;

@@ -203,7 +203,10 @@ impl Server {
         let view = self.source.view().await?;
         if let Answer::View(content_type, render) = route.answer {
             let key = Key { path: route.path, exposition: None, gzip: accepts_gzip(headers) };
-            let bytes = self.cache.get(&view, key, || encode(render(&view)?, key.gzip))?;
+            let bytes = self.cache.get(&view, key, || {
+                let text = render(&view)?;
+                encode(key.gzip, |to| to.write_all(text.as_bytes()))
+            })?;
             return Ok(Rendered { content_type, bytes, taken: None });
         }
         let format = routes::negotiate(headers);

@@ -1,7 +1,8 @@
-//! The text formats of Prometheus: a writer of the tables.
+//! The formats of the exposition, and the writer of those that are text.
 
 use std::collections::HashSet;
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -14,9 +15,9 @@ use prometheus_client::registry::{Registry, Unit};
 use super::births::{Reader, grows};
 use super::series::{Family, Kind, Metric, Sample, SampleId, Value};
 use super::snapshot::Snapshot;
-use super::{created, tables, text};
+use super::{created, protobuf, tables, text};
 
-/// A text format of the exposition.
+/// A format of the exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// OpenMetrics 1.0.
@@ -26,6 +27,8 @@ pub enum Format {
     },
     /// Prometheus text 0.0.4.
     Prometheus,
+    /// Protobuf, always with the starts.
+    Protobuf,
 }
 
 impl Format {
@@ -35,6 +38,7 @@ impl Format {
         match self {
             Self::OpenMetrics { .. } => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::Protobuf => protobuf::CONTENT_TYPE,
         }
     }
 }
@@ -43,21 +47,44 @@ impl Format {
 ///
 /// # Errors
 ///
-/// None that a `String` could cause; the encoder's type has one.
-pub fn render(snapshot: &Arc<Snapshot>, format: Format, reader: Reader<'_>) -> Result<String, fmt::Error> {
+/// Those of the writer.
+pub fn write(
+    snapshot: &Arc<Snapshot>,
+    format: Format,
+    reader: Reader<'_>,
+    to: &mut dyn Write,
+) -> io::Result<()> {
+    let (created, is_plain) = match format {
+        Format::Protobuf => return protobuf::write(snapshot, reader, to),
+        Format::OpenMetrics { created } => (created, false),
+        Format::Prometheus => (false, true),
+    };
+    // The encoder's type has an error that a `String` never causes.
+    let open_metrics = open_metrics(snapshot, reader).map_err(io::Error::other)?;
+    let text = match (is_plain, created) {
+        (true, _) => text::from_open_metrics(&open_metrics),
+        (false, true) => created::with_starts(&open_metrics, starts(snapshot, reader)),
+        (false, false) => open_metrics,
+    };
+    to.write_all(text.as_bytes())
+}
+
+fn open_metrics(snapshot: &Arc<Snapshot>, reader: Reader<'_>) -> Result<String, fmt::Error> {
     let mut open_metrics = String::new();
     let mut registry = Registry::default();
     // A collector lives as long as its registry, which is longer than the reader: it takes what it needs.
     let zeros = zeros(snapshot, reader);
     registry.register_collector(Box::new(Exposition { snapshot: Arc::clone(snapshot), zeros }));
     prometheus_client::encoding::text::encode(&mut open_metrics, &registry)?;
-    Ok(match format {
-        Format::OpenMetrics { created: false } => open_metrics,
-        Format::OpenMetrics { created: true } => {
-            created::with_starts(&open_metrics, starts(snapshot, reader))
-        }
-        Format::Prometheus => text::from_open_metrics(&open_metrics),
-    })
+    Ok(open_metrics)
+}
+
+/// A text format as text.
+#[cfg(test)]
+pub fn render(snapshot: &Arc<Snapshot>, format: Format, reader: Reader<'_>) -> io::Result<String> {
+    let mut text = Vec::new();
+    write(snapshot, format, reader, &mut text)?;
+    String::from_utf8(text).map_err(io::Error::other)
 }
 
 /// The samples of counters and histograms that this reader gets as 0; none for most views.
@@ -95,11 +122,16 @@ struct Exposition {
 
 impl Collector for Exposition {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        tables::families(&self.snapshot).try_for_each(|family| write(&family, &self.zeros, &mut encoder))
+        tables::families(&self.snapshot)
+            .try_for_each(|family| write_family(&family, &self.zeros, &mut encoder))
     }
 }
 
-fn write(family: &Family<'_>, zeros: &HashSet<SampleId>, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn write_family(
+    family: &Family<'_>,
+    zeros: &HashSet<SampleId>,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
     let Metric { name, kind, help, .. } = family.metric;
     let unit = family.metric.unit().map(|unit| Unit::Other(unit.to_owned()));
     // The encoder adds the unit to the name.

@@ -1,4 +1,4 @@
-//! The neutral model of an exposition: tables of metrics, rows with labels, and samples. Writers (text today) read it.
+//! The neutral model of an exposition: tables of metrics, rows with labels, and samples. Writers (text, protobuf) read it.
 //!
 //! A [`Table`] belongs to one kind of row and declares its metrics; rows come from [`rows`], which leaves no two with the
 //! same labels, so that no two samples of one exposition have the same name and labels.

@@ -44,4 +44,4 @@ const fn seconds<const N: usize>(bounds: &[u64; N], per_second: f64) -> [f64; N]
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -32,15 +32,17 @@ pub(crate) struct Prometheus {
 impl Prometheus {
     /// Scrapes an agent every second, as the job `netcause`.
     pub(crate) fn start(scenario: &str, agent: SocketAddr) -> Result<Self> {
-        Self::start_every(scenario, agent, 1, "")
+        Self::start_every(scenario, agent, 1, "", "")
     }
 
-    /// Scrapes an agent at this interval in seconds, as the replica of this name.
+    /// Scrapes an agent at this interval in seconds, as the replica of this name, with these features of Prometheus. One that
+    /// does not know a feature warns of it.
     pub(crate) fn start_every(
         scenario: &str,
         agent: SocketAddr,
         interval: u64,
         replica: &str,
+        features: &str,
     ) -> Result<Self> {
         let name = format!("netcause-lab-{}-{scenario}", std::process::id());
         let directory = Directory(std::env::temp_dir().join(name));
@@ -55,6 +57,9 @@ impl Prometheus {
         command.arg("prometheus").arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", directory.0.join("data").display()));
         command.arg(format!("--web.listen-address={at}"));
+        if !features.is_empty() {
+            command.arg(format!("--enable-feature={features}"));
+        }
         let process = Process::spawn("prometheus", &mut command)?;
         Ok(Self { process, at, _directory: directory })
     }

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::expose::prometheus::{Format, render};
+use crate::expose::protobuf;
 use crate::expose::snapshot::EdgeRow;
 
 /// When the simulated agents start: seconds since 1970.
@@ -71,6 +72,10 @@ impl Scraper {
         let (view, time) = (agent.view(now), Duration::from_secs(now));
         let Showing { number, seen } = agent.exposed.show(&view, Some(&self.client), time);
         let text = render(&view, Format::Prometheus, agent.exposed.reader(seen)).unwrap();
+        // Not each time, which would take minutes.
+        if now.is_multiple_of(15) {
+            protobuf::tests::assert_same(&view, agent.exposed.reader(seen));
+        }
         agent.exposed.saw(self.client.clone(), number, time);
         let samples: HashMap<_, _> = samples(&text).collect();
         for (series, value) in &samples {

@@ -1,21 +1,24 @@
 //! Content codings: gzip for clients that accept it, as Prometheus does.
 
-use std::io::Write as _;
+use std::io::{self, Write};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hyper::header::{ACCEPT_ENCODING, HeaderMap};
 
-/// The bytes of a body, compressed or as they are.
-pub(super) fn encode(text: String, gzip: bool) -> Result<Vec<u8>, String> {
-    if !gzip {
-        return Ok(text.into_bytes());
-    }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder
-        .write_all(text.as_bytes())
-        .and_then(|()| encoder.finish())
-        .map_err(|error| format!("cannot compress: {error}"))
+/// The bytes of a body, compressed or as they are written.
+pub(super) fn encode(
+    gzip: bool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let result = if gzip {
+        let mut encoder = GzEncoder::new(&mut bytes, Compression::fast());
+        write(&mut encoder).and_then(|()| encoder.finish().map(drop))
+    } else {
+        write(&mut bytes)
+    };
+    result.map(|()| bytes).map_err(|error| format!("cannot write the body: {error}"))
 }
 
 /// Whether a client accepts gzip (RFC 9110 §12.5.3). One that says nothing gets no coding.
@@ -65,11 +68,11 @@ mod tests {
     #[test]
     fn what_is_compressed_can_be_read_again() {
         let text = "netcause_a_total{b=\"c\"} 1\n".repeat(1000);
-        let compressed = encode(text.clone(), true).unwrap();
+        let compressed = encode(true, |to| to.write_all(text.as_bytes())).unwrap();
         assert!(compressed.len() * 20 < text.len(), "{}", compressed.len());
         let mut again = String::new();
         GzDecoder::new(compressed.as_slice()).read_to_string(&mut again).unwrap();
         assert_eq!(again, text);
-        assert_eq!(encode(text.clone(), false).unwrap(), text.into_bytes());
+        assert_eq!(encode(false, |to| to.write_all(text.as_bytes())).unwrap(), text.into_bytes());
     }
 }

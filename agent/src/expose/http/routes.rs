@@ -39,7 +39,7 @@ pub(super) enum Answer {
 pub(super) static ROUTES: [Route; 7] = [
     Route {
         path: "/metrics",
-        about: "metrics, as Prometheus text or OpenMetrics as the client asks",
+        about: "metrics, as Prometheus text, OpenMetrics or protobuf as the client asks",
         answer: Answer::Metrics,
     },
     Route {
@@ -92,11 +92,11 @@ pub fn endpoints() -> String {
     list
 }
 
-/// The format of `/metrics` for a client: OpenMetrics when it prefers that to plain text or likes both alike (RFC 9110
-/// §12.5.1); plain text when it says nothing, so that browsers and curl show it.
+/// The format of `/metrics` for a client: the one that it prefers (RFC 9110 §12.5.1), of those that it likes alike protobuf
+/// before OpenMetrics before plain text; plain text when it says nothing, so that browsers and curl show it.
 ///
-/// Starts of series (`_created`) go to those who read them as such. A Prometheus that does asks for protobuf too, where it
-/// expects them; any other would store them as series of their own, nearly as many again.
+/// Starts of series are a part of protobuf. In OpenMetrics (`_created`) no scraper gets them: a Prometheus that does not read
+/// them as such would store them as series of their own, nearly as many again.
 pub(super) fn negotiate(headers: &HeaderMap) -> Format {
     let (mut open_metrics, mut plain, mut protobuf) = (0.0_f32, 0.0_f32, 0.0_f32);
     let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -105,15 +105,22 @@ pub(super) fn negotiate(headers: &HeaderMap) -> Format {
         let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
         let quality =
             parts.find_map(|part| part.strip_prefix("q=")).and_then(|q| q.parse().ok()).unwrap_or(1.0);
+        let is = |parameter: &str| range.replace([' ', '"'], "").to_ascii_lowercase().contains(parameter);
         match kind.as_str() {
             "application/openmetrics-text" => open_metrics = open_metrics.max(quality),
-            "application/vnd.google.protobuf" => protobuf = protobuf.max(quality),
+            "application/vnd.google.protobuf"
+                if is(";proto=io.prometheus.client.metricfamily") && is(";encoding=delimited") =>
+            {
+                protobuf = protobuf.max(quality);
+            }
             "text/plain" | "text/*" | "*/*" => plain = plain.max(quality),
             _ => {}
         }
     }
-    if open_metrics > 0.0 && open_metrics >= plain {
-        Format::OpenMetrics { created: protobuf > 0.0 || !scrapers::is_scraper(headers) }
+    if protobuf > 0.0 && protobuf >= open_metrics.max(plain) {
+        Format::Protobuf
+    } else if open_metrics > 0.0 && open_metrics >= plain {
+        Format::OpenMetrics { created: !scrapers::is_scraper(headers) }
     } else {
         Format::Prometheus
     }
@@ -151,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prometheus_gets_starts_when_it_reads_them() {
+    fn a_prometheus_gets_starts_where_it_does_not_store_them() {
         let scraped = |accept: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("x-prometheus-scrape-timeout-seconds", HeaderValue::from_static("10"));
@@ -159,11 +166,19 @@ mod tests {
             negotiate(&headers)
         };
         assert_eq!(scraped(PROMETHEUS), NOT_CREATED);
-        // With created-timestamp-zero-ingestion.
-        let with_starts = format!(
-            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited,{PROMETHEUS}"
-        );
-        assert_eq!(scraped(&with_starts), CREATED);
+        // With created-timestamp-zero-ingestion or native-histograms.
+        let protobuf =
+            "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        assert_eq!(scraped(&format!("{protobuf},{PROMETHEUS}")), Format::Protobuf);
+        // As Prometheus 3 asks: what it likes best has the highest quality.
+        let last =
+            format!("application/openmetrics-text;version=1.0.0;q=0.6,{protobuf};q=0.5,text/plain;q=0.4");
+        assert_eq!(scraped(&last), NOT_CREATED, "it asks for protobuf, and stores no starts");
+        let first = format!("{protobuf};q=0.6,application/openmetrics-text;version=1.0.0;q=0.5,*/*;q=0.2");
+        assert_eq!(scraped(&first), Format::Protobuf);
+        assert_eq!(scraped(&format!("{protobuf};q=0,text/plain;q=0.5")), PLAIN);
+        assert_eq!(scraped("application/vnd.google.protobuf;encoding=text,text/plain;q=0.5"), PLAIN);
+        assert_eq!(scraped("application/vnd.google.protobuf"), PLAIN, "which message is not said");
         assert_eq!(scraped("text/plain"), PLAIN);
     }
 

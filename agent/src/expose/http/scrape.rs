@@ -73,8 +73,7 @@ impl Scrapes {
         let Showing { number, seen } = state.exposed.show(view, scraper.as_ref(), now);
         let key = Key { path, exposition: Some((format, seen)), gzip: accepts_gzip(headers) };
         let body = cache.get(view, key, || {
-            let text = prometheus::render(view, format, state.exposed.reader(seen));
-            encode(text.map_err(|error| format!("cannot write the metrics: {error}"))?, key.gzip)
+            encode(key.gzip, |to| prometheus::write(view, format, state.exposed.reader(seen), to))
         })?;
         let taken = scraper.map(|client| {
             let scrapes = self.clone();

@@ -30,7 +30,7 @@ use crate::expose::snapshot::{
 use crate::expose::status;
 
 /// A view that has every metric.
-fn full() -> Snapshot {
+pub(in crate::expose) fn full() -> Snapshot {
     let row = |reporter, source, destination, port, totals| EdgeRow {
         edge: Arc::new(Edge { reporter, source, destination, service: None, port, via: Via::Direct }),
         totals,

@@ -1,0 +1,208 @@
+//! The protobuf format of Prometheus: a writer of the tables.
+//!
+//! It has the start of each counter and histogram as a field, where the text formats have another series
+//! (`_created`). The messages are those of prometheus/client_model, io/prometheus/client/metrics.proto, each with its
+//! length before it.
+//!
+//! A library such as prost wants a family as a tree of owned values first; written as it is read, it takes the bytes of one
+//! family.
+
+use std::io::{self, Write};
+
+use super::births::{Reader, grows};
+use super::series::{Distribution, Family, Kind, Sample, Value};
+use super::snapshot::Snapshot;
+use super::tables;
+
+/// The value of the header Content-Type.
+pub const CONTENT_TYPE: &str =
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
+
+/// Field numbers of metrics.proto.
+mod field {
+    pub mod family {
+        pub const NAME: u32 = 1;
+        pub const HELP: u32 = 2;
+        pub const TYPE: u32 = 3;
+        pub const METRIC: u32 = 4;
+        pub const UNIT: u32 = 5;
+    }
+    pub mod metric {
+        pub const LABEL: u32 = 1;
+        pub const GAUGE: u32 = 2;
+        pub const COUNTER: u32 = 3;
+        pub const HISTOGRAM: u32 = 7;
+    }
+    pub mod label {
+        pub const NAME: u32 = 1;
+        pub const VALUE: u32 = 2;
+    }
+    /// Of a gauge and of a counter.
+    pub const VALUE: u32 = 1;
+    pub const COUNTER_CREATED: u32 = 3;
+    pub mod histogram {
+        pub const COUNT: u32 = 1;
+        pub const SUM: u32 = 2;
+        pub const BUCKET: u32 = 3;
+        pub const CREATED: u32 = 15;
+    }
+    pub mod bucket {
+        pub const CUMULATIVE_COUNT: u32 = 1;
+        pub const UPPER_BOUND: u32 = 2;
+    }
+    /// Of google.protobuf.Timestamp.
+    pub const SECONDS: u32 = 1;
+}
+
+/// Writes the exposition as this reader gets it, a family at a time. Families without samples are left out.
+///
+/// # Errors
+///
+/// Those of the writer.
+pub fn write(snapshot: &Snapshot, reader: Reader<'_>, to: &mut dyn Write) -> io::Result<()> {
+    let (mut message, mut length) = (Message::default(), Message::default());
+    for family in tables::families(snapshot) {
+        message.0.clear();
+        if write_family(&family, reader, &mut message) {
+            length.0.clear();
+            length.varint(message.0.len() as u64);
+            to.write_all(&length.0)?;
+            to.write_all(&message.0)?;
+        }
+    }
+    Ok(())
+}
+
+/// A `MetricFamily`; false when it has no sample.
+fn write_family(family: &Family<'_>, reader: Reader<'_>, to: &mut Message) -> bool {
+    let metric = family.metric;
+    // Names as in the text format 0.0.4, which has no info.
+    let (suffix, kind) = match metric.kind {
+        Kind::Counter => ("_total", 0),
+        Kind::Gauge => ("", 1),
+        Kind::Info => ("_info", 1),
+        Kind::Histogram => ("", 4),
+    };
+    to.parts(field::family::NAME, &[metric.name, suffix]);
+    to.parts(field::family::HELP, &[metric.help]);
+    to.number(field::family::TYPE, kind);
+    if let Some(unit) = metric.unit() {
+        to.parts(field::family::UNIT, &[unit]);
+    }
+    let mut has_samples = false;
+    family.each(|sample| {
+        has_samples = true;
+        to.message(field::family::METRIC, |to| write_metric(metric.kind, sample, reader, to));
+    });
+    has_samples
+}
+
+/// A `Metric`.
+fn write_metric(kind: Kind, sample: &Sample<'_>, reader: Reader<'_>, to: &mut Message) {
+    for (name, value) in sample.labels() {
+        to.message(field::metric::LABEL, |to| {
+            to.parts(field::label::NAME, &[name]);
+            to.parts(field::label::VALUE, &[value]);
+        });
+    }
+    let (is_zero, start) =
+        if grows(kind) { (reader.sees_zero(sample), reader.start(sample)) } else { (false, None) };
+    let value = match sample.value {
+        Value::Distribution(distribution) => {
+            return to.message(field::metric::HISTOGRAM, |to| {
+                write_histogram(&distribution, is_zero, to);
+                write_start(field::histogram::CREATED, start, to);
+            });
+        }
+        _ if is_zero => 0.0,
+        Value::Unsigned(value) => value as f64,
+        Value::Signed(value) => value as f64,
+        Value::Real(value) => value,
+    };
+    let field = if kind == Kind::Counter { field::metric::COUNTER } else { field::metric::GAUGE };
+    to.message(field, |to| {
+        to.double(field::VALUE, value);
+        write_start(field::COUNTER_CREATED, start, to);
+    });
+}
+
+/// The fields of a `Histogram` but for its start. The bucket without a bound is the count.
+fn write_histogram(distribution: &Distribution<'_>, is_zero: bool, to: &mut Message) {
+    let Distribution { bounds, counts, sum } = *distribution;
+    let shown = |count: u64| if is_zero { 0 } else { count };
+    to.number(field::histogram::COUNT, shown(counts.iter().sum()));
+    to.double(field::histogram::SUM, if is_zero { 0.0 } else { sum });
+    let mut cumulative = 0;
+    for (bound, count) in bounds.iter().zip(counts) {
+        cumulative += count;
+        to.message(field::histogram::BUCKET, |to| {
+            to.number(field::bucket::CUMULATIVE_COUNT, shown(cumulative));
+            to.double(field::bucket::UPPER_BOUND, *bound);
+        });
+    }
+}
+
+fn write_start(field: u32, start: Option<u32>, to: &mut Message) {
+    if let Some(seconds) = start {
+        to.message(field, |to| to.number(field::SECONDS, seconds.into()));
+    }
+}
+
+/// A message that is being written: fields in the encoding of <https://protobuf.dev/programming-guides/encoding/>.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    const VARINT: u32 = 0;
+    const FIXED_64: u32 = 1;
+    const LENGTH: u32 = 2;
+
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value.to_le_bytes()[0]);
+    }
+
+    fn key(&mut self, field: u32, wire_type: u32) {
+        self.varint(u64::from(field << 3 | wire_type));
+    }
+
+    fn number(&mut self, field: u32, value: u64) {
+        self.key(field, Self::VARINT);
+        self.varint(value);
+    }
+
+    fn double(&mut self, field: u32, value: f64) {
+        self.key(field, Self::FIXED_64);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// A string, in parts.
+    fn parts(&mut self, field: u32, parts: &[&str]) {
+        self.key(field, Self::LENGTH);
+        self.varint(parts.iter().map(|part| part.len() as u64).sum());
+        parts.iter().for_each(|part| self.0.extend_from_slice(part.as_bytes()));
+    }
+
+    /// A message within this one. Most are shorter than 128 bytes, and their length is one byte.
+    fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
+        self.key(field, Self::LENGTH);
+        let begin = self.0.len();
+        self.0.push(0);
+        write(self);
+        let length = self.0.len() - begin - 1;
+        match self.0.get_mut(begin) {
+            Some(short) if length < 0x80 => *short = length.to_le_bytes()[0],
+            _ => {
+                let mut long = Self::default();
+                long.varint(length as u64);
+                self.0.splice(begin..=begin, long.0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;
