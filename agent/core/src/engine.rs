@@ -5,6 +5,7 @@
 //! always give the same view: on another machine, in a test, or from a recording.
 
 mod dns;
+mod listeners;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +24,7 @@ use crate::aggregate::dns::search::Waste;
 use crate::aggregate::dns::{DnsDetails, WorkloadRow};
 use crate::aggregate::edge;
 use crate::aggregate::events::{EdgeEvent, RecentEvents};
-use crate::aggregate::listeners::{Dropped, Listeners, Namespace, NamespaceCounters};
+use crate::aggregate::listeners::{Listeners, Namespace, NamespaceCounters};
 use crate::aggregate::model::Model;
 use crate::aggregate::totals::Totals;
 use crate::enrich::conntrack::{Outcome, Pass, Support};
@@ -33,6 +34,8 @@ use crate::enrich::objects::{Kind, Seconds, Source, Update};
 use crate::enrich::policy::DnsNames;
 use crate::enrich::{self, Names, Workload};
 use crate::ingest::{self, DnsAnswer, DnsUnanswered, Event, TcpEvent};
+
+pub use listeners::Listener;
 
 /// Events that wait for their consumers, as many as the daemon takes from the ring at once. Further ones are in
 /// [`Engine::events`] alone.
@@ -140,19 +143,6 @@ pub struct Options {
     pub flow_idle: Duration,
 }
 
-/// A listening socket.
-#[derive(Clone, Debug)]
-pub struct Listener {
-    /// The workload that listens; the network namespace where drops belong to several workloads.
-    pub workload: Workload,
-    /// Its port; `None` where drops belong to several.
-    pub port: Option<u16>,
-    /// Its queue.
-    pub queue: AcceptQueue,
-    /// What it has dropped.
-    pub dropped: Dropped,
-}
-
 /// Everything the agent knows.
 pub struct Engine {
     time: Time,
@@ -162,6 +152,7 @@ pub struct Engine {
     details_received: u64,
     queues: Vec<(QueueKey, AcceptQueue)>,
     listeners: Listeners,
+    listener_sums: listeners::Sum,
     events: RecentEvents,
     health: Vec<SourceHealth>,
     losses: Losses,
@@ -185,6 +176,7 @@ impl Engine {
             details_received: 0,
             queues: Vec::new(),
             listeners: Listeners::default(),
+            listener_sums: listeners::Sum::default(),
             events: RecentEvents::default(),
             health: Vec::new(),
             losses: [0; STATISTICS as usize],
@@ -299,27 +291,6 @@ impl Engine {
         &self.losses
     }
 
-    /// Listening sockets, in the order of their workloads and ports.
-    #[must_use]
-    pub fn listeners(&self) -> Vec<Listener> {
-        let listener = |key: QueueKey, queue, dropped| Listener {
-            workload: self.names.local(key.local),
-            port: (key.port != 0).then_some(key.port),
-            queue,
-            dropped,
-        };
-        let open: HashSet<_> = self.queues.iter().map(|(key, _)| *key).collect();
-        let others = self.listeners.others(|key| open.contains(key));
-        let mut listeners: Vec<_> = self
-            .queues
-            .iter()
-            .map(|(key, queue)| listener(*key, *queue, self.listeners.of(key)))
-            .chain(others.map(|(key, dropped)| listener(key, AcceptQueue::default(), dropped)))
-            .collect();
-        listeners.sort_unstable_by(|a, b| (&a.workload, a.port).cmp(&(&b.workload, b.port)));
-        listeners
-    }
-
     /// What search domains cost each workload that they cost anything.
     pub fn wasted(&self) -> impl Iterator<Item = (&Workload, Waste)> {
         self.details.expansions().filter(|(_, waste)| *waste != Waste::default())
@@ -356,23 +327,6 @@ impl Engine {
             self.details.retain(|local| clients.contains(&local));
         }
         self.has_removed = true;
-    }
-
-    fn listen(
-        &mut self,
-        queues: Vec<(QueueKey, AcceptQueue)>,
-        namespaces: &[(Namespace, NamespaceCounters)],
-    ) {
-        for (key, queue) in &queues {
-            self.names.observe_local(key.local);
-            if queue.sweep != 0 {
-                self.names.listens(key.local, key.port);
-            }
-        }
-        let open = queues.iter().filter(|(_, queue)| queue.sweep != 0);
-        self.names.listen_in(open.map(|(key, queue)| (queue.namespace, key.local)));
-        self.listeners.update(&queues, namespaces, self.time.monotonic);
-        self.queues = queues;
     }
 
     fn end_reading(&mut self) {

@@ -14,6 +14,7 @@ use netcause_core::enrich::conntrack::{Outcome, Pass, Support};
 use netcause_core::enrich::extra::Extra;
 use netcause_core::enrich::objects::Update;
 use netcause_core::expose::budget::{Budget, Shown};
+use netcause_core::expose::sums::DnsServers;
 use netcause_core::ingest::{self, DnsAnswer};
 use tracing::{info, warn};
 
@@ -44,6 +45,8 @@ pub(super) struct Agent {
     rings: [Events; 2],
     pub cgroups: CgroupTree,
     pub budget: Budget,
+    /// What DNS servers had from edges that have ended.
+    pub dns_servers: DnsServers,
     pace: Pace,
     /// When every counter was zero, seconds since 1970, if ever.
     pub counts_since: Option<u64>,
@@ -83,6 +86,7 @@ impl Agent {
             rings,
             cgroups,
             budget: Budget::new(max_series),
+            dns_servers: DnsServers::default(),
             pace,
             counts_since,
             last_sweep: None,

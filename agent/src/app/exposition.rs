@@ -33,8 +33,9 @@ impl Agent {
         let mut fullness = self.fullness.clone();
         fullness.extend(self.kernel.fullness(sockets, listeners.len() as u64));
         let budget = self.budget.statistics();
+        let ended_clients = rows(self.dns_servers.keep(&shown));
         Ok(Snapshot {
-            edges: shown.into_iter().map(|Shown { edge, totals }| EdgeRow { edge, totals }).collect(),
+            edges: rows(shown),
             listeners: listeners
                 .into_iter()
                 .map(|Listener { workload, port, queue, dropped }| ListenerRow {
@@ -60,7 +61,8 @@ impl Agent {
                     rate_limited: counters.get(Statistic::DnsDetailsLeftOut),
                     lost: counters.events_lost(ProbeId::Dns),
                 },
-                servers: self.dns_servers(),
+                servers: self.asked_servers(),
+                ended_clients,
                 workloads: self.engine.dns_rows(LISTED_NAMES),
             },
             events: self.events(),
@@ -103,7 +105,7 @@ impl Agent {
     }
 
     /// Every pair of a DNS client and its server.
-    fn dns_servers(&self) -> Vec<(Workload, ServerRow)> {
+    fn asked_servers(&self) -> Vec<(Workload, ServerRow)> {
         let model = self.engine.model();
         let all = model.edges().map(|(_, entry)| (Edge::clone(entry.edge()), entry.totals().unpack()));
         let overflow = [(Edge::other(Reporter::Source), model.overflow(Reporter::Source))];
@@ -155,6 +157,10 @@ impl Agent {
             zones: statistics.zones,
         }
     }
+}
+
+fn rows(shown: Vec<Shown>) -> Vec<EdgeRow> {
+    shown.into_iter().map(|Shown { edge, totals }| EdgeRow { edge, totals }).collect()
 }
 
 fn probe(state: &ProbeState) -> ProbeRow {

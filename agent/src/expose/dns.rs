@@ -95,7 +95,7 @@ impl Body {
 
 impl From<&Snapshot> for Body {
     fn from(snapshot: &Snapshot) -> Self {
-        let DnsView { policy, details, servers, workloads } = &snapshot.dns;
+        let DnsView { policy, details, servers, workloads, ended_clients: _ } = &snapshot.dns;
         Self::new(*policy, *details, servers.iter().cloned(), workloads)
     }
 }

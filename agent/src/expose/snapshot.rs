@@ -95,6 +95,8 @@ pub struct DnsView {
     pub details: Details,
     /// Each client's workload and a server that it has asked, whether their edge has series of its own or not.
     pub servers: Vec<(Workload, ServerRow)>,
+    /// What servers on this node had from clients whose edge has ended or is folded; it belongs to their sums alone.
+    pub ended_clients: Vec<EdgeRow>,
     /// Lists of names, by workload.
     pub workloads: Vec<WorkloadRow>,
 }
@@ -105,6 +107,7 @@ impl Default for DnsView {
             policy: DnsNames::Off,
             details: Details::default(),
             servers: Vec::new(),
+            ended_clients: Vec::new(),
             workloads: Vec::new(),
         }
     }

@@ -23,7 +23,7 @@ use handover::Handovers;
 
 use super::packed::Packed;
 use super::totals::Totals;
-use super::{Edge, Reporter, Via, edge};
+use super::{Edge, Reporter, edge};
 use crate::enrich::Names;
 use crate::enrich::objects::Seconds;
 use crate::ingest::{ip, role};
@@ -263,43 +263,21 @@ impl Model {
     fn drop_edges(&mut self, now: Duration) {
         let Self { idle, edges, by_edge, .. } = self;
         let mut ended = Vec::new();
-        by_edge.retain(|edge, id| {
+        by_edge.retain(|_, id| {
             let lives = edges.get(*id).is_some_and(|entry| {
                 entry.flows > 0 || entry.left.is_some_and(|left| now.saturating_sub(left) < *idle)
             });
             if !lives {
-                ended.push((Arc::clone(edge), *id));
+                ended.push(*id);
             }
             lives
         });
-        for (edge, id) in ended {
-            self.bequeath(&edge, id);
+        for id in ended {
             if let Some(entry) = self.edges.try_remove(id) {
                 self.changes.push(Change::Ended { edge: id, totals: entry.totals });
             }
         }
         self.handovers.retain(|id| self.edges.contains(id));
-    }
-
-    /// A DNS server is shown without its clients, as the sum of their edges: what a client that is gone has asked goes to
-    /// another one's edge, so that the sum does not go back.
-    fn bequeath(&mut self, edge: &Edge, from: EdgeId) {
-        let Some(entry) = self.edges.get_mut(from).filter(|_| edge.reporter == Reporter::Destination) else {
-            return;
-        };
-        let past = Totals { dns: entry.totals.unpack().dns, ..Totals::ZERO };
-        let is_heir = |other: &Edge| {
-            other.reporter == Reporter::Destination
-                && (&other.destination, other.port) == (&edge.destination, edge.port)
-                && matches!(other.via, Via::Direct | Via::Sidecar)
-        };
-        let heir = || self.by_edge.iter().find(|(other, _)| is_heir(other)).map(|(_, id)| *id);
-        let Some(to) = (past != Totals::ZERO).then(heir).flatten() else { return };
-        entry.add(&past.negative());
-        if let Some(heir) = self.edges.get_mut(to) {
-            heir.add(&past);
-        }
-        self.changes.push(Change::Moved { from, to, past: Box::new(past) });
     }
 
     /// The number of an edge, which is new when the edge is.

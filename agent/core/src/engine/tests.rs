@@ -272,6 +272,33 @@ fn listeners_have_the_names_of_their_cgroups() {
 }
 
 #[test]
+fn sums_of_listeners_do_not_go_back_when_one_ends() {
+    let mut player = Player::new();
+    let keys = [1, 2].map(|namespace| QueueKey {
+        local: LOCAL_IS_NAMESPACE | namespace,
+        port: 80,
+        ..QueueKey::default()
+    });
+    let queue =
+        |key: usize, discards| (keys[key], AcceptQueue { sweep: 1, discards, ..AcceptQueue::default() });
+    let mut discards = |queues| {
+        player.play(Input::Listeners { queues, namespaces: Vec::new() });
+        player.read();
+        let listeners = player.engine.listeners();
+        listeners
+            .iter()
+            .map(|listener| (listener.workload.to_string(), listener.queue.discards))
+            .collect::<Vec<_>>()
+    };
+    let [first, second] = [("netns:1".to_owned(), 5), ("netns:2".to_owned(), 7)];
+    assert_eq!(discards(vec![queue(0, 5), queue(1, 7)]), [first.clone(), second.clone()]);
+    assert_eq!(discards(vec![queue(1, 7)]), [second], "a row without a part ends");
+    assert_eq!(discards(vec![queue(0, 5)]), std::slice::from_ref(&first));
+    // Its discards begin anew, because the socket's entry was removed in between.
+    assert_eq!(discards(vec![queue(0, 2)]), [first, ("netns:1".to_owned(), 2)]);
+}
+
+#[test]
 fn a_listener_keeps_its_name_while_flows_of_others_are_removed() {
     let mut player = Player::new();
     let queues =

@@ -1,6 +1,7 @@
 //! Labels of edges, and which tables an edge is shown in.
 
 use std::borrow::{Borrow, Cow};
+use std::time::Duration;
 
 use netcause_common::dns::DnsCounters;
 use netcause_core::aggregate::totals::Totals;
@@ -14,20 +15,27 @@ use crate::expose::snapshot::{EdgeRow, Snapshot};
 
 /// The families of all edges.
 pub(super) fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
-    let of = |has: fn(&EdgeRow) -> bool, labels: fn(&Edge) -> Vec<Cow<'_, str>>| {
-        let edges = snapshot.edges.iter().filter(move |row| has(row));
-        let rows = edges.map(move |row| (labels(&row.edge), Counted::One(&row.totals)));
-        Rows::new(rows, Counted::add).with_tick(snapshot.tick)
-    };
-    let pairs = of(|row| own_sidecar(&row.edge).is_none(), pair_labels);
-    let servers = of(is_dns_server, server_labels);
-    let sidecars = of(|row| own_sidecar(&row.edge).is_some(), sidecar_labels);
+    let edges = || snapshot.edges.iter();
+    let pairs = rows(edges().filter(|row| own_sidecar(&row.edge).is_none()), pair_labels, snapshot.tick);
+    let servers = edges().chain(&snapshot.dns.ended_clients).filter(|row| is_dns_server(row));
+    let servers = rows(servers, server_labels, snapshot.tick);
+    let sidecars = edges().filter(|row| own_sidecar(&row.edge).is_some());
+    let sidecars = rows(sidecars, sidecar_labels, snapshot.tick);
     tcp::TABLE
         .families(&pairs)
         .chain(udp::TABLE.families(&pairs))
         .chain(dns::CLIENTS.families(&pairs.having(reporter(Reporter::Source))))
         .chain(dns::SERVERS.families(&servers))
         .chain(sidecar::TABLE.families(&sidecars))
+}
+
+fn rows<'a>(
+    edges: impl Iterator<Item = &'a EdgeRow>,
+    labels: fn(&'a Edge) -> Vec<Cow<'a, str>>,
+    tick: Duration,
+) -> Rows<'a, Counted<'a>> {
+    let rows = edges.map(|row| (labels(&row.edge), Counted::One(&row.totals)));
+    Rows::new(rows, Counted::add).with_tick(tick)
 }
 
 /// How many time series an edge with these counters has: its cost in the budget of series. Edges with the same labels

@@ -18,8 +18,8 @@ static TABLE: Table<AcceptQueue> = Table {
             "netcause_tcp_listener_discards",
             "Segments that a listening TCP socket discarded, for any reason, since the agent first saw it: dropped \
              handshakes (netcause_tcp_listen_drops_total), but also SYNs and acknowledgements that came twice and \
-             handshakes that the client reset, as on lossy paths and with health checks. Shown for ten minutes after the \
-             socket was closed.",
+             handshakes that the client reset, as on lossy paths and with health checks. Of several sockets of a workload \
+             on one port, the sum. Shown for ten minutes after the last socket was closed.",
             |queue: &AcceptQueue, to| to.value(queue.discards),
         ),
         gauge(

@@ -1,9 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use netcause_common::dns::PROTOCOL_DNS;
 use netcause_common::endpoint::Address;
-use netcause_common::flow::{FlowKey, ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::flow::FlowKey;
 
 use super::*;
 use crate::aggregate::Via;
@@ -272,39 +271,6 @@ fn a_leg_that_is_known_late_was_one_all_the_time() {
             assert_eq!(shown.len(), 2, "nothing is left of what it seemed to be");
         }
     }
-}
-
-#[test]
-fn what_a_server_was_asked_stays_when_a_client_ends() {
-    let mut node = Node::new(1000);
-    let asked = |last: u8| FlowKey {
-        remote: Address::from_v4_network_order(u32::from_ne_bytes([10, 0, 0, last])),
-        protocol: PROTOCOL_DNS,
-        role: ROLE_SERVER,
-        ..tcp(1)
-    };
-    let queries = |node: &Node| node.shown().values().map(|totals| totals.dns.queries[0]).sum::<u64>();
-    for (client, count) in [(1, 5), (2, 7), (3, 9)] {
-        node.count(MAIN, asked(client)).dns.queries[0] = count;
-    }
-    // Another server's past is its own, and a client's as well.
-    node.count(MAIN, FlowKey { service_port: 54, ..asked(1) }).dns.queries[0] = 100;
-    node.count(MAIN, FlowKey { role: ROLE_CLIENT, ..asked(1) }).dns.queries[0] = 1000;
-    read(&mut node);
-    assert_eq!(queries(&node), 1121);
-    for client in [2, 1] {
-        node.remove(MAIN, asked(client));
-        read(&mut node);
-        assert_eq!(queries(&node), 1121, "the client {client} is gone");
-    }
-    node.count(MAIN, asked(3)).dns.queries[0] += 1;
-    read(&mut node);
-    let server = |totals: &&Totals| totals.dns.queries[0] == 5 + 7 + 9 + 1;
-    assert_eq!(node.shown().values().filter(server).count(), 1);
-    // With its last client, the server's series are no more.
-    node.remove(MAIN, asked(3));
-    read(&mut node);
-    assert_eq!(queries(&node), 1100);
 }
 
 #[test]
