@@ -7,7 +7,7 @@ use super::udp::{ANSWER, Datagrams};
 use crate::lab::{
     agent::{Agent, Options},
     crossed::{Crossed, Ends},
-    metrics::{CLOSED, Metrics, OPENED},
+    metrics::{CLOSED, OPENED},
     scaled,
     topology::Net,
 };
@@ -30,7 +30,6 @@ pub(super) fn flows(name: &str) -> Result<()> {
     ];
     let agent =
         Agent::start(name, "agent", &Options { args: &args, without_dns: true, ..Options::default() })?;
-    let entries = |metrics: &Metrics| metrics.sum("netcause_map_entries", &[("map", "tcp_flows")]);
 
     let mut held = client.hold(server.at(7000), &["--count", "2"])?;
     held.run_command("echo 100")?;
@@ -52,19 +51,16 @@ pub(super) fn flows(name: &str) -> Result<()> {
         })
     };
     expect(ask("1009")?)?;
-    let many = entries(&agent.scrape()?);
     agent.until("idle flows expire", |metrics| {
         for edge in first.both().into_iter().chain(udp.both()) {
             let left = metrics.samples.iter().filter(|sample| edge.matches(sample)).count();
             ensure!(left == 0, "{left} series of {edge:?}");
         }
-        let few = entries(metrics);
-        // Other scenarios have flows too, but not so many at a time.
-        ensure!(few <= many - 1.2 * 60.0, "the table has {few} entries of {many}");
         Ok(())
     })?;
     let open = Crossed::each(2, 100, 100);
     agent.until("a flow with open connections stays", |metrics| open.expect_open(metrics, &kept))?;
+    // From zero, so the kernel's table had no entry of them any more: one that stays goes on from where it was.
     expect(ask("517")?)?;
 
     held.finish()?;

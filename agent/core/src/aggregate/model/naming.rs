@@ -14,7 +14,7 @@ use netcause_common::flow::FlowKey;
 
 use super::super::edge::name_again;
 use super::super::{Edge, Named, Reporter, Via, edge};
-use super::{Change, EdgeId, Flow, Model, Totals, with_open, without_open};
+use super::{Change, EdgeId, Entry, Flow, Model, Totals, with_open, without_open};
 use crate::enrich::objects::Seconds;
 use crate::enrich::{Names, Workload};
 
@@ -113,8 +113,13 @@ impl Model {
     pub(super) fn name_edges(&mut self, names: &Names) {
         let mut renamed = Vec::new();
         for (old, id) in self.by_edge.iter().filter(|(edge, _)| is_nameless(edge)) {
-            let Some(named) = name_again(old, names) else { continue };
-            if self.edges.get(*id).is_some_and(|entry| is_late(old, entry.began, &named)) {
+            let (Some(named), Some(Entry { began, .. })) = (name_again(old, names), self.edges.get(*id))
+            else {
+                continue;
+            };
+            let is_late = |named: &Named| named.edge != **old && is_late(old, *began, named);
+            // The remote end may have got a name that is not this edge's, while that of the local end is late.
+            if let Some(named) = [named.clone(), with_old_remote(old, named)].into_iter().find(is_late) {
                 renamed.push((Arc::clone(old), named.edge));
             }
         }
@@ -152,6 +157,16 @@ impl Model {
         entry.left = entry.left.max(old.left);
         self.changes.push(Change::Merged { from, into: to, past: Box::new(without_open(&totals)), own });
     }
+}
+
+/// The same with the remote end as it was.
+fn with_old_remote(old: &Edge, named: Named) -> Named {
+    let Edge { source, destination, .. } = named.edge;
+    let (source, destination) = match old.reporter {
+        Reporter::Source => (source, old.destination.clone()),
+        Reporter::Destination => (old.source.clone(), destination),
+    };
+    Named { edge: Edge { source, destination, ..old.clone() }, since: None }
 }
 
 fn is_nameless(edge: &Edge) -> bool {

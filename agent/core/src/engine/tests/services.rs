@@ -138,6 +138,29 @@ fn play(first: u8, late: u8, steps: &[Step]) -> [BTreeMap<String, u64>; 2] {
     [node.shown(), right]
 }
 
+#[test]
+fn a_client_that_is_named_after_the_service_has_moved_has_its_past() {
+    let mut node = Node { player: Player::new(), unread: BTreeMap::new(), announced: BTreeSet::new() };
+    node.change(Change::ApplyPod(Box::new(pod(1, "blue", "10.0.0.11"))));
+    node.change(service("shop", "10.0.0.77"));
+    // The service leads nowhere, and then to a pod; who the client is, is known only after that.
+    for (leads, segments) in [(0, 4), (1, 3)] {
+        node.step(&Step::Lead(leads));
+        node.player.seconds += 1;
+        node.step(&Step::Send { flow: 0, segments });
+        node.read();
+        node.player.seconds += 5;
+    }
+    let path = Some(b"system.slice/web.service".as_slice());
+    node.player.play(Input::Cgroup { id: CGROUP, path });
+    node.read();
+    node.read();
+    let mut edges = node.player.edges();
+    edges.retain(|edge| !edge.ends_with(": 0"));
+    edges.sort_unstable();
+    assert_eq!(edges, ["web.service -> blue: 3", "web.service -> unknown: 4"]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
