@@ -10,6 +10,7 @@ pub mod events;
 pub mod listeners;
 pub mod model;
 mod packed;
+pub mod sums;
 pub mod totals;
 
 pub use edge::{Edge, Named, Reporter, Via, edge};

@@ -1,4 +1,4 @@
 //! What of the model is shown, independent of any format.
 
 pub mod budget;
-pub mod sums;
+pub mod dns_servers;

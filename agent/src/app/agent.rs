@@ -14,7 +14,7 @@ use netcause_core::enrich::conntrack::{Outcome, Pass, Support};
 use netcause_core::enrich::extra::Extra;
 use netcause_core::enrich::objects::Update;
 use netcause_core::expose::budget::{Budget, Shown};
-use netcause_core::expose::sums::DnsServers;
+use netcause_core::expose::dns_servers::DnsServers;
 use netcause_core::ingest::{self, DnsAnswer};
 use tracing::{info, warn};
 
@@ -55,7 +55,9 @@ pub(super) struct Agent {
     pub counts: AgentCounts,
     /// What is shown of edges, as the last reading found them.
     pub shown: Vec<Shown>,
-    /// How full the tables were then.
+    /// Entries of the table of listeners then, closed ones included.
+    pub listeners: u64,
+    /// How full the other tables were then.
     pub fullness: Vec<Fullness>,
     view: Option<(Instant, Arc<Snapshot>)>,
 }
@@ -92,6 +94,7 @@ impl Agent {
             last_sweep: None,
             counts: AgentCounts::default(),
             shown: Vec::new(),
+            listeners: 0,
             fullness: Vec::new(),
             view: None,
         }
@@ -215,6 +218,7 @@ impl Agent {
         }
         self.expire_dns()?;
         let Listening { queues, namespaces } = self.kernel.listening()?;
+        self.listeners = queues.len() as u64;
         self.engine.handle(now(), Input::Listeners { queues, namespaces });
         let Self { kernel, engine, .. } = self;
         let time = now();

@@ -31,7 +31,7 @@ impl Agent {
         let sockets =
             counters.get(Statistic::SocketsInserted).saturating_sub(counters.get(Statistic::SocketsRemoved));
         let mut fullness = self.fullness.clone();
-        fullness.extend(self.kernel.fullness(sockets, listeners.len() as u64));
+        fullness.extend(self.kernel.fullness(sockets, self.listeners));
         let budget = self.budget.statistics();
         let ended_clients = rows(self.dns_servers.keep(&shown));
         Ok(Snapshot {

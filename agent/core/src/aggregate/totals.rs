@@ -135,7 +135,7 @@ fn weight<'a>(traffic: &[u64], failures: impl IntoIterator<Item = &'a u64>) -> u
 }
 
 /// The counters as 64-bit words.
-pub(crate) fn words<T: Pod>(counters: &T) -> &[u64] {
+pub(super) fn words<T: Pod>(counters: &T) -> &[u64] {
     bytemuck::cast_slice(slice::from_ref(counters))
 }
 

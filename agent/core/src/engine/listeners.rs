@@ -6,8 +6,8 @@ use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 
 use super::Engine;
 use crate::aggregate::listeners::{DropReason, Dropped, Namespace, NamespaceCounters};
+use crate::aggregate::sums::Sums;
 use crate::enrich::Workload;
-use crate::expose::sums::Sums;
 
 /// A listening socket.
 #[derive(Clone, Debug)]

@@ -18,6 +18,8 @@ use crate::ingest::TcpEventKind;
 
 /// A client in cgroup 7.
 const CGROUP: u64 = 7;
+/// Another cgroup of the same workload.
+const SIBLING: u64 = 70;
 
 struct Player {
     engine: Engine,
@@ -55,7 +57,7 @@ impl Player {
     /// Ends a reading as the daemon does: questions on cgroups are answered before.
     fn read(&mut self) {
         for id in self.engine.take_cgroup_questions() {
-            let path = (id == CGROUP).then(|| b"system.slice/shop.service".as_slice());
+            let path = matches!(id, CGROUP | SIBLING).then(|| b"system.slice/shop.service".as_slice());
             self.play(Input::Cgroup { id, path });
         }
         self.play(Input::ReadingEnded);
@@ -274,28 +276,22 @@ fn listeners_have_the_names_of_their_cgroups() {
 #[test]
 fn sums_of_listeners_do_not_go_back_when_one_ends() {
     let mut player = Player::new();
-    let keys = [1, 2].map(|namespace| QueueKey {
-        local: LOCAL_IS_NAMESPACE | namespace,
-        port: 80,
-        ..QueueKey::default()
-    });
-    let queue =
-        |key: usize, discards| (keys[key], AcceptQueue { sweep: 1, discards, ..AcceptQueue::default() });
+    let queue = |local, discards| {
+        let key = QueueKey { local, port: 80, ..QueueKey::default() };
+        (key, AcceptQueue { sweep: 1, discards, ..AcceptQueue::default() })
+    };
     let mut discards = |queues| {
         player.play(Input::Listeners { queues, namespaces: Vec::new() });
         player.read();
         let listeners = player.engine.listeners();
-        listeners
-            .iter()
-            .map(|listener| (listener.workload.to_string(), listener.queue.discards))
-            .collect::<Vec<_>>()
+        assert!(listeners.iter().all(|listener| listener.workload == Workload::plain("shop.service")));
+        listeners.iter().map(|listener| listener.queue.discards).sum::<u64>()
     };
-    let [first, second] = [("netns:1".to_owned(), 5), ("netns:2".to_owned(), 7)];
-    assert_eq!(discards(vec![queue(0, 5), queue(1, 7)]), [first.clone(), second.clone()]);
-    assert_eq!(discards(vec![queue(1, 7)]), [second], "a row without a part ends");
-    assert_eq!(discards(vec![queue(0, 5)]), std::slice::from_ref(&first));
-    // Its discards begin anew, because the socket's entry was removed in between.
-    assert_eq!(discards(vec![queue(0, 2)]), [first, ("netns:1".to_owned(), 2)]);
+    assert_eq!(discards(vec![queue(CGROUP, 5), queue(SIBLING, 7)]), 12);
+    assert_eq!(discards(vec![queue(CGROUP, 6)]), 13, "what the other discarded stays");
+    assert_eq!(discards(vec![queue(CGROUP, 2)]), 15, "its own begin anew");
+    assert_eq!(discards(Vec::new()), 0, "without a listener the row ends");
+    assert_eq!(discards(vec![queue(SIBLING, 1)]), 1);
 }
 
 #[test]
