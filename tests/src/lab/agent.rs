@@ -300,7 +300,9 @@ pub(crate) fn shared() -> Result<&'static Agent> {
             // The kernel ties a child's life to the thread that made it, so the agent's is one that never ends.
             let (sender, receiver) = mpsc::channel();
             thread::spawn(move || {
-                let options = Options { env: &SHARED_ENV, ..Options::default() };
+                // The edges of earlier scenarios would only make scrapes longer.
+                let args = ["--flow-idle-seconds", scaled("120", "300")];
+                let options = Options { args: &args, env: &SHARED_ENV, ..Options::default() };
                 let agent = Agent::start("shared", "agent", &options);
                 if sender.send(agent.map_err(|error| format!("{error:#}"))).is_ok() {
                     loop {

@@ -1,38 +1,39 @@
 //! Samples of an exposition, parsed from Prometheus text 0.0.4.
+//!
+//! A scrape of the shared agent has megabytes, of which a scenario looks at a few lines, and a VM is slow: labels stay text until
+//! they are asked for.
 
 use std::{
-    borrow::{Borrow, Cow},
+    borrow::Cow,
     collections::HashSet,
     fmt::{self, Debug, Display, Formatter},
-    ops::Deref,
+    hash::{BuildHasher, RandomState},
+    ops::{Deref, Range},
     rc::Rc,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 /// One line of an exposition.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sample {
     pub(crate) name: Text,
     pub(crate) labels: Labels,
     pub(crate) value: f64,
 }
 
-/// A text that many lines have; it is kept once.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Text(Rc<str>);
+/// A part of an exposition.
+#[derive(Clone)]
+pub(crate) struct Text {
+    all: Rc<str>,
+    part: Range<usize>,
+}
 
 impl Deref for Text {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for Text {
-    fn borrow(&self) -> &str {
-        self
+        &self.all[self.part.clone()]
     }
 }
 
@@ -54,14 +55,19 @@ impl Display for Text {
     }
 }
 
-/// The labels of a sample, sorted by name.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Labels(Box<[(Text, Text)]>);
+/// The labels of a sample.
+#[derive(Clone)]
+pub(crate) enum Labels {
+    /// What is between its braces, without an escape.
+    Plain(Text),
+    /// Names and values.
+    Escaped(Vec<(String, String)>),
+}
 
 impl Labels {
     /// The value of a label.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(label, _)| *label == name).map(|(_, value)| &**value)
+        self.pairs().find(|(label, _)| *label == name).map(|(_, value)| value)
     }
 
     /// Whether a label has this value.
@@ -71,97 +77,114 @@ impl Labels {
 
     /// All values.
     pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(_, value)| &**value)
+        self.pairs().map(|(_, value)| value)
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        let (mut text, escaped) = match self {
+            Self::Plain(text) => (&**text, &[][..]),
+            Self::Escaped(pairs) => ("", &pairs[..]),
+        };
+        // `parse` has seen that each of them can be read and that none has an escape.
+        let plain = std::iter::from_fn(move || match next_label(&mut text) {
+            Ok(Some((name, Cow::Borrowed(value)))) => Some((name, value)),
+            _ => None,
+        });
+        plain.chain(escaped.iter().map(|(name, value)| (&**name, &**value)))
+    }
+
+    fn sorted(&self) -> Vec<(&str, &str)> {
+        let mut pairs: Vec<_> = self.pairs().collect();
+        pairs.sort_unstable();
+        pairs
     }
 }
 
 impl Debug for Labels {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.debug_map().entries(self.0.iter().map(|(name, value)| (name, value))).finish()
+        formatter.debug_map().entries(self.sorted()).finish()
     }
 }
 
 /// Reads an exposition; an error if two of its samples have the same name and labels.
 pub(crate) fn parse(text: &str) -> Result<Vec<Sample>> {
-    let mut texts = Texts::default();
-    let samples = text
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| parse_line(line, &mut texts).with_context(|| format!("reading the sample {line:?}")))
-        .collect::<Result<Vec<_>>>()?;
-    expect_unique(&samples)?;
+    let all = Rc::from(text);
+    let mut seen = Seen::default();
+    let mut samples = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let begin = line.as_ptr().addr() - text.as_ptr().addr();
+        let (sample, mark) = parse_line(&all, begin, line, &seen.hasher)
+            .with_context(|| format!("reading the sample {line:?}"))?;
+        if !seen.marks.insert(mark) {
+            expect_new(&samples, &sample)?;
+        }
+        samples.push(sample);
+    }
     Ok(samples)
 }
 
-/// Fails if two samples have the same name and labels: Prometheus would keep one of them and drop the other.
-fn expect_unique(samples: &[Sample]) -> Result<()> {
-    let mut seen = HashSet::with_capacity(samples.len());
-    for sample in samples {
-        ensure!(
-            seen.insert((&sample.name, &sample.labels)),
-            "the exposition has this series twice: {sample:?}"
-        );
-    }
+/// Marks of the samples so far: hashes of their names and labels, whatever the order of those.
+#[derive(Default)]
+struct Seen {
+    marks: HashSet<u64>,
+    hasher: RandomState,
+}
+
+/// Fails if one of `samples` has the name and the labels of `sample`: Prometheus would keep one of them and drop the other.
+fn expect_new(samples: &[Sample], sample: &Sample) -> Result<()> {
+    let is_same =
+        |other: &Sample| *other.name == *sample.name && other.labels.sorted() == sample.labels.sorted();
+    ensure!(!samples.iter().any(is_same), "the exposition has this series twice: {sample:?}");
     Ok(())
 }
 
-/// The texts of an exposition, each kept once.
-#[derive(Default)]
-struct Texts(HashSet<Text>);
-
-impl Texts {
-    fn keep(&mut self, text: &str) -> Text {
-        if let Some(kept) = self.0.get(text) {
-            return kept.clone();
+/// The sample of a line that begins there, and the mark of its name and labels.
+fn parse_line(all: &Rc<str>, begin: usize, line: &str, hasher: &RandomState) -> Result<(Sample, u64)> {
+    let part = |range: Range<usize>| Text { all: all.clone(), part: begin + range.start..begin + range.end };
+    let name = line.find(['{', ' ']).context("no value")?;
+    let mut mark = hasher.hash_one(&line[..name]);
+    let (mut labels, mut rest) = (Labels::Escaped(Vec::new()), &line[name..]);
+    if let Some(mut text) = rest.strip_prefix('{') {
+        let mut escaped = Vec::new();
+        let is_escaped = text.contains('\\');
+        while let Some((name, value)) = next_label(&mut text)? {
+            mark = mark.wrapping_add(hasher.hash_one((name, &*value)));
+            if is_escaped {
+                escaped.push((name.to_owned(), value.into_owned()));
+            }
         }
-        let kept = Text(text.into());
-        self.0.insert(kept.clone());
-        kept
+        labels = if is_escaped {
+            Labels::Escaped(escaped)
+        } else {
+            Labels::Plain(part(name + 1..line.len() - text.len()))
+        };
+        rest = text.strip_prefix('}').context("labels without an end")?;
     }
-}
-
-fn parse_line(line: &str, texts: &mut Texts) -> Result<Sample> {
-    let (name, labels, rest) = match line.find('{') {
-        Some(open) => {
-            let (labels, rest) = parse_labels(&line[open + 1..], texts)?;
-            (&line[..open], labels, rest)
-        }
-        None => {
-            let (name, rest) = line.split_once(' ').context("no value")?;
-            (name, Labels(Box::default()), rest)
-        }
-    };
     let value = rest.split_whitespace().next().context("no value")?;
     let value = match value {
         "+Inf" => f64::INFINITY,
         "-Inf" => f64::NEG_INFINITY,
         value => value.parse().context("not a number")?,
     };
-    Ok(Sample { name: texts.keep(name), labels, value })
+    Ok((Sample { name: part(0..name), labels, value }, mark))
 }
 
-/// Labels up to the closing brace, and what follows it.
-fn parse_labels<'a>(mut text: &'a str, texts: &mut Texts) -> Result<(Labels, &'a str)> {
-    let mut labels = Vec::with_capacity(text.bytes().filter(|byte| *byte == b'=').count());
-    loop {
-        text = text.trim_start_matches([',', ' ']);
-        if let Some(rest) = text.strip_prefix('}') {
-            labels.sort_unstable();
-            return Ok((Labels(labels.into()), rest));
-        }
-        let (name, rest) = text.split_once("=\"").context("a label without a value")?;
-        let (value, rest) = parse_value(rest)?;
-        labels.push((texts.keep(name), texts.keep(&value)));
-        text = rest;
+/// Takes one label from the front of the text; `None` at its end and at a closing brace.
+fn next_label<'a>(text: &mut &'a str) -> Result<Option<(&'a str, Cow<'a, str>)>> {
+    *text = text.trim_start_matches(',');
+    if text.is_empty() || text.starts_with('}') {
+        return Ok(None);
     }
+    let (name, rest) = text.split_once('=').context("a label without a value")?;
+    let (value, rest) = parse_value(rest.strip_prefix('"').context("a value without a quote")?)?;
+    *text = rest;
+    Ok(Some((name, value)))
 }
 
 /// A label's value up to its closing quote, and what follows it.
 fn parse_value(text: &str) -> Result<(Cow<'_, str>, &str)> {
-    let end = text.find(['"', '\\']).context("a label value without an end")?;
-    if text[end..].starts_with('"') {
-        return Ok((text[..end].into(), &text[end + 1..]));
-    }
+    let (plain, rest) = text.split_once('"').context("a label value without an end")?;
+    let Some(end) = plain.find('\\') else { return Ok((plain.into(), rest)) };
     let mut value = text[..end].to_owned();
     let mut chars = text[end..].char_indices();
     loop {

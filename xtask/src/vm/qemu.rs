@@ -69,7 +69,9 @@ impl Machine {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         command.arg(unpacked::find(unpacked::EMULATOR).unwrap_or_else(|| unpacked::EMULATOR.into()));
-        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-cpu", "max"]);
+        command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        // Without the fifth level of page tables, which every emulated memory access that misses the TLB would walk.
+        command.args(["-cpu", "max,la57=off"]);
         match self.clock {
             Clock::Wall if kvm() => command.args(["-accel", "kvm"]),
             Clock::Wall => command.args(["-accel", "tcg,thread=multi"]),
