@@ -36,14 +36,14 @@ pub(crate) struct Sent {
 }
 
 impl Dnsmasq {
-    /// Starts one at the pod's address of IPv4, without a cache, and waits until it serves. It has an address of its own for
-    /// `here.test`.
+    /// Starts one at the pod's address of IPv4, without a cache, and waits until it serves. It has an address of
+    /// either family for `here.test` itself.
     pub(crate) fn start(pod: &Pod, servers: &[IpAddr]) -> Result<Self> {
         let mut command = pod.command("dnsmasq")?;
         command
             .args(["--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null", "--pid-file"])
             .args(["--user=root", "--no-hosts", "--no-resolv", "--bind-interfaces", "--cache-size=0"])
-            .arg("--address=/here.test/192.0.2.9")
+            .args(["--address=/here.test/192.0.2.9", "--address=/here.test/2001:db8::9"])
             .arg(format!("--listen-address={}", pod.v4))
             .arg("--all-servers")
             .args(servers.iter().map(|server| format!("--server={server}")));

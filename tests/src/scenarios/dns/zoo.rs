@@ -1,5 +1,7 @@
 //! Resolvers that programs use, and servers beside unbound: the agent's counts are compared with what each of them counts itself.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
 
 use crate::lab::{
@@ -7,7 +9,7 @@ use crate::lab::{
     crossed::Ends,
     dns::{
         PORT, Tally,
-        clients::{ByGo, Resolver},
+        clients::{ByGo, ONE_TRY, Resolver, dig},
         counted::{Counted, Served, exactly},
         dnsmasq::{Dnsmasq, Sent},
         nsd::{Nsd, Statistics},
@@ -42,98 +44,86 @@ pub(in super::super) fn musl(name: &str) -> Result<()> {
     let _fault = Fault::on_input(&silent, SILENT)?;
     let server = Nsd::start(&live)?;
     let resolver = Resolver::new(&client, &[live.v4.into(), silent.v4.into()], SEARCH)?;
-    let outcome =
-        resolver.resolve_by("musl-resolve", &["web.lab.test", "web", "nowhere.lab.test", "wide.lab.test"])?;
-    ensure!((outcome.count("resolved"), outcome.count("addresses")) == (2, 4), "{outcome:?}");
+    // Two lookups with the same unrelated domains show that these are a search list.
+    let names = ["web.lab.test", "web", "only4", "nowhere.lab.test", "wide.lab.test"];
+    let outcome = resolver.resolve_by("musl-resolve", &names)?;
+    ensure!((outcome.count("resolved"), outcome.count("addresses")) == (3, 5), "{outcome:?}");
     ensure!((outcome.count("absent"), outcome.count("again")) == (2, 0), "{outcome:?}");
     let resolver = Resolver::new(&waiting, &[silent.v4.into()], "options timeout:3 attempts:2")?;
     let outcome = resolver.resolve_by("musl-resolve", &["web.lab.test"])?;
     ensure!(outcome.count("again") == 1, "{outcome:?}");
     let statistics = server.finish()?;
-    ensure!(statistics.answers == Tally::of([("NOERROR", 6), ("NXDOMAIN", 4)]), "{statistics:?}");
+    ensure!(statistics.answers == Tally::of([("NOERROR", 8), ("NXDOMAIN", 6)]), "{statistics:?}");
     ensure!((statistics.truncated, statistics.over_tcp) == (1, 0), "{statistics:?}");
 
     let both = |count| [("A", count), ("AAAA", count)];
     let at_live = counted(&statistics);
-    let at_silent = Counted { abandoned: 10, ..Counted::of(&both(5), &[]) };
+    let at_silent = Counted { abandoned: 14, ..Counted::of(&both(7), &[]) };
     let in_vain = Counted { timeouts: 4, retries: 2, ..Counted::of(&both(2), &[]) };
     agent.until("a silent second server is not to blame", |metrics| {
         at_live.expect_at_client(metrics, &Ends::v4(&client, &live, PORT).client)?;
         Served::to(&at_live).expect_at_server(metrics, &Edge::listener(&live, PORT))?;
         at_silent.expect_at_client(metrics, &Ends::v4(&client, &silent, PORT).client)?;
         in_vain.expect_at_client(metrics, &Ends::v4(&waiting, &silent, PORT).client)?;
-        searched(metrics, &Edge::source(&client), 1, 2)
+        searched(metrics, &Edge::source(&client), 2, 4)
     })
 }
 
-/// c-ares, as curl, Node.js and Envoy use it: after a silent server it asks the next one, and a truncated answer is repeated over
-/// TCP.
+/// c-ares, as curl, Node.js and Envoy use it, has one socket for each server.
 pub(in super::super) fn c_ares(name: &str) -> Result<()> {
-    let agent = agent::shared()?;
-    let net = Net::new(name)?;
-    let (client, second) = (net.pod("client")?, net.pod("second")?);
-    let (live, silent) = (net.pod("live")?, net.pod("silent")?);
-    let _fault = Fault::on_input(&silent, SILENT)?;
-    let server = Nsd::start(&live)?;
-    let resolver = Resolver::new(&client, &[live.v4.into()], SEARCH)?;
-    let names = ["web.lab.test", "web", "nowhere.lab.test", "wide.lab.test"];
-    let outcome = resolver.resolve_by("c-ares-resolve", &names)?;
-    ensure!((outcome.count("resolved"), outcome.count("addresses")) == (3, 4 + 40), "{outcome:?}");
-    ensure!((outcome.count("absent"), outcome.count("timeouts")) == (1, 0), "{outcome:?}");
-    let options = "options retrans:1000 retry:2";
-    let resolver = Resolver::new(&second, &[silent.v4.into(), live.v4.into()], options)?;
-    let waited = resolver.resolve_by("c-ares-resolve", &["web.lab.test"])?;
-    ensure!((waited.count("resolved"), waited.count("timeouts")) == (1, 2), "{waited:?}");
-    let statistics = server.finish()?;
-    ensure!((statistics.truncated, statistics.over_tcp) == (1, 1), "{statistics:?}");
-
-    let both = [("A", 1), ("AAAA", 1)];
-    let at_silent = Counted { timeouts: waited.count("timeouts"), ..Counted::of(&both, &[]) };
-    let at_second = Counted { retries: 2, ..Counted::of(&both, &[("NOERROR", 2)]) };
-    // Two names that exist and two expansions of the one that does not, and a truncated answer; the rest is the other client's.
-    let first =
-        Counted::of(&[("A", 1 + 2 + 3 + 2), ("AAAA", 1 + 2 + 3 + 1)], &[("NOERROR", 7), ("NXDOMAIN", 8)]);
-    let first = Counted { truncated: 1, ..first };
-    let served = Served { queries: statistics.queries, responses: statistics.answers, unanswered: 0 };
-    agent.until("c-ares and the server have counted the same", |metrics| {
-        first.expect_at_client(metrics, &Ends::v4(&client, &live, PORT).client)?;
-        at_silent.expect_at_client(metrics, &Ends::v4(&second, &silent, PORT).client)?;
-        at_second.expect_at_client(metrics, &Ends::v4(&second, &live, PORT).client)?;
-        served.expect_at_server(metrics, &Edge::listener(&live, PORT))?;
-        searched(metrics, &Edge::source(&client), 3, 6)
+    in_turn(name, "wide.lab.test", "options retrans:1000 retry:2", |resolver, names, timeouts| {
+        let outcome = resolver.resolve_by("c-ares-resolve", names)?;
+        ensure!(outcome.count("timeouts") == timeouts, "{outcome:?}");
+        Ok(["resolved", "absent"].map(|count| outcome.count(count)))
     })
 }
 
-/// Go's own resolver has a socket for each query and asks with EDNS: after a silent server it asks the next one, and a truncated
-/// answer is repeated over TCP.
+/// Go's own resolver has a socket for each query, and asks with EDNS.
 pub(in super::super) fn go(name: &str) -> Result<()> {
+    in_turn(name, "wider.lab.test", "options timeout:1 attempts:1", |resolver, names, _| {
+        let ByGo { resolved, absent } = resolver.resolve_by_go(names)?;
+        Ok([resolved, absent])
+    })
+}
+
+/// A resolver that asks one server after the other: a silent first server has timed out, the next one is asked again, and the
+/// truncated answer with the addresses of `wide` is repeated over TCP. Names that do not exist it looks up with both domains.
+///
+/// `resolve` looks names up, of which so many queries must have timed out, and returns how many were resolved and how many do
+/// not exist.
+fn in_turn(
+    name: &str,
+    wide: &str,
+    options: &str,
+    resolve: impl Fn(&Resolver<'_>, &[&str], u64) -> Result<[u64; 2]>,
+) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
-    let (client, second) = (net.pod("client")?, net.pod("second")?);
+    let (client, waiting) = (net.pod("client")?, net.pod("waiting")?);
     let (live, silent) = (net.pod("live")?, net.pod("silent")?);
     let _fault = Fault::on_input(&silent, SILENT)?;
     let server = Nsd::start(&live)?;
     let resolver = Resolver::new(&client, &[live.v4.into()], SEARCH)?;
-    let outcome = resolver.resolve_by_go(&["web.lab.test", "web", "nowhere.lab.test", "wider.lab.test"])?;
-    ensure!(outcome == ByGo { resolved: 3, absent: 1 }, "{outcome:?}");
-    let options = "options timeout:1 attempts:1";
-    let resolver = Resolver::new(&second, &[silent.v4.into(), live.v4.into()], options)?;
-    let outcome = resolver.resolve_by_go(&["web.lab.test"])?;
-    ensure!(outcome == ByGo { resolved: 1, absent: 0 }, "{outcome:?}");
+    let outcome = resolve(&resolver, &["web.lab.test", "web", "nowhere.lab.test", wide], 0)?;
+    ensure!(outcome == [3, 1], "{outcome:?}");
+    let resolver = Resolver::new(&waiting, &[silent.v4.into(), live.v4.into()], options)?;
+    let outcome = resolve(&resolver, &["web.lab.test"], 2)?;
+    ensure!(outcome == [1, 0], "{outcome:?}");
     let statistics = server.finish()?;
     ensure!((statistics.truncated, statistics.over_tcp) == (1, 1), "{statistics:?}");
 
     let both = [("A", 1), ("AAAA", 1)];
     let at_silent = Counted { timeouts: 2, ..Counted::of(&both, &[]) };
-    let at_second = Counted { retries: 2, ..Counted::of(&both, &[("NOERROR", 2)]) };
-    let first =
-        Counted::of(&[("A", 1 + 2 + 3 + 2), ("AAAA", 1 + 2 + 3 + 1)], &[("NOERROR", 7), ("NXDOMAIN", 8)]);
-    let first = Counted { truncated: 1, ..first };
+    let after_silent = Counted { retries: 2, ..Counted::of(&both, &[("NOERROR", 2)]) };
+    // Beside one lookup of each kind: the first domain of `web`, two of the name that does not exist, the query over TCP.
+    let codes = [("NOERROR", 2 + 2 + 3), ("NXDOMAIN", 2 + 2 + 2 * 2)];
+    let at_live = Counted::of(&[("A", 1 + 2 + 3 + 2), ("AAAA", 1 + 2 + 3 + 1)], &codes);
+    let at_live = Counted { truncated: 1, ..at_live };
     let served = Served { queries: statistics.queries, responses: statistics.answers, unanswered: 0 };
-    agent.until("Go and the server have counted the same", |metrics| {
-        first.expect_at_client(metrics, &Ends::v4(&client, &live, PORT).client)?;
-        at_silent.expect_at_client(metrics, &Ends::v4(&second, &silent, PORT).client)?;
-        at_second.expect_at_client(metrics, &Ends::v4(&second, &live, PORT).client)?;
+    agent.until("resolver and server have counted the same", |metrics| {
+        at_live.expect_at_client(metrics, &Ends::v4(&client, &live, PORT).client)?;
+        at_silent.expect_at_client(metrics, &Ends::v4(&waiting, &silent, PORT).client)?;
+        after_silent.expect_at_client(metrics, &Ends::v4(&waiting, &live, PORT).client)?;
         served.expect_at_server(metrics, &Edge::listener(&live, PORT))?;
         searched(metrics, &Edge::source(&client), 3, 6)
     })
@@ -181,16 +171,23 @@ pub(in super::super) fn resolved(name: &str) -> Result<()> {
     let stub = Resolved::start(name, &client, pod.v4.into())?;
     let workload = stub.workload().to_owned();
     let resolver = Resolver::new(&client, &[STUB.into()], "options timeout:60")?;
-    resolver.resolve_all(&["web.lab.test", "only4.lab.test", "wider.lab.test"])?;
+    resolver.resolve_all(&["web.lab.test", "only4.lab.test"])?;
     ensure!(resolver.resolve(&["nowhere.lab.test"])?.count("resolved") == 0, "it has an address");
+    let at_stub = SocketAddr::new(STUB.into(), PORT);
+    let dug = dig(&client, at_stub, &[&ONE_TRY[..], &["+noedns", "wider.lab.test"]].concat())?;
+    ensure!((dug.truncated, dug.answers.get("NOERROR")) == (1, 1), "{dug:?}");
     let (log, statistics) = (stub.finish()?, server.finish()?);
     ensure!(log.sent == statistics.queries.all(), "{log:?} {statistics:?}");
     ensure!(log.answers == statistics.answers, "{log:?} {statistics:?}");
-    ensure!((log.truncated, statistics.truncated) == (1, 1), "{log:?} {statistics:?}");
-    ensure!(log.asked.get("AAAA") == 4 && log.asked_over_tcp == 1, "{log:?}");
+    ensure!((log.truncated, statistics.truncated) == (2, 2), "{log:?} {statistics:?}");
+    let asked = Tally::of([("A", 3 + 2), ("AAAA", 3)]);
+    ensure!((&log.asked, log.asked_over_tcp) == (&asked, 1), "{log:?}");
 
-    let to_stub =
-        Counted { queries: log.asked, truncated: 1, ..Counted::of(&[], &[("NOERROR", 7), ("NXDOMAIN", 2)]) };
+    let to_stub = Counted {
+        queries: log.asked,
+        truncated: 1,
+        ..Counted::of(&[], &[("NOERROR", 2 * 2 + 2), ("NXDOMAIN", 2)])
+    };
     let to_server = counted(&statistics);
     agent.until("program, resolver and server agree", |metrics| {
         to_stub.expect_at_client(metrics, &Edge::at_client(&client, STUB, PORT))?;
