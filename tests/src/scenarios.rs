@@ -205,6 +205,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Programs(dns::zoo::MUSL), "dns::zoo_musl", dns::zoo::musl).on_one_kernel(),
     needing(Needs::Programs(dns::zoo::C_ARES), "dns::zoo_c_ares", dns::zoo::c_ares).on_one_kernel(),
     needing(Needs::Programs(dns::zoo::GO), "dns::zoo_go", dns::zoo::go).on_one_kernel(),
+    needing(Needs::Programs(dns::zoo::FAILING), "dns::zoo_failing", dns::zoo::failing).on_one_kernel(),
     needing(Needs::Programs(dns::zoo::DNSMASQ), "dns::zoo_dnsmasq", dns::zoo::dnsmasq).on_one_kernel(),
     needing(Needs::Programs(dns::zoo::RESOLVED), "dns::zoo_resolved", dns::zoo::resolved).on_one_kernel(),
     scenario("external::clients", external::clients),

@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use super::Tally;
 use crate::lab::{files::Files, process::Process, scaled, topology::Pod};
 
-/// The zone `test`; other names in it do not exist.
+/// The zone `test`; other names in it do not exist. Beside it the server has the zone `failing.test` without its records, so that
+/// all queries there fail.
 const ZONE: &str = "\
 $TTL 60
 @ IN SOA ns root 1 3600 600 86400 60
@@ -75,6 +76,9 @@ remote-control:
 zone:
   name: "test"
   zonefile: "{}"
+zone:
+  name: "failing.test"
+  zonefile: "{directory}/absent"
 "#,
             pod.v4,
             zone.display()

@@ -23,6 +23,7 @@ use crate::lab::{
 /// The programs of each scenario, with an argument that makes them succeed.
 pub(in super::super) const MUSL: &[(&str, &str)] = &[("musl-resolve", "127.0.0.1"), NSD];
 pub(in super::super) const C_ARES: &[(&str, &str)] = &[("c-ares-resolve", "127.0.0.1"), NSD];
+pub(in super::super) const FAILING: &[(&str, &str)] = &[MUSL[0], C_ARES[0], NSD];
 pub(in super::super) const GO: &[(&str, &str)] = &[("promtool", "--version"), NSD];
 pub(in super::super) const DNSMASQ: &[(&str, &str)] = &[("dnsmasq", "--version"), NSD];
 pub(in super::super) const RESOLVED: &[(&str, &str)] = &[("systemd-resolved", "--version"), NSD];
@@ -126,6 +127,35 @@ fn in_turn(
         after_silent.expect_at_client(metrics, &Ends::v4(&waiting, &live, PORT).client)?;
         served.expect_at_server(metrics, &Edge::listener(&live, PORT))?;
         searched(metrics, &Edge::source(&client), 3, 6)
+    })
+}
+
+/// musl and c-ares ask a server that fails again at once, from the same port and under the same id: these are retries.
+pub(in super::super) fn failing(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (musl, c_ares, pod) = (net.pod("musl")?, net.pod("c-ares")?, net.pod("server")?);
+    let server = Nsd::start(&pod)?;
+    let resolver = Resolver::new(&c_ares, &[pod.v4.into()], "options retry:3")?;
+    let outcome = resolver.resolve_by("c-ares-resolve", &["a.failing.test"])?;
+    ensure!((outcome.count("failed"), outcome.count("timeouts")) == (1, 0), "{outcome:?}");
+    let resolver = Resolver::new(&musl, &[pod.v4.into()], "options timeout:1 attempts:1")?;
+    let outcome = resolver.resolve_by("musl-resolve", &["a.failing.test"])?;
+    ensure!(outcome.count("again") == 1, "{outcome:?}");
+    let statistics = server.finish()?;
+    // c-ares asks three times for each type; musl twice, and the server again for each of its first four answers.
+    ensure!(statistics.answers == Tally::of([("SERVFAIL", 6 + 6)]), "{statistics:?}");
+
+    let failed = |a, aaaa| Counted {
+        retries: a + aaaa - 2,
+        ..Counted::of(&[("A", a), ("AAAA", aaaa)], &[("SERVFAIL", a + aaaa)])
+    };
+    let by_c_ares = failed(3, 3);
+    let by_musl = failed(statistics.queries.get("A") - 3, statistics.queries.get("AAAA") - 3);
+    agent.until("repeated queries are retries", |metrics| {
+        by_c_ares.expect_at_client(metrics, &Ends::v4(&c_ares, &pod, PORT).client)?;
+        by_musl.expect_at_client(metrics, &Ends::v4(&musl, &pod, PORT).client)?;
+        Served::to(&by_c_ares).and(&by_musl).expect_at_server(metrics, &Edge::listener(&pod, PORT))
     })
 }
 
