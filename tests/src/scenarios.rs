@@ -61,6 +61,8 @@ enum Needs {
     Dashboard,
     /// A real sidecar: `envoy`. On this machine only: the memory of the VMs does not hold its 107 MB beside all others.
     Envoy,
+    /// These programs, each with an argument that makes it succeed.
+    Programs(&'static [(&'static str, &'static str)]),
     /// [`Needs::Envoy`] and [`Needs::Prometheus`].
     EnvoyAndPrometheus,
     /// A program that starts others in a new PID namespace.
@@ -165,6 +167,13 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Alone, "udp::full_tables", udp::full_tables),
     // First of them, because it waits for half a minute.
     needing(Needs::Dns, "dns::unanswered", dns::server::unanswered),
+    // Before those with thousands of queries, which displace the questions by which repetitions are recognized.
+    needing(Needs::Programs(dns::zoo::MUSL), "dns::zoo_musl", dns::zoo::musl).on_one_kernel(),
+    needing(Needs::Programs(dns::zoo::C_ARES), "dns::zoo_c_ares", dns::zoo::c_ares).on_one_kernel(),
+    needing(Needs::Programs(dns::zoo::GO), "dns::zoo_go", dns::zoo::go).on_one_kernel(),
+    needing(Needs::Programs(dns::zoo::FAILING), "dns::zoo_failing", dns::zoo::failing).on_one_kernel(),
+    needing(Needs::Programs(dns::zoo::DNSMASQ), "dns::zoo_dnsmasq", dns::zoo::dnsmasq).on_one_kernel(),
+    needing(Needs::Programs(dns::zoo::RESOLVED), "dns::zoo_resolved", dns::zoo::resolved).on_one_kernel(),
     needing(Needs::Dns, "dns::types", dns::answers::types),
     needing(Needs::Dns, "dns::glibc", dns::answers::glibc),
     needing(Needs::Dns, "dns::codes", dns::failures::codes),
@@ -309,26 +318,33 @@ fn prepare() -> Result<Vec<Trial>> {
         .then_some("no unbound, dig and dnsperf here");
     let no_curl = (!faults::has_program("curl", "--version")).then_some("no curl here");
     let no_envoy = (!faults::has_program("envoy", "--version")).then_some("no envoy here");
-    Ok(trials(|needs| match needs {
-        Needs::Nothing | Needs::Alone => None,
-        Needs::Netem => no_netem,
-        Needs::Curl => no_curl,
-        Needs::Prometheus => no_prometheus,
-        Needs::Dns | Needs::DnsAlone => no_dns,
-        Needs::Dashboard => no_prometheus.or(no_dns),
-        Needs::Unshare => no_unshare,
-        Needs::Envoy => no_envoy,
-        Needs::EnvoyAndPrometheus => no_envoy.or(no_prometheus),
+    Ok(trials(|needs| {
+        match needs {
+            Needs::Nothing | Needs::Alone => None,
+            Needs::Netem => no_netem,
+            Needs::Curl => no_curl,
+            Needs::Prometheus => no_prometheus,
+            Needs::Dns | Needs::DnsAlone => no_dns,
+            Needs::Dashboard => no_prometheus.or(no_dns),
+            Needs::Unshare => no_unshare,
+            Needs::Envoy => no_envoy,
+            Needs::EnvoyAndPrometheus => no_envoy.or(no_prometheus),
+            Needs::Programs(programs) => {
+                let lacks = |(program, about): &&(&str, &str)| !faults::has_program(program, about);
+                return programs.iter().find(lacks).map(|(program, _)| format!("no {program} here"));
+            }
+        }
+        .map(str::to_owned)
     }))
 }
 
-fn trials(lacking: impl Fn(Needs) -> Option<&'static str>) -> Vec<Trial> {
+fn trials(lacking: impl Fn(Needs) -> Option<String>) -> Vec<Trial> {
     let trial = |scenario: &'static Scenario| {
         let trial = Trial::test(scenario.name, || {
             attempt(scenario, &scenario.name.replace("::", "-"))
                 .map_err(|error| Failed::from(format!("{error:#}")))
         });
-        match scenario.is_elsewhere().or_else(|| lacking(scenario.needs)) {
+        match scenario.is_elsewhere().map(str::to_owned).or_else(|| lacking(scenario.needs)) {
             Some(reason) => trial.with_kind(reason).with_ignored_flag(true),
             None => trial,
         }

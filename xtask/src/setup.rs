@@ -20,6 +20,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     tools::everything(!args.no_vm)?;
     tools::validator()?;
     tools::envoy()?;
+    tools::resolvers()?;
     if !args.no_vm {
         vm::fetch_kernels()?;
     }

@@ -5,6 +5,7 @@
 mod envoy;
 pub(crate) mod packages;
 mod python;
+mod resolvers;
 mod toolchain;
 pub(crate) mod unpacked;
 mod validator;
@@ -14,6 +15,7 @@ use anyhow::Result;
 use packages::Purpose;
 
 pub(crate) use envoy::ensure as envoy;
+pub(crate) use resolvers::ensure as resolvers;
 pub(crate) use toolchain::ensure as toolchain;
 pub(crate) use validator::ensure as validator;
 

@@ -37,8 +37,22 @@ impl LastQuestion {
     pub const ANSWERED: u16 = 0;
     /// No response yet.
     pub const WAITS: u16 = 1;
-    /// The response was a failure: a query with the same id goes to the next server.
+    /// The response was a failure: a query with the same id goes to the next server, or to the same one again.
     pub const FAILED: u16 = 2;
+
+    /// Whether a query with the same question repeats this one, `age_ns` after it; `timeout_ns` is [`super::Settings::timeout_ns`].
+    ///
+    /// While this one is pending, a query with its id from its port goes to another server at the same time (musl) and repeats
+    /// nothing. After a failure musl and c-ares ask the same server again that way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_repeated_by(&self, id: u16, local_port: u16, age_ns: u64, timeout_ns: u64) -> bool {
+        let is_pending = self.state == Self::WAITS;
+        let has_same_id = self.id == id && (self.local_port != local_port || self.state == Self::FAILED);
+        self.state != Self::ANSWERED
+            && age_ns <= timeout_ns * REPEATED_WITHIN_TIMEOUTS
+            && (has_same_id || (is_pending && age_ns >= REPEATED_AFTER_NS))
+    }
 }
 
 /// Identifies a question of a workload; its slot is the remainder by the number of slots.
@@ -100,6 +114,24 @@ const _: () = assert!(size_of::<LastQuestion>() == 48 + QUERY_BYTES);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn repetitions_are_told_from_other_queries() {
+        const TIMEOUT_NS: u64 = 5_000_000_000;
+        const SOON: u64 = 1_000_000;
+        let last = |state| LastQuestion { id: 7, local_port: 4000, state, ..LastQuestion::zeroed() };
+        let repeats = |state, id, port, age_ns| last(state).is_repeated_by(id, port, age_ns, TIMEOUT_NS);
+        let (waits, failed) = (LastQuestion::WAITS, LastQuestion::FAILED);
+        assert!(repeats(waits, 7, 4001, SOON), "glibc, at the next server");
+        assert!(!repeats(waits, 7, 4000, SOON), "musl, at all servers at once");
+        assert!(!repeats(waits, 8, 4001, SOON), "another thread");
+        assert!(repeats(waits, 8, 4001, REPEATED_AFTER_NS), "Go, after a timeout");
+        assert!(repeats(failed, 7, 4001, SOON), "glibc and dig, after a failure");
+        assert!(repeats(failed, 7, 4000, SOON), "musl and c-ares, after a failure");
+        assert!(!repeats(failed, 8, 4000, REPEATED_AFTER_NS), "a new lookup");
+        assert!(!repeats(failed, 7, 4000, 4 * TIMEOUT_NS), "no resolver waits so long");
+        assert!(!repeats(LastQuestion::ANSWERED, 7, 4001, SOON), "it was answered");
+    }
 
     #[test]
     fn a_hash_is_of_the_question_alone() {

@@ -1,15 +1,14 @@
 //! Recognizes queries that repeat a pending question, by a direct-mapped table of recent questions whose slots may have
 //! been reused.
 //!
-//! A repetition from the same port with the same id is recognized without it; this is for the others. glibc queries the
-//! next server, or the same one again after a failure, with the same id from another port, and dig does so after REFUSED:
-//! recognized at once. Go and others use a new port and a new id: recognized only after a time in which no resolver
+//! A repetition of a pending query from the same port with the same id is recognized without it; this is for the others. glibc
+//! queries the next server, or the same one again after a failure, with the same id from another port, and dig does so after
+//! REFUSED; musl and c-ares query the same server again after a failure from the same port: recognized at once. Go and others use a new port and a new id: recognized only after a time in which no resolver
 //! retries, because threads of one workload ask the same question at the same time. (musl queries all servers at once,
 //! from one port with one id: not a repetition. Load generators that number their ids alike may look like one.)
 
 use netcause_common::dns::{
-    LastQuestion, QUERY_BYTES, QueryKey, REPEATED_AFTER_NS, REPEATED_WITHIN_TIMEOUTS, ResponseCode,
-    question_tag,
+    LastQuestion, QUERY_BYTES, QueryKey, REPEATED_AFTER_NS, ResponseCode, question_tag,
 };
 use netcause_common::limits::DNS_QUESTIONS as SLOTS;
 
@@ -38,9 +37,7 @@ pub fn is_repetition(message: Message, key: &QueryKey, question: u64, now: u64) 
     } else if last.state != LastQuestion::ANSWERED {
         let age = now.saturating_sub(last.asked_ns);
         let is_pending = last.state == LastQuestion::WAITS;
-        let has_same_id = last.id == key.id && last.local_port != key.local_port;
-        repeats = age <= setting!(timeout_ns) * REPEATED_WITHIN_TIMEOUTS
-            && (has_same_id || (is_pending && age >= REPEATED_AFTER_NS));
+        repeats = last.is_repeated_by(key.id, key.local_port, age, setting!(timeout_ns));
         // Of several that were sent at the same time the first stays: all have been pending as long.
         if !repeats && is_pending && age < REPEATED_AFTER_NS {
             return false;

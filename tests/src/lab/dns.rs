@@ -1,7 +1,10 @@
-//! DNS in pods: a real server, real clients with counts of their own, and the counts that the agent must have.
+//! DNS in pods: real servers and clients with counts of their own, and the counts that the agent must have.
 
 pub(crate) mod clients;
 pub(crate) mod counted;
+pub(crate) mod dnsmasq;
+pub(crate) mod nsd;
+pub(crate) mod resolved;
 pub(crate) mod server;
 
 use std::collections::BTreeMap;

@@ -80,9 +80,9 @@ pub(crate) struct InPod {
     /// A setting of the namespace to write first: net/ipv4/tcp_syn_retries=1
     #[arg(long)]
     sysctl: Vec<String>,
-    /// Mount this directory on `/etc`
+    /// Mount a directory over another one: /tmp/x:/etc
     #[arg(long)]
-    etc: Option<PathBuf>,
+    over: Vec<String>,
     /// Wait until this address is reachable, by datagrams to a closed port
     #[arg(long)]
     reach: Option<IpAddr>,
@@ -108,8 +108,8 @@ impl InPod {
                 fs::write(path, value).with_context(|| format!("setting {setting}"))?;
             }
         }
-        if let Some(etc) = &self.etc {
-            mount_etc(etc)?;
+        if !self.over.is_empty() {
+            mount_over(&self.over)?;
         }
         if let Some(address) = self.reach {
             reach(address).with_context(|| format!("reaching {address}"))?;
@@ -120,15 +120,19 @@ impl InPod {
     }
 }
 
-/// Shows this process, and what it becomes, a directory as `/etc`.
+/// Shows this process, and what it becomes, directories in place of others: `DIRECTORY:AT`.
 #[expect(unsafe_code, reason = "unshare(2) is unsafe in rustix for the sake of CLONE_FILES")]
-fn mount_etc(etc: &Path) -> Result<()> {
+fn mount_over(over: &[String]) -> Result<()> {
     // SAFETY: a new mount namespace touches neither file descriptors nor memory, and this process has one thread.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.context("making a mount namespace (needs root)")?;
     // Otherwise the machine would see the mount too.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("making mounts private")?;
-    mount_bind(etc, "/etc").with_context(|| format!("mounting {} on /etc", etc.display()))
+    for wish in over {
+        let (directory, at) = wish.split_once(':').context("a mount without a colon")?;
+        mount_bind(directory, at).with_context(|| format!("mounting {wish}"))?;
+    }
+    Ok(())
 }
 
 /// Sends datagrams to a closed port until the answer comes (port unreachable), which shows that the address is reachable.
@@ -237,14 +241,18 @@ impl Namespace {
         Ok(command)
     }
 
-    /// As [`Self::command`], with the files of a directory as `/etc`.
-    pub(crate) fn command_with_etc(
+    /// As [`Self::command`], in another cgroup if there is one, with directories in place of others: `(directory, "/etc")`.
+    pub(crate) fn command_over(
         &self,
-        etc: &Path,
+        over: &[(&Path, &str)],
+        cgroup: Option<&Path>,
         program: impl AsRef<std::ffi::OsStr>,
     ) -> Result<Command> {
-        let mut command = joining(Some(self.pid()), self.cgroup.as_deref())?;
-        command.arg("--etc").arg(etc).arg("--").arg(program);
+        let mut command = joining(Some(self.pid()), cgroup.or(self.cgroup.as_deref()))?;
+        for (directory, at) in over {
+            command.arg("--over").arg(format!("{}:{at}", directory.display()));
+        }
+        command.arg("--").arg(program);
         Ok(command)
     }
 

@@ -16,6 +16,7 @@ pub(super) mod stub;
 pub(super) mod tcp;
 pub(super) mod timeouts;
 pub(super) mod translated;
+pub(super) mod zoo;
 
 use anyhow::Result;
 

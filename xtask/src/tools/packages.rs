@@ -13,6 +13,8 @@ pub(crate) enum Purpose {
     Toolchain,
     /// The lab: namespaces, links, faults, clients.
     Lab,
+    /// Further resolvers of the lab, for a few scenarios on this machine.
+    Resolvers,
     /// Measuring this machine, together with [`Purpose::Lab`].
     Bench,
     /// Booting the kernel matrix.
@@ -40,7 +42,9 @@ impl Purpose {
             ],
             // dig and dnsperf query unbound, which is unpacked and not installed (`unpacked`).
             Self::Lab => &["iproute2", "nftables", "curl", "bind9-dnsutils", "dnsperf"],
-            // Without the package that starts a service.
+            // dnsmasq without the package that starts a service; a compiler and the static C library for those that are compiled.
+            Self::Resolvers => &["dnsmasq-base", "gcc", "libc6-dev"],
+            // As above.
             Self::Bench => &["dnsmasq-base"],
             // The emulator is unpacked (`unpacked`). binutils strips programs for the image, kmod makes its module index, xz and
             // zstd unpack its modules.
@@ -55,6 +59,7 @@ impl Purpose {
         match self {
             Self::Toolchain => &[],
             Self::Lab => &["ip", "tc", "nft", "curl", "dig", "dnsperf"],
+            Self::Resolvers => &["dnsmasq", "cc"],
             Self::Bench => &["dnsmasq"],
             Self::Vm => &["busybox", "depmod", "xz", "zstd", "strip"],
             Self::Btf => &["bpftool", "lz4"],
@@ -67,6 +72,7 @@ impl Purpose {
         match self {
             Self::Toolchain => "compiling eBPF programs",
             Self::Lab => "the lab",
+            Self::Resolvers => "the lab's other resolvers",
             Self::Bench => "the benchmark",
             Self::Vm => "booting other kernels",
             Self::Btf => "making BTF fixtures",

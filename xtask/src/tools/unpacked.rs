@@ -15,16 +15,16 @@ use super::packages::{self, Purpose};
 use crate::{exec, workspace};
 
 /// Packages that are unpacked into one directory of the user's cache.
-struct Unpacked {
-    purpose: Purpose,
-    /// The first has the programs and names the directory; the others have files that the programs need.
-    packages: &'static [&'static str],
-    /// Where in the first package its programs are.
-    bin: &'static str,
+pub(super) struct Unpacked {
+    pub(super) purpose: Purpose,
+    /// The first names the directory.
+    pub(super) packages: &'static [&'static str],
+    /// Where in it the programs are, or what else is used.
+    pub(super) bin: &'static str,
     /// The programs that we run.
-    programs: &'static [&'static str],
-    /// Whether the programs need libraries, which are installed: they start nothing.
-    has_libraries: bool,
+    pub(super) programs: &'static [&'static str],
+    /// The package whose libraries the programs need. They are installed: libraries start nothing.
+    pub(super) libraries_of: Option<&'static str>,
 }
 
 /// Scrapes the agent in the lab.
@@ -33,7 +33,7 @@ const PROMETHEUS: Unpacked = Unpacked {
     packages: &["prometheus"],
     bin: "usr/bin",
     programs: &["prometheus", "promtool"],
-    has_libraries: false,
+    libraries_of: None,
 };
 /// Answers DNS queries.
 const UNBOUND: Unpacked = Unpacked {
@@ -41,7 +41,7 @@ const UNBOUND: Unpacked = Unpacked {
     packages: &["unbound"],
     bin: "usr/sbin",
     programs: &["unbound"],
-    has_libraries: true,
+    libraries_of: Some("unbound"),
 };
 /// Boots the kernel matrix. The instruction translator (`accel-tcg-x86_64.so`) and the boot ROMs (`linuxboot_dma.bin`,
 /// `bios-256k.bin`) are in other packages, whose remaining parts and libraries are not needed.
@@ -50,13 +50,13 @@ const QEMU: Unpacked = Unpacked {
     packages: &["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios"],
     bin: "usr/bin",
     programs: &[EMULATOR],
-    has_libraries: true,
+    libraries_of: Some("qemu-system-x86"),
 };
 
 /// The emulator's program.
 pub(crate) const EMULATOR: &str = "qemu-system-x86_64";
 
-/// All of them.
+/// Those that every run needs.
 const ALL: [&Unpacked; 3] = [&PROMETHEUS, &UNBOUND, &QEMU];
 
 /// Unpacks what is missing for these purposes; returns the directories to add to the search path.
@@ -82,18 +82,18 @@ impl Unpacked {
         self.packages[0]
     }
 
-    fn root(&self) -> Result<PathBuf> {
+    pub(super) fn root(&self) -> Result<PathBuf> {
         Ok(workspace::user_cache()?.join(self.name()))
     }
 
-    fn bin(&self) -> Result<PathBuf> {
+    pub(super) fn bin(&self) -> Result<PathBuf> {
         Ok(self.root()?.join(self.bin))
     }
 
     /// The directory of its programs, unpacked if necessary.
-    fn ensure(&self) -> Result<PathBuf> {
+    pub(super) fn ensure(&self) -> Result<PathBuf> {
         let bin = self.bin()?;
-        if self.programs.iter().all(|program| bin.join(program).is_file()) {
+        if bin.is_dir() && self.programs.iter().all(|program| bin.join(program).is_file()) {
             return Ok(bin);
         }
         let (list, what) = (self.packages.join(" "), self.purpose.what());
@@ -113,9 +113,9 @@ impl Unpacked {
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .with_context(|| format!("cannot read {}", download.display()))?;
         let files: Vec<PathBuf> = files.iter().map(fs::DirEntry::path).collect();
-        if self.has_libraries {
+        if let Some(package) = self.libraries_of {
             let depends = exec::output(
-                Command::new("dpkg-deb").arg("--field").arg(self.first(&files)?).arg("Depends"),
+                Command::new("dpkg-deb").arg("--field").arg(file_of(package, &files)?).arg("Depends"),
                 "reading what a package depends on",
             )?;
             let what = format!("{} ({})", self.purpose.what(), self.name());
@@ -124,16 +124,6 @@ impl Unpacked {
         self.unpack(&files)?;
         drop(fs::remove_dir_all(download));
         Ok(())
-    }
-
-    /// The file of the package with the programs: `NAME_RELEASE_ARCHITECTURE.deb`.
-    fn first<'a>(&self, files: &'a [PathBuf]) -> Result<&'a Path> {
-        let prefix = format!("{}_", self.name());
-        let is_first = |file: &&PathBuf| {
-            file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix))
-        };
-        let found = files.iter().find(is_first).map(PathBuf::as_path);
-        found.with_context(|| format!("apt-get fetched no {}", self.name()))
     }
 
     /// Unpacks into another directory and renames it, so that a killed run leaves nothing that looks complete.
@@ -148,6 +138,15 @@ impl Unpacked {
         fs::rename(&partial, &root)
             .with_context(|| format!("cannot move {} to {}", self.name(), root.display()))
     }
+}
+
+/// The file of a package: `NAME_RELEASE_ARCHITECTURE.deb`.
+fn file_of<'a>(package: &str, files: &'a [PathBuf]) -> Result<&'a Path> {
+    let prefix = format!("{package}_");
+    let is_it =
+        |file: &&PathBuf| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    let found = files.iter().find(is_it).map(PathBuf::as_path);
+    found.with_context(|| format!("apt-get fetched no {package}"))
 }
 
 /// The libraries in a package's field `Depends`: `libc6 (>= 2.34), adduser, libx1 | libx2`. Of alternatives the first.

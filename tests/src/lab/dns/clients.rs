@@ -1,4 +1,4 @@
-//! Real DNS clients in a pod, and the counts that they print: `dig`, `dnsperf`, and glibc's resolver.
+//! Real DNS clients in a pod, and the counts that they print: `dig`, `dnsperf`, and the resolvers of glibc, musl, c-ares and Go.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -127,7 +127,14 @@ pub(crate) fn dnsperf(pod: &Pod, server: SocketAddr, count: u64, args: &[&str]) 
     Ok(Load { sent: sent?, completed: completed?, lost: lost? })
 }
 
-/// A pod's `/etc`, as far as glibc's resolver reads it.
+/// What Go's resolver said of names.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ByGo {
+    pub(crate) resolved: u64,
+    pub(crate) absent: u64,
+}
+
+/// A pod's `/etc`, as far as resolvers read it.
 pub(crate) struct Resolver<'a> {
     pod: &'a Pod,
     etc: Files,
@@ -144,10 +151,40 @@ impl<'a> Resolver<'a> {
         Ok(Self { pod, etc })
     }
 
-    /// Calls `getaddrinfo` for each name: an A and an AAAA query, at the same time and from the same port.
+    /// Calls glibc's `getaddrinfo` for each name: an A and an AAAA query, at the same time and from the same port.
     pub(crate) fn resolve(&self, names: &[&str]) -> Result<Outcome> {
-        let mut command = self.pod.command_with_etc(self.etc.path(), &machine()?.exe)?;
+        let mut command = self.command(&machine()?.exe)?;
         Outcome::read(&run("getaddrinfo", command.args(["traffic", "dns-resolve"]).args(names), "")?)
+    }
+
+    /// The same with a program out of `tests/resolvers`.
+    pub(crate) fn resolve_by(&self, program: &str, names: &[&str]) -> Result<Outcome> {
+        Outcome::read(&run(program, self.command(program)?.args(names), "")?)
+    }
+
+    /// Has Go's resolver, in a program that nothing answers, look up these names one after the other; its errors say with which
+    /// outcome.
+    pub(crate) fn resolve_by_go(&self, names: &[&str]) -> Result<ByGo> {
+        let mut outcome = ByGo::default();
+        for name in names {
+            let mut command = self.command("promtool")?;
+            command.args(["query", "instant", &format!("http://{name}:9"), "up"]);
+            command.env("GODEBUG", "netdns=go").env("NO_PROXY", "*");
+            let end = Process::run_within(limit(), "promtool", &mut command, "")?;
+            // The pods have no way out of their network, so no address of a name can be reached.
+            if end.stderr.contains("network is unreachable") {
+                outcome.resolved += 1;
+            } else if end.stderr.contains("no such host") {
+                outcome.absent += 1;
+            } else {
+                anyhow::bail!("promtool, asked for {name}: {end:?}");
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
+        self.pod.command_over(&[(self.etc.path(), "/etc")], None, program)
     }
 
     /// Fails unless every name has addresses.
