@@ -40,8 +40,11 @@ impl Names {
         }
     }
 
-    /// Takes how many connections a flow has opened since the last reading.
-    pub fn opened(&mut self, flow: &FlowKey, connections: u64) {
+    /// Takes how many connections a flow has opened since the last reading, and by how many more are open.
+    pub fn opened(&mut self, flow: &FlowKey, connections: u64, open: i64) {
+        if connections != 0 || open != 0 {
+            self.peers.count(flow, connections, open);
+        }
         if flow.protocol == PROTOCOL_TCP && connections != 0 && !flow.is_other() {
             self.sidecars.opened(flow, connections);
         }
