@@ -197,7 +197,7 @@ impl Engine {
                 if !key.is_other() && self.model.edge_of(&key).is_none() {
                     self.names.observe_local(key.local);
                 }
-                self.names.opened(&key, delta.tcp.opened, delta.tcp.open);
+                self.names.counted(&key, &delta.tcp);
                 self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
             }
             Input::FlowRemoved(key) => self.remove(&key),

@@ -126,7 +126,7 @@ impl Peers {
             places.push(link.namespace);
         }
         let own_side = self.links.entry(link).or_default().of_mut(is_client);
-        own_side.connections.announce(first.client_port);
+        own_side.connections.announce(first.client_port, first.at);
         let (peers, local) = (&mut own_side.peers, Some(flow.local));
         if peers.last().is_some_and(|last| last.local == local) {
             return false;

@@ -15,7 +15,11 @@ fn count(node: &mut Node, client: End, server: End, opened: u64, accepted: u64) 
     for (flow, opened) in
         [(key(client, server, ROLE_CLIENT), opened), (key(server, client, ROLE_SERVER), accepted)]
     {
-        let tcp = TcpCounters { opened, sent_segments: opened, ..TcpCounters::ZERO };
+        // Two bytes in each, and one back.
+        let [sent_bytes, received_bytes] =
+            if flow.role == ROLE_CLIENT { [2 * opened, opened] } else { [opened, 2 * opened] };
+        let tcp =
+            TcpCounters { opened, sent_segments: opened, sent_bytes, received_bytes, ..TcpCounters::ZERO };
         node.player.play(Input::Flow { key: flow, delta: &Totals { tcp, ..Totals::ZERO } });
     }
 }
@@ -73,6 +77,13 @@ fn halves_of_two_equal_networks_are_no_pair() {
         node.read();
     }
     assert_eq!(node.shown(), ["10.0.0.1 -> new.service: 8", "app.service -> 10.0.0.2: 6"]);
+    // As many connections, but other bytes.
+    for key in [key(APP, DB, ROLE_CLIENT), key(ITS_DB, CRON, ROLE_SERVER)] {
+        let tcp = TcpCounters { opened: 3, sent_segments: 3, sent_bytes: 9, ..TcpCounters::ZERO };
+        node.player.play(Input::Flow { key, delta: &Totals { tcp, ..Totals::ZERO } });
+    }
+    node.read();
+    assert_eq!(node.shown(), ["10.0.0.1 -> new.service: 11", "app.service -> 10.0.0.2: 9"]);
     let mut node = Node::new(&PATHS);
     node.announce_from(APP, DB, ROLE_CLIENT, 4000);
     node.announce_from(ITS_DB, CRON, ROLE_SERVER, 4002);
@@ -87,8 +98,14 @@ fn many_connections_that_are_as_many_at_both_ends_are_a_pair() {
     // A pool is older than the agent: each end announces the connection that it finds first.
     node.announce_from(APP, DB, ROLE_CLIENT, 4000);
     node.announce_from(DB, APP, ROLE_SERVER, 4009);
-    for (key, sent) in [(key(APP, DB, ROLE_CLIENT), 3), (key(DB, APP, ROLE_SERVER), 3)] {
-        let tcp = TcpCounters { open: 10, sent_segments: sent, ..TcpCounters::ZERO };
+    for (key, sent, received) in [(key(APP, DB, ROLE_CLIENT), 30, 7), (key(DB, APP, ROLE_SERVER), 7, 30)] {
+        let tcp = TcpCounters {
+            open: 10,
+            sent_segments: 3,
+            sent_bytes: sent,
+            received_bytes: received,
+            ..TcpCounters::ZERO
+        };
         node.player.play(Input::Flow { key, delta: &Totals { tcp, ..Totals::ZERO } });
     }
     node.read();
@@ -157,4 +174,64 @@ fn a_client_that_is_read_later_than_its_server_keeps_its_name() {
     count(&mut node, APP, DB, 3, 2);
     node.read();
     assert_eq!(node.shown(), ["app.service -> db.service: 7", "app.service -> db.service: 7"]);
+}
+
+#[test]
+fn masqueraded_clients_are_not_the_first_client_of_their_address() {
+    let mut node = Node::new(&PATHS);
+    // All within the first reading.
+    connect(&mut node, APP, DB, 4000);
+    count(&mut node, APP, DB, 1, 4);
+    node.read();
+    assert_eq!(node.shown(), ["10.0.0.1 -> db.service: 4", "app.service -> db.service: 1"]);
+    count(&mut node, APP, DB, 0, 2);
+    node.read();
+    count(&mut node, APP, DB, 7, 7);
+    node.read();
+    assert_eq!(node.shown(), ["10.0.0.1 -> db.service: 13", "app.service -> db.service: 8"]);
+}
+
+#[test]
+fn what_was_sent_before_a_server_had_the_address_was_not_for_it() {
+    let mut node = Node::new(&PATHS);
+    // The server is on another node at first.
+    node.announce_from(APP, DB, ROLE_CLIENT, 4000);
+    for _ in 0..2 {
+        node.player.sent(key(APP, DB, ROLE_CLIENT), 5);
+        node.read();
+    }
+    node.announce_from(DB, APP, ROLE_SERVER, 4100);
+    node.player.play(Input::Tick);
+    count(&mut node, APP, DB, 2, 2);
+    node.read();
+    count(&mut node, APP, DB, 3, 3);
+    node.read();
+    assert_eq!(
+        node.shown(),
+        ["app.service -> 10.0.0.2: 12", "app.service -> db.service: 3", "app.service -> db.service: 5"]
+    );
+}
+
+#[test]
+fn several_clients_at_the_address_of_a_node_have_its_name() {
+    let mut node = Node::new(&PATHS);
+    let host =
+        enrich::objects::Node { name: "node-1".into(), addresses: vec![APP.1.parse().unwrap()], zone: None };
+    node.player.change(Change::ApplyNode(Box::new(host)));
+    connect(&mut node, APP, DB, 4000);
+    count(&mut node, APP, DB, 5, 5);
+    node.read();
+    let cron = (CRON.0, APP.1, APP.2);
+    node.announce_from(cron, DB, ROLE_CLIENT, 4001);
+    count(&mut node, cron, DB, 2, 2);
+    node.read();
+    assert_eq!(
+        node.shown(),
+        [
+            "app.service -> db.service: 5",
+            "app.service -> db.service: 5",
+            "cron.service -> db.service: 2",
+            "node-1 -> db.service: 2",
+        ]
+    );
 }

@@ -57,7 +57,16 @@ impl Names {
     /// The name of the other end of a flow, if that is on this node: the last one that listened, or all clients.
     pub(super) fn peer(&self, flow: &FlowKey) -> Option<Workload> {
         let peers = self.peers(flow);
-        if flow.role == ROLE_CLIENT { Some(self.local(peers.last()?.local?)) } else { self.common(&peers) }
+        if flow.role == ROLE_CLIENT {
+            return Some(self.local(peers.last()?.local?));
+        }
+        let clients = self.common(&peers).filter(|_| !self.peers.has_others(flow))?;
+        (clients != Workload::Several || self.of_node(flow).is_none()).then_some(clients)
+    }
+
+    /// The name of the node that has the address of several clients: it says more.
+    fn of_node(&self, flow: &FlowKey) -> Option<Remote> {
+        self.at(ingest::ip(flow.remote), None)
     }
 
     /// True when a flow is named by the socket at its other end, which is the one of all that it has counted.
@@ -88,7 +97,7 @@ impl Names {
     /// address](Self::is_shared_address).
     pub(super) fn peer_during(&self, flow: &FlowKey, span: &Span) -> During<Remote> {
         if self.peers.has_others(flow) {
-            return During::Several;
+            return self.of_node(flow).map_or(During::Several, During::One);
         }
         let peers = self.peers(flow);
         let end = peers.partition_point(|peer| peer.since.order <= span.until.order);
@@ -102,6 +111,9 @@ impl Names {
         match self.common(peers.get(begin..end).unwrap_or_default()) {
             None => During::None,
             Some(Workload::Several) if flow.role == ROLE_CLIENT => During::Several,
+            Some(Workload::Several) => {
+                During::One(self.of_node(flow).unwrap_or_else(|| Remote::plain(Workload::Several)))
+            }
             Some(workload) => During::One(Remote::plain(workload)),
         }
     }

@@ -4,8 +4,10 @@
 //! for one client address and one server address, once
 //!
 //! - both have announced a connection with the same four addresses and ports at the same time, and no other has; or
-//! - all connections of that path that the node has seen since the last reading were between these two: one has as many as the
-//!   other, and nothing else is connected by the same addresses and port.
+//! - all connections of that path that the node has seen since the last reading were between these two: one end has opened as many
+//!   as the other has accepted, as many are open, each has received every byte that the other has sent, and nothing else is
+//!   connected by the same addresses and port. So connections are paired that are older than the agent, or than a server that took
+//!   the address over.
 //!
 //! What else connects to the server under the address of a known client (masqueraded clients have that of their gateway) is found by
 //! counting: a server that has accepted more connections than its known clients have opened has others, too.
@@ -14,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_CLIENT};
+use netcause_common::flow::{FlowKey, ROLE_CLIENT, TcpCounters};
 
 use super::{Link, Path, Peer, Peers, Side};
 
@@ -60,28 +62,50 @@ pub(super) struct Connections {
     opened: u64,
     total: u64,
     open: i64,
+    /// Since the last reading.
+    sent_bytes: u64,
+    received_bytes: u64,
     /// The client's port in the connection announced last; 0 when unknown.
     port: u16,
+    /// When the first one was announced.
+    began: Option<Duration>,
     /// At a server: how many more it has accepted than its known clients have opened.
     ahead: i64,
     has_others: bool,
-    /// At a server: it had accepted some before its clients were known.
+    /// It had some that may have been with others, before its other end was known.
     has_past: bool,
 }
 
 impl Connections {
-    pub(super) fn announce(&mut self, port: u16) {
+    pub(super) fn announce(&mut self, port: u16, at: Duration) {
         self.port = port;
+        self.began.get_or_insert(at);
+    }
+
+    fn count(&mut self, delta: &TcpCounters) {
+        self.opened += delta.opened;
+        self.total += delta.opened.max(delta.open.try_into().unwrap_or(0));
+        self.open += delta.open;
+        self.sent_bytes += delta.sent_bytes;
+        self.received_bytes += delta.received_bytes;
+    }
+
+    fn end_reading(&mut self) {
+        (self.opened, self.sent_bytes, self.received_bytes) = (0, 0, 0);
     }
 
     fn is_active(&self) -> bool {
         self.opened > 0 || self.open > 0
     }
 
-    /// True when these may be all the connections of the other side.
-    fn equals(&self, other: &Self) -> bool {
+    /// True when these must be the connections of the other side. Without bytes, numbers may be equal by chance.
+    fn mirrors(&self, other: &Self) -> bool {
         let is_one_of_each = self.total.max(other.total) == 1 && self.port != 0 && other.port != 0;
-        (self.opened, self.open) == (other.opened, other.open) && (!is_one_of_each || self.port == other.port)
+        let sent = (self.sent_bytes, self.received_bytes);
+        sent != (0, 0)
+            && sent == (other.received_bytes, other.sent_bytes)
+            && (self.opened, self.open) == (other.opened, other.open)
+            && (!is_one_of_each || self.port == other.port)
     }
 }
 
@@ -182,16 +206,11 @@ impl Peers {
         self.links.get(&Link { path, namespace }).map_or(&NONE, |ends| ends.of(is_client))
     }
 
-    /// Takes what a flow has opened since the last reading, and by how much more connections are open.
-    pub fn count(&mut self, flow: &FlowKey, opened: u64, open: i64) {
-        let Some(link) = self.flows.get(flow).filter(|link| link.path.protocol == PROTOCOL_TCP) else {
-            return;
-        };
+    /// Takes what a flow has counted since the last reading.
+    pub fn count(&mut self, flow: &FlowKey, delta: &TcpCounters) {
+        let Some(link) = self.flows.get(flow) else { return };
         if let Some(ends) = self.links.get_mut(link) {
-            let connections = &mut ends.of_mut(flow.role == ROLE_CLIENT).connections;
-            connections.opened += opened;
-            connections.total += opened.max(open.try_into().unwrap_or(0));
-            connections.open += open;
+            ends.of_mut(flow.role == ROLE_CLIENT).connections.count(delta);
         }
     }
 
@@ -205,10 +224,10 @@ impl Peers {
             })
     }
 
-    /// True when a flow of a server had counted what nobody can tell whose it was, before its clients were known.
+    /// True when a flow had counted what may have been another end's, before that in another namespace was known.
     pub fn has_past(&self, flow: &FlowKey) -> bool {
         let ends = self.flows.get(flow).and_then(|link| self.links.get(link));
-        flow.role != ROLE_CLIENT && ends.is_some_and(|ends| ends.servers.connections.has_past)
+        ends.is_some_and(|ends| ends.of(flow.role == ROLE_CLIENT).connections.has_past)
     }
 
     /// Ends a reading: pairs namespaces, and compares what was opened with what was accepted. Returns the addresses whose names may
@@ -221,10 +240,7 @@ impl Peers {
         for (path, pair) in announced.into_iter().chain(counted) {
             if self.pairs.prove(&path, pair) {
                 changed.extend([path.client, path.server]);
-                if let Some(ends) = self.links.get_mut(&Link { path, namespace: pair.server }) {
-                    let of = &mut ends.servers.connections;
-                    of.has_past = of.total > of.opened.max(of.open.try_into().unwrap_or(0));
-                }
+                self.remember_past(path, pair);
             }
         }
         let servers: Vec<_> = self.links.keys().filter(|link| self.pairs.has(link, false)).copied().collect();
@@ -234,9 +250,24 @@ impl Peers {
             }
         }
         for ends in self.links.values_mut() {
-            (ends.clients.connections.opened, ends.servers.connections.opened) = (0, 0);
+            ends.clients.connections.end_reading();
+            ends.servers.connections.end_reading();
         }
         changed
+    }
+
+    /// Two ends are a pair from now on: what one of them had counted before may have been with others.
+    fn remember_past(&mut self, path: Path, pair: Pair) {
+        let of = |namespace| Link { path, namespace };
+        let began = self.side(path, pair.server, false).connections.began;
+        if let Some(ends) = self.links.get_mut(&of(pair.client)) {
+            let client = &mut ends.clients.connections;
+            client.has_past = began.zip(client.began).is_some_and(|(server, client)| server > client + APART);
+        }
+        if let Some(ends) = self.links.get_mut(&of(pair.server)) {
+            let server = &mut ends.servers.connections;
+            server.has_past = server.total > server.opened.max(server.open.try_into().unwrap_or(0));
+        }
     }
 
     /// The pair that all connections of a path are between, if they are.
@@ -249,10 +280,13 @@ impl Peers {
             active.next().is_none().then(|| (place, side(&place)))
         };
         let ((client, opened), (server, accepted)) = (only(true)?, only(false)?);
-        (client != server && opened.equals(&accepted)).then_some(Pair { client, server })
+        let pair = Pair { client, server };
+        // A server that has a client would have it among these, unless its two ends were read at different times.
+        let is_free = !self.pairs.of(path).iter().any(|other| other.server == server && *other != pair);
+        (client != server && is_free && opened.mirrors(&accepted)).then_some(pair)
     }
 
-    /// Compares what a server has accepted with what its clients have opened. True when a difference has gone.
+    /// Compares what a server has accepted with what its clients have opened. True when a difference has come or gone.
     fn balance(&mut self, link: &Link) -> bool {
         let clients = self.pairs.of(&link.path).iter().filter(|pair| pair.server == link.namespace);
         let opened: u64 =
@@ -260,11 +294,11 @@ impl Peers {
         let Some(ends) = self.links.get_mut(link) else { return false };
         let Connections { opened: accepted, ahead, has_others, .. } = &mut ends.servers.connections;
         let [opened, accepted] = [opened, *accepted].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-        let before = *ahead;
+        let (before, had_others) = (*ahead, *has_others || *ahead > 0);
         // A client counts a connection before its server does, and one may be read after the other.
         *has_others |= before > opened;
         *ahead = (before + accepted - opened).max(-opened);
-        before > 0 && *ahead <= 0 && !*has_others
+        had_others != (*has_others || *ahead > 0)
     }
 }
 
@@ -275,7 +309,10 @@ impl Side {
             opened: 0,
             total: 0,
             open: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
             port: 0,
+            began: None,
             ahead: 0,
             has_others: false,
             has_past: false,
