@@ -15,7 +15,7 @@ use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, ROLE_CLIENT};
 
 use super::directory::Mark;
 use crate::ingest::{self, Own};
-use crossing::{Connections, Pairs};
+use crossing::{Connections, Pairs, Place};
 
 /// The most flows that are kept, with some 250 bytes each; further ones have no peers.
 const MAX_FLOWS: usize = 8192;
@@ -29,6 +29,12 @@ struct Path {
     server: IpAddr,
     port: u16,
     protocol: u8,
+}
+
+impl Path {
+    fn addresses(&self) -> (IpAddr, IpAddr) {
+        (self.client, self.server)
+    }
 }
 
 /// A path as sockets in one network namespace have it.
@@ -45,11 +51,15 @@ struct Ends {
     servers: Side,
 }
 
-/// One side of a link.
+/// One side of a link: its local ends, in the order of their announcements.
 #[derive(Debug, Default)]
-struct Side {
-    /// In the order of their announcements.
-    peers: Vec<Peer>,
+struct Side(Vec<Member>);
+
+/// A local end at one side of a link.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    local: u64,
+    since: Mark,
     connections: Connections,
 }
 
@@ -110,6 +120,22 @@ impl Ends {
     }
 }
 
+impl Side {
+    fn get(&self, local: u64) -> Option<&Member> {
+        self.0.iter().find(|member| member.local == local)
+    }
+
+    fn get_mut(&mut self, local: u64) -> Option<&mut Member> {
+        self.0.iter_mut().find(|member| member.local == local)
+    }
+}
+
+impl Member {
+    fn peer(&self) -> Peer {
+        Peer { local: Some(self.local), since: self.since }
+    }
+}
+
 impl Peers {
     /// A flow is new. True if its other end may have a new name.
     pub fn announce(&mut self, flow: &FlowKey, first: First) -> bool {
@@ -120,25 +146,27 @@ impl Peers {
         let Some(link) = Link::of(flow, &first.own) else { return false };
         self.flows.insert(*flow, link);
         let is_client = flow.role == ROLE_CLIENT;
-        self.pairs.announce(link, is_client, first.client_port, first.at);
+        let place = Place { namespace: link.namespace, local: flow.local };
+        self.pairs.announce((link.path, first.client_port), place, is_client, first.at);
         let places = self.places.entry(link.path).or_default();
         if !places.contains(&link.namespace) {
             places.push(link.namespace);
         }
-        let own_side = self.links.entry(link).or_default().of_mut(is_client);
-        own_side.connections.announce(first.client_port, first.at);
-        let (peers, local) = (&mut own_side.peers, Some(flow.local));
-        if peers.last().is_some_and(|last| last.local == local) {
+        let Side(members) = self.links.entry(link).or_default().of_mut(is_client);
+        if let Some(last) = members.last_mut().filter(|last| last.local == flow.local) {
+            last.connections.announce(first.client_port, first.at);
             return false;
         }
-        peers.retain(|peer| peer.local != local);
-        if peers.len() >= MAX_PEERS {
-            peers.remove(0);
+        let known = members.iter().position(|member| member.local == flow.local);
+        let mut connections = known.map(|at| members.remove(at).connections).unwrap_or_default();
+        connections.announce(first.client_port, first.at);
+        if members.len() >= MAX_PEERS {
+            members.remove(0);
         }
-        peers.push(Peer { local, since: first.since });
-        let has_end = |place: &u32| {
-            let ends = self.links.get(&Link { namespace: *place, ..link });
-            ends.is_some_and(|ends| !ends.of(!is_client).peers.is_empty())
+        members.push(Member { local: flow.local, since: first.since, connections });
+        let has_end = |namespace: &u32| {
+            let ends = self.links.get(&Link { namespace: *namespace, ..link });
+            ends.is_some_and(|ends| !ends.of(!is_client).0.is_empty())
         };
         places.iter().any(has_end)
     }
@@ -148,21 +176,24 @@ impl Peers {
     pub fn of(&self, flow: &FlowKey) -> Vec<Peer> {
         let Some(link) = self.flows.get(flow) else { return Vec::new() };
         let is_client = flow.role == ROLE_CLIENT;
-        if let Some(ends) = self.links.get(link)
-            && !ends.of(!is_client).peers.is_empty()
-        {
-            return ends.of(!is_client).peers.clone();
+        match self.within(link, is_client) {
+            [] => self.across(link, flow.local, is_client),
+            members => members.iter().map(Member::peer).collect(),
         }
-        self.across(link, is_client)
     }
 
     /// True when the other end of a flow is in another network namespace.
     pub fn is_across(&self, flow: &FlowKey) -> bool {
         let is_client = flow.role == ROLE_CLIENT;
         self.flows.get(flow).is_some_and(|link| {
-            let has_own = self.links.get(link).is_some_and(|ends| !ends.of(!is_client).peers.is_empty());
-            !has_own && self.pairs.has(link, is_client)
+            let place = Place { namespace: link.namespace, local: flow.local };
+            self.within(link, is_client).is_empty() && self.pairs.has(&link.path, place, is_client)
         })
+    }
+
+    /// The other ends of a link in its own network namespace.
+    fn within(&self, link: &Link, is_client: bool) -> &[Member] {
+        self.links.get(link).map_or(&[], |ends| &ends.of(!is_client).0)
     }
 
     /// The number of flows that are kept.
@@ -182,7 +213,7 @@ impl Peers {
         let used: HashSet<Link> = self.flows.values().copied().collect();
         self.links.retain(|link, ends| {
             for side in [&mut ends.clients, &mut ends.servers] {
-                side.peers.retain(|peer| peer.local.is_some_and(|local| locals.contains(&local)));
+                side.0.retain(|member| locals.contains(&member.local));
             }
             used.contains(link)
         });
@@ -190,6 +221,9 @@ impl Peers {
             places.retain(|place| used.contains(&Link { path: *path, namespace: *place }));
             !places.is_empty()
         });
-        self.pairs.retain(&used);
+        let place = |(flow, link): (&FlowKey, &Link)| {
+            (link.path.addresses(), Place { namespace: link.namespace, local: flow.local })
+        };
+        self.pairs.retain(&self.flows.iter().map(place).collect());
     }
 }

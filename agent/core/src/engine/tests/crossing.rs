@@ -235,3 +235,17 @@ fn several_clients_at_the_address_of_a_node_have_its_name() {
         ]
     );
 }
+
+#[test]
+fn a_namespace_that_has_the_number_of_one_that_is_gone_is_another() {
+    let mut node = Node::new(&PATHS);
+    connect(&mut node, APP, DB, 4000);
+    count(&mut node, APP, DB, 5, 5);
+    node.read();
+    // Their successors are not on one node.
+    let next = (CRON.0, APP.1, APP.2);
+    node.announce_from(next, DB, ROLE_CLIENT, 4001);
+    count(&mut node, next, (0, DB.1, 0), 2, 0);
+    node.read();
+    assert!(node.shown().contains(&"cron.service -> 10.0.0.2: 2".to_owned()), "{:?}", node.shown());
+}

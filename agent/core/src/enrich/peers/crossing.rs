@@ -1,7 +1,8 @@
 //! Connections between two network namespaces of this node.
 //!
-//! The same addresses may be in use in several namespaces, so equal addresses at two ends prove nothing. Two namespaces are a pair,
-//! for one client address and one server address, once
+//! The same addresses may be in use in several namespaces, so equal addresses at two ends prove nothing. Nor does the number of a
+//! namespace prove that it is still the same one: the kernel gives it to the next. Two local ends are a pair, for one client address
+//! and one server address, once
 //!
 //! - both have announced a connection with the same four addresses and ports at the same time, and no other has; or
 //! - all connections of that path that the node has seen since the last reading were between these two: one end has opened as many
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use netcause_common::flow::{FlowKey, ROLE_CLIENT, TcpCounters};
 
-use super::{Link, Path, Peer, Peers, Side};
+use super::{Link, Member, Path, Peer, Peers};
 
 /// Two announcements of one connection are no further apart: the SYN-ACK may be lost some times.
 const APART: Duration = Duration::from_secs(10);
@@ -32,22 +33,30 @@ const MAX_EQUAL: usize = 64;
 /// A connection: its path, and the port of its client.
 type Tuple = (Path, u16);
 
+/// A local end in a network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub namespace: u32,
+    /// As [`FlowKey::local`].
+    pub local: u64,
+}
+
 /// An announcement of a connection.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    namespace: u32,
+    place: Place,
     is_client: bool,
     at: Duration,
 }
 
-/// Two namespaces whose workloads reach each other under these addresses.
+/// Two ends that reach each other under these addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pair {
-    client: u32,
-    server: u32,
+    client: Place,
+    server: Place,
 }
 
-/// Which namespaces are paired.
+/// Which ends are paired.
 #[derive(Debug, Default)]
 pub(super) struct Pairs {
     waiting: HashMap<Tuple, Vec<Seen>>,
@@ -55,7 +64,7 @@ pub(super) struct Pairs {
     proved: HashMap<(IpAddr, IpAddr), Vec<Pair>>,
 }
 
-/// The connections at one side of a link.
+/// The connections of a local end at one side of a link.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Connections {
     /// Opened since the last reading, and ever.
@@ -90,8 +99,24 @@ impl Connections {
         self.received_bytes += delta.received_bytes;
     }
 
+    /// Those of two ends.
+    fn and(self, other: Self) -> Self {
+        Self {
+            opened: self.opened + other.opened,
+            total: self.total + other.total,
+            open: self.open + other.open,
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            received_bytes: self.received_bytes + other.received_bytes,
+            ..Self::default()
+        }
+    }
+
     fn end_reading(&mut self) {
         (self.opened, self.sent_bytes, self.received_bytes) = (0, 0, 0);
+    }
+
+    fn has_others(&self) -> bool {
+        self.has_others || self.ahead > 0
     }
 
     fn is_active(&self) -> bool {
@@ -110,28 +135,27 @@ impl Connections {
 }
 
 impl Pairs {
-    pub(super) fn announce(&mut self, link: Link, is_client: bool, port: u16, at: Duration) {
-        let tuple = (link.path, port);
-        if port == 0 || self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&tuple) {
+    pub(super) fn announce(&mut self, tuple: Tuple, place: Place, is_client: bool, at: Duration) {
+        if tuple.1 == 0 || self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&tuple) {
             return;
         }
         let seen = self.waiting.entry(tuple).or_default();
         if seen.len() <= MAX_EQUAL {
-            seen.push(Seen { namespace: link.namespace, is_client, at });
+            seen.push(Seen { place, is_client, at });
         }
     }
 
     fn of(&self, path: &Path) -> &[Pair] {
-        self.proved.get(&(path.client, path.server)).map_or(&[], Vec::as_slice)
+        self.proved.get(&path.addresses()).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn has(&self, link: &Link, is_client: bool) -> bool {
-        self.of(&link.path).iter().any(|pair| pair.own(is_client) == link.namespace)
+    pub(super) fn has(&self, path: &Path, place: Place, is_client: bool) -> bool {
+        self.of(path).iter().any(|pair| pair.own(is_client) == place)
     }
 
     /// True if that is new.
     fn prove(&mut self, path: &Path, pair: Pair) -> bool {
-        let proved = self.proved.entry((path.client, path.server)).or_default();
+        let proved = self.proved.entry(path.addresses()).or_default();
         if proved.contains(&pair) {
             return false;
         }
@@ -151,20 +175,19 @@ impl Pairs {
         let pair = |seen: &Vec<Seen>| {
             let of = |is_client| seen.iter().filter(move |seen| seen.is_client == is_client);
             let (client, server) = (of(true).next()?, of(false).next()?);
-            let is_one = of(true).all(|seen| seen.namespace == client.namespace)
-                && of(false).all(|seen| seen.namespace == server.namespace);
-            let is_across = client.namespace != server.namespace && client.at.abs_diff(server.at) <= APART;
-            let pair = Pair { client: client.namespace, server: server.namespace };
-            (is_one && is_across && seen.len() <= MAX_EQUAL).then_some(pair)
+            let is_one = of(true).all(|seen| seen.place == client.place)
+                && of(false).all(|seen| seen.place == server.place);
+            let pair = Pair { client: client.place, server: server.place };
+            let is_at_once = client.at.abs_diff(server.at) <= APART;
+            (is_one && is_at_once && pair.is_across() && seen.len() <= MAX_EQUAL).then_some(pair)
         };
         self.waiting.iter().filter_map(|((path, _), seen)| Some((*path, pair(seen)?))).collect()
     }
 
-    pub(super) fn retain(&mut self, used: &HashSet<Link>) {
-        let used: HashSet<_> =
-            used.iter().map(|Link { path, namespace }| (path.client, path.server, *namespace)).collect();
-        self.proved.retain(|(client, server), pairs| {
-            let is_used = |namespace| used.contains(&(*client, *server, namespace));
+    /// Drops all but those of these ends, each with the addresses of a client and a server.
+    pub(super) fn retain(&mut self, used: &HashSet<((IpAddr, IpAddr), Place)>) {
+        self.proved.retain(|addresses, pairs| {
+            let is_used = |place| used.contains(&(*addresses, place));
             pairs.retain(|pair| is_used(pair.client) && is_used(pair.server));
             !pairs.is_empty()
         });
@@ -172,45 +195,70 @@ impl Pairs {
 }
 
 impl Pair {
-    fn own(self, is_client: bool) -> u32 {
+    fn own(self, is_client: bool) -> Place {
         if is_client { self.client } else { self.server }
+    }
+
+    fn is_across(self) -> bool {
+        self.client.namespace != self.server.namespace
     }
 }
 
 impl Peers {
-    /// The other ends of a link in other network namespaces.
-    pub(super) fn across(&self, link: &Link, is_client: bool) -> Vec<Peer> {
-        let pairs = self.pairs.of(&link.path);
-        let paired = pairs.iter().filter(|pair| pair.own(is_client) == link.namespace);
-        let peers = |namespace| &self.side(link.path, namespace, !is_client).peers[..];
-        let mut found: Vec<Peer> = paired.flat_map(|pair| peers(pair.own(!is_client))).copied().collect();
+    /// The other ends of a local end in other network namespaces.
+    pub(super) fn across(&self, link: &Link, local: u64, is_client: bool) -> Vec<Peer> {
+        let (pairs, own) = (self.pairs.of(&link.path), Place { namespace: link.namespace, local });
+        let others = pairs.iter().filter(|pair| pair.own(is_client) == own).map(|pair| pair.own(!is_client));
+        let mut found: Vec<Peer> =
+            others.filter_map(|place| Some(self.member(&link.path, place, !is_client)?.peer())).collect();
         if found.is_empty() {
             return found;
         }
-        let places = self.places.get(&link.path).map_or(&[][..], Vec::as_slice);
-        if places.len() > MAX_EQUAL {
+        if self.places.get(&link.path).is_none_or(|places| places.len() > MAX_EQUAL) {
             return Vec::new();
         }
         if is_client {
             // A server that nobody is proved to reach may be the one that this client reaches by now.
-            let is_proved = |place| place == link.namespace || pairs.iter().any(|pair| pair.server == place);
-            let others = places.iter().filter(|place| !is_proved(**place));
-            found.extend(others.flat_map(|place| peers(*place)).map(|peer| Peer { local: None, ..*peer }));
+            let is_proved = |place| pairs.iter().any(|pair| pair.server == place);
+            let servers = self.members(link.path, false).filter(|(place, _)| !is_proved(*place));
+            found.extend(servers.map(|(_, server)| Peer { local: None, since: server.since }));
         }
         found.sort_unstable_by_key(|peer| peer.since.order);
         found
     }
 
-    fn side(&self, path: Path, namespace: u32, is_client: bool) -> &Side {
-        static NONE: Side = Side::NONE;
-        self.links.get(&Link { path, namespace }).map_or(&NONE, |ends| ends.of(is_client))
+    /// All local ends at one side of a path.
+    fn members(&self, path: Path, is_client: bool) -> impl Iterator<Item = (Place, &Member)> {
+        let namespaces = self.places.get(&path).map_or(&[][..], Vec::as_slice);
+        namespaces.iter().flat_map(move |namespace| {
+            let ends = self.links.get(&Link { path, namespace: *namespace });
+            let members = ends.map_or(&[][..], |ends| &ends.of(is_client).0);
+            members.iter().map(|member| (Place { namespace: *namespace, local: member.local }, member))
+        })
+    }
+
+    fn member(&self, path: &Path, place: Place, is_client: bool) -> Option<&Member> {
+        let ends = self.links.get(&Link { path: *path, namespace: place.namespace })?;
+        ends.of(is_client).get(place.local)
+    }
+
+    fn connections_mut(&mut self, path: &Path, place: Place, is_client: bool) -> Option<&mut Connections> {
+        let ends = self.links.get_mut(&Link { path: *path, namespace: place.namespace })?;
+        Some(&mut ends.of_mut(is_client).get_mut(place.local)?.connections)
+    }
+
+    fn connections(&self, flow: &FlowKey) -> Option<&Connections> {
+        let ends = self.links.get(self.flows.get(flow)?)?;
+        Some(&ends.of(flow.role == ROLE_CLIENT).get(flow.local)?.connections)
     }
 
     /// Takes what a flow has counted since the last reading.
     pub fn count(&mut self, flow: &FlowKey, delta: &TcpCounters) {
         let Some(link) = self.flows.get(flow) else { return };
-        if let Some(ends) = self.links.get_mut(link) {
-            ends.of_mut(flow.role == ROLE_CLIENT).connections.count(delta);
+        if let Some(ends) = self.links.get_mut(link)
+            && let Some(member) = ends.of_mut(flow.role == ROLE_CLIENT).get_mut(flow.local)
+        {
+            member.connections.count(delta);
         }
     }
 
@@ -218,104 +266,101 @@ impl Peers {
     pub fn has_others(&self, flow: &FlowKey) -> bool {
         flow.role != ROLE_CLIENT
             && self.is_across(flow)
-            && self.flows.get(flow).and_then(|link| self.links.get(link)).is_some_and(|ends| {
-                let Connections { ahead, has_others, .. } = ends.servers.connections;
-                has_others || ahead > 0
-            })
+            && self.connections(flow).is_some_and(Connections::has_others)
     }
 
     /// True when a flow had counted what may have been another end's, before that in another namespace was known.
     pub fn has_past(&self, flow: &FlowKey) -> bool {
-        let ends = self.flows.get(flow).and_then(|link| self.links.get(link));
-        ends.is_some_and(|ends| ends.of(flow.role == ROLE_CLIENT).connections.has_past)
+        self.connections(flow).is_some_and(|connections| connections.has_past)
     }
 
-    /// Ends a reading: pairs namespaces, and compares what was opened with what was accepted. Returns the addresses whose names may
+    /// Ends a reading: pairs ends, and compares what was opened with what was accepted. Returns the addresses whose names may
     /// have changed by that.
     pub fn settle(&mut self, now: Duration) -> HashSet<IpAddr> {
         let mut changed = HashSet::new();
         let announced = self.pairs.announced(now);
-        let counted: Vec<_> =
-            self.places.keys().filter_map(|path| Some((*path, self.counted(path)?))).collect();
+        let counted = self.places.keys().flat_map(|path| {
+            let pairs = self.counted(path).into_iter();
+            pairs.map(move |pair| (*path, pair))
+        });
+        let counted: Vec<_> = counted.collect();
         for (path, pair) in announced.into_iter().chain(counted) {
             if self.pairs.prove(&path, pair) {
                 changed.extend([path.client, path.server]);
-                self.remember_past(path, pair);
+                self.remember_past(&path, pair);
             }
         }
-        let servers: Vec<_> = self.links.keys().filter(|link| self.pairs.has(link, false)).copied().collect();
-        for link in servers {
-            if self.balance(&link) {
-                changed.insert(link.path.client);
+        let servers = self.places.keys().flat_map(|path| {
+            let servers = self.members(*path, false).map(|(place, _)| place);
+            servers.filter(|place| self.pairs.has(path, *place, false)).map(|place| (*path, place))
+        });
+        let servers: Vec<_> = servers.collect();
+        for (path, place) in servers {
+            if self.balance(&path, place) {
+                changed.insert(path.client);
             }
         }
         for ends in self.links.values_mut() {
-            ends.clients.connections.end_reading();
-            ends.servers.connections.end_reading();
+            for member in ends.clients.0.iter_mut().chain(&mut ends.servers.0) {
+                member.connections.end_reading();
+            }
         }
         changed
     }
 
     /// Two ends are a pair from now on: what one of them had counted before may have been with others.
-    fn remember_past(&mut self, path: Path, pair: Pair) {
-        let of = |namespace| Link { path, namespace };
-        let began = self.side(path, pair.server, false).connections.began;
-        if let Some(ends) = self.links.get_mut(&of(pair.client)) {
-            let client = &mut ends.clients.connections;
+    fn remember_past(&mut self, path: &Path, pair: Pair) {
+        let began = self.member(path, pair.server, false).and_then(|server| server.connections.began);
+        if let Some(client) = self.connections_mut(path, pair.client, true) {
             client.has_past = began.zip(client.began).is_some_and(|(server, client)| server > client + APART);
         }
-        if let Some(ends) = self.links.get_mut(&of(pair.server)) {
-            let server = &mut ends.servers.connections;
+        if let Some(server) = self.connections_mut(path, pair.server, false) {
             server.has_past = server.total > server.opened.max(server.open.try_into().unwrap_or(0));
         }
     }
 
-    /// The pair that all connections of a path are between, if they are.
-    fn counted(&self, path: &Path) -> Option<Pair> {
-        let places = self.places.get(path).filter(|places| places.len() <= MAX_EQUAL)?;
-        let only = |is_client| {
-            let side = |place: &u32| self.side(*path, *place, is_client).connections;
-            let mut active = places.iter().filter(|place| side(place).is_active());
-            let place = *active.next()?;
-            active.next().is_none().then(|| (place, side(&place)))
+    /// The pairs that all connections of a path are between, if those are one server's and of clients in one namespace.
+    fn counted(&self, path: &Path) -> Vec<Pair> {
+        if self.places.get(path).is_none_or(|places| places.len() < 2 || places.len() > MAX_EQUAL) {
+            return Vec::new();
+        }
+        let active = |is_client| {
+            let members = self.members(*path, is_client);
+            members.filter(|(_, member)| member.connections.is_active()).collect::<Vec<_>>()
         };
-        let ((client, opened), (server, accepted)) = (only(true)?, only(false)?);
-        let pair = Pair { client, server };
-        // A server that has a client would have it among these, unless its two ends were read at different times.
-        let is_free = !self.pairs.of(path).iter().any(|other| other.server == server && *other != pair);
-        (client != server && is_free && opened.mirrors(&accepted)).then_some(pair)
+        let (clients, servers) = (active(true), active(false));
+        let ([(first, _), ..], [(server, accepted)]) = (&clients[..], &servers[..]) else {
+            return Vec::new();
+        };
+        // A server that has clients elsewhere would have them among these, unless its two ends were read at different times.
+        let is_elsewhere = |client: &Place| client.namespace != first.namespace;
+        let mut known = self.pairs.of(path).iter().filter(|pair| pair.server == *server);
+        if clients.iter().any(|(place, _)| is_elsewhere(place))
+            || known.any(|pair| is_elsewhere(&pair.client))
+        {
+            return Vec::new();
+        }
+        let opened = clients.iter().map(|(_, client)| client.connections).reduce(Connections::and);
+        if first.namespace == server.namespace
+            || !opened.is_some_and(|all| all.mirrors(&accepted.connections))
+        {
+            return Vec::new();
+        }
+        clients.iter().map(|(client, _)| Pair { client: *client, server: *server }).collect()
     }
 
     /// Compares what a server has accepted with what its clients have opened. True when a difference has come or gone.
-    fn balance(&mut self, link: &Link) -> bool {
-        let clients = self.pairs.of(&link.path).iter().filter(|pair| pair.server == link.namespace);
-        let opened: u64 =
-            clients.map(|pair| self.side(link.path, pair.client, true).connections.opened).sum();
-        let Some(ends) = self.links.get_mut(link) else { return false };
-        let Connections { opened: accepted, ahead, has_others, .. } = &mut ends.servers.connections;
-        let [opened, accepted] = [opened, *accepted].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-        let (before, had_others) = (*ahead, *has_others || *ahead > 0);
+    fn balance(&mut self, path: &Path, place: Place) -> bool {
+        let clients = self.pairs.of(path).iter().filter(|pair| pair.server == place);
+        let clients = clients.filter_map(|pair| self.member(path, pair.client, true));
+        let opened: u64 = clients.map(|client| client.connections.opened).sum();
+        let Some(server) = self.connections_mut(path, place, false) else { return false };
+        let [opened, accepted] =
+            [opened, server.opened].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        let had_others = server.has_others();
         // A client counts a connection before its server does, and one may be read after the other.
-        *has_others |= before > opened;
-        *ahead = (before + accepted - opened).max(-opened);
-        had_others != (*has_others || *ahead > 0)
+        server.has_others |= server.ahead > opened;
+        server.ahead = server.ahead.saturating_add(accepted).saturating_sub(opened).max(-opened);
+        had_others != server.has_others()
     }
-}
-
-impl Side {
-    const NONE: Self = Self {
-        peers: Vec::new(),
-        connections: Connections {
-            opened: 0,
-            total: 0,
-            open: 0,
-            sent_bytes: 0,
-            received_bytes: 0,
-            port: 0,
-            began: None,
-            ahead: 0,
-            has_others: false,
-            has_past: false,
-        },
-    };
 }
