@@ -69,7 +69,8 @@ pub fn counters_of<M: Memory>(socket: TcpSock<M>, key: &FlowKey) -> Option<Count
     counters_from(key, || {
         let (own, namespace) = (socket.common().local_address(), socket.namespace());
         if key.role != ROLE_CLIENT {
-            return First { client_port: 0, own, namespace };
+            // The port shows the daemon which connection of a client on this node it is.
+            return First { client_port: socket.common().remote_port(), own, namespace };
         }
         stray::insert_owner(key, namespace);
         // The port lets the daemon look up where the address of a Service was translated to.

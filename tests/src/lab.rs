@@ -18,6 +18,7 @@ pub(crate) mod manifest;
 pub(crate) mod metrics;
 pub(crate) mod namespace;
 pub(crate) mod process;
+pub(crate) mod program;
 pub(crate) mod promql;
 pub(crate) mod sample;
 pub(crate) mod service;

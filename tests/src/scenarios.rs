@@ -25,6 +25,7 @@ mod loss;
 mod names;
 mod netem;
 mod outside;
+mod peers;
 mod preexisting;
 mod prometheus;
 mod quality;
@@ -150,6 +151,10 @@ const SCENARIOS: &[Scenario] = &[
     scenario("preexisting::lifetime_or_since_start", preexisting::lifetime_or_since_start),
     scenario("preexisting::during_transfer", preexisting::during_transfer),
     scenario("preexisting::closed_listener", preexisting::closed_listener),
+    scenario("peers::both_ends", peers::both_ends),
+    scenario("peers::older_pool", peers::older_pool).on_one_kernel(),
+    scenario("peers::equal_networks", peers::equal_networks).on_one_kernel(),
+    scenario("peers::masqueraded", peers::masqueraded).on_one_kernel(),
     scenario("quality::rtt", quality::rtt),
     needing(Needs::Netem, "quality::delayed_rtt", quality::delayed_rtt),
     scenario("quality::limited", quality::limited),

@@ -197,7 +197,7 @@ impl Engine {
                 if !key.is_other() && self.model.edge_of(&key).is_none() {
                     self.names.observe_local(key.local);
                 }
-                self.names.opened(&key, delta.tcp.opened);
+                self.names.counted(&key, &delta.tcp);
                 self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
             }
             Input::FlowRemoved(key) => self.remove(&key),
@@ -205,7 +205,7 @@ impl Engine {
             Input::ReadingEnded => self.end_reading(),
             Input::Event(Event::NewFlow { at, flow, client_port, own }) => {
                 self.names.observe(&flow);
-                self.is_renaming |= own.is_some_and(|own| self.names.announced(&flow, own));
+                self.is_renaming |= own.is_some_and(|own| self.names.announced(&flow, own, client_port, at));
                 let began = self.names.observed(Some(at));
                 self.model.announce(&flow, began, time.monotonic, &self.names);
                 self.names.connected(&flow, client_port);
@@ -331,6 +331,7 @@ impl Engine {
 
     fn end_reading(&mut self) {
         self.names.expire();
+        self.names.settle_peers();
         if std::mem::take(&mut self.has_removed) {
             let mut locals = self.model.locals();
             locals.extend(self.queues.iter().map(|(key, _)| key.local));

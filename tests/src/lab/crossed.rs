@@ -32,6 +32,14 @@ impl Ends {
         }
     }
 
+    /// Over all addresses of the two: where pods have names, an edge is one for all families.
+    pub(crate) fn of(client: &Pod, server: &Pod, port: u16) -> Self {
+        Self {
+            client: Edge::of_client(client, port).with_any("destination_workload", server.names()),
+            server: Edge::of_server(server, port).with_any("source_workload", client.names()),
+        }
+    }
+
     pub(crate) fn both(&self) -> [&Edge; 2] {
         [&self.client, &self.server]
     }

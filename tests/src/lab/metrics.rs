@@ -31,43 +31,44 @@ pub(crate) struct Metrics {
     pub(crate) samples: Vec<Sample>,
 }
 
-/// One end's view of the traffic between a client and a server's port: labels that a sample must have.
+/// One end's view of the traffic between a client and a server's port: labels that a sample must have, each with the values
+/// that it may have.
+///
+/// The other end is at an address. The agent shows that, or the pod that has it where that is proved, which takes traffic and
+/// depends on what else runs on the machine; never any other pod. So what is counted of an edge is right under either name, and
+/// only scenarios of names ask which one it is.
 #[derive(Debug, Clone)]
-pub(crate) struct Edge(Vec<(&'static str, String)>);
+pub(crate) struct Edge(Vec<(&'static str, Vec<String>)>);
 
 impl Edge {
     /// As seen at the client's end.
     pub(crate) fn at_client(client: &Pod, server: impl Into<IpAddr>, port: u16) -> Self {
-        Self::at_workload(client.workload(), server, port)
+        Self::of_client(client, port).with_any("destination_workload", client.names_at(server.into()))
     }
 
     /// As seen at the end of a client in a cgroup of this name.
     pub(crate) fn at_workload(client: &str, server: impl Into<IpAddr>, port: u16) -> Self {
-        Self(vec![
-            ("reporter", "source".to_owned()),
-            ("source_workload", client.to_owned()),
-            ("destination_workload", server.into().to_string()),
-            ("destination_port", port.to_string()),
-        ])
+        Self::labelled(&[("reporter", "source"), ("source_workload", client)])
+            .with("destination_workload", &server.into().to_string())
+            .with("destination_port", &port.to_string())
     }
 
     /// All edges of a client's end to a port of any server.
     pub(crate) fn of_client(client: &Pod, port: u16) -> Self {
-        Self(vec![
-            ("reporter", "source".to_owned()),
-            ("source_workload", client.workload().to_owned()),
-            ("destination_port", port.to_string()),
-        ])
+        Self::labelled(&[("reporter", "source"), ("source_workload", client.workload())])
+            .with("destination_port", &port.to_string())
     }
 
     /// As seen at the server's end; the client is an address or a name.
     pub(crate) fn at_server(server: &Pod, client: impl Display, port: u16) -> Self {
-        Self(vec![
-            ("reporter", "destination".to_owned()),
-            ("source_workload", client.to_string()),
-            ("destination_workload", server.workload().to_owned()),
-            ("destination_port", port.to_string()),
-        ])
+        let client = client.to_string();
+        let names = client.parse().map_or_else(|_| vec![client], |address| server.names_at(address));
+        Self::of_server(server, port).with_any("source_workload", names)
+    }
+
+    /// All edges of a server's end of a port.
+    pub(crate) fn of_server(server: &Pod, port: u16) -> Self {
+        Self::listener(server, port).with("reporter", "destination")
     }
 
     /// A listening port, and all edges of its server's end together.
@@ -77,28 +78,33 @@ impl Edge {
 
     /// As [`Self::listener`], of a cgroup of this name.
     pub(crate) fn listener_of(server: &str, port: u16) -> Self {
-        Self(vec![("destination_workload", server.to_owned()), ("destination_port", port.to_string())])
+        Self::labelled(&[("destination_workload", server)]).with("destination_port", &port.to_string())
     }
 
     /// All edges of a client, for any server and port.
     pub(crate) fn source(client: &Pod) -> Self {
-        Self(vec![("source_workload", client.workload().to_owned())])
+        Self::labelled(&[("source_workload", client.workload())])
     }
 
     /// Every sample with these labels.
     pub(crate) fn labelled(labels: &[(&'static str, &str)]) -> Self {
-        Self(labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect())
+        Self(labels.iter().map(|(label, value)| (*label, vec![(*value).to_owned()])).collect())
     }
 
     /// The edge, narrowed by one more label.
     pub(crate) fn with(&self, label: &'static str, value: &str) -> Self {
+        self.with_any(label, vec![value.to_owned()])
+    }
+
+    /// The edge, narrowed by one more label, which has one of these values.
+    pub(crate) fn with_any(&self, label: &'static str, values: Vec<String>) -> Self {
         let mut labels = self.0.clone();
-        labels.push((label, value.to_owned()));
+        labels.push((label, values));
         Self(labels)
     }
 
     pub(crate) fn matches(&self, sample: &Sample) -> bool {
-        self.0.iter().all(|(label, value)| sample.labels.has(label, value))
+        self.0.iter().all(|(label, values)| values.iter().any(|value| sample.labels.has(label, value)))
     }
 }
 
@@ -274,7 +280,7 @@ impl Metrics {
             .0
             .iter()
             .filter(|(label, _)| label.ends_with("_workload"))
-            .map(|(_, value)| &**value)
+            .flat_map(|(_, values)| values.iter().map(String::as_str))
             .collect();
         let ours = |value: &str| names.contains(&value) && value.starts_with("netcause-lab-");
         self.list(|sample| sample.name == name && sample.labels.values().any(ours))

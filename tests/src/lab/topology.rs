@@ -6,10 +6,12 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::Deref,
     process::Command,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
 
+pub(crate) use super::program::{Client, Outcome, Server};
 use super::{
     cgroup::{Cgroup, kubepods},
     machine,
@@ -22,7 +24,11 @@ pub(crate) struct Net {
     scenario: String,
     switch: Namespace,
     pods: Cell<u8>,
+    holders: Holders,
 }
+
+/// Which pods of a network have had which address.
+type Holders = Arc<Mutex<Vec<(IpAddr, String)>>>;
 
 impl Net {
     pub(crate) fn new(scenario: &str) -> Result<Self> {
@@ -30,7 +36,7 @@ impl Net {
         // No forward delay and no multicast snooping: the first packet of a pod passes at once, neighbour discovery too.
         let script = "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 addrgenmode none\nlink set br0 up\naddr add 10.77.0.1/24 dev br0\n";
         switch.run("ip", &["-batch", "-"], script)?;
-        Ok(Self { scenario: scenario.to_owned(), switch, pods: Cell::new(0) })
+        Ok(Self { scenario: scenario.to_owned(), switch, pods: Cell::new(0), holders: Holders::default() })
     }
 
     /// A network with two pods, `client` and `server`. The pods are cut off when it is dropped.
@@ -103,7 +109,10 @@ impl Net {
         )?;
         // The bridge opens a port when the kernel's link watcher finds the cable plugged in, up to a second later.
         namespace.reach(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)))?;
-        Ok(Pod { namespace, cgroup, v4, v6, port })
+        let pod = Pod { namespace, cgroup, v4, v6, port, holders: Arc::clone(&self.holders) };
+        pod.holds(v4.into());
+        pod.holds(v6.into());
+        Ok(pod)
     }
 
     /// A pod on the host network of `node`: it has the namespace and the addresses of that pod, and a cgroup of its own.
@@ -185,6 +194,7 @@ pub(crate) struct Pod {
     pub(crate) v6: Ipv6Addr,
     /// The bridge's end of its cable.
     pub(crate) port: String,
+    holders: Holders,
 }
 
 impl Deref for Pod {
@@ -199,6 +209,25 @@ impl Pod {
     /// Its name in the agent's metrics, where nothing else names it.
     pub(crate) fn workload(&self) -> &str {
         self.cgroup.name()
+    }
+
+    fn holds(&self, address: IpAddr) {
+        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.push((address, self.workload().to_owned()));
+    }
+
+    /// What the agent may call the end at an address of the pod's network: the address, and the pods that have had it.
+    pub(crate) fn names_at(&self, address: IpAddr) -> Vec<String> {
+        let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        let pods = holders.iter().filter(|(held, _)| *held == address).map(|(_, pod)| pod.clone());
+        std::iter::once(address.to_string()).chain(pods).collect()
+    }
+
+    /// What the agent may call this pod where it is the other end: its workload, and all its addresses.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = holders.iter().filter(|(_, pod)| pod == self.workload());
+        own.map(|(address, _)| address.to_string()).chain([self.workload().to_owned()]).collect()
     }
 
     pub(crate) fn at(&self, port: u16) -> SocketAddr {
@@ -218,7 +247,9 @@ impl Pod {
     /// Adds an address to the pod, written with its prefix: `203.0.113.7/24`.
     pub(crate) fn also_at(&self, address: &str) -> Result<()> {
         let nodad = if address.contains(':') { " nodad" } else { "" };
-        self.run("ip", &["-batch", "-"], &format!("addr add {address} dev eth0{nodad}\n")).map(drop)
+        self.run("ip", &["-batch", "-"], &format!("addr add {address} dev eth0{nodad}\n"))?;
+        self.holds(address.split('/').next().unwrap_or_default().parse()?);
+        Ok(())
     }
 
     /// Sets the queueing discipline of everything the pod sends: `netem delay 30ms`.
@@ -297,113 +328,5 @@ impl Pod {
                 .success()
                 .context("the client")?,
         )
-    }
-}
-
-/// A running server.
-pub(crate) struct Server {
-    process: Process,
-}
-
-impl Server {
-    fn start(
-        program: &str,
-        listen: SocketAddr,
-        args: &[&str],
-        command: impl FnOnce(&[&str]) -> Result<Command>,
-    ) -> Result<Self> {
-        let listen = listen.to_string();
-        let mut all = vec!["--listen", &listen];
-        all.extend(args);
-        let process = Process::spawn(&format!("{program} at {listen}"), &mut command(&all)?)?;
-        process.wait_stdout("listening", |line| line.contains("\"listening\"").then_some(()))?;
-        Ok(Self { process })
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    /// Stops it and takes its totals.
-    pub(crate) fn finish(self) -> Result<Outcome> {
-        Outcome::read(&self.process.finish()?.success().context("the server")?)
-    }
-}
-
-/// A running client.
-pub(crate) struct Client {
-    process: Process,
-    /// Commands sent so far.
-    commands: u64,
-}
-
-impl Client {
-    fn start(
-        to: SocketAddr,
-        args: &[&str],
-        command: impl FnOnce(&[&str]) -> Result<Command>,
-    ) -> Result<Self> {
-        let to = to.to_string();
-        let mut all = vec!["--connect", &to];
-        all.extend(args);
-        let process = Process::spawn(&format!("client of {to}"), &mut command(&all)?)?;
-        Ok(Self { process, commands: 0 })
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.pid()
-    }
-
-    pub(crate) fn is_running(&self) -> bool {
-        self.process.is_running()
-    }
-
-    /// Waits until a client with `--hold` has opened all its connections.
-    fn wait_open(&self) -> Result<()> {
-        self.process.wait_stdout("open connections", |line| line.contains("\"open\"").then_some(()))
-    }
-
-    /// Sends a command to a client with `--hold` and does not wait; see `netcause-lab traffic client --help`.
-    pub(crate) fn send_command(&mut self, command: &str) -> Result<()> {
-        self.commands += 1;
-        self.process.write_line(command)
-    }
-
-    /// Sends it a command and waits until it has carried it out.
-    pub(crate) fn run_command(&mut self, command: &str) -> Result<()> {
-        self.send_command(command)?;
-        self.wait_done(self.commands)
-    }
-
-    /// Waits until it has carried out the `n`-th command.
-    pub(crate) fn wait_done(&self, n: u64) -> Result<()> {
-        let done = format!("{{\"done\":{n}}}");
-        self.process.wait_stdout("the command carried out", |line| (line == done).then_some(()))
-    }
-
-    /// Lets it end and takes its totals.
-    pub(crate) fn finish(self) -> Result<Outcome> {
-        Outcome::read(&self.process.finish()?.success().context("the client")?)
-    }
-}
-
-/// A traffic program's own counts: the last line of its output.
-#[derive(Debug)]
-pub(crate) struct Outcome(serde_json::Value);
-
-impl Outcome {
-    pub(crate) fn read(stdout: &str) -> Result<Self> {
-        let last = stdout.lines().last().context("the traffic program printed nothing")?;
-        Ok(Self(serde_json::from_str(last).with_context(|| format!("reading {last:?}"))?))
-    }
-
-    /// One of its counts; zero if it has none of that name.
-    pub(crate) fn count(&self, name: &str) -> u64 {
-        self.0.get(name).and_then(serde_json::Value::as_u64).unwrap_or(0)
-    }
-
-    /// How many connects failed with this errno name.
-    pub(crate) fn failed(&self, errno: &str) -> u64 {
-        self.0.get("failures").and_then(|all| all.get(errno)).and_then(serde_json::Value::as_u64).unwrap_or(0)
     }
 }

@@ -40,33 +40,30 @@ pub(super) fn both_ways(name: &str) -> Result<()> {
     ];
     let mut running = Vec::new();
     for (port, args) in calls {
-        for (v6, to, more) in [
-            (false, server.at(port), vec![]),
-            (true, server.at_v6(port), vec![]),
-            (false, server.at(port), vec!["--mapped"]),
-        ] {
-            running.push((v6, port, client.start_client(to, &[args, &more].concat())?));
+        for (to, more) in
+            [(server.at(port), vec![]), (server.at_v6(port), vec![]), (server.at(port), vec!["--mapped"])]
+        {
+            running.push((port, client.start_client(to, &[args, &more].concat())?));
         }
     }
-    let mut crossed = BTreeMap::<(bool, u16), Crossed>::new();
-    for (v6, port, client) in running {
+    let mut crossed = BTreeMap::<u16, Crossed>::new();
+    for (port, client) in running {
         let outcome = client.finish()?;
         ensure!(outcome.count("broken") == 0, "{outcome:?}");
-        let sum = crossed.entry((v6, port)).or_default();
+        let sum = crossed.entry(port).or_default();
         *sum = sum.and(Crossed::of(&outcome));
     }
     client.wait_quiet()?;
     server.wait_quiet()?;
     for (port, server) in servers {
         let outcome = server.finish()?;
-        let of_port = crossed.iter().filter(|((_, of), _)| *of == port);
-        let sum = of_port.fold(Crossed::default(), |sum, (_, one)| sum.and(*one));
+        let sum = crossed.get(&port).copied().unwrap_or_default();
         let is = ["accepted", "bytes_received", "bytes_sent"].map(|count| outcome.count(count));
         ensure!(is == [sum.connections, sum.up, sum.down], "client and server disagree: {sum:?} {outcome:?}");
     }
     agent.until("both ends have counted every byte", |metrics| {
-        for ((v6, port), crossed) in &crossed {
-            let ends = if *v6 { Ends::v6 } else { Ends::v4 }(&client, &server, *port);
+        for (port, crossed) in &crossed {
+            let ends = Ends::of(&client, &server, *port);
             crossed.expect_closed(metrics, &ends)?;
             for (from, to) in [(&ends.client, &ends.server), (&ends.server, &ends.client)] {
                 // The answer to a SYN is sent before there is a socket to count it; an end may find the socket gone.

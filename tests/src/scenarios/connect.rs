@@ -188,17 +188,15 @@ pub(super) fn no_local_port(name: &str) -> Result<()> {
 pub(super) fn taken_port(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let (_net, client, server) = Net::pair(name)?;
-    let _sink = server.serve("[::]:8080".parse()?, &[])?;
-    for (to, address) in
-        [(server.at(8080), server.v4.into()), (server.at_v6(8080), std::net::IpAddr::from(server.v6))]
-    {
+    let _sink = server.serve("[::]:8080".parse()?, &["--ports", "2"])?;
+    for to in [server.at(8080), server.at_v6(8081)] {
         let held = client.hold(to, &["--bind-port", "45000"])?;
         let syns = client.counter("Tcp", "ActiveOpens")?;
         let outcome = client.connect(to, &["--bind-port", "45000", "--count", "7", "--nonblocking"])?;
         ensure!(outcome.failed("EADDRNOTAVAIL") == 7, "{outcome:?}");
         ensure!(client.counter("Tcp", "ActiveOpens")? == syns, "a SYN was sent");
         held.finish()?;
-        let edge = Edge::at_client(&client, address, 8080);
+        let edge = Edge::at_client(&client, to.ip(), to.port());
         agent.until("no attempt is called aborted", |metrics| {
             metrics.expect(FAILURES, &edge.with("reason", "no_local_port"), 7)?;
             metrics.expect(FAILURES, &edge, 7)?;

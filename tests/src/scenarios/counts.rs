@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::lab::{
     agent,
+    crossed::Ends,
     metrics::{CLOSED, CONNECT_DURATION, Edge, FAILURES, OPENED},
     scaled,
     topology::Net,
@@ -54,11 +55,12 @@ pub(super) fn families(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let (_net, client, server) = Net::pair(name)?;
     let any = "[::]:8080".parse()?;
-    let _dual = server.serve(any, &["--mode", "echo"])?;
+    // A port for each: pods that have names are one edge for both families.
+    let _dual = server.serve(any, &["--mode", "echo", "--ports", "2"])?;
     let exchange = ["--send", "100", "--receive", "100", "--count"];
     for (to, args) in [
         (server.at(8080), vec!["3"]),
-        (server.at_v6(8080), vec!["5"]),
+        (server.at_v6(8081), vec!["5"]),
         (server.at(8080), vec!["4", "--mapped"]),
     ] {
         let outcome = client.connect(to, &[&exchange[..], &args].concat())?;
@@ -68,8 +70,8 @@ pub(super) fn families(name: &str) -> Result<()> {
         for (edge, count) in [
             (Edge::at_client(&client, server.v4, 8080), 7),
             (Edge::at_server(&server, client.v4, 8080), 7),
-            (Edge::at_client(&client, server.v6, 8080), 5),
-            (Edge::at_server(&server, client.v6, 8080), 5),
+            (Edge::at_client(&client, server.v6, 8081), 5),
+            (Edge::at_server(&server, client.v6, 8081), 5),
         ] {
             metrics.expect(OPENED, &edge, count)?;
             metrics.expect(CLOSED, &edge, count)?;
@@ -114,15 +116,10 @@ pub(super) fn curl(name: &str) -> Result<()> {
         ensure!(said == "hello", "curl got {said:?}");
     }
     agent.until("each of curl's connections is counted", |metrics| {
-        for edge in [
-            Edge::at_client(&client, server.v4, 80),
-            Edge::at_server(&server, client.v4, 80),
-            Edge::at_client(&client, server.v6, 80),
-            Edge::at_server(&server, client.v6, 80),
-        ] {
-            metrics.expect(OPENED, &edge, 1)?;
-            metrics.expect(CLOSED, &edge, 1)?;
-            metrics.expect(FAILURES, &edge, 0)?;
+        for edge in Ends::of(&client, &server, 80).both() {
+            metrics.expect(OPENED, edge, 2)?;
+            metrics.expect(CLOSED, edge, 2)?;
+            metrics.expect(FAILURES, edge, 0)?;
         }
         Ok(())
     })

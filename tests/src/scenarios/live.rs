@@ -16,16 +16,16 @@ use crate::lab::{
 pub(super) fn held(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let (_net, client, server) = Net::pair(name)?;
-    let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
+    let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo", "--ports", "2"])?;
     let first = scaled(1_000_003, 100_003);
     // The client's end closes first, and waits in TIME_WAIT.
     let hold = ["--count", "2", "--end", "abrupt"];
     let mut all = [
         client.hold(server.at(8080), &hold)?,
         client.hold(server.at(8080), &[&hold[..], &["--mapped"]].concat())?,
-        client.hold(server.at_v6(8080), &hold)?,
+        client.hold(server.at_v6(8081), &hold)?,
     ];
-    let ends = [(Ends::v4(&client, &server, 8080), 4), (Ends::v6(&client, &server, 8080), 2)];
+    let ends = [(Ends::v4(&client, &server, 8080), 4), (Ends::v6(&client, &server, 8081), 2)];
     let expect = |what: &str, each: u64, check: fn(&Crossed, &Metrics, &Ends) -> Result<()>| {
         agent.until(what, |metrics| {
             ends.iter().try_for_each(|(ends, count)| check(&Crossed::each(*count, each, each), metrics, ends))

@@ -223,10 +223,11 @@ pub(super) fn cgroup_rules(name: &str) -> Result<()> {
     let agent = start_with(name, &file)?;
     let _echo = ledger.serve(ledger.at(PORT), &["--mode", "echo"])?;
     let edge = |source: &str| {
-        let address = ledger.v4.to_string();
+        // A rule names the cgroup that the server is in.
+        let names = vec![ledger.v4.to_string(), "ledger".to_owned()];
         Edge::labelled(&[("reporter", "source"), ("destination_port", "8080")])
             .with("source_workload", source)
-            .with("destination_workload", &address)
+            .with_any("destination_workload", names)
     };
     let mut all = call(&teller, ledger.v4.into(), "3")?;
     let unruled = call(&other, ledger.v4.into(), "2")?;
@@ -236,8 +237,8 @@ pub(super) fn cgroup_rules(name: &str) -> Result<()> {
         metrics.expect(OPENED, &edge(teller.workload()), 0)?;
         let server = Edge::labelled(&[("reporter", "destination"), ("destination_port", "8080")])
             .with("destination_workload", "ledger");
-        for (client, call) in [(&teller, &all), (&other, &unruled)] {
-            let end = server.with("source_workload", &client.v4.to_string());
+        for (client, shown, call) in [(&teller, "teller", &all), (&other, other.workload(), &unruled)] {
+            let end = server.with_any("source_workload", vec![client.v4.to_string(), shown.to_owned()]);
             metrics.expect(OPENED, &end, call.connections)?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use crate::lab::{
     agent::{Agent, Options},
     crossed::{Crossed, Ends, OPEN},
-    metrics::{CLOSED, Edge, Metrics, OPENED},
+    metrics::{CLOSED, Metrics, OPENED},
     scaled,
     topology::Net,
 };
@@ -21,9 +21,10 @@ pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
     let answer = server.serve("[::]:8081".parse()?, &["--mode", "answer", "--bytes", "3001"])?;
     let _sink = server.serve("[::]:8082".parse()?, &[])?;
+    let _before = server.serve("[::]:8083".parse()?, &["--mode", "echo"])?;
     let early = scaled(1_000_003, 100_003);
     let mut on_both_sides = client.hold(server.at(8080), &["--count", "3"])?;
-    let mut before_only = client.hold(server.at_v6(8080), &["--count", "2"])?;
+    let mut before_only = client.hold(server.at_v6(8083), &["--count", "2"])?;
     let mut half_closed = client.hold(server.at(8081), &["--count", "2", "--mapped"])?;
     let mut after_only = client.hold(server.at_v6(8082), &["--count", "2"])?;
     on_both_sides.run_command(&format!("echo {early}"))?;
@@ -41,7 +42,7 @@ pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
     )?;
     let ends = [
         Ends::v4(&client, &server, 8080),
-        Ends::v6(&client, &server, 8080),
+        Ends::v6(&client, &server, 8083),
         Ends::v4(&client, &server, 8081),
         Ends::v6(&client, &server, 8082),
     ];
@@ -135,16 +136,13 @@ pub(super) fn closed_listener(name: &str) -> Result<()> {
     ensure!(gone.failed("ECONNREFUSED") == 1, "it still listens: {gone:?}");
 
     let agent = Agent::start(name, "agent", &Options { args: &SWEEP_ALWAYS, ..Options::default() })?;
-    let all =
-        [(Edge::at_server(&server, client.v4, 61000), 3), (Edge::at_server(&server, client.v6, 61000), 2)];
-    agent.until("the server's end is a server", |metrics| {
-        all.iter().try_for_each(|(edge, count)| metrics.expect(OPEN, edge, *count))
-    })?;
+    let all = Ends::of(&client, &server, 61000).server;
+    agent.until("the server's end is a server", |metrics| metrics.expect(OPEN, &all, 5))?;
     v4.run_command("echo 100")?;
     v4.finish()?;
     v6.finish()?;
     agent.until("and stays one", |metrics| {
-        all.iter().try_for_each(|(edge, count)| metrics.expect(CLOSED, edge, *count))?;
+        metrics.expect(CLOSED, &all, 5)?;
         let wrong = metrics.total(CLOSED, |sample| {
             sample.labels.get("source_workload").is_some_and(|is| is == server.workload())
         });

@@ -132,8 +132,8 @@ pub(super) fn redirected(name: &str) -> Result<()> {
     let _excluded = other.serve(other.at(9092), &["--mode", "echo"])?;
     let outcome = mesh.client.connect(other.at(9092), &args)?;
     ensure!(outcome.count("connected") == 5 && outcome.count("broken") == 0, "{outcome:?}");
-    let excluded =
-        Edge::labelled(&[("source_workload", "front"), ("destination_workload", &other.v4.to_string())]);
+    let excluded = Edge::labelled(&[("reporter", "source"), ("source_workload", "front")])
+        .with_any("destination_workload", other.names());
     mesh.agent.until("what is excluded is an edge", |metrics| {
         metrics.expect(OPENED, &excluded, 5)?;
         metrics.expect(OPENED, &excluded.with("via", "sidecar"), 0)

@@ -1,5 +1,6 @@
 //! Inputs are played, and what the engine shows and asks is compared.
 
+mod crossing;
 mod handovers;
 mod peers;
 mod services;

@@ -1,46 +1,87 @@
-//! Connections within a network namespace: over loopback, or between two workloads of the host network. Each end is announced by
-//! itself, with the same two addresses.
+//! Connections whose two ends are both on this node: over loopback, between two workloads of the host network, or between
+//! network namespaces. Each end is announced by itself, with the same two addresses.
 //!
-//! In another namespace an address may be another one's, and is the name that operators have for it. What is translated on its
-//! way has other addresses at its other end, and finds none.
+//! Within a network namespace that is enough. In another one the same addresses may be those of others, so that namespaces are
+//! paired only by proof ([`crossing`]). What is translated on its way has other addresses at its other end, and finds none.
+
+mod crossing;
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, ROLE_CLIENT};
 
 use super::directory::Mark;
 use crate::ingest::{self, Own};
+use crossing::{Connections, Pairs, Place};
 
-/// The most flows that are kept, with some 150 bytes each; further ones have no peers.
+/// The most flows that are kept, with some 250 bytes each; further ones have no peers.
 const MAX_FLOWS: usize = 8192;
 /// The most local ends at one side of a link. The oldest goes first: it is gone, or one of so many that they have no common name.
 const MAX_PEERS: usize = 8;
 
-/// The connections of one client address to one server address and port, in one network namespace.
+/// The connections of one client address to one server address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Link {
+struct Path {
     client: IpAddr,
     server: IpAddr,
     port: u16,
     protocol: u8,
+}
+
+impl Path {
+    fn addresses(&self) -> (IpAddr, IpAddr) {
+        (self.client, self.server)
+    }
+}
+
+/// A path as sockets in one network namespace have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Link {
+    path: Path,
     namespace: u32,
 }
 
-/// The local ends of a link by their roles, in the order of their announcements.
+/// The ends of a link by their roles.
 #[derive(Debug, Default)]
 struct Ends {
-    clients: Vec<Peer>,
-    servers: Vec<Peer>,
+    clients: Side,
+    servers: Side,
+}
+
+/// One side of a link: its local ends, in the order of their announcements.
+#[derive(Debug, Default)]
+struct Side(Vec<Member>);
+
+/// A local end at one side of a link.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    local: u64,
+    since: Mark,
+    connections: Connections,
 }
 
 /// A local end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// As [`FlowKey::local`].
-    pub local: u64,
+    /// As [`FlowKey::local`]; `None` where it is not proved that it is the other end.
+    pub local: Option<u64>,
     /// When it was announced.
+    pub since: Mark,
+}
+
+/// What is announced of a flow's first connection.
+#[derive(Clone, Copy, Debug)]
+pub struct First {
+    /// The flow's own end.
+    pub own: Own,
+    /// The client's port; 0 when unknown.
+    pub client_port: u16,
+    /// When it was announced, by the kernel's monotonic clock.
+    pub at: Duration,
+    /// The same, in the order of what sources report.
     pub since: Mark,
 }
 
@@ -49,6 +90,9 @@ pub struct Peer {
 pub struct Peers {
     flows: HashMap<FlowKey, Link>,
     links: HashMap<Link, Ends>,
+    /// The network namespaces that have ends of a path.
+    places: HashMap<Path, Vec<u32>>,
+    pairs: Pairs,
     refused: u64,
 }
 
@@ -61,45 +105,95 @@ impl Link {
         let (own_address, remote) = (own.address, ingest::ip(flow.remote));
         let (client, server) =
             if flow.role == ROLE_CLIENT { (own_address, remote) } else { (remote, own_address) };
-        let (port, protocol, namespace) = (flow.service_port, flow.protocol, own.namespace);
-        Some(Self { client, server, port, protocol, namespace })
+        let path = Path { client, server, port: flow.service_port, protocol: flow.protocol };
+        Some(Self { path, namespace: own.namespace })
     }
 }
 
 impl Ends {
-    fn of(&self, is_client: bool) -> &Vec<Peer> {
+    fn of(&self, is_client: bool) -> &Side {
         if is_client { &self.clients } else { &self.servers }
+    }
+
+    fn of_mut(&mut self, is_client: bool) -> &mut Side {
+        if is_client { &mut self.clients } else { &mut self.servers }
+    }
+}
+
+impl Side {
+    fn get(&self, local: u64) -> Option<&Member> {
+        self.0.iter().find(|member| member.local == local)
+    }
+
+    fn get_mut(&mut self, local: u64) -> Option<&mut Member> {
+        self.0.iter_mut().find(|member| member.local == local)
+    }
+}
+
+impl Member {
+    fn peer(&self) -> Peer {
+        Peer { local: Some(self.local), since: self.since }
     }
 }
 
 impl Peers {
-    /// A flow is new, and this is its own address. True if its other end may have a new name.
-    pub fn announce(&mut self, flow: &FlowKey, own: &Own, since: Mark) -> bool {
+    /// A flow is new. True if its other end may have a new name.
+    pub fn announce(&mut self, flow: &FlowKey, first: First) -> bool {
         if self.flows.len() >= MAX_FLOWS && !self.flows.contains_key(flow) {
             self.refused += 1;
             return false;
         }
-        let Some(link) = Link::of(flow, own) else { return false };
+        let Some(link) = Link::of(flow, &first.own) else { return false };
         self.flows.insert(*flow, link);
-        let ends = self.links.entry(link).or_default();
         let is_client = flow.role == ROLE_CLIENT;
-        let own_side = if is_client { &mut ends.clients } else { &mut ends.servers };
-        let local = flow.local;
-        if own_side.last().is_some_and(|last| last.local == local) {
+        let place = Place { namespace: link.namespace, local: flow.local };
+        self.pairs.announce((link.path, first.client_port), place, is_client, first.at);
+        let places = self.places.entry(link.path).or_default();
+        if !places.contains(&link.namespace) {
+            places.push(link.namespace);
+        }
+        let Side(members) = self.links.entry(link).or_default().of_mut(is_client);
+        if let Some(last) = members.last_mut().filter(|last| last.local == flow.local) {
+            last.connections.announce(first.client_port, first.at);
             return false;
         }
-        own_side.retain(|peer| peer.local != local);
-        if own_side.len() >= MAX_PEERS {
-            own_side.remove(0);
+        let known = members.iter().position(|member| member.local == flow.local);
+        let mut connections = known.map(|at| members.remove(at).connections).unwrap_or_default();
+        connections.announce(first.client_port, first.at);
+        if members.len() >= MAX_PEERS {
+            members.remove(0);
         }
-        own_side.push(Peer { local, since });
-        !ends.of(!is_client).is_empty()
+        members.push(Member { local: flow.local, since: first.since, connections });
+        let has_end = |namespace: &u32| {
+            let ends = self.links.get(&Link { namespace: *namespace, ..link });
+            ends.is_some_and(|ends| !ends.of(!is_client).0.is_empty())
+        };
+        places.iter().any(has_end)
     }
 
-    /// The other ends of a flow that are known, in the order in which they came; empty if there are none in its namespace.
-    pub fn of(&self, flow: &FlowKey) -> &[Peer] {
-        let ends = self.flows.get(flow).and_then(|link| self.links.get(link));
-        ends.map_or(&[], |ends| ends.of(flow.role != ROLE_CLIENT))
+    /// The other ends of a flow that are known, in the order in which they came; empty if there are none on this node, or none that
+    /// is proved.
+    pub fn of(&self, flow: &FlowKey) -> Vec<Peer> {
+        let Some(link) = self.flows.get(flow) else { return Vec::new() };
+        let is_client = flow.role == ROLE_CLIENT;
+        match self.within(link, is_client) {
+            [] => self.across(link, flow.local, is_client),
+            members => members.iter().map(Member::peer).collect(),
+        }
+    }
+
+    /// True when the other end of a flow is in another network namespace.
+    pub fn is_across(&self, flow: &FlowKey) -> bool {
+        let is_client = flow.role == ROLE_CLIENT;
+        self.flows.get(flow).is_some_and(|link| {
+            let place = Place { namespace: link.namespace, local: flow.local };
+            self.within(link, is_client).is_empty() && self.pairs.has(&link.path, place, is_client)
+        })
+    }
+
+    /// The other ends of a link in its own network namespace.
+    fn within(&self, link: &Link, is_client: bool) -> &[Member] {
+        self.links.get(link).map_or(&[], |ends| &ends.of(!is_client).0)
     }
 
     /// The number of flows that are kept.
@@ -118,9 +212,18 @@ impl Peers {
             .retain(|flow, _| locals.contains(&flow.local) && remotes.contains(&ingest::ip(flow.remote)));
         let used: HashSet<Link> = self.flows.values().copied().collect();
         self.links.retain(|link, ends| {
-            ends.clients.retain(|peer| locals.contains(&peer.local));
-            ends.servers.retain(|peer| locals.contains(&peer.local));
+            for side in [&mut ends.clients, &mut ends.servers] {
+                side.0.retain(|member| locals.contains(&member.local));
+            }
             used.contains(link)
         });
+        self.places.retain(|path, places| {
+            places.retain(|place| used.contains(&Link { path: *path, namespace: *place }));
+            !places.is_empty()
+        });
+        let place = |(flow, link): (&FlowKey, &Link)| {
+            (link.path.addresses(), Place { namespace: link.namespace, local: flow.local })
+        };
+        self.pairs.retain(&self.flows.iter().map(place).collect());
     }
 }

@@ -7,11 +7,15 @@ use anyhow::{Result, ensure};
 use super::{Cluster, PORT, ends};
 use crate::{
     apiserver::objects::{Pod, node},
-    lab::{crossed::Crossed, metrics::OPENED},
+    lab::{
+        crossed::Crossed,
+        metrics::{OPENED, float},
+    },
 };
 
-/// Pods on the host network, which share the address of their node, have their own names at their own end, and that of
-/// the node at the other, unless that is on the host network too: both ends have their own names there.
+/// Pods on the host network, which share the address of their node, have their own names at both ends where that is one of them:
+/// as servers, each has its own port, and as clients on the host network. As several clients of another pod they have the name
+/// of their node there.
 pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     let namespace = cluster.namespace.as_str();
@@ -53,7 +57,7 @@ pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
     }
     machine.wait_quiet()?;
     server.pod.wait_quiet()?;
-    agent.until("each is itself at its own end, and its node at the other", |metrics| {
+    agent.until("each is itself, or one of several on its node", |metrics| {
         let mut all = Crossed::default();
         for (workload, crossed) in &calls {
             let own = ends((namespace, workload), server.name(), PORT);
@@ -61,13 +65,14 @@ pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
             metrics.expect(OPENED, &own.server, 0)?;
             all = all.and(*crossed);
         }
-        metrics.expect(OPENED, &ends(("", &node_name), server.name(), PORT).server, all.connections)?;
+        let clients = calls.iter().map(|(workload, _)| (namespace, *workload));
+        let at_server = |client| metrics.on(OPENED, &ends(client, server.name(), PORT).server);
+        let named: f64 = clients.chain([("", &*node_name)]).map(at_server).sum();
+        ensure!(named == float(all.connections), "{named} connections of {} have a name", all.connections);
         for (workload, port, crossed, _) in &served {
-            let own = ends(server.name(), (namespace, workload), *port);
-            metrics.expect(OPENED, &own.server, crossed.connections)?;
-            metrics.expect(OPENED, &own.client, 0)?;
-            let of_node = ends(server.name(), ("", &node_name), *port);
-            metrics.expect(OPENED, &of_node.client, crossed.connections)?;
+            for end in ends(server.name(), (namespace, workload), *port).both() {
+                metrics.expect(OPENED, end, crossed.connections)?;
+            }
         }
         for (from, to, crossed) in &within {
             let (from, to, port) = (agents[*from].0, agents[*to].0, served[*to].1);

@@ -68,7 +68,7 @@ impl Model {
                 continue;
             }
             let is_late_port = old.port == Some(key.service_port) && named.edge.port != old.port;
-            let is_late_peer = has_peer && !names.is_contested(&key);
+            let is_late_peer = names.has_late_peer(&key);
             let takes_past_along =
                 (named.edge.via != old.via || is_late_port || is_late_peer) && has_late_ends(&old, &named);
             let is_open = self.flows.get(&key).is_some_and(|flow| flow.open > 0);

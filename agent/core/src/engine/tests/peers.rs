@@ -6,32 +6,37 @@ use crate::ingest::Own;
 const PORT: u16 = 80;
 
 /// A node without Kubernetes.
-struct Node {
-    player: Player,
+pub(super) struct Node {
+    pub(super) player: Player,
     paths: Vec<&'static str>,
 }
 
 /// One end of a connection: the number of its cgroup, its address, its network namespace.
-type End = (u64, &'static str, u32);
+pub(super) type End = (u64, &'static str, u32);
 
 fn address(text: &str) -> Address {
     let IpAddr::V4(v4) = text.parse().unwrap() else { panic!("{text} is not IPv4") };
     Address::from_v4_network_order(u32::from_ne_bytes(v4.octets()))
 }
 
-fn key(end: End, to: End, role: u8) -> FlowKey {
+pub(super) fn key(end: End, to: End, role: u8) -> FlowKey {
     FlowKey { local: end.0, remote: address(to.1), service_port: PORT, role, ..flow(0, 0) }
 }
 
 impl Node {
-    fn new(paths: &[&'static str]) -> Self {
+    pub(super) fn new(paths: &[&'static str]) -> Self {
         Self { player: Player::new(), paths: paths.to_vec() }
     }
 
     fn announce(&mut self, end: End, to: End, role: u8) {
+        self.announce_from(end, to, role, 4000);
+    }
+
+    /// A flow has begun with a connection from this port of the client's.
+    pub(super) fn announce_from(&mut self, end: End, to: End, role: u8, client_port: u16) {
         let own = Some(Own { address: end.1.parse().unwrap(), namespace: end.2 });
         let (at, flow) = (Duration::from_secs(self.player.seconds), key(end, to, role));
-        self.player.play(Input::Event(Event::NewFlow { at, flow, client_port: 4000, own }));
+        self.player.play(Input::Event(Event::NewFlow { at, flow, client_port, own }));
     }
 
     /// The first connection of a client to a server.
@@ -46,7 +51,7 @@ impl Node {
         self.player.sent(key(server, client, ROLE_SERVER), segments);
     }
 
-    fn read(&mut self) {
+    pub(super) fn read(&mut self) {
         for id in self.player.engine.take_cgroup_questions() {
             let path = id.checked_sub(1).and_then(|at| self.paths.get(usize::try_from(at).unwrap()));
             self.player.play(Input::Cgroup { id, path: path.map(|path| path.as_bytes()) });
@@ -56,7 +61,7 @@ impl Node {
     }
 
     /// What is shown, sorted; of each end.
-    fn shown(&self) -> Vec<String> {
+    pub(super) fn shown(&self) -> Vec<String> {
         let mut edges: Vec<_> =
             self.player.edges().into_iter().filter(|edge| !edge.ends_with(": 0")).collect();
         edges.sort_unstable();

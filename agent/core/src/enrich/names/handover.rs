@@ -13,9 +13,14 @@ const SKEW: Seconds = 5;
 
 impl Names {
     /// True when the remote end of a flow is a pod, a node or a socket here, and its address has or had another holder: who it
-    /// was depends on when something was sent ([`Self::remote_during`]).
+    /// was depends on when something was sent ([`Self::remote_during`]). So it is where others may use the client's address.
     #[must_use]
     pub fn is_contested(&self, flow: &FlowKey) -> bool {
+        self.is_handed_over(flow) || self.is_shared_address(flow)
+    }
+
+    /// True when the remote end of a flow has or had another holder.
+    pub(super) fn is_handed_over(&self, flow: &FlowKey) -> bool {
         if flow.remote.is_placeholder() {
             return false;
         }
@@ -35,7 +40,7 @@ impl Names {
     /// of an address that no source knows.
     #[must_use]
     pub fn remote_during(&self, flow: &FlowKey, span: &Span) -> During<Remote> {
-        if self.has_several_peers(flow) {
+        if self.has_several_peers(flow) || self.is_shared_address(flow) {
             return self.peer_during(flow, span);
         }
         let address = ingest::ip(flow.remote);

@@ -1,6 +1,6 @@
 //! Detects flows that are legs of a connection through a sidecar.
 
-use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP};
+use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, TcpCounters};
 
 use super::{Names, Remote};
 use crate::enrich::directory::{Holder, HolderRef};
@@ -40,10 +40,14 @@ impl Names {
         }
     }
 
-    /// Takes how many connections a flow has opened since the last reading.
-    pub fn opened(&mut self, flow: &FlowKey, connections: u64) {
-        if flow.protocol == PROTOCOL_TCP && connections != 0 && !flow.is_other() {
-            self.sidecars.opened(flow, connections);
+    /// Takes what a flow has counted since the last reading: what both ends of a connection have counted shows who they are.
+    pub fn counted(&mut self, flow: &FlowKey, delta: &TcpCounters) {
+        if flow.protocol != PROTOCOL_TCP || flow.is_other() {
+            return;
+        }
+        self.peers.count(flow, delta);
+        if delta.opened != 0 {
+            self.sidecars.opened(flow, delta.opened);
         }
     }
 

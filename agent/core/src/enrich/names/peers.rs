@@ -1,6 +1,7 @@
-//! Names the other end of a flow by its own socket, where that is in the same network namespace and no source names its address.
+//! Names the other end of a flow by its own socket, where that is on this node and no source names its address.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use netcause_common::flow::{FlowKey, ROLE_CLIENT};
 
@@ -8,24 +9,32 @@ use super::remote::server_port;
 use super::{Names, Remote};
 use crate::enrich::Workload;
 use crate::enrich::directory::{During, Holder, HolderRef, Span};
-use crate::enrich::peers::Peer;
+use crate::enrich::peers::{First, Peer};
 use crate::ingest::{self, Own};
 
 impl Names {
-    /// A flow has begun, from this address of its own. True if the flows of its other end may have another name now.
-    pub fn announced(&mut self, flow: &FlowKey, own: Own) -> bool {
+    /// A flow has begun, from this address of its own, with a connection of this client's port. True if the flows of its other
+    /// end may have another name now.
+    pub fn announced(&mut self, flow: &FlowKey, own: Own, client_port: u16, at: Duration) -> bool {
         self.directory.report();
         let since = self.observed(None);
-        let is_new = self.peers.announce(flow, &own, since);
+        let is_new = self.peers.announce(flow, First { own, client_port, at, since });
         if is_new {
             self.changes.remote(own.address);
         }
         is_new
     }
 
-    /// The other ends of a flow in its network namespace, if they name it: what a source says of an address is better, but for the
-    /// name of a node.
-    fn peers(&self, flow: &FlowKey) -> &[Peer] {
+    /// Ends a reading: finds out which ends in different network namespaces belong together.
+    pub fn settle_peers(&mut self) {
+        for address in self.peers.settle(self.at) {
+            self.changes.remote(address);
+        }
+    }
+
+    /// The other ends of a flow on this node, if they name it: what a source says of an address is better, but for the name of a
+    /// node.
+    fn peers(&self, flow: &FlowKey) -> Vec<Peer> {
         let peers = self.peers.of(flow);
         if peers.is_empty() {
             return peers;
@@ -33,7 +42,7 @@ impl Names {
         let address = ingest::ip(flow.remote);
         let is_named = !address.is_loopback()
             && self.at(address, server_port(flow)).is_some_and(|known| !self.is_node(address, &known));
-        if is_named { &[] } else { peers }
+        if is_named { Vec::new() } else { peers }
     }
 
     /// True if this is the name of the node that has the address, not that of something on it.
@@ -45,10 +54,25 @@ impl Names {
         known.workload == Workload::plain(node.name)
     }
 
-    /// The name of the other end of a flow, if that is in its network namespace: the last one that listened, or all clients.
+    /// The name of the other end of a flow, if that is on this node: the last one that listened, or all clients.
     pub(super) fn peer(&self, flow: &FlowKey) -> Option<Workload> {
         let peers = self.peers(flow);
-        if flow.role == ROLE_CLIENT { Some(self.local(peers.last()?.local)) } else { self.common(peers) }
+        if flow.role == ROLE_CLIENT {
+            return Some(self.local(peers.last()?.local?));
+        }
+        let clients = self.common(&peers).filter(|_| !self.peers.has_others(flow))?;
+        (clients != Workload::Several || self.of_node(flow).is_none()).then_some(clients)
+    }
+
+    /// The name of the node that has the address of several clients: it says more.
+    fn of_node(&self, flow: &FlowKey) -> Option<Remote> {
+        self.at(ingest::ip(flow.remote), None)
+    }
+
+    /// True when a flow is named by the socket at its other end, which is the one of all that it has counted.
+    #[must_use]
+    pub fn has_late_peer(&self, flow: &FlowKey) -> bool {
+        self.has_peer(flow) && !self.is_handed_over(flow) && !self.peers.has_past(flow)
     }
 
     /// True when a flow is named by the socket at its other end.
@@ -60,11 +84,21 @@ impl Names {
     /// True when the socket at the other end of a flow is or was one of several.
     pub(super) fn has_several_peers(&self, flow: &FlowKey) -> bool {
         let peers = self.peers(flow);
-        peers.len() > 1 && self.common(peers) == Some(Workload::Several)
+        peers.len() > 1 && self.common(&peers) == Some(Workload::Several)
     }
 
-    /// As [`Names::remote_during`], for a flow that [has several peers](Self::has_several_peers).
+    /// True when connections may count for a flow of a server that its known client has not opened: who it was is decided when
+    /// both ends were read.
+    pub(super) fn is_shared_address(&self, flow: &FlowKey) -> bool {
+        flow.role != ROLE_CLIENT && self.peers.is_across(flow) && self.has_peer(flow)
+    }
+
+    /// As [`Names::remote_during`], for a flow that [has several peers](Self::has_several_peers) or [is at a shared
+    /// address](Self::is_shared_address).
     pub(super) fn peer_during(&self, flow: &FlowKey, span: &Span) -> During<Remote> {
+        if self.peers.has_others(flow) {
+            return self.of_node(flow).map_or(During::Several, During::One);
+        }
         let peers = self.peers(flow);
         let end = peers.partition_point(|peer| peer.since.order <= span.until.order);
         // One listens after the other; clients may be there all at once.
@@ -77,14 +111,21 @@ impl Names {
         match self.common(peers.get(begin..end).unwrap_or_default()) {
             None => During::None,
             Some(Workload::Several) if flow.role == ROLE_CLIENT => During::Several,
+            Some(Workload::Several) => {
+                During::One(self.of_node(flow).unwrap_or_else(|| Remote::plain(Workload::Several)))
+            }
             Some(workload) => During::One(Remote::plain(workload)),
         }
     }
 
     /// The name of all of them.
     fn common(&self, peers: &[Peer]) -> Option<Workload> {
-        let mut names = peers.iter().map(|peer| self.local(peer.local));
+        let mut names = peers.iter().map(|peer| peer.local.map(|local| self.local(local)));
         let first = names.next()?;
-        Some(if names.all(|name| name == first) { first } else { Workload::Several })
+        Some(if names.all(|name| name == first) {
+            first.unwrap_or(Workload::Several)
+        } else {
+            Workload::Several
+        })
     }
 }

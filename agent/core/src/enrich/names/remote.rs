@@ -1,7 +1,7 @@
 //! Resolves the remote address of a flow to a name.
 //!
 //! The first match wins: a service, an endpoint of a service, the pod that has the address now, the workload of the socket at the
-//! other end if that is in the same network namespace, the node that has the address, a named network, the DNS name it was
+//! other end if that is on this node, the node that has the address, a named network, the DNS name it was
 //! resolved from. An unknown address in the known networks is shown as is; any other is `external`.
 
 use std::net::{IpAddr, SocketAddr};
