@@ -7,6 +7,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, Origin, Settings};
+use crate::expose::edges::{Limit, Sort, Window, Workload};
 
 /// Find out why the network of this node is slow or failing: per pair of workloads, from the kernel, by eBPF.
 #[derive(Debug, Parser)]
@@ -37,7 +38,34 @@ pub enum Command {
         1   any other error"
     )]
     Check(CheckArguments),
+    /// Show who talks to whom right now, and how well: rates per pair of workloads, like top.
+    ///
+    /// Asks a running agent for `/api/v1/edges`. Needs no rights of its own.
+    #[command(after_help = EDGES_NOTES)]
+    Edges(EdgesArguments),
 }
+
+const EDGES_NOTES: &str = "\
+Columns:
+  SENT/S, RECV/S  payload of TCP and UDP, in bytes, as the end saw it that this node runs
+  CONN/S, FAIL/S  TCP connections opened; failures: failed connects, resets, DNS failures and timeouts, dropped datagrams
+  RETR%           share of the sent TCP segments that were sent again
+  RTT             mean smoothed round-trip time of TCP
+A row is marked < where this node runs the client, > where it runs the server, as `reporter` in the metrics.
+
+Examples:
+  The ten pairs that retransmit most, again and again:
+      netcause edges --watch --sort retransmits --limit 10
+  What one workload fails at, over five minutes, for a script:
+      netcause edges --workload shop/checkout --sort failures --window 5m -o json
+  An agent in a cluster:
+      kubectl -n netcause port-forward pod/netcause-x7k2p 9779 &
+      netcause edges
+
+Exit codes:
+  0   shown
+  64  error in the command line
+  69  the agent cannot be reached, or does not answer";
 
 const AGENT_NOTES: &str = "\
 Each setting has a flag, an environment variable and a key in the configuration file.
@@ -81,6 +109,41 @@ pub struct CheckArguments {
     /// Output format.
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: Output,
+}
+
+/// Arguments of `netcause edges`.
+#[derive(Args, Debug)]
+pub struct EdgesArguments {
+    /// Show it again every two seconds, until interrupted.
+    #[arg(short, long)]
+    pub watch: bool,
+    /// Only pairs with this workload at one of their ends; without a namespace, in any.
+    #[arg(short = 'n', long, value_name = "NS/NAME")]
+    pub workload: Option<Workload>,
+    /// What comes first: the most of it.
+    #[arg(short, long, value_name = "KEY", default_value = "bytes")]
+    pub sort: Sort,
+    /// The time to look back, up to 10m. More is shown where that is within a longer window.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    pub window: Window,
+    /// Rows at most, up to 1000.
+    #[arg(short, long, value_name = "COUNT", default_value = "100")]
+    pub limit: Limit,
+    /// URL of the agent.
+    #[arg(long, value_name = "URL", env = "NETCAUSE_URL", default_value = "http://127.0.0.1:9779")]
+    pub url: String,
+    /// Output format. json is the agent's own answer.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: EdgesOutput,
+}
+
+/// How `netcause edges` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EdgesOutput {
+    /// A table for people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// How a command prints.

@@ -3,6 +3,7 @@
 pub mod births;
 mod created;
 pub mod dns;
+pub mod edges;
 pub mod event_log;
 pub mod events;
 pub mod exposed;

@@ -6,6 +6,7 @@ mod app;
 mod check;
 mod cli;
 mod config;
+mod edges;
 mod expose;
 mod kernel;
 mod probe;
@@ -50,6 +51,10 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Agent(arguments) => agent(*arguments, &matches),
+        Command::Edges(arguments) => match edges::run(&arguments) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(exit::UNAVAILABLE, &error),
+        },
         Command::Check(arguments) => match check::run(arguments.output) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::from(exit::UNAVAILABLE),

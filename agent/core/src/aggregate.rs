@@ -12,6 +12,7 @@ pub mod model;
 mod packed;
 pub mod sums;
 pub mod totals;
+pub mod windows;
 
 pub use edge::{Edge, Named, Reporter, Via, edge};
 pub use packed::Packed;

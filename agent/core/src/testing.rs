@@ -10,8 +10,9 @@ use netcause_common::flow::{
 };
 
 use crate::aggregate::delta::Deltas;
-use crate::aggregate::model::Model;
+use crate::aggregate::model::{Change, Model};
 use crate::aggregate::totals::Totals;
+use crate::aggregate::windows::KEPT;
 use crate::aggregate::{Edge, Reporter, Via};
 use crate::enrich::{Names, Options, Workload};
 use crate::expose::budget::{Budget, Shown};
@@ -32,6 +33,8 @@ pub(crate) struct Node {
     pub tables: [BTreeMap<FlowKey, Totals>; 2],
     deltas: [Readers; 2],
     shown: Vec<Shown>,
+    /// What edges had that have ended.
+    ended: Totals,
 }
 
 #[derive(Default)]
@@ -59,7 +62,7 @@ impl Readers {
 
 impl Node {
     pub fn new(max_series: usize) -> Self {
-        Self {
+        let mut node = Self {
             model: Model::new(IDLE),
             budget: Budget::new(max_series),
             names: Names::new(local()),
@@ -67,7 +70,11 @@ impl Node {
             tables: [BTreeMap::new(), BTreeMap::new()],
             deltas: <[Readers; 2]>::default(),
             shown: Vec::new(),
-        }
+            ended: Totals::ZERO,
+        };
+        // Windows begin with the first reading.
+        node.model.end_reading(node.now, &mut node.names);
+        node
     }
 
     /// What a table has of a flow, to count on.
@@ -113,9 +120,45 @@ impl Node {
             }
         }
         let idle = self.model.end_reading(self.now, &mut self.names);
-        self.budget.follow(self.model.take_changes());
+        let changes = self.model.take_changes();
+        for change in &changes {
+            if let Change::Ended { totals, .. } = change {
+                self.ended.add(&totals.unpack());
+            }
+        }
+        self.check_windows();
+        self.budget.follow(changes);
         self.shown = self.budget.share_out(&self.model, series);
         Some(idle)
+    }
+
+    /// As long as windows reach back to the beginning, they have what the totals have: of each edge while none has ended, else
+    /// in sum.
+    fn check_windows(&self) {
+        if self.now >= KEPT {
+            return;
+        }
+        let has_ended = counters(&self.ended).iter().any(|count| *count != 0);
+        let key = |edge: &Edge| if has_ended { Edge::other(Reporter::Source) } else { edge.clone() };
+        let mut expected: BTreeMap<Edge, Totals> = BTreeMap::new();
+        let mut add = |edge: &Edge, totals: &Totals| {
+            let totals = Totals { tcp: TcpCounters { open: 0, ..totals.tcp }, ..*totals };
+            if totals != Totals::ZERO {
+                expected.entry(key(edge)).or_insert(Totals::ZERO).add(&totals);
+            }
+        };
+        for (_, entry) in self.model.edges() {
+            add(entry.edge(), &entry.totals().unpack());
+        }
+        for reporter in [Reporter::Source, Reporter::Destination] {
+            add(&Edge::other(reporter), &self.model.overflow(reporter));
+        }
+        add(&Edge::other(Reporter::Source), &self.ended);
+        let mut counted: BTreeMap<Edge, Totals> = BTreeMap::new();
+        self.model.windows().recent().each(KEPT, |edge, totals| {
+            counted.entry(key(edge)).or_insert(Totals::ZERO).add(totals);
+        });
+        assert_eq!(counted, expected, "windows and totals differ");
     }
 
     /// Removes a flow from a table.

@@ -18,6 +18,7 @@ use netcause_core::expose::dns_servers::DnsServers;
 use netcause_core::ingest::{self, DnsAnswer};
 use tracing::{info, warn};
 
+use crate::expose::edges::Lately;
 use crate::expose::event_log;
 use crate::expose::snapshot::{AgentCounts, Snapshot};
 use crate::expose::tables::series;
@@ -60,6 +61,9 @@ pub(super) struct Agent {
     /// How full the other tables were then.
     pub fullness: Vec<Fullness>,
     view: Option<(Instant, Arc<Snapshot>)>,
+    lately: Option<(Instant, Arc<Lately>)>,
+    /// When the tables were last read.
+    last_reading: Option<Instant>,
 }
 
 /// What an agent is put together from.
@@ -97,6 +101,8 @@ impl Agent {
             listeners: 0,
             fullness: Vec::new(),
             view: None,
+            lately: None,
+            last_reading: None,
         }
     }
 
@@ -171,6 +177,7 @@ impl Agent {
     pub fn tick(&mut self) {
         self.shown = Vec::new();
         self.view.take_if(|(built, _)| built.elapsed() >= VIEW_AGE);
+        self.lately.take_if(|(built, _)| built.elapsed() >= VIEW_AGE);
         self.engine.handle(now(), Input::Tick);
         self.carry_out();
     }
@@ -199,6 +206,25 @@ impl Agent {
         let view = Arc::new(self.snapshot(shown)?);
         self.view = Some((Instant::now(), Arc::clone(&view)));
         Ok(view)
+    }
+
+    /// What edges have counted lately, by tables that were read at most a second ago.
+    pub fn lately(&mut self) -> Result<Arc<Lately>> {
+        if let Some((built, lately)) = &self.lately
+            && built.elapsed() < VIEW_AGE
+        {
+            return Ok(Arc::clone(lately));
+        }
+        if self.last_reading.is_none_or(|at| at.elapsed() >= VIEW_AGE) {
+            self.observe()?;
+        }
+        let lately = Arc::new(Lately {
+            recent: self.engine.model().windows().recent(),
+            read_at: self.engine.time().wall,
+            interval: self.pace.interval,
+        });
+        self.lately = Some((Instant::now(), Arc::clone(&lately)));
+        Ok(lately)
     }
 
     /// Sweeps the open sockets if it is time, and reads the tables.
@@ -231,6 +257,7 @@ impl Agent {
         self.engine.handle(now(), Input::ReadingEnded);
         self.budget.follow(self.engine.model_mut().take_changes());
         self.shown = self.budget.share_out(self.engine.model(), series);
+        self.last_reading = Some(Instant::now());
         self.carry_out();
         Ok(())
     }

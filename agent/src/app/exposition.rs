@@ -80,6 +80,7 @@ impl Agent {
                     limit: budget.max_series as u64,
                     folded: budget.folded,
                 },
+                windows: self.engine.model().windows().statistics(),
                 maps: fullness
                     .iter()
                     .map(|map| MapRow { map: map.map, entries: map.entries, limit: map.limit })

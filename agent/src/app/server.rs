@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::agent::Agent;
-use crate::expose::http::{self, Limits, Source, View};
+use crate::expose::edges::Lately;
+use crate::expose::http::{self, Limits, Source, View, Windows};
 use crate::expose::snapshot::Snapshot;
 
 /// The agent answers within this, or is stuck.
@@ -20,6 +21,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum Request {
     /// The view.
     View(oneshot::Sender<Result<Arc<Snapshot>, String>>),
+    /// What edges have counted lately.
+    Windows(oneshot::Sender<Result<Arc<Lately>, String>>),
     /// Count a scrape that took so long.
     Scraped(Duration),
 }
@@ -30,6 +33,7 @@ impl Request {
         match self {
             // The reader may have gone away.
             Self::View(to) => drop(to.send(agent.view().map_err(|error| format!("{error:#}")))),
+            Self::Windows(to) => drop(to.send(agent.lately().map_err(|error| format!("{error:#}")))),
             Self::Scraped(took) => agent.counts.scrapes.observe(took),
         }
     }
@@ -64,20 +68,26 @@ struct Server {
 }
 
 impl Server {
-    async fn ask(&self) -> Result<Arc<Snapshot>, String> {
-        let (to, answer) = oneshot::channel();
-        let ending = || "the agent is ending".to_owned();
-        self.requests.send(Request::View(to)).await.map_err(|_| ending())?;
-        answer.await.map_err(|_| ending())?
+    /// The answer to a request, if it comes in time.
+    async fn ask<T>(&self, request: fn(oneshot::Sender<Result<T, String>>) -> Request) -> Result<T, String> {
+        let asked = async {
+            let (to, answer) = oneshot::channel();
+            let ending = || "the agent is ending".to_owned();
+            self.requests.send(request(to)).await.map_err(|_| ending())?;
+            answer.await.map_err(|_| ending())?
+        };
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, asked).await;
+        answer.unwrap_or_else(|_| Err(format!("the agent did not answer within {ANSWER_TIMEOUT:?}")))
     }
 }
 
 impl Source for Server {
     fn view(&self) -> View<'_> {
-        Box::pin(async {
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.ask()).await;
-            answer.unwrap_or_else(|_| Err(format!("the agent did not answer within {ANSWER_TIMEOUT:?}")))
-        })
+        Box::pin(self.ask(Request::View))
+    }
+
+    fn windows(&self) -> Windows<'_> {
+        Box::pin(self.ask(Request::Windows))
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -33,6 +33,7 @@ use self::connections::{Connections, Place, Serving};
 use self::encoding::{accepts_gzip, encode};
 use self::routes::{Answer, Route};
 use self::scrape::{Peer, Scrapes};
+use super::edges::{self, Lately};
 use super::snapshot::Snapshot;
 
 pub use self::routes::endpoints;
@@ -40,10 +41,16 @@ pub use self::routes::endpoints;
 /// A view that is being made.
 pub type View<'a> = Pin<Box<dyn Future<Output = Result<Arc<Snapshot>, String>> + Send + 'a>>;
 
+/// What edges have counted lately, that is being read.
+pub type Windows<'a> = Pin<Box<dyn Future<Output = Result<Arc<Lately>, String>> + Send + 'a>>;
+
 /// What the server asks the rest of the agent.
 pub trait Source: Send + Sync + 'static {
     /// The current view, or why there is none. Requests that get the same `Arc` share their bodies.
     fn view(&self) -> View<'_>;
+
+    /// What edges have counted lately, or why that cannot be read.
+    fn windows(&self) -> Windows<'_>;
 
     /// Whether the agent observes the node.
     ///
@@ -158,7 +165,7 @@ impl Server {
             let text = format!("not found; these paths are served:\n\n{}", endpoints());
             return plain(StatusCode::NOT_FOUND, text, serving);
         };
-        if matches!(route.answer, Answer::View(..) | Answer::Metrics) {
+        if matches!(route.answer, Answer::View(..) | Answer::Metrics | Answer::Edges) {
             let Ok(scrape) = Arc::clone(&self.scrapes).try_acquire_owned() else {
                 let text = "too many requests are being answered (http_max_connections)\n".to_owned();
                 let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text, serving);
@@ -166,7 +173,15 @@ impl Server {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 return response;
             };
-            return match self.rendered(route, request.headers(), peer).await {
+            let query = match route.answer {
+                Answer::Edges => edges::Query::parse(request.uri().query().unwrap_or_default()),
+                _ => Ok(edges::Query::default()),
+            };
+            let query = match query {
+                Ok(query) => query,
+                Err(error) => return plain(StatusCode::BAD_REQUEST, format!("{error}\n"), serving),
+            };
+            return match self.rendered(route, &query, request.headers(), peer).await {
                 Ok(Rendered { content_type, bytes, taken }) => {
                     let body = Shared::new(bytes, Some(scrape), serving).when_taken(taken);
                     let mut response = with_body(StatusCode::OK, content_type, body);
@@ -196,9 +211,16 @@ impl Server {
     async fn rendered(
         &self,
         route: &'static Route,
+        query: &edges::Query,
         headers: &HeaderMap,
         peer: &Peer,
     ) -> Result<Rendered, String> {
+        if let Answer::Edges = route.answer {
+            let lately = self.source.windows().await?;
+            let text = routes::json(&edges::Answer::new(&lately, query))?;
+            let bytes = encode(accepts_gzip(headers), |to| to.write_all(text.as_bytes()))?;
+            return Ok(Rendered { content_type: routes::JSON, bytes: bytes.into(), taken: None });
+        }
         let begin = Instant::now();
         let view = self.source.view().await?;
         if let Answer::View(content_type, render) = route.answer {

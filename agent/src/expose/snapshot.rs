@@ -11,6 +11,7 @@ use netcause_core::aggregate::dns::WorkloadRow;
 use netcause_core::aggregate::events::EdgeEvent;
 use netcause_core::aggregate::listeners::Dropped;
 use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::windows;
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::DnsNames;
 
@@ -124,6 +125,8 @@ pub struct AgentView {
     pub counts: AgentCounts,
     /// The budget of time series.
     pub series: SeriesBudget,
+    /// What is kept of the last minutes.
+    pub windows: windows::Statistics,
     /// Kernel tables.
     pub maps: Vec<MapRow>,
     /// eBPF programs.

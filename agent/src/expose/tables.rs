@@ -13,6 +13,7 @@ mod udp;
 
 pub use agent::AgentCounts;
 pub use edge::series;
+pub(super) use edge::{own_sidecar, pair_labels};
 
 use super::series::Family;
 use super::snapshot::Snapshot;

@@ -23,6 +23,7 @@ use handover::Handovers;
 
 use super::packed::Packed;
 use super::totals::Totals;
+use super::windows::{self, Windows};
 use super::{Edge, Reporter, edge};
 use crate::enrich::Names;
 use crate::enrich::objects::Seconds;
@@ -30,6 +31,27 @@ use crate::ingest::{ip, role};
 
 /// The number of an edge; used again after [`Change::Merged`] and [`Change::Ended`].
 pub type EdgeId = usize;
+
+/// Bytes of the steps of [`Model::windows`].
+pub const WINDOWS_BYTES: usize = 6 << 20;
+
+/// What windows count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Counting {
+    /// An edge.
+    Edge(EdgeId),
+    /// What the kernel's full tables have no room for.
+    Overflow(Reporter),
+}
+
+/// What edges have counted lately.
+pub type EdgeWindows = Windows<Counting, Edge, Totals>;
+
+impl windows::Name for Edge {
+    fn other(&self) -> Self {
+        Self::other(self.reporter)
+    }
+}
 
 /// All flows and edges.
 #[derive(Debug)]
@@ -46,6 +68,8 @@ pub struct Model {
     handovers: Handovers,
     overflow: [Totals; 2],
     changes: Vec<Change>,
+    windows: EdgeWindows,
+    others: [Arc<Edge>; 2],
 }
 
 /// A flow in one of the kernel's tables.
@@ -137,6 +161,8 @@ impl Model {
             handovers: Handovers::default(),
             overflow: [Totals::ZERO; 2],
             changes: Vec::new(),
+            windows: Windows::new(WINDOWS_BYTES),
+            others: [Reporter::Source, Reporter::Destination].map(|reporter| Arc::new(Edge::other(reporter))),
         }
     }
 
@@ -144,9 +170,12 @@ impl Model {
     /// when the reading ends.
     pub fn count(&mut self, key: &FlowKey, delta: &Totals, now: Duration, is_contested: bool) {
         let Some(role) = role(key) else { return };
-        let overflow = &mut self.overflow[Reporter::from(role) as usize];
+        let reporter = Reporter::from(role);
+        let overflow = &mut self.overflow[reporter as usize];
         if key.is_other() {
             overflow.add(delta);
+            let other = &self.others[reporter as usize];
+            self.windows.count(Counting::Overflow(reporter), other, &without_open(delta));
             return;
         }
         let flow = self.flows.entry(*key).or_insert_with(|| {
@@ -165,7 +194,10 @@ impl Model {
         let before = flow.open;
         flow.open = before.saturating_add(delta.tcp.open);
         overflow.tcp.open += flow.open.min(0) - before.min(0);
-        if let Some(entry) = flow.edge.and_then(|edge| self.edges.get_mut(edge)) {
+        if let Some(id) = flow.edge
+            && let Some(entry) = self.edges.get_mut(id)
+        {
+            self.windows.count(Counting::Edge(id), &entry.edge, &counted);
             counted.tcp.open = flow.open.max(0) - before.max(0);
             entry.add(&counted);
         }
@@ -191,6 +223,7 @@ impl Model {
         self.name_edges(names);
         self.begin_reading(names);
         self.move_flows(now, names);
+        self.windows.end_reading(now);
         let is_idle = |flow: &Flow| flow.open <= 0 && now.saturating_sub(flow.quiet_since) >= self.idle;
         self.flows.iter().filter(|(_, flow)| is_idle(flow)).map(|(key, _)| *key).collect()
     }
@@ -216,6 +249,12 @@ impl Model {
     pub fn overflow(&self, reporter: Reporter) -> Totals {
         let overflow = self.overflow[reporter as usize];
         with_open(&without_open(&overflow), overflow.tcp.open.max(0))
+    }
+
+    /// What edges have counted lately.
+    #[must_use]
+    pub fn windows(&self) -> &EdgeWindows {
+        &self.windows
     }
 
     /// The edge that a flow counts for; `None` until the end of the reading that finds it.
@@ -256,7 +295,9 @@ impl Model {
         let (Some(flow), Some(entry)) = (self.flows.get_mut(key), self.edges.get_mut(id)) else { return };
         flow.edge = Some(id);
         entry.flows += 1;
-        entry.add(&with_open(&flow.counted.unpack(), flow.open.max(0)));
+        let counted = flow.counted.unpack();
+        self.windows.count(Counting::Edge(id), &entry.edge, &counted);
+        entry.add(&with_open(&counted, flow.open.max(0)));
     }
 
     /// Drops the edges without flows; those that flows have left for another name stay as long as a flow that is idle.
@@ -274,6 +315,7 @@ impl Model {
         });
         for id in ended {
             if let Some(entry) = self.edges.try_remove(id) {
+                self.windows.ended(Counting::Edge(id));
                 self.changes.push(Change::Ended { edge: id, totals: entry.totals });
             }
         }

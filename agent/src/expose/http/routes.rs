@@ -12,7 +12,7 @@ use crate::expose::{dns, events, scrapers, status};
 
 /// The content type of plain answers.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 
 /// One path.
 pub(super) struct Route {
@@ -29,6 +29,8 @@ pub(super) enum Answer {
     View(&'static str, Render),
     /// The exposition, in the format that the client asks for.
     Metrics,
+    /// What edges have counted lately, by the query.
+    Edges,
     /// Whether something works; an error is answered with 503.
     Health(fn(&dyn Source) -> Result<(), String>),
     /// The list of routes.
@@ -36,7 +38,7 @@ pub(super) enum Answer {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 7] = [
+pub(super) static ROUTES: [Route; 8] = [
     Route {
         path: "/metrics",
         about: "metrics, as Prometheus text, OpenMetrics or protobuf as the client asks",
@@ -46,6 +48,11 @@ pub(super) static ROUTES: [Route; 7] = [
         path: "/api/v1/dns",
         about: "DNS by workload: servers, search domains, top names (JSON)",
         answer: Answer::View(JSON, |view| json(&dns::Body::from(view))),
+    },
+    Route {
+        path: "/api/v1/edges",
+        about: "rates of each pair in the last seconds or minutes; ?window= sort= workload= limit= (JSON)",
+        answer: Answer::Edges,
     },
     Route {
         path: "/api/v1/events",
@@ -76,7 +83,7 @@ impl Route {
 /// Makes a body from the view.
 pub(super) type Render = fn(&Snapshot) -> Result<String, String>;
 
-fn json(body: &impl Serialize) -> Result<String, String> {
+pub(super) fn json(body: &impl Serialize) -> Result<String, String> {
     serde_json::to_string(body).map_err(|error| error.to_string())
 }
 

@@ -24,6 +24,10 @@ impl Source for Fake {
         Box::pin(ready(self.view.clone()))
     }
 
+    fn windows(&self) -> Windows<'_> {
+        Box::pin(ready(self.view.as_ref().map(|_| Arc::default()).map_err(Clone::clone)))
+    }
+
     fn ready(&self) -> Result<(), String> {
         self.view.as_ref().map(|_| ()).map_err(Clone::clone)
     }

@@ -139,6 +139,32 @@ static AGENT: Table<AgentView> = Table {
             "Times that an edge was folded into the workload other with all its series.",
             |agent, to| to.value(agent.series.folded),
         ),
+        gauge(
+            "netcause_edge_windows_seconds",
+            "How far back /api/v1/edges reaches: ten minutes and up to two more, less after a start or where \
+             netcause_edge_windows_dropped_total grows.",
+            |agent, to| to.value(agent.windows.reach.as_secs_f64()),
+        ),
+        gauge("netcause_edge_windows_bytes", "Memory of what edges counted in the last minutes.", |agent, to| {
+            to.value(agent.windows.bytes as u64);
+        }),
+        gauge(
+            "netcause_edge_windows_limit_bytes",
+            "Limit of netcause_edge_windows_bytes, above which the oldest windows are dropped.",
+            |agent, to| to.value(agent.windows.max_bytes as u64),
+        ),
+        counter(
+            "netcause_edge_windows_dropped",
+            "Windows of /api/v1/edges dropped before their time, because all together took too much memory. No metric depends on \
+             them.",
+            |agent, to| to.value(agent.windows.dropped),
+        ),
+        counter(
+            "netcause_edge_windows_folded_edges",
+            "Edges that have ended and are counted under the workload other in /api/v1/edges, because more than 4096 ended within \
+             the time that it reaches back.",
+            |agent, to| to.value(agent.windows.folded),
+        ),
         counter(
             "netcause_log_lines_lost",
             "Lines of the agent's log that could not be written: its reader is gone, or the disk is full.",

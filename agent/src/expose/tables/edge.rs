@@ -79,7 +79,7 @@ impl Borrow<Totals> for Counted<'_> {
 }
 
 /// The leg, of an edge between a workload and its own sidecar.
-fn own_sidecar(edge: &Edge) -> Option<Direction> {
+pub(in crate::expose) fn own_sidecar(edge: &Edge) -> Option<Direction> {
     match edge.via {
         Via::OwnSidecar(leg) => Some(leg),
         Via::Direct | Via::Sidecar => None,
@@ -93,7 +93,7 @@ fn is_dns_server(row: &EdgeRow) -> bool {
 }
 
 /// The values of [`EDGE_LABELS`].
-fn pair_labels(edge: &Edge) -> Vec<Cow<'_, str>> {
+pub(in crate::expose) fn pair_labels(edge: &Edge) -> Vec<Cow<'_, str>> {
     let namespace = edge.destination_namespace();
     let service = match &edge.service {
         // Two services of one name in different namespaces stay apart.

@@ -12,6 +12,7 @@ use netcause_common::probe::open_sockets::AcceptQueue;
 use netcause_common::statistics::Statistic;
 use netcause_core::aggregate::listeners::Dropped;
 use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::windows;
 use netcause_core::aggregate::{Edge, Reporter, Via};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::name::Name;
@@ -170,6 +171,13 @@ pub(in crate::expose) fn full() -> Snapshot {
                 unread_namespaces: 1,
             },
             series: SeriesBudget { shown: 75, limit: 10_000, folded: 3 },
+            windows: windows::Statistics {
+                bytes: 81_920,
+                max_bytes: 6 << 20,
+                reach: Duration::from_secs(630),
+                dropped: 2,
+                folded: 1,
+            },
             maps: vec![MapRow { map: "tcp_flows", entries: 3, limit: 16_384 }],
             programs: vec![ProgramRow {
                 program: "tcp_state",

@@ -12,7 +12,7 @@ use netcause_common::flow::FlowKey;
 
 use super::super::edge::Named;
 use super::super::edge::with_remote;
-use super::{Change, EdgeId, Flow, Model, Packed, Totals};
+use super::{Change, Counting, EdgeId, Flow, Model, Packed, Totals};
 use crate::enrich::Names;
 use crate::enrich::directory::{During, Mark, Span};
 
@@ -112,6 +112,9 @@ impl Model {
                 (None, None) => continue,
             };
             self.give(to, &counted.unpack(), now);
+            if let Some(entry) = self.edges.get(to) {
+                self.windows.count(Counting::Edge(to), &entry.edge, &counted.unpack());
+            }
             if is_nameless {
                 self.remember(Nameless { key, span, edge: to, counted });
             } else if let Some(flow) = self.flows.get_mut(&key).filter(|_| own == Some(to)) {
@@ -154,6 +157,7 @@ impl Model {
                 emptied.insert(from);
             }
             self.give(to, &past, now);
+            self.follow_past(from, to, &past);
             self.changes.push(Change::Moved { from, to, past });
         }
         for id in emptied {

@@ -14,7 +14,7 @@ use netcause_common::flow::FlowKey;
 
 use super::super::edge::name_again;
 use super::super::{Edge, Named, Reporter, Via, edge};
-use super::{Change, EdgeId, Entry, Flow, Model, Totals, with_open, without_open};
+use super::{Change, Counting, EdgeId, Entry, Flow, Model, Totals, with_open, without_open};
 use crate::enrich::objects::Seconds;
 use crate::enrich::{Names, Workload};
 
@@ -105,7 +105,15 @@ impl Model {
             entry.add(&with_open(&past, open));
         }
         if past != Totals::ZERO {
+            self.follow_past(from, to, &past);
             self.changes.push(Change::Moved { from, to, past: Box::new(past) });
+        }
+    }
+
+    /// Windows have the past where it belongs.
+    pub(super) fn follow_past(&mut self, from: EdgeId, to: EdgeId, past: &Totals) {
+        if let Some(entry) = self.edges.get(to) {
+            self.windows.moved(Counting::Edge(from), Counting::Edge(to), &entry.edge, past);
         }
     }
 
@@ -132,6 +140,7 @@ impl Model {
                 self.merge(from, to);
                 merged.insert(from, to);
             } else if let Some(entry) = self.edges.get_mut(to) {
+                self.windows.renamed(Counting::Edge(to), &new);
                 entry.edge = new;
             }
         }
@@ -153,6 +162,7 @@ impl Model {
         let own = Arc::clone(&entry.totals);
         entry.add(&totals);
         entry.flows += old.flows;
+        self.windows.merged(Counting::Edge(from), Counting::Edge(to), &entry.edge);
         entry.began = entry.began.min(old.began);
         entry.left = entry.left.max(old.left);
         self.changes.push(Change::Merged { from, into: to, past: Box::new(without_open(&totals)), own });

@@ -1,0 +1,55 @@
+//! `netcause edges`: what a running agent sees between workloads right now, on a terminal.
+
+mod client;
+mod table;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use crate::cli::{EdgesArguments, EdgesOutput};
+use crate::expose::edges::{Answer, Query};
+use client::{Client, ClientError};
+use table::{Style, table};
+
+/// How often `--watch` asks.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// Puts the cursor into the upper left corner, and clears the screen below it (ECMA-48: CUP, ED).
+const CLEAR: &str = "\x1b[H\x1b[J";
+
+/// Asks, and prints, once or again and again.
+///
+/// # Errors
+///
+/// When the agent does not answer. Once it has, `--watch` goes on and shows the error meanwhile.
+pub fn run(arguments: &EdgesArguments) -> Result<(), ClientError> {
+    let EdgesArguments { watch, workload, sort, window, limit, url, output } = arguments;
+    let client = Client::new(url)?;
+    let query = Query { window: *window, sort: *sort, workload: workload.clone(), limit: *limit };
+    let is_terminal = io::stdout().is_terminal();
+    let show = |body: &str| -> Result<String, ClientError> {
+        if *output == EdgesOutput::Json {
+            return Ok(format!("{body}\n"));
+        }
+        let answer: Answer = serde_json::from_str(body).map_err(|error| client.not_an_agent(&error))?;
+        let style = if is_terminal { Style::of_terminal(*watch) } else { Style::default() };
+        Ok(table(&answer, &style))
+    };
+    let mut has_answered = false;
+    loop {
+        let shown = client.get(&format!("/api/v1/edges?{query}")).and_then(|body| show(&body));
+        let text = match shown {
+            Err(error) if has_answered => format!("{error}\n"),
+            shown => shown?,
+        };
+        has_answered = true;
+        let clear = if *watch && is_terminal { CLEAR } else { "" };
+        let mut out = io::stdout().lock();
+        let written = out.write_all(clear.as_bytes()).and_then(|()| out.write_all(text.as_bytes()));
+        // The reader of a pipe may have closed it.
+        if !watch || written.and_then(|()| out.flush()).is_err() {
+            return Ok(());
+        }
+        drop(out);
+        std::thread::sleep(INTERVAL);
+    }
+}

@@ -1,0 +1,240 @@
+//! What is asked for: the parameters of the path, which the command's flags are too.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use netcause_core::aggregate::Edge;
+use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::windows::KEPT;
+use serde::{Deserialize, Serialize};
+
+use super::row;
+use crate::expose::tables::pair_labels;
+
+/// Rows of one answer.
+const MAX_ROWS: usize = 1000;
+
+/// The parameters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// `window`.
+    pub window: Window,
+    /// `sort`.
+    pub sort: Sort,
+    /// `workload`.
+    pub workload: Option<Workload>,
+    /// `limit`.
+    pub limit: Limit,
+}
+
+/// A time to look back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window(pub Duration);
+
+/// How many rows there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit(pub usize);
+
+/// A workload by its name, in a namespace or in any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    namespace: Option<String>,
+    name: String,
+}
+
+/// What comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    /// Payload both ways.
+    #[default]
+    Bytes,
+    /// Segments sent again.
+    Retransmits,
+    /// The mean round-trip time of TCP.
+    Rtt,
+    /// Failed connects, resets, failed and unanswered DNS queries, datagrams dropped.
+    Failures,
+}
+
+/// A parameter that is wrong: which, why, and what it may be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct BadQuery(String);
+
+impl Query {
+    /// From the part of a URL behind the question mark.
+    ///
+    /// # Errors
+    ///
+    /// When a parameter is unknown, comes twice or has a value that it may not have.
+    pub fn parse(text: &str) -> Result<Self, BadQuery> {
+        let mut query = Self::default();
+        let mut seen = Vec::new();
+        for part in text.split('&').filter(|part| !part.is_empty()) {
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            let (key, value) = (decoded(key), decoded(value));
+            let (Some(key), Some(value)) = (key, value) else {
+                return Err(BadQuery(format!("{part:?} is not percent-encoded UTF-8")));
+            };
+            match &*key {
+                "window" => query.window = parsed(&key, &value)?,
+                "sort" => query.sort = parsed(&key, &value)?,
+                "workload" => query.workload = Some(parsed(&key, &value)?),
+                "limit" => query.limit = parsed(&key, &value)?,
+                _ => {
+                    let text = "there are window, sort, workload and limit";
+                    return Err(BadQuery(format!("unknown parameter {key:?}: {text}")));
+                }
+            }
+            if seen.contains(&key) {
+                return Err(BadQuery(format!("{key} is given twice")));
+            }
+            seen.push(key);
+        }
+        Ok(query)
+    }
+
+    /// True when one of the edge's ends is asked for.
+    pub fn matches(&self, edge: &Edge) -> bool {
+        let Some(Workload { namespace, name }) = &self.workload else { return true };
+        let labels = pair_labels(edge);
+        let is_it = |end: &[std::borrow::Cow<'_, str>]| {
+            namespace.as_ref().is_none_or(|namespace| *namespace == end[0]) && *name == end[1]
+        };
+        // The namespaces and names of both ends come behind the reporter.
+        labels.get(1..5).is_some_and(|ends| ends.chunks_exact(2).any(is_it))
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { window, sort, workload, limit } = self;
+        write!(f, "window={}s&sort={sort}&limit={}", window.0.as_secs(), limit.0)?;
+        let Some(Workload { namespace, name }) = workload else { return Ok(()) };
+        f.write_str("&workload=")?;
+        if let Some(namespace) = namespace {
+            write!(f, "{}/", encoded(namespace))?;
+        }
+        f.write_str(&encoded(name))
+    }
+}
+
+fn parsed<T: FromStr<Err = String>>(key: &str, value: &str) -> Result<T, BadQuery> {
+    value.parse().map_err(|reason| BadQuery(format!("{key}={value}: {reason}")))
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self(Duration::from_mins(1))
+    }
+}
+
+impl FromStr for Window {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, unit) = match text.strip_suffix('m') {
+            Some(minutes) => (minutes, 60),
+            None => (text.strip_suffix('s').unwrap_or(text), 1),
+        };
+        let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        let is_good = |seconds: &u64| (1..=KEPT.as_secs()).contains(seconds);
+        let seconds = seconds.filter(is_good);
+        seconds
+            .map(Duration::from_secs)
+            .map(Self)
+            .ok_or_else(|| "a time from 1s to 10m, as 60s or 5m".to_owned())
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let limit = text.parse().ok().filter(|limit| (1..=MAX_ROWS).contains(limit));
+        limit.map(Self).ok_or_else(|| format!("a number from 1 to {MAX_ROWS}"))
+    }
+}
+
+impl FromStr for Workload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (namespace, name) = match text.split_once('/') {
+            Some((namespace, name)) => (Some(namespace.to_owned()), name),
+            None => (None, text),
+        };
+        if name.is_empty() {
+            return Err("NAMESPACE/NAME or NAME, as in the labels of /metrics".to_owned());
+        }
+        Ok(Self { namespace, name: name.to_owned() })
+    }
+}
+
+impl FromStr for Sort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::value_variants().iter().find(|sort| sort.to_string() == text);
+        known.copied().ok_or_else(|| "one of bytes, retransmits, rtt, failures".to_owned())
+    }
+}
+
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes => "bytes",
+            Self::Retransmits => "retransmits",
+            Self::Rtt => "rtt",
+            Self::Failures => "failures",
+        })
+    }
+}
+
+impl Sort {
+    /// What pairs are sorted by, the most first.
+    pub fn key(self, totals: &Totals) -> f64 {
+        match self {
+            Self::Bytes => row::bytes(totals) as f64,
+            Self::Retransmits => row::retransmits(&totals.tcp) as f64,
+            Self::Rtt => {
+                row::mean(&totals.tcp.rtt.buckets, totals.tcp.rtt.sum, row::MICROSECONDS).unwrap_or(0.0)
+            }
+            Self::Failures => row::failures(totals) as f64,
+        }
+    }
+}
+
+/// Percent-decoded, with a plus for a space; `None` when that is no text.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+                let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+                u8::try_from(16 * high + low).ok()?
+            }
+            b'+' => b' ',
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encode =
+        |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(encode).collect()
+}
