@@ -218,6 +218,12 @@ impl Model {
         with_open(&without_open(&overflow), overflow.tcp.open.max(0))
     }
 
+    /// Whether the kernel's tables have a flow.
+    #[must_use]
+    pub fn knows(&self, key: &FlowKey) -> bool {
+        self.flows.contains_key(key)
+    }
+
     /// The edge that a flow counts for; `None` until the end of the reading that finds it.
     #[must_use]
     pub fn edge_of(&self, key: &FlowKey) -> Option<&Arc<Edge>> {
