@@ -55,7 +55,8 @@ impl Habit {
             End::Peer => has_sent && !has_received,
         };
         let Some(before) = connection.before.filter(|before| before.was_quiet) else { return };
-        let spoke = |since: Duration| since < before.ago;
+        // Both ends had been silent then, so what was said in the same tick came after it.
+        let spoke = |since: Duration| since <= before.ago;
         let (local, peer) = (spoke(since_sent), spoke(since_received));
         let (client_spoke, server_spoke) = if client == End::Local { (local, peer) } else { (peer, local) };
         let Some(speaker) = before.speaker else { return };

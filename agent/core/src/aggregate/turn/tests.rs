@@ -265,3 +265,15 @@ fn a_hanging_server_is_known_by_its_past() {
     let (turns, _) = talk.sweep(&[1000; 300]);
     assert!(turns[100..].iter().all(|(_, on)| *on == On::PeerApplication), "{turns:?}");
 }
+
+#[test]
+fn an_answer_in_the_tick_of_the_sweep_is_one() {
+    let before = Before { ago: ms(2000), speaker: Some(End::Local), was_quiet: true };
+    let answered = Connection { since_received: ms(2000), since_sent: ms(500), before: Some(before), ..asked() };
+    let mut habit = Habit::default();
+    habit.learn(&answered);
+    assert_eq!(turn(&answered, &habit), On::PeerApplication);
+    let unanswered = Connection { since_received: ms(9000), ..answered };
+    habit.learn(&unanswered);
+    assert_eq!(turn(&unanswered, &habit), On::Unknown);
+}
