@@ -182,6 +182,20 @@ kernel_layout! {
     snd_una = "tcp_sock"."snd_una", Traffic;
     /// First sequence number not yet written.
     write_seq = "tcp_sock"."write_seq", Traffic;
+    /// Sequence number of the next segment to send.
+    snd_nxt = "tcp_sock"."snd_nxt";
+    /// Sequence number of the segment that last updated the peer's window.
+    snd_wl1 = "tcp_sock"."snd_wl1";
+    /// Next sequence number expected from the peer.
+    rcv_nxt = "tcp_sock"."rcv_nxt";
+    /// First sequence number that the application has not read.
+    copied_seq = "tcp_sock"."copied_seq";
+    /// When data was last sent, in ticks.
+    lsndtime = "tcp_sock"."lsndtime";
+    /// When an acknowledgement was last received, in ticks.
+    rcv_tstamp = "tcp_sock"."rcv_tstamp";
+    /// When data was last received, in ticks.
+    lrcvtime = "inet_connection_sock"."icsk_ack.lrcvtime";
     /// Smoothed round-trip time in eighths of a microsecond.
     srtt_us = "tcp_sock"."srtt_us", Traffic;
     /// Minimum of recent round-trip times.

@@ -20,8 +20,8 @@ pub struct SocketState {
     pub fin_acknowledged: u8,
     /// Length of its queue of ICMP errors when the SYN was sent, modulo 256.
     pub errors_queued: u8,
-    /// Always zero.
-    pub reserved: [u8; 4],
+    /// When the sweep last reported it and who had spoken last then ([`crate::probe::open_sockets::Visit`]); 0 before that.
+    pub visit: u32,
 }
 
 /// The SYN was sent.

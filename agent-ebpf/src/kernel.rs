@@ -5,6 +5,7 @@
 //! is reached through untyped pointers goes through `bpf_probe_read_kernel`. Only this module can make such a pointer.
 #![expect(unsafe_code, reason = "reading kernel memory is what this module is for")]
 
+mod iterator;
 mod layout;
 mod memory;
 mod packet;
@@ -12,6 +13,7 @@ mod sock;
 mod task;
 mod tcp;
 
+pub use iterator::Reader;
 pub use layout::{first_ephemeral_port, has_sock_from_file, retransmit_has_error, udp_drop_has_packet};
 pub use memory::{Memory, Typed};
 pub use packet::{Segment, SkBuff};

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use aya_log_ebpf::debug;
 use netcause_common::flow::{Counted, FlowKey, ROLE_CLIENT, ROLE_SERVER};
-use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey};
+use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, QueueKey, Visit};
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::Statistic;
 
@@ -145,6 +145,20 @@ impl Tracked {
     pub fn counted(self) -> *mut Counted {
         // SAFETY: as in `role`; only an address is taken.
         unsafe { &raw mut (*self.0).counted }
+    }
+
+    /// When the sweep last reported it.
+    #[inline(always)]
+    pub fn visit(self) -> Visit {
+        // SAFETY: as in `role`.
+        Visit(unsafe { (*self.0).visit })
+    }
+
+    /// Sets when the sweep last reported it.
+    #[inline(always)]
+    pub fn set_visit(self, visit: Visit) {
+        // SAFETY: as in `role`; only the sweep writes it.
+        unsafe { (*self.0).visit = visit.0 }
     }
 
     /// Of a listening socket: segments discarded since the last call.

@@ -89,15 +89,21 @@ fn each_total<M: Memory>(
     take!(spurious_retransmits, more(socket.spurious_retransmits()));
     take!(reordered_segments, more(socket.reordered_segments()));
 
-    // SAFETY: the helper takes nothing and cannot fail.
-    #[expect(unsafe_code, reason = "call of a kernel helper")]
-    let ticks = unsafe { bpf_jiffies64() };
-    #[expect(clippy::cast_possible_truncation, reason = "the kernel's `tcp_jiffies32` is the low half")]
-    let [network, receive_window, send_buffer] = socket.limited_ticks(ticks as u32);
+    let [network, receive_window, send_buffer] = socket.limited_ticks(ticks());
     // In the order of `LimitedBy`.
     take!(limited_ticks[0], more(network));
     take!(limited_ticks[1], more(receive_window));
     take!(limited_ticks[2], more(send_buffer));
+}
+
+/// The kernel's `tcp_jiffies32`: the low half of its ticks.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+pub fn ticks() -> u32 {
+    // SAFETY: the helper takes nothing and cannot fail.
+    #[expect(unsafe_code, reason = "call of a kernel helper")]
+    let ticks = unsafe { bpf_jiffies64() };
+    ticks as u32
 }
 
 /// What a total has grown by; the kernel's 32-bit counters wrap. A smaller value was read in the middle of a change.

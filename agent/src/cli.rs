@@ -51,6 +51,8 @@ Columns:
   CONN/S, FAIL/S  TCP connections opened; failures: failed connects, resets, DNS failures and timeouts, dropped datagrams
   RETR%           share of the sent TCP segments that were sent again
   RTT             mean smoothed round-trip time of TCP
+  ANSWER          mean time from a request to its answer over TCP, of those that sweeps saw: the network is in RTT, the rest is the
+                  server's application
 A row is marked < where this node runs the client, > where it runs the server, as `reporter` in the metrics.
 
 Examples:

@@ -33,6 +33,7 @@ mod recovery;
 mod resets;
 mod sidecar;
 mod sweep;
+mod turn;
 mod udp;
 
 use std::{fs::File, process::ExitCode};
@@ -232,6 +233,8 @@ const SCENARIOS: &[Scenario] = &[
     // After those that lose SYN-ACKs: its forged peers take the place of others that have not completed a handshake.
     needing(Needs::Alone, "resets::hostile", resets::hostile),
     scenario("idle::flows", idle::flows),
+    scenario("turn::whose", turn::whose),
+    scenario("turn::responses", turn::responses),
     scenario("sweep::duration", sweep::duration),
     needing(Needs::Unshare, "sweep::own_pid_namespace", sweep::own_pid_namespace),
     scenario("daemon::sigterm", daemon::sigterm),

@@ -1,4 +1,8 @@
-//! The iterators over all open sockets: they fill maps and emit no event.
+//! The iterators over all open sockets: they fill maps, and the sweep writes a record of each connection to its reader.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::flow::FlowKey;
 
 /// Key of the map of listening ports.
 #[repr(C)]
@@ -64,11 +68,173 @@ pub struct Sweep {
     pub number: u64,
     /// The socket whose totals the sweep is adding now; 0 for none.
     pub socket: u64,
+    /// When the programs began it, in the kernel's ticks; 0 until then.
+    pub began: u32,
+    /// How many ticks without data make a connection quiet; the daemon sets it.
+    pub quiet: u32,
+}
+
+/// The record of an open connection, which the sweep writes to its reader: what is needed to decide whom the connection waits
+/// for. Times are ages in the kernel's ticks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct OpenConnection {
+    /// Its flow.
+    pub flow: FlowKey,
+    /// Since data was last sent, retransmissions included, or since it was established.
+    pub since_sent: u32,
+    /// Since data was last received, or since it was established.
+    pub since_received: u32,
+    /// Since the last acknowledgement was received.
+    pub since_acknowledged: u32,
+    /// Since [`Self::limited_by`] has its value; meaningless when that is 0.
+    pub since_limited: u32,
+    /// Since the sweep last reported it, modulo 2^24; [`OpenConnection::NEVER`] at the first time.
+    pub since_visit: u32,
+    /// Smoothed round-trip time in microseconds; 0 without a measurement.
+    pub round_trip_us: u32,
+    /// Bytes sent and not acknowledged; a FIN counts as one.
+    pub unacknowledged: u32,
+    /// Bytes written and not sent; a FIN counts as one.
+    pub unsent: u32,
+    /// Bytes received that the application has not read.
+    pub unread: u32,
+    /// TCP state, of `include/net/tcp_states.h`.
+    pub state: u8,
+    /// What limits the sender: `enum tcp_chrono` of `include/net/tcp.h`; 0 while nothing is to be sent or acknowledged.
+    pub limited_by: u8,
+    /// Whether data was ever sent ([`Self::SENT`]) and received ([`Self::RECEIVED`]), as bits.
+    pub has: u8,
+    /// Who spoke last: one of `SPEAKER_…`.
+    pub speaker: u8,
+    /// What [`Self::speaker`] was when the sweep last reported it.
+    pub speaker_before: u8,
+    /// 1 when the connection had been quiet then.
+    pub quiet_before: u8,
+    /// Always zero.
+    pub reserved: [u8; 6],
+}
+
+/// No data was sent or received.
+pub const SPEAKER_NONE: u8 = 0;
+/// The local end.
+pub const SPEAKER_LOCAL: u8 = 1;
+/// The peer.
+pub const SPEAKER_PEER: u8 = 2;
+
+impl OpenConnection {
+    /// [`Self::since_visit`] of a connection that was not reported before.
+    pub const NEVER: u32 = u32::MAX;
+    /// Bit of [`Self::has`].
+    pub const SENT: u8 = 1;
+    /// Bit of [`Self::has`].
+    pub const RECEIVED: u8 = 2;
+
+    /// Who spoke last. Ticks are milliseconds long, and an answer and the next request often lie in the same one. Then the
+    /// sequence space decides: what is unacknowledged is younger than what the peer said; else `is_silent_since` does, which is
+    /// true when the peer has sent nothing since the segment that acknowledged all (`snd_wl1` is `rcv_nxt`, because
+    /// `tcp_update_wl` of net/ipv4/tcp_input.c notes the segment whose acknowledgement was new).
+    #[inline(always)]
+    #[must_use]
+    pub const fn last_speaker(&self, is_silent_since: bool) -> u8 {
+        match self.has {
+            0 => SPEAKER_NONE,
+            Self::SENT => SPEAKER_LOCAL,
+            Self::RECEIVED => SPEAKER_PEER,
+            _ if self.since_sent != self.since_received => {
+                if self.since_sent < self.since_received {
+                    SPEAKER_LOCAL
+                } else {
+                    SPEAKER_PEER
+                }
+            }
+            _ if self.unacknowledged != 0 || is_silent_since => SPEAKER_LOCAL,
+            _ => SPEAKER_PEER,
+        }
+    }
+}
+
+/// When the sweep last reported a connection, modulo 2^24 ticks, and what was so then; 0 stands for never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit(pub u32);
+
+impl Visit {
+    const EVER: u32 = 0x80;
+    const QUIET: u32 = 0x40;
+
+    /// At this time, with this last speaker, of a connection that was quiet or not.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(now: u32, speaker: u8, is_quiet: bool) -> Self {
+        let quiet = if is_quiet { Self::QUIET } else { 0 };
+        Self(now << 8 | Self::EVER | quiet | speaker as u32)
+    }
+
+    /// Ticks since then; [`OpenConnection::NEVER`] when there was none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn age(self, now: u32) -> u32 {
+        if self.0 == 0 { OpenConnection::NEVER } else { now.wrapping_sub(self.0 >> 8) & 0x00ff_ffff }
+    }
+
+    /// Who had spoken last.
+    #[inline(always)]
+    #[must_use]
+    pub const fn speaker(self) -> u8 {
+        (self.0 & 3) as u8
+    }
+
+    /// 1 when the connection was quiet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_quiet(self) -> u8 {
+        (self.0 >> 6 & 1) as u8
+    }
 }
 
 const _: () = {
     assert!(size_of::<QueueKey>() == 16);
     assert!(size_of::<AcceptQueue>() == 32);
     assert!(size_of::<ListeningNamespace>() == 16);
-    assert!(size_of::<Sweep>() == 16);
+    assert!(size_of::<Sweep>() == 24);
+    // The iterator shows a socket again when its record ends where the buffer does: the buffer is a power of two.
+    assert!(size_of::<OpenConnection>() == 80 && !size_of::<OpenConnection>().is_power_of_two());
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_speaker_is_known_within_a_tick() {
+        let both =
+            OpenConnection { has: OpenConnection::SENT | OpenConnection::RECEIVED, ..Default::default() };
+        for (connection, is_silent_since, expected) in [
+            (OpenConnection::default(), true, SPEAKER_NONE),
+            (OpenConnection { has: OpenConnection::SENT, since_sent: 9, ..both }, false, SPEAKER_LOCAL),
+            (OpenConnection { has: OpenConnection::RECEIVED, since_received: 9, ..both }, true, SPEAKER_PEER),
+            (OpenConnection { since_sent: 1, since_received: 2, ..both }, false, SPEAKER_LOCAL),
+            (
+                OpenConnection { since_sent: 2, since_received: 1, unacknowledged: 5, ..both },
+                true,
+                SPEAKER_PEER,
+            ),
+            (OpenConnection { unacknowledged: 1, ..both }, false, SPEAKER_LOCAL),
+            (both, true, SPEAKER_LOCAL),
+            (both, false, SPEAKER_PEER),
+        ] {
+            assert_eq!(connection.last_speaker(is_silent_since), expected, "{connection:?}");
+        }
+    }
+
+    #[test]
+    fn a_visit_is_remembered_across_the_end_of_its_ticks() {
+        for now in [0, 1, 0x00ff_fffe, 0x0100_0000, u32::MAX - 1] {
+            let visit = Visit::new(now, SPEAKER_PEER, true);
+            assert_eq!((visit.speaker(), visit.is_quiet(), visit.age(now)), (SPEAKER_PEER, 1, 0));
+            assert_eq!(visit.age(now.wrapping_add(75_000)), 75_000);
+            assert_eq!(Visit::new(now, SPEAKER_LOCAL, false).is_quiet(), 0);
+        }
+        assert_eq!(Visit(0).age(7), OpenConnection::NEVER);
+    }
+}

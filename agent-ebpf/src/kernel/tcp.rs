@@ -23,6 +23,7 @@ pub mod state {
     pub const FIN_WAIT1: u8 = 4;
     pub const FIN_WAIT2: u8 = 5;
     pub const CLOSE: u8 = 7;
+    pub const CLOSE_WAIT: u8 = 8;
     pub const LAST_ACK: u8 = 9;
     pub const LISTEN: u8 = 10;
     pub const CLOSING: u8 = 11;
@@ -206,10 +207,7 @@ impl<M: Memory> TcpSock<M> {
         let at = layout!(chrono_stat);
         let mut ticks =
             [self.memory.read::<u32>(at), self.memory.read::<u32>(at + 4), self.memory.read::<u32>(at + 8)];
-        #[expect(clippy::cast_possible_truncation, reason = "a mask of at most eight bits")]
-        let mask = layout!(chrono_type_mask) as u8;
-        let current =
-            self.memory.read::<u8>(layout!(chrono_type)).wrapping_shr(layout!(chrono_type_shift)) & mask;
+        let current = self.chrono();
         if current != 0 {
             let interval = now.wrapping_sub(self.memory.read(layout!(chrono_start)));
             match current {
@@ -219,6 +217,56 @@ impl<M: Memory> TcpSock<M> {
             }
         }
         ticks
+    }
+
+    /// Bytes sent and not acknowledged, then bytes written and not sent; a FIN counts as one. Without the socket's lock, an
+    /// acknowledgement or a transmission between the reads makes a value smaller than it is, at least 0.
+    #[inline(always)]
+    pub fn outstanding(self) -> (u32, u32) {
+        let written = self.memory.read::<u32>(layout!(write_seq));
+        let sent = self.memory.read::<u32>(layout!(snd_nxt));
+        let acknowledged = self.memory.read::<u32>(layout!(snd_una));
+        (distance(acknowledged, sent), distance(sent, written))
+    }
+
+    /// Bytes received that the application has not read. The FIN has a place in the sequence space as well.
+    #[inline(always)]
+    pub fn unread_bytes(self) -> u32 {
+        let received = self.memory.read::<u32>(layout!(rcv_nxt));
+        let unread = distance(self.memory.read(layout!(copied_seq)), received);
+        if unread != 0 && self.is_fin_received() { unread - 1 } else { unread }
+    }
+
+    /// True when the peer has sent nothing since the segment that last acknowledged something new.
+    #[inline(always)]
+    pub fn is_peer_silent_since_acknowledgement(self) -> bool {
+        self.memory.read::<u32>(layout!(rcv_nxt)) == self.memory.read::<u32>(layout!(snd_wl1))
+    }
+
+    /// Ticks up to `now` since data was last sent, since data was last received, and since the last acknowledgement.
+    #[inline(always)]
+    pub fn idle_ticks(self, now: u32) -> [u32; 3] {
+        // What happened after `now` was read has just happened.
+        let age = |at: u32| if now.wrapping_sub(at) < u32::MAX - 1000 { now.wrapping_sub(at) } else { 0 };
+        [
+            age(self.memory.read(layout!(lsndtime))),
+            age(self.memory.read(layout!(lrcvtime))),
+            age(self.memory.read(layout!(rcv_tstamp))),
+        ]
+    }
+
+    /// What limits the sender, as a number of `enum tcp_chrono` (include/net/tcp.h), and for how many ticks; 0 while nothing is
+    /// to be sent or acknowledged.
+    #[inline(always)]
+    pub fn limited(self, now: u32) -> (u8, u32) {
+        (self.chrono(), distance(self.memory.read(layout!(chrono_start)), now))
+    }
+
+    #[inline(always)]
+    fn chrono(self) -> u8 {
+        #[expect(clippy::cast_possible_truncation, reason = "a mask of at most eight bits")]
+        let mask = layout!(chrono_type_mask) as u8;
+        self.memory.read::<u8>(layout!(chrono_type)).wrapping_shr(layout!(chrono_type_shift)) & mask
     }
 
     /// Smoothed round-trip time in microseconds; 0 without a measurement.
@@ -298,4 +346,11 @@ impl<M: Memory> TcpSock<M> {
     pub fn local(self) -> u64 {
         local(self.memory)
     }
+}
+
+/// How far a number lies behind another one of a circle; 0 when it lies before it.
+#[inline(always)]
+fn distance(from: u32, to: u32) -> u32 {
+    let distance = to.wrapping_sub(from);
+    if distance >> 31 == 0 { distance } else { 0 }
 }

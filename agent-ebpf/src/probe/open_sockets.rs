@@ -13,20 +13,22 @@ use core::ffi::c_void;
 
 use aya_ebpf::bindings::BPF_ANY;
 use netcause_common::flow::Counted;
-use netcause_common::probe::open_sockets::ListeningNamespace;
+use netcause_common::probe::open_sockets::{ListeningNamespace, OpenConnection, SPEAKER_NONE, Visit};
 use netcause_common::socket::{PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
 
 use crate::flow::{counters, counters_of, of_socket};
-use crate::kernel::tcp_state::{CLOSE, LISTEN, SYN_RECV, SYN_SENT};
-use crate::kernel::{Memory, Task, TcpSock, has_sock_from_file};
+use crate::kernel::tcp_state::{
+    CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LISTEN, SYN_RECV, SYN_SENT,
+};
+use crate::kernel::{Memory, Reader, Task, TcpSock, has_sock_from_file};
 use crate::maps::{LISTENING_NAMESPACES, SWEEP, add};
 use crate::socket::{Tracked, accept_queue, infer_role, insert, insert_listener, state_of};
-use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping};
+use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping, ticks};
 
 /// The iterator's argument; every member takes eight bytes.
 #[repr(C)]
 pub struct TaskFile {
-    meta: u64,
+    meta: *const c_void,
     task: *const c_void,
     descriptor: u64,
     file: *const c_void,
@@ -78,7 +80,7 @@ extern "C" fn older_connections(context: *const TaskFile) -> i32 {
     0
 }
 
-/// The sweep: adds what is new of the totals of open connections, and reads the accept queues.
+/// The sweep: adds what is new of the totals of open connections, reports what they wait for, and reads the accept queues.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task_file")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
@@ -89,14 +91,14 @@ extern "C" fn open_sockets(context: *const TaskFile) -> i32 {
                 listener(socket);
                 namespace(context, socket);
             }
-            state => connection(socket, state),
+            state => connection(context, socket, state),
         }
     });
     0
 }
 
 #[inline(always)]
-fn connection<M: Memory>(socket: TcpSock<M>, state: u8) {
+fn connection<M: Memory>(context: *const TaskFile, socket: TcpSock<M>, state: u8) {
     let tracked = match state_of(socket.id) {
         Some(tracked) => tracked,
         None if state == CLOSE => return,
@@ -106,9 +108,16 @@ fn connection<M: Memory>(socket: TcpSock<M>, state: u8) {
             tracked
         }
     };
-    if !has_moved(socket, tracked.counted()) {
-        return;
+    if has_moved(socket, tracked.counted()) {
+        add_totals(socket, state, tracked);
     }
+    if matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT) {
+        report(context, socket, state, tracked);
+    }
+}
+
+#[inline(always)]
+fn add_totals<M: Memory>(socket: TcpSock<M>, state: u8, tracked: Tracked) {
     sweeping(socket.id);
     if !tracked.is_settled()
         && let Some(counters) = counters(tracked.flow())
@@ -120,6 +129,63 @@ fn connection<M: Memory>(socket: TcpSock<M>, state: u8) {
         settle(socket, tracked.role(), fin_acknowledged, tracked.counted(), counters);
     }
     sweeping(0);
+}
+
+/// Writes the connection's record to the reader of the sweep, once in each sweep.
+#[inline(always)]
+fn report<M: Memory>(context: *const TaskFile, socket: TcpSock<M>, state: u8, tracked: Tracked) {
+    let Some(sweep) = SWEEP.get_ptr_mut(0) else { return };
+    // SAFETY: the pointer comes from a map lookup, checked for NULL; plain integers, and no other program uses these members.
+    #[expect(unsafe_code, reason = "map value")]
+    let (began, quiet) = unsafe { (&mut (*sweep).began, (*sweep).quiet) };
+    let now = ticks();
+    if *began == 0 {
+        *began = now.max(1);
+    }
+    let visit = tracked.visit();
+    let since_visit = visit.age(now);
+    // Several processes hold it, and it was reported through another one.
+    if since_visit <= now.wrapping_sub(*began) {
+        return;
+    }
+    let [since_sent, since_received, since_acknowledged] = socket.idle_ticks(now);
+    let (limited_by, since_limited) = socket.limited(now);
+    let (unacknowledged, unsent) = socket.outstanding();
+    // SAFETY: the pointer lies in a map value, which the verifier checks; plain integers.
+    #[expect(unsafe_code, reason = "map value")]
+    let (sent, received) = unsafe { ((*tracked.counted()).sent_bytes, (*tracked.counted()).received_bytes) };
+    let mut has = 0;
+    if sent != 0 || unacknowledged != 0 {
+        has |= OpenConnection::SENT;
+    }
+    if received != 0 {
+        has |= OpenConnection::RECEIVED;
+    }
+    let mut connection = OpenConnection {
+        flow: *tracked.flow(),
+        since_sent,
+        since_received,
+        since_acknowledged,
+        since_limited,
+        since_visit,
+        round_trip_us: socket.smoothed_rtt_us(),
+        unacknowledged,
+        unsent,
+        unread: socket.unread_bytes(),
+        state,
+        limited_by,
+        has,
+        speaker: SPEAKER_NONE,
+        speaker_before: visit.speaker(),
+        quiet_before: visit.is_quiet(),
+        reserved: [0; 6],
+    };
+    connection.speaker = connection.last_speaker(socket.is_peer_silent_since_acknowledgement());
+    let reader = Reader::from_argument(reader(context));
+    if reader.write(&connection) {
+        let is_quiet = since_sent.min(since_received) >= quiet;
+        tracked.set_visit(Visit::new(now, connection.speaker, is_quiet));
+    }
 }
 
 /// Inserts a connection from before the agent started, or whose start the programs missed.
@@ -181,6 +247,15 @@ fn namespace<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
     let found = ListeningNamespace { sweep: sweep.number, thread: task.id(), mark: socket.namespace_mark() };
     // The full map is visible: the daemon counts namespaces that it cannot read.
     let _ = LISTENING_NAMESPACES.insert(namespace, found, u64::from(BPF_ANY));
+}
+
+#[inline(always)]
+fn reader(context: *const TaskFile) -> *const c_void {
+    // SAFETY: as in `file`.
+    #[expect(unsafe_code, reason = "the context is a raw pointer")]
+    unsafe {
+        (*context).meta
+    }
 }
 
 #[inline(always)]

@@ -12,6 +12,8 @@ pub mod model;
 mod packed;
 pub mod sums;
 pub mod totals;
+pub mod turn;
+pub mod waits;
 pub mod windows;
 
 pub use edge::{Edge, Named, Reporter, Via, edge};

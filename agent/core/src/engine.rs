@@ -27,13 +27,14 @@ use crate::aggregate::events::{EdgeEvent, RecentEvents};
 use crate::aggregate::listeners::{Listeners, Namespace, NamespaceCounters};
 use crate::aggregate::model::Model;
 use crate::aggregate::totals::Totals;
+use crate::aggregate::waits::Waiting;
 use crate::enrich::conntrack::{Outcome, Pass, Support};
 use crate::enrich::extra::Extra;
 use crate::enrich::names::Statistics;
 use crate::enrich::objects::{Kind, Seconds, Source, Update};
 use crate::enrich::policy::DnsNames;
 use crate::enrich::{self, Names, Workload};
-use crate::ingest::{self, DnsAnswer, DnsUnanswered, Event, TcpEvent};
+use crate::ingest::{self, Connection, DnsAnswer, DnsUnanswered, Event, TcpEvent};
 
 pub use listeners::Listener;
 
@@ -72,6 +73,10 @@ pub enum Input<'a> {
         /// The counters of their network namespaces, as far as they were read since.
         namespaces: Vec<(Namespace, NamespaceCounters)>,
     },
+    /// An open connection that a sweep has found.
+    Connection(Connection),
+    /// A sweep has ended, and all flows were read since.
+    SweepEnded,
     /// All flows were read. Names are settled now, so questions on new flows should be answered before.
     ReadingEnded,
     /// An event of the kernel's ring.
@@ -148,6 +153,7 @@ pub struct Engine {
     time: Time,
     names: Names,
     model: Model,
+    waiting: Waiting,
     details: DnsDetails,
     details_received: u64,
     queues: Vec<(QueueKey, AcceptQueue)>,
@@ -172,6 +178,7 @@ impl Engine {
             time: Time::default(),
             names: Names::new(options.names),
             model: Model::new(options.flow_idle),
+            waiting: Waiting::default(),
             details,
             details_received: 0,
             queues: Vec::new(),
@@ -190,6 +197,7 @@ impl Engine {
     pub fn handle(&mut self, time: Time, input: Input<'_>) {
         self.time = time;
         self.names.set_time(time.wall, time.monotonic);
+        self.waiting.begin(time.monotonic);
         match input {
             // Questions that are due by now come out of `poll`.
             Input::Tick => {}
@@ -200,6 +208,8 @@ impl Engine {
                 self.names.counted(&key, &delta.tcp);
                 self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
             }
+            Input::Connection(connection) => self.waiting.see(&connection, time.monotonic),
+            Input::SweepEnded => self.waiting.end_sweep(time.monotonic, &mut self.model, &self.names),
             Input::FlowRemoved(key) => self.remove(&key),
             Input::Listeners { queues, namespaces } => self.listen(queues, &namespaces),
             Input::ReadingEnded => self.end_reading(),
@@ -267,6 +277,12 @@ impl Engine {
         &mut self.model
     }
 
+    /// What open connections wait for.
+    #[must_use]
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
     /// The time of the last input.
     #[must_use]
     pub fn time(&self) -> Time {
@@ -322,6 +338,7 @@ impl Engine {
 
     fn remove(&mut self, key: &FlowKey) {
         self.model.remove(key);
+        self.waiting.remove(key);
         if key.protocol == PROTOCOL_DNS {
             let clients = self.model.locals_of(PROTOCOL_DNS);
             self.details.retain(|local| clients.contains(&local));

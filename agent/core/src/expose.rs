@@ -2,3 +2,4 @@
 
 pub mod budget;
 pub mod dns_servers;
+pub mod waiting;

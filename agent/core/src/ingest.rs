@@ -3,6 +3,7 @@
 //! A record is written by the eBPF programs of the same build. Its length and its numbers are checked all the same, so that
 //! a record of another build is refused and not misread. No function here panics or reads a clock.
 
+mod connection;
 pub mod dns;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -20,6 +21,8 @@ use netcause_common::probe::tcp_retransmit::Retransmitted;
 use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 use netcause_common::probe::tcp_state::ConnectFailed;
 use netcause_common::wire::{EventHeader, NEW_FLOW, NewFlow};
+
+pub use connection::{Before, Connection, End, connection};
 
 /// The end of a connection that is on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -32,7 +32,7 @@ pub(crate) struct Node {
     pub now: Duration,
     pub tables: [BTreeMap<FlowKey, Totals>; 2],
     deltas: [Readers; 2],
-    shown: Vec<Shown>,
+    pub shown: Vec<Shown>,
     /// What edges had that have ended.
     ended: Totals,
 }

@@ -15,6 +15,7 @@ use netcause_core::enrich::extra::Extra;
 use netcause_core::enrich::objects::Update;
 use netcause_core::expose::budget::{Budget, Shown};
 use netcause_core::expose::dns_servers::DnsServers;
+use netcause_core::expose::waiting;
 use netcause_core::ingest::{self, DnsAnswer};
 use tracing::{info, warn};
 
@@ -238,10 +239,7 @@ impl Agent {
         let began = Instant::now();
         // Names that were resolved before a flow began are known before the flow is.
         self.drain();
-        if sweeps && let Some(took) = self.kernel.sweep()? {
-            self.counts.sweeps.observe(took);
-            self.last_sweep = Some((began, took));
-        }
+        let has_swept = sweeps && self.sweep(began)?;
         self.expire_dns()?;
         let Listening { queues, namespaces } = self.kernel.listening()?;
         self.listeners = queues.len() as u64;
@@ -250,6 +248,9 @@ impl Agent {
         let time = now();
         self.fullness =
             kernel.read_flows(|key, delta| engine.handle(time, Input::Flow { key: *key, delta }))?;
+        if has_swept {
+            engine.handle(time, Input::SweepEnded);
+        }
         engine.handle(time, Input::Losses(kernel.statistics()?));
         engine.handle(time, Input::Health(self.health.at(time.monotonic)));
         // New flows have names from the beginning.
@@ -258,8 +259,23 @@ impl Agent {
         self.budget.follow(self.engine.model_mut().take_changes());
         self.shown = self.budget.share_out(self.engine.model(), series);
         self.last_reading = Some(Instant::now());
+        waiting::show(&mut self.shown, self.engine.waiting(), self.engine.model());
         self.carry_out();
         Ok(())
+    }
+
+    /// Sweeps the open sockets; false when the probe with the sweep is unavailable.
+    fn sweep(&mut self, began: Instant) -> Result<bool> {
+        let Self { kernel, engine, .. } = self;
+        let (time, tick) = (now(), kernel::tick());
+        let took = kernel.sweep(|record| match ingest::connection(record, tick) {
+            Some(connection) => engine.handle(time, Input::Connection(connection)),
+            None => warn!(length = record.len(), "cannot decode a connection of the sweep"),
+        })?;
+        let Some(took) = took else { return Ok(false) };
+        self.counts.sweeps.observe(took);
+        self.last_sweep = Some((began, took));
+        Ok(true)
     }
 
     /// Answers the engine's questions on cgroups, as far as they can be answered now.

@@ -16,8 +16,8 @@ pub struct Style {
 }
 
 /// The columns of numbers: title and width.
-const NUMBERS: [(&str, usize); 6] =
-    [("SENT/S", 7), ("RECV/S", 7), ("CONN/S", 7), ("FAIL/S", 7), ("RETR%", 6), ("RTT", 7)];
+const NUMBERS: [(&str, usize); 7] =
+    [("SENT/S", 7), ("RECV/S", 7), ("CONN/S", 7), ("FAIL/S", 7), ("RETR%", 6), ("RTT", 7), ("ANSWER", 7)];
 /// The least that a pair's names take.
 const LEAST_NAMES: usize = 24;
 /// From this share of segments sent again on a row is coloured.
@@ -117,20 +117,21 @@ fn colour(row: &Row) -> Option<&'static str> {
     if row.failures() > 0 { Some(RED) } else { (share >= NOTABLE_SHARE).then_some(YELLOW) }
 }
 
-fn values(row: &Row, answer: &Answer) -> [String; 6] {
+fn values(row: &Row, answer: &Answer) -> [String; 7] {
     let [sent, received] = row.bytes_per_second().map(short);
     let tcp = row.tcp.as_ref();
     let rate = |rate: Option<f64>| rate.filter(|rate| *rate > 0.0).map_or_else(none, short);
     let failures = row.failures() as f64 / answer.covered_seconds.max(1.0);
     let share = tcp.and_then(|tcp| tcp.retransmitted_share);
-    let rtt = tcp.and_then(|tcp| tcp.rtt_mean_seconds);
+    let mean = |seconds: Option<f64>| seconds.map_or_else(none, time);
     [
         sent,
         received,
         rate(tcp.and_then(|tcp| tcp.connections_opened_per_second)),
         rate(Some(failures)),
         share.map_or_else(none, |share| format!("{:.2}", 100.0 * share)),
-        rtt.map_or_else(none, time),
+        mean(tcp.and_then(|tcp| tcp.rtt_mean_seconds)),
+        mean(tcp.and_then(|tcp| tcp.response_mean_seconds)),
     ]
 }
 
@@ -187,7 +188,8 @@ mod tests {
                 "retransmitted_share":{share},"connections_opened":30,"connections_opened_per_second":0.5,
                 "connections_closed":3,"connect_failures":{{{failures}}},"connect_failures_per_second":0.0,
                 "connect_mean_seconds":null,"resets":{{"sent":0,"received":0}},"rtt_mean_seconds":0.0012,
-                "rtt_observations":5}}"#
+                "rtt_observations":5,"waiting_connections":{{"peer_application":0.9}},"response_mean_seconds":0.45,
+                "responses":2}}"#
             )
         };
         let rows = [
@@ -206,9 +208,9 @@ mod tests {
     fn a_table_shows_rates() {
         let expected = "\
 last 60 s (windows of up to 10 s), 2 of 3 pairs, most bytes first
-PAIR                                                               SENT/S  RECV/S  CONN/S  FAIL/S  RETR%     RTT
-< shop/checkout -> shop/payments:8080                                123k    5.00    0.50       -   2.00   1.2ms
-> shop/checkout-with-a-name-that-is-longer -> shop/payments:8080     123k    5.00    0.50    2.00      -   1.2ms
+PAIR                                                               SENT/S  RECV/S  CONN/S  FAIL/S  RETR%     RTT  ANSWER
+< shop/checkout -> shop/payments:8080                                123k    5.00    0.50       -   2.00   1.2ms  450.0ms
+> shop/checkout-with-a-name-that-is-longer -> shop/payments:8080     123k    5.00    0.50    2.00      -   1.2ms  450.0ms
 ";
         let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let table = table(&answer(), &Style::default());

@@ -174,9 +174,13 @@ impl Samples<'_> {
 
     /// As [`Self::by`], of counts in ticks, shown in seconds.
     pub fn ticks_by(&mut self, values: &[&'static str], ticks: &[u64]) {
-        let tick = self.tick.as_secs_f64();
-        for (value, ticks) in values.iter().zip(ticks) {
-            self.labelled(Some(value), Value::Real(*ticks as f64 * tick));
+        self.seconds_by(values, ticks, 1.0 / self.tick.as_secs_f64());
+    }
+
+    /// As [`Self::by`], of times in a unit of which there are so many in a second, shown in seconds.
+    pub fn seconds_by(&mut self, values: &[&'static str], times: &[u64], per_second: f64) {
+        for (value, time) in values.iter().zip(times) {
+            self.labelled(Some(value), Value::Real(*time as f64 / per_second));
         }
     }
 

@@ -257,7 +257,7 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
             }
             (AyaProgram::Iter(iterator), Hook::AtStart { only_since_start, .. }) => {
                 if !only_since_start || options.count_since_start {
-                    walk(iterator).map_err(|error| failed(&error))?;
+                    walk(iterator, 1, |_| {}).map_err(|error| failed(&error))?;
                 }
             }
             // Run by `Kernel::sweep`.
@@ -333,13 +333,24 @@ fn misfit(program: &probe::Program) -> Unavailable {
     )
 }
 
-/// Runs an iterator once, to its end. Its output is empty: the results are in the maps.
-pub(super) fn walk(iterator: &mut Iter) -> anyhow::Result<()> {
+/// Runs an iterator once, to its end, and calls `to` with each of the records that it writes, which have `size` bytes.
+pub(super) fn walk(iterator: &mut Iter, size: usize, mut to: impl FnMut(&[u8])) -> anyhow::Result<()> {
     let link = iterator.attach()?;
     let mut file = iterator.take_link(link)?.into_file()?;
-    let mut nothing = [0; 64];
-    while file.read(&mut nothing)? != 0 {}
-    Ok(())
+    // The kernel fills half of it at a time (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
+    let mut buffer = vec![0; 64 * 1024];
+    let mut filled = 0;
+    loop {
+        let more = file.read(buffer.get_mut(filled..).unwrap_or_default())?;
+        if more == 0 {
+            return Ok(());
+        }
+        filled += more;
+        let whole = filled - filled % size;
+        buffer.get(..whole).unwrap_or_default().chunks_exact(size).for_each(&mut to);
+        buffer.copy_within(whole..filled, 0);
+        filled -= whole;
+    }
 }
 
 /// The error of loading a program, with the last lines of the verifier's log, which have the instruction and the reason.

@@ -11,11 +11,12 @@ use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
 use ipnet::IpNet;
 use netcause_common::flow::FlowKey;
-use netcause_common::probe::open_sockets::Sweep;
+use netcause_common::probe::open_sockets::{OpenConnection, Sweep};
 use netcause_common::statistics::STATISTICS;
 use tokio::io::unix::AsyncFd;
 
 use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::turn::QUIET;
 use netcause_core::ingest::DnsUnanswered;
 
 use super::dns::Dns;
@@ -70,13 +71,14 @@ impl Kernel {
         Ok((kernel, rings))
     }
 
-    /// Sweeps every open socket, so that the maps have its current counters; returns the duration. `None` if the probe with
-    /// the sweep is unavailable.
+    /// Sweeps every open socket, so that the maps have its current counters, and calls `to` with the record of each open
+    /// connection ([`netcause_core::ingest::connection`]); returns the duration. `None` if the probe with the sweep is
+    /// unavailable.
     ///
     /// # Errors
     ///
     /// When the iterator cannot be attached or read.
-    pub fn sweep(&mut self) -> Result<Option<Duration>> {
+    pub fn sweep(&mut self, to: impl FnMut(&[u8])) -> Result<Option<Duration>> {
         let running = self.loaded.probes.iter().filter(|state| state.unavailable.is_none());
         let mut programs = running.flat_map(|state| state.probe.programs);
         let Some(program) = programs.find(|program| matches!(program.hook, Hook::Sweep(_))) else {
@@ -84,13 +86,13 @@ impl Kernel {
         };
         self.sweeps += 1;
         self.sweep
-            .set(0, Sweep { number: self.sweeps, socket: 0 }, 0)
+            .set(0, Sweep { number: self.sweeps, quiet: quiet_ticks(), ..Sweep::default() }, 0)
             .context("cannot set the number of the sweep")?;
         let Some(AyaProgram::Iter(iterator)) = self.loaded.ebpf.program_mut(program.name) else {
             return Ok(None);
         };
         let begin = Instant::now();
-        walk(iterator).context("cannot iterate over the open sockets")?;
+        walk(iterator, size_of::<OpenConnection>(), to).context("cannot iterate over the open sockets")?;
         Ok(Some(begin.elapsed()))
     }
 
@@ -198,6 +200,12 @@ impl Kernel {
         let logger = unsafe { AsyncFd::register(logger) }?;
         Ok(KernelLog { logger })
     }
+}
+
+/// Ticks in [`QUIET`].
+fn quiet_ticks() -> u32 {
+    let ticks = QUIET.as_nanos().checked_div(super::tick().as_nanos());
+    ticks.and_then(|ticks| u32::try_from(ticks).ok()).unwrap_or(u32::MAX)
 }
 
 /// `run_time_ns` and `run_cnt` of `bpf_prog_show_fdinfo`, kernel/bpf/syscall.c.

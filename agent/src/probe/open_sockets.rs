@@ -37,5 +37,12 @@ pub const PROBE: Probe = Probe {
         "task_nsproxy",
         "nsproxy_net",
         "task_pid",
+        "snd_nxt",
+        "snd_wl1",
+        "rcv_nxt",
+        "copied_seq",
+        "lsndtime",
+        "rcv_tstamp",
+        "lrcvtime",
     ],
 };

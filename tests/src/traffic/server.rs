@@ -23,8 +23,10 @@ use super::{CHUNK, Listen, receive, send};
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Mode {
-    /// Send back what comes
+    /// Send back what comes, after --think-ms
     Echo,
+    /// Send back what comes first, then something unasked every --think-ms until the client closes
+    Push,
     /// Read to the end, then close
     Sink,
     /// Send --bytes bytes, then close when the client has
@@ -55,6 +57,12 @@ pub(crate) struct Server {
     /// How many bytes --mode source and --mode answer send
     #[arg(long, default_value_t = 0)]
     bytes: u64,
+    /// How long --mode echo takes for an answer, and --mode push between two words
+    #[arg(long, default_value_t = 0)]
+    think_ms: u64,
+    /// Answer so many requests of each connection at once, before --think-ms begins
+    #[arg(long, default_value_t = 0)]
+    quick: u64,
     /// The limit of the queue of connections not yet accepted
     #[arg(long, default_value_t = 1024)]
     backlog: i32,
@@ -97,8 +105,14 @@ impl Server {
         if !matches!(self.mode, Mode::NeverAccept) {
             for listener in &listeners {
                 let (listener, totals) = (listener.try_clone()?, Arc::clone(&totals));
-                let (mode, bytes, most) = (self.mode, self.bytes, self.accept);
-                thread::spawn(move || accept(&listener, most, mode, bytes, &totals));
+                let service = Service {
+                    mode: self.mode,
+                    bytes: self.bytes,
+                    think: Duration::from_millis(self.think_ms),
+                    quick: self.quick,
+                };
+                let most = self.accept;
+                thread::spawn(move || accept(&listener, most, service, &totals));
             }
         }
         if self.accept != u64::MAX {
@@ -142,18 +156,27 @@ impl Server {
     }
 }
 
-fn accept(listener: &TcpListener, most: u64, mode: Mode, bytes: u64, totals: &Arc<Totals>) {
+/// What it does for each client.
+#[derive(Clone, Copy)]
+struct Service {
+    mode: Mode,
+    bytes: u64,
+    think: Duration,
+    quick: u64,
+}
+
+fn accept(listener: &TcpListener, most: u64, service: Service, totals: &Arc<Totals>) {
     for _ in 0..most {
         let Ok((stream, _)) = listener.accept() else { return };
         totals.accepted.fetch_add(1, Ordering::SeqCst);
-        match mode {
+        match service.mode {
             Mode::Close => drop(stream),
             Mode::Reset => reset(stream),
             _ => {
                 let totals = Arc::clone(totals);
                 thread::spawn(move || {
                     // A client that goes away ends its connection; the totals have what came before.
-                    let _ = serve(stream, mode, bytes, &totals);
+                    let _ = serve(stream, service, &totals);
                     totals.finished.fetch_add(1, Ordering::SeqCst);
                 });
                 continue;
@@ -169,7 +192,8 @@ fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-fn serve(mut stream: TcpStream, mode: Mode, bytes: u64, totals: &Totals) -> std::io::Result<()> {
+fn serve(mut stream: TcpStream, service: Service, totals: &Totals) -> std::io::Result<()> {
+    let Service { mode, bytes, think, mut quick } = service;
     let mut buffer = vec![0; CHUNK];
     match mode {
         Mode::Echo => loop {
@@ -178,9 +202,23 @@ fn serve(mut stream: TcpStream, mode: Mode, bytes: u64, totals: &Totals) -> std:
                 return Ok(());
             }
             totals.received.fetch_add(got as u64, Ordering::SeqCst);
+            if quick == 0 {
+                thread::sleep(think);
+            }
+            quick = quick.saturating_sub(1);
             stream.write_all(&buffer[..got])?;
             totals.sent.fetch_add(got as u64, Ordering::SeqCst);
         },
+        Mode::Push => {
+            let got = stream.read(&mut buffer)?;
+            totals.received.fetch_add(got as u64, Ordering::SeqCst);
+            // Until the client has closed, and a write fails.
+            loop {
+                stream.write_all(&buffer[..got])?;
+                totals.sent.fetch_add(got as u64, Ordering::SeqCst);
+                thread::sleep(think);
+            }
+        }
         Mode::Sink => receive(&mut stream, u64::MAX, &totals.received).map(drop),
         Mode::Source => {
             send(&mut stream, bytes, &totals.sent)?;

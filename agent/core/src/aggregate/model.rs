@@ -257,6 +257,12 @@ impl Model {
         &self.windows
     }
 
+    /// Whether the kernel's tables have a flow.
+    #[must_use]
+    pub fn knows(&self, key: &FlowKey) -> bool {
+        self.flows.contains_key(key)
+    }
+
     /// The edge that a flow counts for; `None` until the end of the reading that finds it.
     #[must_use]
     pub fn edge_of(&self, key: &FlowKey) -> Option<&Arc<Edge>> {

@@ -9,6 +9,8 @@ use bytemuck::{Pod, Zeroable};
 use netcause_common::dns::{Datagrams, DnsCounters, ResponseCode};
 use netcause_common::flow::{TcpCounters, UdpCounters};
 
+use super::turn::Waits;
+
 /// A failure weighs as much as this many segments: an edge that fails keeps its series beside larger ones that do not.
 const FAILURE: u64 = 1000;
 
@@ -22,11 +24,14 @@ pub struct Totals {
     pub udp: UdpCounters,
     /// Of its DNS.
     pub dns: DnsCounters,
+    /// What its open TCP connections wait for.
+    pub waits: Waits,
 }
 
 impl Totals {
     /// Nothing counted.
-    pub const ZERO: Self = Self { tcp: TcpCounters::ZERO, udp: UdpCounters::ZERO, dns: DnsCounters::ZERO };
+    pub const ZERO: Self =
+        Self { tcp: TcpCounters::ZERO, udp: UdpCounters::ZERO, dns: DnsCounters::ZERO, waits: Waits::ZERO };
 
     /// How much an edge with these totals matters when not all can have series. Linear: the weight of a sum is the sum of the
     /// weights.
@@ -52,7 +57,8 @@ impl Totals {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = self.tcp;
         let tcp = TcpCounters { connect_duration, rtt, min_rtt, ..TcpCounters::ZERO };
         let dns = DnsCounters { duration: self.dns.duration, ..DnsCounters::ZERO };
-        Self { tcp, udp: UdpCounters::ZERO, dns }
+        let waits = Waits { responses: self.waits.responses, ..Waits::ZERO };
+        Self { tcp, udp: UdpCounters::ZERO, dns, waits }
     }
 
     /// All but the histograms.
@@ -60,7 +66,8 @@ impl Totals {
     pub fn plain(&self) -> Self {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = TcpCounters::ZERO;
         let dns = DnsCounters { duration: DnsCounters::ZERO.duration, ..self.dns };
-        Self { tcp: TcpCounters { connect_duration, rtt, min_rtt, ..self.tcp }, udp: self.udp, dns }
+        let waits = Waits { responses: Waits::ZERO.responses, ..self.waits };
+        Self { tcp: TcpCounters { connect_duration, rtt, min_rtt, ..self.tcp }, udp: self.udp, dns, waits }
     }
 
     /// What brings these totals back to zero when it is added.
@@ -170,6 +177,7 @@ mod tests {
         let dns = DnsCounters { udp: Zeroable::zeroed(), ..once.dns };
         dns.add_to(&mut parts);
         parts.dns.udp = once.dns.udp;
+        parts.waits = once.waits;
         assert_eq!(parts, once);
         // Datagrams of DNS are datagrams.
         parts = Totals::ZERO;

@@ -7,12 +7,15 @@ use netcause_common::dns::{DnsCounters, ResponseCode};
 use netcause_common::flow::{ConnectFailure, ResetDirection, TcpCounters, UdpCounters};
 use netcause_core::aggregate::Edge;
 use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::turn::{On, Waits};
 use serde::{Deserialize, Serialize};
 
 use crate::expose::tables::pair_labels;
 
 /// A second in the unit of [`TcpCounters::rtt`].
 pub const MICROSECONDS: f64 = 1e6;
+/// A second in the unit of [`Waits::responses`].
+const MILLISECONDS: f64 = 1e3;
 /// A second in the unit of other durations.
 const NANOSECONDS: f64 = 1e9;
 
@@ -80,6 +83,12 @@ pub struct Tcp {
     pub rtt_mean_seconds: Option<f64>,
     /// Observations that it is the mean of: one per connection with traffic and sweep, and one at the close.
     pub rtt_observations: u64,
+    /// Open connections on average, by what they waited for; `null` while no time is covered.
+    pub waiting_connections: Option<BTreeMap<String, f64>>,
+    /// Mean time from a request to its answer, of what sweeps saw.
+    pub response_mean_seconds: Option<f64>,
+    /// Answers that it is the mean of.
+    pub responses: u64,
 }
 
 /// What was counted of UDP.
@@ -120,12 +129,13 @@ impl Row {
     /// Of an edge that has counted so much in this time.
     #[must_use]
     pub fn new(edge: &Edge, totals: &Totals, time: Duration) -> Self {
-        let Totals { tcp, udp, dns } = totals;
+        let Totals { tcp, udp, dns, waits } = totals;
         let rate = |count| (time > Duration::ZERO).then(|| count as f64 / time.as_secs_f64());
         let is_zero = |counters: &[u8]| counters.iter().all(|byte| *byte == 0);
         Self {
             labels: Labels::new(edge),
-            tcp: (!is_zero(bytemuck::bytes_of(tcp))).then(|| Tcp::new(tcp, rate)),
+            tcp: (!is_zero(bytemuck::bytes_of(tcp)) || !is_zero(bytemuck::bytes_of(waits)))
+                .then(|| Tcp::new(tcp, waits, rate)),
             udp: (!is_zero(bytemuck::bytes_of(udp))).then(|| Udp::new(udp, rate)),
             dns: (!is_zero(bytemuck::bytes_of(dns))).then(|| Dns::new(dns, rate)),
         }
@@ -168,12 +178,15 @@ impl Labels {
 }
 
 impl Tcp {
-    fn new(tcp: &TcpCounters, rate: impl Fn(u64) -> Option<f64>) -> Self {
+    fn new(tcp: &TcpCounters, waits: &Waits, rate: impl Fn(u64) -> Option<f64>) -> Self {
         let retransmitted_segments = retransmits(tcp);
         let share = || retransmitted_segments as f64 / tcp.sent_segments as f64;
         let failures = ConnectFailure::ALL.into_iter().map(ConnectFailure::label).zip(tcp.connect_failures);
         let resets = ResetDirection::ALL.into_iter().map(ResetDirection::label).zip(tcp.resets);
         let durations = &tcp.connect_duration;
+        let waited =
+            On::ALL.into_iter().map(On::label).zip(waits.waited_us).filter(|(_, waited)| *waited > 0);
+        let waiting = |(on, waited): (&str, u64)| Some((on.to_owned(), rate(waited)? / MICROSECONDS));
         Self {
             sent_bytes: tcp.sent_bytes,
             sent_bytes_per_second: rate(tcp.sent_bytes),
@@ -195,6 +208,9 @@ impl Tcp {
             resets: resets.map(|(direction, count)| (direction.to_owned(), count)).collect(),
             rtt_mean_seconds: mean(&tcp.rtt.buckets, tcp.rtt.sum, MICROSECONDS),
             rtt_observations: sum(&tcp.rtt.buckets),
+            waiting_connections: waited.map(waiting).collect(),
+            response_mean_seconds: mean(&waits.responses.buckets, waits.responses.sum, MILLISECONDS),
+            responses: sum(&waits.responses.buckets),
         }
     }
 }
@@ -238,7 +254,7 @@ pub fn retransmits(tcp: &TcpCounters) -> u64 {
 
 /// Failed connects, resets, datagrams dropped, failed and unanswered DNS queries.
 pub fn failures(totals: &Totals) -> u64 {
-    let Totals { tcp, udp, dns } = totals;
+    let Totals { tcp, udp, dns, .. } = totals;
     let tcp = [sum(&tcp.connect_failures), sum(&tcp.resets)];
     sum(&tcp).saturating_add(sum(&[udp.receive_drops, dns_failures(dns), dns.timeouts]))
 }

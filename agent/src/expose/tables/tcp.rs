@@ -3,12 +3,14 @@
 use netcause_common::flow::{CloseReason, ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
 use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::turn::{On, RESPONSE_BOUNDS_MS, Waits};
 
 use super::seconds;
 use super::shared::EDGE_LABELS;
 use crate::expose::series::{Samples, Table, counter, gauge, histogram};
 
 const CONNECT_BOUNDS: [f64; CONNECT_BOUNDS_NS.len()] = seconds(&CONNECT_BOUNDS_NS, 1e9);
+const RESPONSE_BOUNDS: [f64; RESPONSE_BOUNDS_MS.len()] = seconds(&RESPONSE_BOUNDS_MS, 1e3);
 const RTT_BOUNDS: [f64; RTT_BOUNDS_US.len()] = seconds(&RTT_BOUNDS_US, 1e6);
 
 pub(super) static TABLE: Table<Totals> = Table {
@@ -131,6 +133,43 @@ pub(super) static TABLE: Table<Totals> = Table {
             |totals: &Totals, to| to.ticks_by(LimitedBy::LABELS, &totals.tcp.limited_ticks),
         )
         .by("by"),
+        gauge(
+            "netcause_tcp_waiting_connections",
+            "Open TCP connections by what they waited for at the last sweep, at the end that the label reporter names. \
+             network: data was sent and not acknowledged for longer than the round trip explains; peer_window: the peer's \
+             receive window is closed; send_buffer: the send buffer is full, and all of it is sent; congestion_window: data was \
+             written and not sent; local_reader: data has arrived that the application has not read; local_application: the \
+             client has asked, and this end, the server, has not answered; peer_application: this end, the client, has asked, \
+             and the server has not answered; idle: no end owes anything; unknown: whether an answer is owed cannot be decided. \
+             Connections that no process has accepted are not counted. A value that no connection of the pair has had is absent.",
+            |totals: &Totals, to| {
+                let Waits { waited_us, waiting, .. } = &totals.waits;
+                for (index, _) in waited_us.iter().enumerate().filter(|(_, waited)| **waited != 0) {
+                    to.by(&On::LABELS[index..=index], &waiting[index..=index]);
+                }
+            },
+        )
+        .by("on"),
+        counter(
+            "netcause_tcp_waited_seconds",
+            "Connection-seconds that open TCP connections have waited, by what they waited for; see \
+             netcause_tcp_waiting_connections. By sampling: each sweep adds the time since the one before it for each connection \
+             that it finds waiting, so the rate is the mean number of connections that wait. Exact on average; of a single \
+             connection, off by up to the time between two sweeps.",
+            |totals: &Totals, to| to.seconds_by(On::LABELS, &totals.waits.waited_us, 1e6),
+        )
+        .by("on"),
+        histogram(
+            "netcause_tcp_response_duration_seconds",
+            "Time from the last data of a request to the last data of its response on a TCP connection, as the end saw it that \
+             the label reporter names: at the client with the round trip, at the server without. By sampling: one observation \
+             per sweep for each connection, of its last response since the sweep before. Resolution is the kernel's tick (1 to \
+             10 ms). Connections that open and close between two sweeps are not observed.",
+            |totals: &Totals, to| {
+                let responses = &totals.waits.responses;
+                to.distribution(&RESPONSE_BOUNDS, &responses.buckets, responses.sum as f64 / 1e3);
+            },
+        ),
     ],
 };
 

@@ -12,6 +12,7 @@ use netcause_common::probe::open_sockets::AcceptQueue;
 use netcause_common::statistics::Statistic;
 use netcause_core::aggregate::listeners::Dropped;
 use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::turn::{On, Waits};
 use netcause_core::aggregate::windows;
 use netcause_core::aggregate::{Edge, Reporter, Via};
 use netcause_core::enrich::Workload;
@@ -84,11 +85,17 @@ pub(in crate::expose) fn full() -> Snapshot {
     dns.duration.buckets[0] = 9;
     dns.duration.buckets[17] = 1;
     dns.duration.sum = 31_000_700_000;
+    let mut waits = Waits::ZERO;
+    waits.waited_us[On::PeerApplication as usize] = 2_500_000;
+    waits.waited_us[On::Idle as usize] = 40_000_000;
+    waits.waiting[On::Idle as usize] = 3;
+    waits.responses.buckets[6] = 2;
+    waits.responses.sum = 1_900;
     let address = Workload::Address([10, 0, 0, 9].into());
     let source = named("app \"x\"\\1");
     Snapshot {
         edges: vec![
-            row(Reporter::Source, source, address.clone(), Some(443), Totals { tcp, udp, dns }),
+            row(Reporter::Source, source, address.clone(), Some(443), Totals { tcp, udp, dns, waits }),
             row(
                 Reporter::Destination,
                 address,

@@ -1,0 +1,105 @@
+//! What the connections of each flow wait for, by one sweep after the other.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use netcause_common::flow::FlowKey;
+use netcause_common::histogram::bucket;
+
+use super::model::Model;
+use super::totals::Totals;
+use super::turn::{Habit, On, RESPONSE_BOUNDS_MS, Responses, response, turn};
+use crate::enrich::Names;
+use crate::ingest::Connection;
+
+/// Flows that are kept apart, as many as the kernel's table has by default; further ones count for [`FlowKey::other`].
+const MAX_FLOWS: usize = 16_384;
+
+/// What flows wait for.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Of the sweep that is going on.
+    found: HashMap<FlowKey, Found>,
+    /// Connections by [`On`] at the last sweep.
+    waiting: HashMap<FlowKey, [u32; On::COUNT]>,
+    habits: HashMap<FlowKey, Habit>,
+    /// When the last sweep ended; before the first, when the agent began.
+    swept: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    waiting: [u32; On::COUNT],
+    responses: Option<Box<Responses>>,
+}
+
+impl Waiting {
+    /// Notes when the agent began, at the first call.
+    pub fn begin(&mut self, now: Duration) {
+        self.swept.get_or_insert(now);
+    }
+
+    /// Takes a connection that a sweep has found.
+    pub fn see(&mut self, connection: &Connection, now: Duration) {
+        let since_sweep = self.since_sweep(now);
+        let flow = connection.flow;
+        let mut unlearned = Habit::default();
+        let has_room = self.habits.len() < MAX_FLOWS || self.habits.contains_key(&flow);
+        let habit = if has_room { self.habits.entry(flow).or_default() } else { &mut unlearned };
+        habit.learn(connection);
+        let on = turn(connection, habit);
+        let response = response(connection, habit, since_sweep);
+        let has_room = self.found.len() < MAX_FLOWS || self.found.contains_key(&flow);
+        let found = self
+            .found
+            .entry(if has_room { flow } else { FlowKey::other(flow.protocol, flow.role) })
+            .or_default();
+        found.waiting[on as usize] += 1;
+        if let Some(response) = response {
+            let milliseconds = u64::try_from(response.as_millis()).unwrap_or(u64::MAX);
+            let responses = found.responses.get_or_insert_with(|| Box::new(Responses::ZERO));
+            responses.buckets[bucket(&RESPONSE_BOUNDS_MS, milliseconds)] += 1;
+            responses.sum = responses.sum.saturating_add(milliseconds);
+        }
+    }
+
+    /// Ends a sweep and counts what it has found. A flow that the model does not know is one that the kernel's tables have folded
+    /// into another.
+    pub fn end_sweep(&mut self, now: Duration, model: &mut Model, names: &Names) {
+        let since_sweep = u64::try_from(self.since_sweep(now).as_micros()).unwrap_or(u64::MAX);
+        self.swept = Some(now);
+        self.waiting.clear();
+        for (flow, found) in std::mem::take(&mut self.found) {
+            let other = FlowKey::other(flow.protocol, flow.role);
+            let flow = [flow, flow.others_of()].into_iter().find(|flow| model.knows(flow));
+            let flow = flow.unwrap_or(other);
+            let waiting = self.waiting.entry(flow).or_default();
+            let mut more = Totals::ZERO;
+            for ((all, waited), more) in waiting.iter_mut().zip(&mut more.waits.waited_us).zip(found.waiting)
+            {
+                *all += more;
+                *waited = since_sweep.wrapping_mul(more.into());
+            }
+            more.waits.responses = found.responses.map_or(Responses::ZERO, |responses| *responses);
+            model.count(&flow, &more, now, names.is_contested(&flow));
+        }
+    }
+
+    /// Forgets a flow.
+    pub fn remove(&mut self, flow: &FlowKey) {
+        self.habits.remove(flow);
+        self.waiting.remove(flow);
+    }
+
+    /// Connections of each flow by [`On`], at the last sweep.
+    pub fn flows(&self) -> impl Iterator<Item = (&FlowKey, &[u32; On::COUNT])> {
+        self.waiting.iter()
+    }
+
+    fn since_sweep(&self, now: Duration) -> Duration {
+        self.swept.map(|swept| now.saturating_sub(swept)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_CLIENT};
+
+use super::*;
+use crate::aggregate::turn::On;
+use crate::expose::waiting::show;
+use crate::ingest::{End, Role};
+use crate::testing::{Node, tcp};
+
+/// A client's connection whose server has thought for so long, or has answered a while ago after so long.
+fn connection(flow: FlowKey, thinks: bool, took: Duration) -> Connection {
+    let (since_sent, since_received, speaker) = if thinks {
+        (took, took + Duration::from_secs(1), End::Local)
+    } else {
+        (took + Duration::from_millis(100), Duration::from_millis(100), End::Peer)
+    };
+    Connection {
+        flow,
+        role: Role::Client,
+        since_sent,
+        since_received,
+        since_acknowledged: since_sent,
+        limited: None,
+        round_trip: Duration::from_millis(1),
+        has_unacknowledged: false,
+        has_unsent: false,
+        has_unread: false,
+        is_peer_done: false,
+        has_sent: true,
+        has_received: true,
+        speaker: Some(speaker),
+        before: None,
+    }
+}
+
+fn flow(number: u64) -> FlowKey {
+    FlowKey { role: ROLE_CLIENT, protocol: PROTOCOL_TCP, ..tcp(number) }
+}
+
+/// Sweeps, and reads the tables.
+fn sweep(
+    node: &mut Node,
+    waiting: &mut Waiting,
+    connections: &[Connection],
+) -> Vec<crate::expose::budget::Shown> {
+    for connection in connections {
+        waiting.see(connection, node.now);
+    }
+    node.read();
+    waiting.end_sweep(node.now, &mut node.model, &node.names);
+    node.read();
+    let mut shown = node.shown.clone();
+    show(&mut shown, waiting, &node.model);
+    shown
+}
+
+#[test]
+fn each_sweep_adds_the_time_since_the_one_before() {
+    let mut node = Node::new(1000);
+    let mut waiting = Waiting::default();
+    waiting.begin(Duration::ZERO);
+    node.open(flow(1), 3);
+    node.read();
+    let took = Duration::from_millis(40);
+    let all = [true, true, false].map(|thinks| connection(flow(1), thinks, took));
+    let mut total = Duration::ZERO;
+    for _ in 0..3 {
+        let shown = sweep(&mut node, &mut waiting, &all);
+        total = node.now.saturating_sub(Duration::from_secs(1));
+        let waits = &shown[0].totals.waits;
+        assert_eq!(u128::from(waits.waited_us[On::PeerApplication as usize]), 2 * total.as_micros());
+        assert_eq!(u128::from(waits.waited_us[On::Idle as usize]), total.as_micros());
+        assert_eq!(waits.waiting[On::PeerApplication as usize], 2);
+        assert_eq!(waits.waiting.iter().sum::<u64>(), 3, "every connection is somewhere");
+        assert_eq!(waits.responses.sum % 40, 0);
+    }
+    let waits = sweep(&mut node, &mut waiting, &[])[0].totals.waits;
+    assert_eq!(u128::from(waits.waited_us[On::Idle as usize]), total.as_micros(), "counters stay");
+    assert_eq!(waits.waiting, [0; On::COUNT], "the gauge does not");
+    // Each sweep was the first of its connections, so each has its answer.
+    assert_eq!((waits.responses.buckets[3], waits.responses.sum), (3, 120));
+}
+
+#[test]
+fn folded_flows_and_edges_wait_in_other() {
+    let mut waiting = Waiting::default();
+    waiting.begin(Duration::ZERO);
+    // Without room for any edge.
+    let mut node = Node::new(1);
+    node.open(flow(1), 1);
+    node.open(flow(2), 1);
+    node.read();
+    let took = Duration::from_secs(2);
+    let unknown = FlowKey { service_port: 9, ..flow(3) };
+    let all = [flow(1), flow(2), unknown].map(|flow| connection(flow, true, took));
+    let shown = sweep(&mut node, &mut waiting, &all);
+    let waits = |on: On| shown.iter().map(|shown| shown.totals.waits.waiting[on as usize]).sum::<u64>();
+    assert_eq!(waits(On::PeerApplication), 3, "{shown:?}");
+}
+
+/// Sampling is right on average, whatever the length of the waits: a tenth of a sweep's gap, or several.
+#[test]
+fn sampled_seconds_are_true_on_average() {
+    for (think, pause) in [(70, 930), (900, 300), (4700, 9100)] {
+        let mut node = Node::new(1000);
+        let mut waiting = Waiting::default();
+        waiting.begin(Duration::ZERO);
+        node.open(flow(1), 1);
+        node.read();
+        node.now = Duration::ZERO;
+        let mut state = 7_u64;
+        for _ in 0..40_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            node.now += Duration::from_millis(1000 + (state >> 33) % 1000);
+            let phase = u64::try_from(node.now.as_millis()).unwrap() % (think + pause);
+            let thinks = phase < think;
+            waiting.see(&connection(flow(1), thinks, Duration::from_millis(phase)), node.now);
+            waiting.end_sweep(node.now, &mut node.model, &node.names);
+        }
+        let (_, entry) = node.model.edges().next().unwrap();
+        let waited = entry.totals().unpack().waits.waited_us[On::PeerApplication as usize] as f64 / 1e6;
+        let truth = node.now.as_secs_f64() * think as f64 / (think + pause) as f64;
+        assert!((waited / truth - 1.0).abs() < 0.08, "{waited} s of {truth} s at {think} ms");
+    }
+}

@@ -1,0 +1,120 @@
+//! Whose turn it is: what open connections wait for.
+
+use anyhow::{Result, ensure};
+
+use crate::lab::{
+    agent::{Agent, Options},
+    crossed::Ends,
+    faults::Fault,
+    metrics::{Edge, Metrics},
+    topology::Net,
+};
+
+const WAITING: &str = "netcause_tcp_waiting_connections";
+const WAITED: &str = "netcause_tcp_waited_seconds_total";
+const RESPONSES: &str = "netcause_tcp_response_duration_seconds";
+
+/// Longer than any scenario.
+const FOREVER: &str = "600000";
+
+fn agent(name: &str) -> Result<Agent> {
+    let args = ["--sweep-interval-seconds", "1", "--sweep-cpu-percent", "100"];
+    Agent::start(name, "agent", &Options { args: &args, without_dns: true, ..Options::default() })
+}
+
+/// All connections of an edge wait for this.
+fn expect(metrics: &Metrics, edge: &Edge, on: &str, connections: u64) -> Result<()> {
+    metrics.expect(WAITING, &edge.with("on", on), connections)?;
+    metrics.expect(WAITING, edge, connections)
+}
+
+/// Each state, made by what really causes it, seen at both ends at once.
+pub(super) fn whose(name: &str) -> Result<()> {
+    let (net, client, server) = Net::pair(name)?;
+    let _thinks =
+        server.serve(server.at(8080), &["--mode", "echo", "--quick", "1", "--think-ms", FOREVER])?;
+    let _kept = server.serve(server.at(8081), &["--mode", "echo"])?;
+    let _deaf = server.serve(server.at(8082), &["--mode", "never-read"])?;
+    let _far = server.serve(server.at(8083), &["--mode", "echo"])?;
+    let _pushes = server.serve(server.at(8084), &["--mode", "push", "--think-ms", "1500"])?;
+    let _sink = server.serve(server.at(8085), &["--mode", "sink"])?;
+    let agent = agent(name)?;
+
+    let mut asks = client.hold(server.at(8080), &["--count", "2"])?;
+    asks.run_command("echo 64")?;
+    asks.run_command("send 64")?;
+    let mut keeps = client.hold(server.at(8081), &["--count", "3"])?;
+    keeps.run_command("echo 64")?;
+    let _blocked = client.start_client(server.at(8082), &["--send", "50000000"])?;
+    let mut lost = client.hold(server.at(8083), &[])?;
+    lost.run_command("echo 64")?;
+    let _fault = Fault::on_path(&net, &client, &["tcp dport 8083 drop"])?;
+    lost.run_command("send 64")?;
+    let _listens = client.start_client(server.at(8084), &["--send", "64", "--receive", "1000000"])?;
+    let mut logs = client.hold(server.at(8085), &[])?;
+    logs.run_command("send 64")?;
+
+    let ends = |port| Ends::v4(&client, &server, port);
+    agent.until("each connection waits for what holds it up", |metrics| {
+        for (port, at_client, at_server, connections) in [
+            (8080, "peer_application", "local_application", 2),
+            (8081, "idle", "idle", 3),
+            (8082, "peer_window", "local_reader", 1),
+            // The server has answered all that it knows of.
+            (8083, "network", "idle", 1),
+            (8084, "idle", "idle", 1),
+            // Never answered: perhaps it never will be.
+            (8085, "unknown", "unknown", 1),
+        ] {
+            let [source, destination] = ends(port).both().map(Clone::clone);
+            expect(metrics, &source, at_client, connections)?;
+            expect(metrics, &destination, at_server, connections)?;
+        }
+        Ok(())
+    })?;
+    let waited = |metrics: &Metrics| metrics.on(WAITED, &ends(8080).both()[0].with("on", "peer_application"));
+    let before = agent.scrape()?;
+    agent.sweep_again()?;
+    let after = agent.scrape()?;
+    ensure!(waited(&after) > waited(&before), "{} s, then {} s", waited(&before), waited(&after));
+    for on in ["peer_application", "network", "local_application"] {
+        for edge in ends(8084).both() {
+            ensure!(after.on(WAITED, &edge.with("on", on)) == 0.0, "pushes look like {on}");
+        }
+    }
+    Ok(())
+}
+
+/// Responses take as long as the server thinks, at both ends, and connections kept alive between them are idle.
+pub(super) fn responses(name: &str) -> Result<()> {
+    let (_net, client, server) = Net::pair(name)?;
+    let _server = server.serve(server.at(8080), &["--mode", "echo", "--think-ms", "300"])?;
+    let agent = agent(name)?;
+    let mut held = client.hold(server.at(8080), &["--count", "2"])?;
+    let ends = Ends::v4(&client, &server, 8080);
+    for asked in 1..=2 {
+        held.run_command("echo 64")?;
+        agent.until("the responses are observed", |metrics| {
+            for edge in ends.both() {
+                expect(metrics, edge, "idle", 2)?;
+                // The last one of each connection before a sweep.
+                metrics.expect_at_least(&format!("{RESPONSES}_count"), edge, 2 * asked)?;
+            }
+            Ok(())
+        })?;
+    }
+    agent.sweep_again()?;
+    let metrics = agent.scrape()?;
+    for edge in ends.both() {
+        let count = metrics.on(&format!("{RESPONSES}_count"), edge);
+        let mean = metrics.on(&format!("{RESPONSES}_sum"), edge) / count;
+        ensure!(count == 4.0, "{count} responses instead of 4: {edge:?}");
+        // Two ticks of the slowest kernel; a busy machine makes them longer.
+        ensure!(mean >= 0.28, "{mean} s instead of 0.3 s: {edge:?}");
+        ensure!(
+            metrics.on(&format!("{RESPONSES}_bucket"), &edge.with("le", "0.25")) == 0.0,
+            "shorter: {edge:?}"
+        );
+    }
+    Ok(())
+}
