@@ -102,6 +102,9 @@ fn each_state_has_its_turn() {
     }
 }
 
+/// What sweeps find, each with its time in milliseconds.
+type At<T> = Vec<(u64, T)>;
+
 /// A connection on which ends speak at these times in milliseconds, in order.
 struct Talk {
     role: Role,
@@ -134,7 +137,7 @@ impl Talk {
     }
 
     /// What sweeps with these gaps find: each turn, and each response with the time of the sweep.
-    fn sweep(&self, gaps: &[u64]) -> (Vec<(u64, On)>, Vec<(u64, Duration)>) {
+    fn sweep(&self, gaps: &[u64]) -> (At<On>, At<Duration>) {
         let (mut now, mut swept, mut habit) = (0, None, Habit::default());
         let (mut turns, mut responses) = (Vec::new(), Vec::new());
         for gap in gaps {
