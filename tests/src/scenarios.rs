@@ -13,6 +13,7 @@ mod daemon;
 mod deploy;
 mod dnat;
 mod dns;
+mod edges;
 mod exposition;
 mod external;
 mod idle;
@@ -248,6 +249,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("deploy::manifest", deploy::manifest_suffices),
     scenario("deploy::capabilities", deploy::each_capability_is_needed),
     scenario("deploy::mounts", deploy::each_mount_is_needed),
+    scenario("edges::lately", edges::lately),
     scenario("exposition::formats", exposition::formats).on_one_kernel(),
     scenario("exposition::health", exposition::health).on_one_kernel(),
     scenario("exposition::starts", exposition::starts).on_one_kernel(),
