@@ -7,6 +7,7 @@
 
 mod layout;
 mod memory;
+mod mptcp;
 mod packet;
 mod sock;
 mod task;
@@ -15,6 +16,6 @@ mod tcp;
 pub use layout::{first_ephemeral_port, has_sock_from_file, retransmit_has_error, udp_drop_has_packet};
 pub use memory::{Memory, Typed};
 pub use packet::{Segment, SkBuff};
-pub use sock::{SockCommon, UdpSock};
+pub use sock::{SockCommon, UdpSock, address_from_file, sock_from_file};
 pub use task::Task;
 pub use tcp::{TcpSock, state as tcp_state};

@@ -22,6 +22,7 @@ mod limits;
 mod listeners;
 mod live;
 mod loss;
+mod mptcp;
 mod names;
 mod netem;
 mod outside;
@@ -63,6 +64,8 @@ enum Needs {
     Envoy,
     /// [`Needs::Envoy`] and [`Needs::Prometheus`].
     EnvoyAndPrometheus,
+    /// A kernel with MPTCP.
+    Mptcp,
     /// A program that starts others in a new PID namespace.
     Unshare,
     /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
@@ -149,6 +152,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("preexisting::during_transfer", preexisting::during_transfer),
     scenario("preexisting::closed_listener", preexisting::closed_listener),
     scenario("quality::rtt", quality::rtt),
+    needing(Needs::Mptcp, "mptcp::open", mptcp::open),
+    needing(Needs::Mptcp, "mptcp::reinjected", mptcp::reinjected),
     needing(Needs::Netem, "quality::delayed_rtt", quality::delayed_rtt),
     scenario("quality::limited", quality::limited),
     scenario("quality::out_of_order", quality::out_of_order),
@@ -300,6 +305,8 @@ fn prepare() -> Result<Vec<Trial>> {
             .context("loopback of the VM")?;
     }
     let no_netem = (!faults::has_netem()).then_some("no netem here");
+    let no_mptcp =
+        (!std::path::Path::new("/proc/sys/net/mptcp/enabled").exists()).then_some("no MPTCP in this kernel");
     let no_prometheus = (!faults::has_program("prometheus", "--version")
         || !faults::has_program("promtool", "--version"))
     .then_some("no prometheus and promtool here");
@@ -312,6 +319,7 @@ fn prepare() -> Result<Vec<Trial>> {
     Ok(trials(|needs| match needs {
         Needs::Nothing | Needs::Alone => None,
         Needs::Netem => no_netem,
+        Needs::Mptcp => no_mptcp,
         Needs::Curl => no_curl,
         Needs::Prometheus => no_prometheus,
         Needs::Dns | Needs::DnsAlone => no_dns,
