@@ -238,6 +238,8 @@ kernel_layout! {
     socket_state = "socket"."state";
     /// IP protocol.
     sk_protocol = "sock"."sk_protocol";
+    /// The first subflow of an MPTCP socket, a TCP socket; absent when the kernel has no MPTCP.
+    mptcp_first = "mptcp_sock"."first";
     /// `SOCK_STREAM` or another.
     sk_type = "sock"."sk_type";
 }

@@ -8,6 +8,7 @@
 mod iterator;
 mod layout;
 mod memory;
+mod mptcp;
 mod packet;
 mod sock;
 mod task;
@@ -17,6 +18,6 @@ pub use iterator::Reader;
 pub use layout::{first_ephemeral_port, has_sock_from_file, retransmit_has_error, udp_drop_has_packet};
 pub use memory::{Memory, Typed};
 pub use packet::{Segment, SkBuff};
-pub use sock::{SockCommon, UdpSock};
+pub use sock::{SockCommon, UdpSock, address_from_file, sock_from_file};
 pub use task::Task;
 pub use tcp::{TcpSock, state as tcp_state};

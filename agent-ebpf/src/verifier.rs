@@ -51,6 +51,12 @@ pub fn forget(value: u64, unknown: u64) -> u64 {
     }
 }
 
+/// [`forget`] for half a word.
+#[inline(always)]
+pub fn forget32(value: u32, unknown: u32) -> u32 {
+    forget(value.into(), unknown.into()) as u32
+}
+
 /// Hides the origin of a value from the compiler, so that it compares exactly the value that the verifier tracks.
 #[inline(always)]
 pub fn opaque(value: u32) -> u32 {

@@ -23,6 +23,7 @@ mod limits;
 mod listeners;
 mod live;
 mod loss;
+mod mptcp;
 mod names;
 mod netem;
 mod outside;
@@ -68,6 +69,8 @@ enum Needs {
     Programs(&'static [(&'static str, &'static str)]),
     /// [`Needs::Envoy`] and [`Needs::Prometheus`].
     EnvoyAndPrometheus,
+    /// A kernel with MPTCP.
+    Mptcp,
     /// A program that starts others in a new PID namespace.
     Unshare,
     /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
@@ -158,6 +161,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("peers::equal_networks", peers::equal_networks).on_one_kernel(),
     scenario("peers::masqueraded", peers::masqueraded).on_one_kernel(),
     scenario("quality::rtt", quality::rtt),
+    needing(Needs::Mptcp, "mptcp::open", mptcp::open),
+    needing(Needs::Mptcp, "mptcp::reinjected", mptcp::reinjected),
     needing(Needs::Netem, "quality::delayed_rtt", quality::delayed_rtt),
     scenario("quality::limited", quality::limited),
     scenario("quality::out_of_order", quality::out_of_order),
@@ -319,6 +324,8 @@ fn prepare() -> Result<Vec<Trial>> {
             .context("loopback of the VM")?;
     }
     let no_netem = (!faults::has_netem()).then_some("no netem here");
+    let no_mptcp =
+        (!std::path::Path::new("/proc/sys/net/mptcp/enabled").exists()).then_some("no MPTCP in this kernel");
     let no_prometheus = (!faults::has_program("prometheus", "--version")
         || !faults::has_program("promtool", "--version"))
     .then_some("no prometheus and promtool here");
@@ -332,6 +339,7 @@ fn prepare() -> Result<Vec<Trial>> {
         match needs {
             Needs::Nothing | Needs::Alone => None,
             Needs::Netem => no_netem,
+            Needs::Mptcp => no_mptcp,
             Needs::Curl => no_curl,
             Needs::Prometheus => no_prometheus,
             Needs::Dns | Needs::DnsAlone => no_dns,

@@ -15,7 +15,7 @@ macro_rules! layout {
 }
 pub(super) use layout;
 
-/// True when [`from_socket_file`](super::TcpSock::from_socket_file) can be called (`bpf_sock_from_file`, 5.11 on).
+/// True when [`sock_from_file`](super::sock_from_file) can be called (`bpf_sock_from_file`, 5.11 on).
 #[inline(always)]
 pub fn has_sock_from_file() -> bool {
     layout!(has_sock_from_file) == 1

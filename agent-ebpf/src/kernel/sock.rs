@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::helpers::generated::bpf_sock_from_file;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{LOCAL_IS_NAMESPACE, PROTOCOL_UDP};
 use netcause_common::layout::MISSING;
@@ -9,8 +10,11 @@ use netcause_common::layout::MISSING;
 use super::layout::layout;
 use super::memory::{Memory, Typed, Untyped};
 
-pub(super) const AF_INET: u16 = 2;
-pub(super) const AF_INET6: u16 = 10;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOCK_STREAM: u16 = 1;
+const S_IFMT: u16 = 0o170_000;
+const S_IFSOCK: u16 = 0o140_000;
 
 /// The part that full sockets, request sockets and time-wait sockets share: `struct sock_common`.
 #[derive(Clone, Copy)]
@@ -94,6 +98,36 @@ impl UdpSock {
     pub fn local(self) -> u64 {
         local(self.0)
     }
+}
+
+/// The `struct sock` of an open file; `None` when the file is not a socket. Requires
+/// [`has_sock_from_file`](super::has_sock_from_file).
+#[inline(always)]
+pub fn sock_from_file(file: *const c_void) -> Option<*mut c_void> {
+    // SAFETY: the helper takes a typed file and returns its socket, or NULL for other files (5.11 on).
+    let socket = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
+    if socket.is_null() {
+        return None;
+    }
+    let sock = Typed(socket.cast_const().cast()).follow(layout!(socket_sk)).0;
+    (!sock.is_null()).then(|| sock.cast_mut())
+}
+
+/// The address of the `struct sock` of an open file; `None` when the file is not a socket.
+#[inline(always)]
+pub fn address_from_file(file: *const c_void) -> Option<u64> {
+    let inode = Typed(file).read::<*const c_void>(layout!(file_inode));
+    if Typed(inode).read::<u16>(layout!(inode_mode)) & S_IFMT != S_IFSOCK {
+        return None;
+    }
+    Some(Untyped(Typed(file).read(layout!(file_private_data))).read(layout!(socket_sk)))
+}
+
+/// True for a stream socket of IPv4 or IPv6.
+#[inline(always)]
+pub(super) fn is_stream(sock: Untyped) -> bool {
+    sock.read::<u16>(layout!(sk_type)) == SOCK_STREAM
+        && matches!(sock.read(layout!(skc_family)), AF_INET | AF_INET6)
 }
 
 /// The local end of a socket: its cgroup id, or its network namespace when it has no cgroup.

@@ -2,18 +2,16 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::{bpf_skc_to_tcp_sock, bpf_sock_from_file};
+use aya_ebpf::helpers::generated::bpf_skc_to_tcp_sock;
 
 use netcause_common::layout::MISSING;
 
 use super::layout::layout;
 use super::memory::{Memory, Typed, Untyped};
-use super::sock::{AF_INET, AF_INET6, SockCommon, local, namespace};
+use super::sock::{SockCommon, is_stream, local, namespace};
+use crate::verifier::forget32;
 
 const IPPROTO_TCP: u16 = 6;
-const SOCK_STREAM: u16 = 1;
-const S_IFMT: u16 = 0o170_000;
-const S_IFSOCK: u16 = 0o140_000;
 
 /// TCP states, from `include/net/tcp_states.h`: fixed, because user space sees them.
 pub mod state {
@@ -56,35 +54,15 @@ impl TcpSock<Typed> {
         let tcp = unsafe { bpf_skc_to_tcp_sock(pointer) };
         (!tcp.is_null()).then(|| Self { memory: Typed(tcp.cast_const().cast()), id: tcp as u64 })
     }
-
-    /// From an open file; `None` when it is not a TCP socket. Requires [`has_sock_from_file`](super::has_sock_from_file).
-    #[inline(always)]
-    pub fn from_socket_file(file: *const c_void) -> Option<Self> {
-        // SAFETY: the helper takes a typed file and returns its socket, or NULL for other files (5.11 on).
-        let socket = unsafe { bpf_sock_from_file(file.cast_mut().cast()) };
-        if socket.is_null() {
-            return None;
-        }
-        Self::from_argument(Typed(socket.cast_const().cast()).follow(layout!(socket_sk)).0.cast_mut())
-    }
 }
 
 impl TcpSock<Untyped> {
-    /// From an open file; `None` when it is not a TCP socket.
+    /// From the address of a `struct sock`; `None` for 0, and when it is not a TCP socket.
     #[inline(always)]
-    pub fn from_file(file: *const c_void) -> Option<Self> {
-        let inode = Typed(file).read::<*const c_void>(layout!(file_inode));
-        if Typed(inode).read::<u16>(layout!(inode_mode)) & S_IFMT != S_IFSOCK {
-            return None;
-        }
-        let socket = Untyped(Typed(file).read(layout!(file_private_data)));
-        let id = socket.read::<u64>(layout!(socket_sk));
+    pub fn from_address(id: u64) -> Option<Self> {
         let memory = Untyped(id);
         // Netlink has a protocol 6 of its own, and a raw socket may carry TCP's number.
-        let is_tcp = id != 0
-            && memory.read::<u16>(layout!(sk_protocol)) == IPPROTO_TCP
-            && memory.read::<u16>(layout!(sk_type)) == SOCK_STREAM
-            && matches!(memory.read(layout!(skc_family)), AF_INET | AF_INET6);
+        let is_tcp = id != 0 && memory.read::<u16>(layout!(sk_protocol)) == IPPROTO_TCP && is_stream(memory);
         is_tcp.then_some(Self { memory, id })
     }
 }
@@ -234,7 +212,7 @@ impl<M: Memory> TcpSock<M> {
     pub fn unread_bytes(self) -> u32 {
         let received = self.memory.read::<u32>(layout!(rcv_nxt));
         let unread = distance(self.memory.read(layout!(copied_seq)), received);
-        if unread != 0 && self.is_fin_received() { unread - 1 } else { unread }
+        forget32(if unread != 0 && self.is_fin_received() { unread - 1 } else { unread }, received)
     }
 
     /// True when the peer has sent nothing since the segment that last acknowledged something new.
@@ -247,7 +225,10 @@ impl<M: Memory> TcpSock<M> {
     #[inline(always)]
     pub fn idle_ticks(self, now: u32) -> [u32; 3] {
         // What happened after `now` was read has just happened.
-        let age = |at: u32| if now.wrapping_sub(at) < u32::MAX - 1000 { now.wrapping_sub(at) } else { 0 };
+        let age = |at: u32| {
+            let age = now.wrapping_sub(at);
+            forget32(if age < u32::MAX - 1000 { age } else { 0 }, now)
+        };
         [
             age(self.memory.read(layout!(lsndtime))),
             age(self.memory.read(layout!(lrcvtime))),
@@ -352,5 +333,5 @@ impl<M: Memory> TcpSock<M> {
 #[inline(always)]
 fn distance(from: u32, to: u32) -> u32 {
     let distance = to.wrapping_sub(from);
-    if distance >> 31 == 0 { distance } else { 0 }
+    forget32(if distance >> 31 == 0 { distance } else { 0 }, to)
 }

@@ -20,10 +20,11 @@ use crate::flow::{counters, counters_of, of_socket};
 use crate::kernel::tcp_state::{
     CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LISTEN, SYN_RECV, SYN_SENT,
 };
-use crate::kernel::{Memory, Reader, Task, TcpSock, has_sock_from_file};
+use crate::kernel::{Memory, Reader, Task, TcpSock, address_from_file, has_sock_from_file, sock_from_file};
 use crate::maps::{LISTENING_NAMESPACES, SWEEP, add};
 use crate::socket::{Tracked, accept_queue, infer_role, insert, insert_listener, state_of};
 use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping, ticks};
+use crate::verifier::forget32;
 
 /// The iterator's argument; every member takes eight bytes.
 #[repr(C)]
@@ -34,67 +35,82 @@ pub struct TaskFile {
     file: *const c_void,
 }
 
-/// Runs a block with the TCP socket of the iterator's file, if it is one. With the helper the socket has a type and a member
-/// costs one load; without it each read is a call. The verifier removes the branch that does not apply.
-macro_rules! with_socket {
-    ($context:expr, |$socket:ident| $do:block) => {
-        // NULL marks the end of the iteration.
-        if let Some(file) = file($context) {
-            if has_sock_from_file() {
-                if let Some($socket) = TcpSock::from_socket_file(file) $do
-            } else if let Some($socket) = TcpSock::from_file(file) $do
+/// Declares a program that calls `visit(context, socket)` with the TCP socket of the iterator's file, if it is one, or with
+/// the first subflow of its MPTCP socket. With the helper a TCP socket has a type and a member costs one load; without it
+/// each read is a call. The verifier removes the branch that does not apply.
+macro_rules! iterator {
+    ($(#[$doc:meta])* $name:ident => $visit:ident) => {
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[unsafe(link_section = "iter/task_file")]
+        #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
+        extern "C" fn $name(context: *const TaskFile) -> i32 {
+            // NULL marks the end of the iteration.
+            let Some(file) = file(context) else { return 0 };
+            let untyped = if has_sock_from_file() {
+                let Some(sock) = sock_from_file(file) else { return 0 };
+                if let Some(socket) = TcpSock::from_argument(sock) {
+                    $visit(context, socket);
+                    return 0;
+                }
+                TcpSock::from_mptcp(sock)
+            } else {
+                let Some(address) = address_from_file(file) else { return 0 };
+                TcpSock::from_address(address).or_else(|| TcpSock::from_mptcp_address(address))
+            };
+            if let Some(socket) = untyped {
+                $visit(context, socket);
+            }
+            0
         }
     };
 }
 
-/// Run first, once: finds the listening ports.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/task_file")]
-#[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
-extern "C" fn listening_ports(context: *const TaskFile) -> i32 {
-    with_socket!(context, |socket| {
-        if socket.common().state() == LISTEN {
-            insert_listener(socket);
-        }
-    });
-    0
+iterator! {
+    /// Run first, once: finds the listening ports.
+    listening_ports => find_listener
 }
 
-/// Run second, once, when traffic from before the agent started is not to be counted: marks it as counted.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/task_file")]
-#[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
-extern "C" fn older_connections(context: *const TaskFile) -> i32 {
-    with_socket!(context, |socket| {
-        let state = socket.common().state();
-        // A connection that began while the agent started has an entry already, and counts in full.
-        if state != LISTEN
-            && state != CLOSE
-            && state_of(socket.id).is_none()
-            && let Some(tracked) = adopt(socket, state)
-        {
-            let fin_acknowledged = || is_fin_acknowledged(socket, state);
-            skip(socket, tracked.role(), fin_acknowledged, tracked.counted());
-        }
-    });
-    0
+iterator! {
+    /// Run second, once, when traffic from before the agent started is not to be counted: marks it as counted.
+    older_connections => skip_older
 }
 
-/// The sweep: adds what is new of the totals of open connections, reports what they wait for, and reads the accept queues.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/task_file")]
-#[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
-extern "C" fn open_sockets(context: *const TaskFile) -> i32 {
-    with_socket!(context, |socket| {
-        match socket.common().state() {
-            LISTEN => {
-                listener(socket);
-                namespace(context, socket);
-            }
-            state => connection(context, socket, state),
+iterator! {
+    /// The sweep: adds what is new of the totals of open connections, reports what they wait for, and reads the accept queues.
+    open_sockets => sweep
+}
+
+#[inline(always)]
+fn find_listener<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
+    if socket.common().state() == LISTEN {
+        insert_listener(socket);
+    }
+}
+
+#[inline(always)]
+fn skip_older<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
+    let state = socket.common().state();
+    // A connection that began while the agent started has an entry already, and counts in full.
+    if state != LISTEN
+        && state != CLOSE
+        && state_of(socket.id).is_none()
+        && let Some(tracked) = adopt(socket, state)
+    {
+        let fin_acknowledged = || is_fin_acknowledged(socket, state);
+        skip(socket, tracked.role(), fin_acknowledged, tracked.counted());
+    }
+}
+
+#[inline(always)]
+fn sweep<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
+    match socket.common().state() {
+        LISTEN => {
+            listener(socket);
+            namespace(context, socket);
         }
-    });
-    0
+        state => connection(context, socket, state),
+    }
 }
 
 #[inline(always)]
@@ -167,20 +183,21 @@ fn report<M: Memory>(context: *const TaskFile, socket: TcpSock<M>, state: u8, tr
         since_received,
         since_acknowledged,
         since_limited,
-        since_visit,
+        since_visit: forget32(since_visit, now),
         round_trip_us: socket.smoothed_rtt_us(),
         unacknowledged,
         unsent,
         unread: socket.unread_bytes(),
         state,
         limited_by,
-        has,
+        has: forget32(has.into(), now) as u8,
         speaker: SPEAKER_NONE,
         speaker_before: visit.speaker(),
         quiet_before: visit.is_quiet(),
         reserved: [0; 6],
     };
-    connection.speaker = connection.last_speaker(socket.is_peer_silent_since_acknowledgement());
+    let speaker = connection.last_speaker(socket.is_peer_silent_since_acknowledgement());
+    connection.speaker = forget32(speaker.into(), now) as u8;
     let reader = Reader::from_argument(reader(context));
     if reader.write(&connection) {
         let is_quiet = since_sent.min(since_received) >= quiet;

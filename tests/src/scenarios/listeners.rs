@@ -16,7 +16,7 @@ const DROPS: &str = "netcause_tcp_listen_drops_total";
 const COOKIES: &str = "netcause_tcp_syn_cookies_sent_total";
 
 /// The listeners of the pod have dropped what the kernel says, by reason.
-fn expect_drops(metrics: &Metrics, server: &Pod) -> Result<()> {
+pub(super) fn expect_drops(metrics: &Metrics, server: &Pod) -> Result<()> {
     let kernel = |name| server.counter("TcpExt", name);
     let (full, requests) = (kernel("ListenOverflows")?, kernel("TCPReqQFullDrop")?);
     let other = kernel("ListenDrops")? - full - requests;

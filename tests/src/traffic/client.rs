@@ -21,7 +21,7 @@ use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
     net::{
-        AddressFamily, SocketType, bind, connect, connect_unspec, socket,
+        AddressFamily, SocketType, bind, connect, connect_unspec, ipproto, socket,
         sockopt::{
             set_socket_keepalive, set_socket_linger, set_socket_reuseaddr, set_socket_send_buffer_size,
             socket_error,
@@ -106,6 +106,9 @@ pub(crate) struct Client {
     /// Wait this long after each connection
     #[arg(long, default_value_t = 0)]
     interval_ms: u64,
+    /// Speak MPTCP where the server does
+    #[arg(long)]
+    mptcp: bool,
 }
 
 #[derive(Default)]
@@ -178,7 +181,8 @@ impl Client {
     fn open(&self, number: u64) -> Result<TcpStream, String> {
         let to = as_reached(self.connect, number, self.ports, self.mapped);
         let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-        let socket = socket(family, SocketType::STREAM, None).map_err(name)?;
+        let socket =
+            socket(family, SocketType::STREAM, self.mptcp.then_some(ipproto::MPTCP)).map_err(name)?;
         if let Some(bytes) = self.send_buffer {
             set_socket_send_buffer_size(&socket, bytes).map_err(name)?;
         }

@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use rustix::net::{
-    AddressFamily, SocketType, bind, listen, socket,
+    AddressFamily, SocketType, bind, ipproto, listen, socket,
     sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_recv_buffer_size, set_socket_reuseaddr},
 };
 use serde_json::json;
@@ -69,6 +69,9 @@ pub(crate) struct Server {
     /// Accept so many connections on each port, then stop listening
     #[arg(long, default_value_t = u64::MAX)]
     accept: u64,
+    /// Speak MPTCP where the client does
+    #[arg(long)]
+    mptcp: bool,
 }
 
 #[derive(Default)]
@@ -142,7 +145,7 @@ impl Server {
 
     fn open(&self, address: SocketAddr) -> Result<TcpListener> {
         let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-        let socket = socket(family, SocketType::STREAM, None)?;
+        let socket = socket(family, SocketType::STREAM, self.mptcp.then_some(ipproto::MPTCP))?;
         set_socket_reuseaddr(&socket, true)?;
         if address.is_ipv6() {
             set_ipv6_v6only(&socket, false)?;
