@@ -57,6 +57,12 @@ pub fn forget32(value: u32, unknown: u32) -> u32 {
     forget(value.into(), unknown.into()) as u32
 }
 
+/// [`forget`] for a byte.
+#[inline(always)]
+pub fn forget8(value: u8, unknown: u32) -> u8 {
+    forget(value.into(), unknown.into()) as u8
+}
+
 /// Hides the origin of a value from the compiler, so that it compares exactly the value that the verifier tracks.
 #[inline(always)]
 pub fn opaque(value: u32) -> u32 {

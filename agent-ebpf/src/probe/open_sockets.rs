@@ -24,7 +24,7 @@ use crate::kernel::{Memory, Reader, Task, TcpSock, address_from_file, has_sock_f
 use crate::maps::{LISTENING_NAMESPACES, SWEEP, add};
 use crate::socket::{Tracked, accept_queue, infer_role, insert, insert_listener, state_of};
 use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping, ticks};
-use crate::verifier::forget32;
+use crate::verifier::{forget8, forget32};
 
 /// The iterator's argument; every member takes eight bytes.
 #[repr(C)]
@@ -190,14 +190,14 @@ fn report<M: Memory>(context: *const TaskFile, socket: TcpSock<M>, state: u8, tr
         unread: socket.unread_bytes(),
         state,
         limited_by,
-        has: forget32(has.into(), now) as u8,
+        has: forget8(has, now),
         speaker: SPEAKER_NONE,
         speaker_before: visit.speaker(),
         quiet_before: visit.is_quiet(),
         reserved: [0; 6],
     };
     let speaker = connection.last_speaker(socket.is_peer_silent_since_acknowledgement());
-    connection.speaker = forget32(speaker.into(), now) as u8;
+    connection.speaker = forget8(speaker, now);
     let reader = Reader::from_argument(reader(context));
     if reader.write(&connection) {
         let is_quiet = since_sent.min(since_received) >= quiet;
