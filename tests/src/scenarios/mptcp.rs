@@ -18,6 +18,7 @@ use crate::lab::{
 pub(super) fn open(name: &str) -> Result<()> {
     let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo", "--mptcp"])?;
+    let _of_tcp = server.serve("[::]:8083".parse()?, &["--mode", "echo", "--mptcp"])?;
     let _tcp = server.serve(server.at(8082), &["--mode", "echo"])?;
     let _once = server.serve("[::]:61000".parse()?, &["--mode", "echo", "--accept", "2", "--mptcp"])?;
     let never = ["--mode", "never-accept", "--backlog", "4", "--mptcp"];
@@ -25,7 +26,7 @@ pub(super) fn open(name: &str) -> Result<()> {
     let mut all = [
         client.hold(server.at_v6(8080), &["--count", "3", "--mptcp"])?,
         client.hold(server.at_v6(61000), &["--count", "2", "--mptcp"])?,
-        client.hold(server.at(8080), &["--count", "2"])?,
+        client.hold(server.at(8083), &["--count", "2"])?,
         client.hold(server.at(8082), &["--count", "4", "--mptcp"])?,
     ];
     all.iter_mut().try_for_each(|client| client.run_command("echo 50021"))?;
@@ -39,7 +40,7 @@ pub(super) fn open(name: &str) -> Result<()> {
     let agent =
         Agent::start(name, "agent", &Options { args: &args, without_dns: true, ..Options::default() })?;
     let by_mptcp = [Subflows::new(&client, &server, 8080, 3), Subflows::new(&client, &server, 61000, 2)];
-    let by_tcp = [(Ends::v4(&client, &server, 8080), 2), (Ends::v4(&client, &server, 8082), 4)];
+    let by_tcp = [(Ends::v4(&client, &server, 8083), 2), (Ends::v4(&client, &server, 8082), 4)];
     let expect_open = |what: &str, each: u64| {
         agent.until(what, |metrics| {
             for (ends, count) in &by_tcp {

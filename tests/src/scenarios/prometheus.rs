@@ -25,8 +25,7 @@ pub(super) fn query(name: &str) -> Result<()> {
     let (_net, client, server) = Net::pair(name)?;
     let _sink = server.serve(server.at(8080), &[])?;
     client.connect(server.at(8080), &["--count", "17"])?;
-    let promql =
-        format!("sum({OPENED}{{source_workload=\"{}\",destination_port=\"8080\"}})", client.workload());
+    let promql = format!("sum({OPENED}{{reporter=\"source\",source_workload=\"{}\"}})", client.workload());
     eventually("Prometheus answers with the lab's number", || {
         let answer = prometheus.query(&promql)?;
         ensure!(matches!(answer[..], [(_, 17.0)]), "{promql} is {answer:?}");
