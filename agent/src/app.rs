@@ -24,7 +24,7 @@ use crate::kernel::cgroups::find_root;
 use crate::kernel::{self, Events, Kernel, ProbeState};
 use crate::probe::Unavailable;
 use crate::sources::file::FileError;
-use crate::sources::{CAPACITY, Health};
+use crate::sources::{CAPACITY, Health, node};
 use agent::{Agent, Parts};
 use inputs::Inputs;
 use sources::Sources;
@@ -139,6 +139,9 @@ async fn serve(
         counts_since,
     });
     agent.set_extra(sources.extra());
+    let mut readers = node::Readers::new();
+    // What the node has counted until now belongs to the time before.
+    agent.take_node(readers.read());
     // What is open already belongs to the first answer.
     agent.observe()?;
     let address = listener.local_addr().context("the listening socket has no address")?;
@@ -147,6 +150,7 @@ async fn serve(
     let server = server::start(listener, views, limits)?;
     info!("metrics at http://{address}/metrics");
     let (outcomes, answers) = mpsc::unbounded_channel();
+    let (readings, read) = mpsc::channel(1);
     let (updates, named) = mpsc::channel(CAPACITY);
     let (lookups, to_look_up) = mpsc::channel(MAX_LOOKUPS);
     let inputs = Inputs {
@@ -154,6 +158,7 @@ async fn serve(
         named,
         extra: sources.changes(),
         answers,
+        node: read,
         requests,
         lookups: sources.looks_up().then_some(lookups),
         interval: config.pace().interval,
@@ -162,6 +167,7 @@ async fn serve(
         result = inputs.serve(&mut agent) => result,
         () = sources.run(updates, to_look_up, health) => Ok(()),
         () = kernel::conntrack::serve(passes, outcomes) => Ok(()),
+        () = node::serve(readers, readings) => Ok(()),
         result = server => result.unwrap_or_else(|_| Ok(())),
         () = answer_hangups(hangup) => Ok(()),
         _ = terminate.recv() => {

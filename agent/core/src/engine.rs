@@ -34,6 +34,7 @@ use crate::enrich::objects::{Kind, Seconds, Source, Update};
 use crate::enrich::policy::DnsNames;
 use crate::enrich::{self, Names, Workload};
 use crate::ingest::{self, DnsAnswer, DnsUnanswered, Event, TcpEvent};
+use crate::node::{self, Node};
 
 pub use listeners::Listener;
 
@@ -97,6 +98,8 @@ pub enum Input<'a> {
     Health(Vec<SourceHealth>),
     /// What the kernel side counts about itself, losses among it: by [`netcause_common::statistics::Statistic`].
     Losses(Losses),
+    /// What the readers of the node found.
+    Node(node::Reading),
 }
 
 /// Counters of the kernel side about itself, by [`netcause_common::statistics::Statistic`].
@@ -156,6 +159,7 @@ pub struct Engine {
     events: RecentEvents,
     health: Vec<SourceHealth>,
     losses: Losses,
+    node: Node,
     outputs: VecDeque<Output>,
     /// Names have changed, and it is not known yet whether flows have other names by that.
     is_renaming: bool,
@@ -180,6 +184,7 @@ impl Engine {
             events: RecentEvents::default(),
             health: Vec::new(),
             losses: [0; STATISTICS as usize],
+            node: Node::default(),
             outputs: VecDeque::new(),
             is_renaming: false,
             has_removed: false,
@@ -225,6 +230,7 @@ impl Engine {
             Input::Cgroup { id, path } => self.names.answer_cgroup(id, path),
             Input::Health(health) => self.health = health,
             Input::Losses(losses) => self.losses = losses,
+            Input::Node(reading) => self.node.update(reading),
             Input::Conntrack(outcome) => {
                 if self.names.answer_conntrack(outcome) {
                     self.outputs.push_back(Output::ConntrackSupport(self.names.tracking().clone()));
@@ -289,6 +295,12 @@ impl Engine {
     #[must_use]
     pub fn losses(&self) -> &Losses {
         &self.losses
+    }
+
+    /// What the kernel counts of the node, as it was last read.
+    #[must_use]
+    pub fn node(&self) -> node::View {
+        self.node.view()
     }
 
     /// What search domains cost each workload that they cost anything.

@@ -16,6 +16,7 @@ use netcause_core::enrich::objects::Update;
 use netcause_core::expose::budget::{Budget, Shown};
 use netcause_core::expose::dns_servers::DnsServers;
 use netcause_core::ingest::{self, DnsAnswer};
+use netcause_core::node::Reading;
 use tracing::{info, warn};
 
 use crate::expose::event_log;
@@ -163,6 +164,13 @@ impl Agent {
     /// Takes what the connection tracking answered.
     pub fn answer_conntrack(&mut self, outcome: Outcome) {
         self.engine.handle(now(), Input::Conntrack(outcome));
+        self.carry_out();
+    }
+
+    /// Takes what the readers of the node found.
+    pub fn take_node(&mut self, reading: Reading) {
+        self.counts.node_reads.observe(reading.took);
+        self.engine.handle(now(), Input::Node(reading));
         self.carry_out();
     }
 

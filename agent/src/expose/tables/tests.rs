@@ -16,6 +16,8 @@ use netcause_core::aggregate::{Edge, Reporter, Via};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::name::Name;
 use netcause_core::enrich::sidecar::Direction;
+use netcause_core::node::growth::Counts;
+use netcause_core::node::{Failure, Reader as NodeReader, Reason, View};
 
 use super::agent::Durations;
 use super::shared::EDGE_LABELS;
@@ -156,6 +158,7 @@ pub(in crate::expose) fn full() -> Snapshot {
         },
         searches: vec![SearchRow { workload: named("app"), expansions: 3, wasted_queries: 6 }],
         tick: Duration::from_millis(4),
+        node: node_view(),
         agent: AgentView {
             probes: vec![
                 probe(ProbeId::TcpState, "tcp_state", None),
@@ -165,6 +168,7 @@ pub(in crate::expose) fn full() -> Snapshot {
             counts: AgentCounts {
                 dns_events: 30,
                 sweeps: durations(&[1, 30]),
+                node_reads: durations(&[3]),
                 scrapes: durations(&[2, 2000]),
                 lost_log_lines: 4,
                 unread_namespaces: 1,
@@ -180,6 +184,16 @@ pub(in crate::expose) fn full() -> Snapshot {
             kernel_release: "6.1.0-50-cloud-amd64".to_owned(),
         },
         ..Snapshot::default()
+    }
+}
+
+fn node_view() -> View {
+    let missing = Failure::new(Reason::KernelFeatureMissing, "/proc/pressure/cpu: no such file");
+    View {
+        readers: vec![(NodeReader::Softnet, None), (NodeReader::Pressure, Some(missing))],
+        softnet: Some(Counts { total: [9000, 3, 2, 1], ..Counts::default() }),
+        softnet_backlog: Some(17),
+        cpu_waiting_nanoseconds: Some(Counts { total: [1_500_000_000], ..Counts::default() }),
     }
 }
 
