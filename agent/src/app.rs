@@ -123,6 +123,7 @@ async fn serve(
             warn!("cgroup v2 is not mounted here: workloads are distinguished by network namespace only");
         }
     }
+    let cgroup_root = kernel.cgroup_root().map(std::path::Path::to_owned);
     let names = config.names_options(Arc::new(Labels::new(config.dns_names)));
     let engine = Engine::new(engine::Options { names, flow_idle: config.flow_idle() });
     let health = Health::default();
@@ -139,7 +140,7 @@ async fn serve(
         counts_since,
     });
     agent.set_extra(sources.extra());
-    let mut readers = node::Readers::new();
+    let mut readers = node::Readers::new(cgroup_root);
     // What the node has counted until now belongs to the time before.
     agent.take_node(readers.read());
     // What is open already belongs to the first answer.
@@ -167,7 +168,7 @@ async fn serve(
         result = inputs.serve(&mut agent) => result,
         () = sources.run(updates, to_look_up, health) => Ok(()),
         () = kernel::conntrack::serve(passes, outcomes) => Ok(()),
-        () = node::serve(readers, readings) => Ok(()),
+        () = node::serve(readers, config.node_interval(), readings) => Ok(()),
         result = server => result.unwrap_or_else(|_| Ok(())),
         () = answer_hangups(hangup) => Ok(()),
         _ = terminate.recv() => {

@@ -1,6 +1,7 @@
 //! `netcause check`: which probes and readers can run on this node, and why others cannot.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use netcause_core::node::Reader;
 use serde::Serialize;
@@ -53,9 +54,9 @@ pub fn run(output: Output) -> Result<bool, LoadError> {
     let probes = kernel::rehearse(&Options::minimal(root.clone()))?;
     let report = Report {
         kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-        cgroup2: root.map(|root| root.display().to_string()),
+        cgroup2: root.as_ref().map(|root| root.display().to_string()),
         probes: probes.into_iter().map(row).collect(),
-        node_readers: readers(),
+        node_readers: readers(root),
     };
     // The reader of a pipe may have closed it.
     let _ = print(&report, output, &mut io::stdout().lock());
@@ -71,8 +72,8 @@ fn row(state: ProbeState) -> Row {
 }
 
 /// Every reader of the node, by reading once.
-fn readers() -> Vec<Reading> {
-    let reading = Readers::new().read();
+fn readers(cgroup_root: Option<PathBuf>) -> Vec<Reading> {
+    let reading = Readers::new(cgroup_root).read();
     let failure = |reader| {
         reading.failures().find(|(failed, _)| *failed == reader).map(|(_, failure)| failure.message.clone())
     };

@@ -160,6 +160,10 @@ pub struct Engine {
     health: Vec<SourceHealth>,
     losses: Losses,
     node: Node,
+    /// The last reading of the node, until its cgroups have had time to get names.
+    unnamed_node: Option<node::Reading>,
+    /// The cgroups that it found.
+    node_cgroups: HashSet<u64>,
     outputs: VecDeque<Output>,
     /// Names have changed, and it is not known yet whether flows have other names by that.
     is_renaming: bool,
@@ -185,6 +189,8 @@ impl Engine {
             health: Vec::new(),
             losses: [0; STATISTICS as usize],
             node: Node::default(),
+            unnamed_node: None,
+            node_cgroups: HashSet::new(),
             outputs: VecDeque::new(),
             is_renaming: false,
             has_removed: false,
@@ -197,7 +203,7 @@ impl Engine {
         self.names.set_time(time.wall, time.monotonic);
         match input {
             // Questions that are due by now come out of `poll`.
-            Input::Tick => {}
+            Input::Tick => self.end_node(),
             Input::Flow { key, delta } => {
                 if !key.is_other() && self.model.edge_of(&key).is_none() {
                     self.names.observe_local(key.local);
@@ -230,7 +236,7 @@ impl Engine {
             Input::Cgroup { id, path } => self.names.answer_cgroup(id, path),
             Input::Health(health) => self.health = health,
             Input::Losses(losses) => self.losses = losses,
-            Input::Node(reading) => self.node.update(reading),
+            Input::Node(reading) => self.read_node(reading),
             Input::Conntrack(outcome) => {
                 if self.names.answer_conntrack(outcome) {
                     self.outputs.push_back(Output::ConntrackSupport(self.names.tracking().clone()));
@@ -341,10 +347,25 @@ impl Engine {
         self.has_removed = true;
     }
 
+    fn read_node(&mut self, reading: node::Reading) {
+        self.end_node();
+        self.node_cgroups = reading.cgroups().collect();
+        self.node_cgroups.iter().for_each(|cgroup| self.names.observe_local(*cgroup));
+        self.unnamed_node = Some(reading);
+    }
+
+    /// Takes what was read of the node: questions on new cgroups, which came out after that, are answered as a rule.
+    fn end_node(&mut self) {
+        if let Some(reading) = self.unnamed_node.take() {
+            self.node.update(reading, |cgroup| self.names.local(cgroup));
+        }
+    }
+
     fn end_reading(&mut self) {
         self.names.expire();
         if std::mem::take(&mut self.has_removed) {
             let mut locals = self.model.locals();
+            locals.extend(&self.node_cgroups);
             locals.extend(self.queues.iter().map(|(key, _)| key.local));
             locals.extend(self.listeners.others(|_| false).map(|(key, _)| key.local));
             self.names.retain(&locals, &self.model.remotes());

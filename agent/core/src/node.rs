@@ -3,7 +3,13 @@
 //! The readers are in the daemon; here is what they find ([`Reading`]), the parsers of what the kernel writes as text, and
 //! what is kept of it ([`Node`]). Counters begin with zero when the agent first reads them, and never go back.
 
+pub mod changes;
+pub mod conntrack;
 pub mod growth;
+pub mod links;
+mod namespaces;
+pub mod neighbours;
+pub mod netstat;
 pub mod pressure;
 pub mod softnet;
 mod state;
@@ -13,6 +19,7 @@ use std::time::Duration;
 
 use netcause_common::labelled_enum;
 
+pub use namespaces::{Namespace, Namespaces, Owner};
 pub use state::{Node, View};
 pub use text::Malformed;
 
@@ -23,6 +30,18 @@ labelled_enum! {
         Softnet = 0, "softnet";
         /// Time that tasks wait for a CPU: `/proc/pressure/cpu`.
         Pressure = 1, "pressure";
+        /// Counters of the protocols, by network namespace: `/proc/PID/net/netstat`, `snmp` and `snmp6`.
+        Netstat = 2, "netstat";
+        /// Connection tracking, by network namespace: netlink, and `/proc/PID/net/stat/nf_conntrack`.
+        Conntrack = 3, "conntrack";
+        /// Network devices of the agent's network namespace, which is the node's: rtnetlink.
+        Links = 4, "links";
+        /// Queueing disciplines of these devices: rtnetlink.
+        Qdiscs = 5, "qdiscs";
+        /// Neighbours of the node, and the kernel's tables of them: rtnetlink.
+        Neighbours = 6, "neighbours";
+        /// Routes and addresses that change: notifications of rtnetlink.
+        Changes = 7, "changes";
     }
 }
 
@@ -33,6 +52,16 @@ impl Reader {
         match self {
             Self::Softnet => "packets that CPUs dropped, and receive work cut short",
             Self::Pressure => "time that tasks waited for a CPU",
+            Self::Netstat => {
+                "what the protocols of the node and of each pod dropped, refused or found broken"
+            }
+            Self::Conntrack => "how full connection tracking is, and what did not go in",
+            Self::Links => "errors, drops and carrier of the node's network devices",
+            Self::Qdiscs => "drops and backlog of the queues before these devices",
+            Self::Neighbours => {
+                "how full the tables of neighbours are, and addresses that changed their link address"
+            }
+            Self::Changes => "routes and addresses of the node that changed",
         }
     }
 
@@ -42,6 +71,12 @@ impl Reader {
         match self {
             Self::Softnet => "no netcause_node_softnet_*",
             Self::Pressure => "no netcause_node_pressure_cpu_waiting_seconds_total",
+            Self::Netstat => "no netcause_node_netstat_total",
+            Self::Conntrack => "no netcause_node_nf_conntrack_*",
+            Self::Links => "no netcause_node_network_*, nor the devices of netcause_node_qdisc_*",
+            Self::Qdiscs => "no netcause_node_qdisc_*",
+            Self::Neighbours => "no netcause_node_neighbour_*",
+            Self::Changes => "no netcause_node_configuration_changes_total",
         }
     }
 }
@@ -93,13 +128,44 @@ pub struct Reading {
     pub softnet: Found<Vec<softnet::Cpu>>,
     /// Time that tasks waited for a CPU since the kernel started.
     pub cpu_waiting: Found<Duration>,
+    /// Counters of the protocols.
+    pub netstat: Found<Namespaces<netstat::Counters>>,
+    /// Connection tracking.
+    pub conntrack: Found<Namespaces<conntrack::Table>>,
+    /// Network devices.
+    pub links: Found<Vec<links::Link>>,
+    /// Queueing disciplines.
+    pub qdiscs: Found<Vec<links::Qdisc>>,
+    /// The kernel's tables of neighbours, and the neighbours of the node.
+    pub neighbours: Found<(Vec<neighbours::Table>, Vec<neighbours::Neighbour>)>,
+    /// Changes of routes and addresses since the reader began.
+    pub changes: Found<changes::Changes>,
 }
 
 impl Reading {
     /// The readers that do not work, and why.
     pub fn failures(&self) -> impl Iterator<Item = (Reader, &Failure)> {
-        let Self { took: _, softnet, cpu_waiting } = self;
-        let all = [(Reader::Softnet, softnet.as_ref().err()), (Reader::Pressure, cpu_waiting.as_ref().err())];
+        let Self { took: _, softnet, cpu_waiting, netstat, conntrack, links, qdiscs, neighbours, changes } =
+            self;
+        let all = [
+            (Reader::Softnet, softnet.as_ref().err()),
+            (Reader::Pressure, cpu_waiting.as_ref().err()),
+            (Reader::Netstat, netstat.as_ref().err()),
+            (Reader::Conntrack, conntrack.as_ref().err()),
+            (Reader::Links, links.as_ref().err()),
+            (Reader::Qdiscs, qdiscs.as_ref().err()),
+            (Reader::Neighbours, neighbours.as_ref().err()),
+            (Reader::Changes, changes.as_ref().err()),
+        ];
         all.into_iter().filter_map(|(reader, failure)| Some((reader, failure?)))
+    }
+
+    /// The cgroups whose names are needed.
+    pub fn cgroups(&self) -> impl Iterator<Item = u64> {
+        fn of<T>(found: &Found<Namespaces<T>>) -> impl Iterator<Item = u64> {
+            let pods = found.iter().flat_map(|namespaces| &namespaces.pods);
+            pods.flat_map(|namespace| namespace.cgroups.iter().copied())
+        }
+        of(&self.netstat).chain(of(&self.conntrack))
     }
 }

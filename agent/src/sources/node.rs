@@ -1,38 +1,59 @@
 //! What the kernel counts of the node beside flows: files and netlink requests that cost nothing but reading. One file per
 //! reader; each may fail alone.
 
+mod changes;
+mod conntrack;
 mod files;
+mod namespaces;
+mod netstat;
+mod rtnetlink;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use netcause_core::node::netstat::Parser;
 use netcause_core::node::{Reader, Reading, Reason, pressure, softnet};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-/// Time between the beginnings of two passes, which is that of the windows in which faults are looked for.
-const INTERVAL: Duration = Duration::from_secs(5);
 /// Passes take at most one in this many parts of a CPU's time.
 const SHARE: u32 = 100;
 
 /// The readers.
 pub struct Readers {
+    namespaces: namespaces::Namespaces,
+    parser: Parser,
+    changes: changes::Listener,
     /// Which did not work in the last pass.
     down: Vec<(Reader, Reason)>,
 }
 
 impl Readers {
-    /// Nothing is read as yet.
+    /// Nothing is read as yet. Network namespaces of pods are found by the cgroups at this mount of cgroup v2.
     #[must_use]
-    pub fn new() -> Self {
-        Self { down: Vec::new() }
+    pub fn new(cgroup_root: Option<PathBuf>) -> Self {
+        Self {
+            namespaces: namespaces::Namespaces::new(cgroup_root),
+            parser: Parser::default(),
+            changes: changes::Listener::new(),
+            down: Vec::new(),
+        }
     }
 
     /// One pass. Blocks the thread for milliseconds.
     pub fn read(&mut self) -> Reading {
         let began = Instant::now();
+        let namespaces = self.namespaces.find();
         let reading = Reading {
             softnet: files::parsed("/proc/net/softnet_stat", softnet::parse),
             cpu_waiting: files::parsed("/proc/pressure/cpu", pressure::parse),
+            netstat: netstat::read(&self.parser, &namespaces),
+            conntrack: conntrack::read(&namespaces),
+            links: rtnetlink::links(),
+            qdiscs: rtnetlink::qdiscs(),
+            neighbours: rtnetlink::tables()
+                .and_then(|tables| rtnetlink::neighbours().map(|neighbours| (tables, neighbours))),
+            changes: self.changes.read(),
             took: Duration::ZERO,
         };
         Reading { took: began.elapsed(), ..reading }
@@ -55,9 +76,9 @@ impl Readers {
     }
 }
 
-/// Reads for ever, on a thread for what blocks, until nobody takes the readings.
-pub async fn serve(mut readers: Readers, to: mpsc::Sender<Reading>) {
-    let mut gap = INTERVAL;
+/// Reads at this interval for ever, on a thread for what blocks, until nobody takes the readings.
+pub async fn serve(mut readers: Readers, interval: Duration, to: mpsc::Sender<Reading>) {
+    let mut gap = interval;
     loop {
         tokio::time::sleep(gap).await;
         let pass = tokio::task::spawn_blocking(move || {
@@ -68,7 +89,7 @@ pub async fn serve(mut readers: Readers, to: mpsc::Sender<Reading>) {
         // A panic ends the process; a runtime that ends takes this task along.
         let Ok((next, reading)) = pass.await else { return };
         readers = next;
-        gap = INTERVAL.saturating_sub(reading.took).max(reading.took * SHARE);
+        gap = interval.saturating_sub(reading.took).max(reading.took * SHARE);
         if to.send(reading).await.is_err() {
             return;
         }

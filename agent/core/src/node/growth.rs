@@ -29,6 +29,10 @@ pub enum Width {
     Bits64,
 }
 
+/// Readings that a part may miss before it has ended: what is read through a process cannot be read for a moment when that
+/// process ends.
+const MISSABLE: u8 = 2;
+
 /// Rows, and the parts that they are sums of.
 #[derive(Debug)]
 pub struct Growth<Part, Row, const N: usize> {
@@ -46,6 +50,8 @@ struct State<Row, const N: usize> {
     last: [u64; N],
     /// What of its row is its own.
     total: [u64; N],
+    /// Readings that it has missed.
+    missed: u8,
 }
 
 impl<Part: Eq + Hash, Row: Clone + Ord, const N: usize> Growth<Part, Row, N> {
@@ -57,7 +63,8 @@ impl<Part: Eq + Hash, Row: Clone + Ord, const N: usize> Growth<Part, Row, N> {
 
     /// Takes the counters of all parts that there are. What a part has counted before the first reading does not count;
     /// one that is new later counts in full, unless the reading before was not `complete`. A part that has another row
-    /// takes its past along if that leaves its old row without parts. Of parts with the same key the first counts.
+    /// takes its past along if that leaves its old row without parts. One that is missing for some readings goes on where it
+    /// was. Of parts with the same key the first counts.
     pub fn read(&mut self, parts: impl IntoIterator<Item = (Part, Row, [u64; N])>, complete: bool) {
         let mut before = std::mem::take(&mut self.parts);
         let knew_all = std::mem::replace(&mut self.knows_all, complete);
@@ -68,7 +75,7 @@ impl<Part: Eq + Hash, Row: Clone + Ord, const N: usize> Growth<Part, Row, N> {
                 continue;
             }
             let (grown, mut total) = match before.remove(&part) {
-                Some(State { row: old, last, total }) => {
+                Some(State { row: old, last, total, .. }) => {
                     let total = if old == row {
                         total
                     } else {
@@ -84,7 +91,13 @@ impl<Part: Eq + Hash, Row: Clone + Ord, const N: usize> Growth<Part, Row, N> {
             let counts = self.rows.entry(row.clone()).or_default();
             add(&mut counts.total, &grown);
             add(&mut counts.change, &grown);
-            self.parts.insert(part, State { row, last: now, total });
+            self.parts.insert(part, State { row, last: now, total, missed: 0 });
+        }
+        for (part, mut state) in before {
+            state.missed += 1;
+            if state.missed <= MISSABLE {
+                self.parts.insert(part, state);
+            }
         }
         let live: BTreeSet<Row> = self.parts.values().map(|part| part.row.clone()).collect();
         for (_, row, past) in moved.iter().filter(|(old, ..)| !live.contains(old)) {
@@ -150,10 +163,28 @@ mod tests {
         let mut rows = Rows::new(Width::Bits64);
         rows.read([(1, "a", [0, 0]), (2, "a", [0, 0])], true);
         rows.read([(1, "a", [5, 0]), (2, "a", [6, 0])], true);
-        rows.read([(2, "a", [7, 0])], true);
-        assert_eq!(totals(&rows), [("a", [12, 0])]);
+        for _ in 0..=MISSABLE {
+            rows.read([(2, "a", [7, 0])], true);
+            assert_eq!(totals(&rows), [("a", [12, 0])]);
+        }
+        // The first has ended, so that one with its number is another.
+        rows.read([(2, "a", [7, 0]), (1, "a", [6, 0])], true);
+        assert_eq!(totals(&rows), [("a", [18, 0])]);
+        for _ in 0..MISSABLE {
+            rows.read([], true);
+            assert_eq!(totals(&rows), [("a", [18, 0])]);
+        }
         rows.read([], true);
         assert_eq!(totals(&rows), []);
+    }
+
+    #[test]
+    fn a_part_that_could_not_be_read_goes_on() {
+        let mut rows = Rows::new(Width::Bits64);
+        rows.read([(1, "a", [5, 0])], true);
+        rows.read([], true);
+        rows.read([(1, "a", [7, 1])], true);
+        assert_eq!(totals(&rows), [("a", [2, 1])]);
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! The node: what its kernel counts beside flows. Names and conventions are node_exporter's where it has the same.
 
+mod devices;
+
+use std::borrow::Cow;
+
 use netcause_core::node::growth::Counts;
-use netcause_core::node::{View, softnet};
+use netcause_core::node::{Owner, View, conntrack, netstat, softnet};
 
 use super::labels;
-use crate::expose::series::{Family, Rows, Table, counter, gauge, info, last};
+use super::shared::workload;
+use crate::expose::series::{Family, Rows, Table, counter, gauge, info, last, sum};
 
 static READERS: Table<bool> = Table {
     labels: &["reader"],
@@ -79,6 +84,72 @@ static PRESSURE: Table<Counts<1>> = Table {
     )],
 };
 
+/// Of a network namespace; empty for the node's own.
+const NAMESPACE_LABELS: [&str; 2] = ["namespace", "workload"];
+
+static NETSTAT: Table<netstat::Counters> = Table {
+    labels: &NAMESPACE_LABELS,
+    sparse: true,
+    metrics: &[counter(
+        "netcause_node_netstat",
+        "What the protocols of a network namespace counted since the agent started, by the kernel's counter, as \
+         node_netstat_* of node_exporter is called: TcpExt_ListenOverflows and so on; those that say why packets or \
+         connections were lost, refused or late. namespace and workload are those of the pod in it, of several pods of a \
+         workload the sum; empty for the node's own network namespace, with the pods on the host network. Counters that \
+         are zero are absent.",
+        |counters: &netstat::Counters, to| to.by(&netstat::COUNTERS, counters),
+    )
+    .by("counter")],
+};
+
+static CONNTRACK: Table<conntrack::Counters> = Table {
+    labels: &NAMESPACE_LABELS,
+    sparse: true,
+    metrics: &[counter(
+        "netcause_node_nf_conntrack_stat",
+        "What connection tracking of a network namespace counted since the agent started. stat: drop, packets dropped \
+         because the table was full; early_drop, entries removed to make room; insert_failed, entries that could not be \
+         inserted, as in a race of two packets of one flow; invalid, packets that belong to no connection; icmp_error, \
+         broken ICMP errors. namespace and workload as in netcause_node_netstat_total.",
+        |counters: &conntrack::Counters, to| to.by(conntrack::Counter::LABELS, counters),
+    )
+    .by("stat")],
+};
+
+static CONNTRACK_ENTRIES: Table<u64> = Table {
+    labels: &NAMESPACE_LABELS,
+    sparse: false,
+    metrics: &[gauge(
+        "netcause_node_nf_conntrack_entries",
+        "Tracked connections of a network namespace when it was last read. Pods without any are left out. namespace and \
+         workload as in netcause_node_netstat_total.",
+        |entries, to| to.value(*entries),
+    )],
+};
+
+static CONNTRACK_LIMIT: Table<u64> = Table {
+    labels: &[],
+    sparse: false,
+    metrics: &[gauge(
+        "netcause_node_nf_conntrack_entries_limit",
+        "How many connections may be tracked in the node's own network namespace (net.netfilter.nf_conntrack_max). Where \
+         it is reached, packets of new connections are dropped.",
+        |limit, to| to.value(*limit),
+    )],
+};
+
+static LEFT_OUT: Table<u64> = Table {
+    labels: &["kind"],
+    sparse: false,
+    metrics: &[gauge(
+        "netcause_node_left_out",
+        "What the readers of the node left out of their metrics at the last pass, by kind. netstat_namespaces and \
+         conntrack_namespaces: network namespaces above the limit of 1024, or that could not be read; devices: cables of pods \
+         and devices above the limit of 64, which are added up; neighbours: those above the limit of 16384.",
+        |count, to| to.value(*count),
+    )],
+};
+
 pub(super) fn families(node: &View) -> impl Iterator<Item = Family<'_>> {
     let readers = || node.readers.iter();
     let up = readers().map(|(reader, failure)| (labels![reader.label()], failure.is_none()));
@@ -91,6 +162,42 @@ pub(super) fn families(node: &View) -> impl Iterator<Item = Family<'_>> {
         .chain(SOFTNET.families(&one(node.softnet)))
         .chain(SOFTNET_BACKLOG.families(&one(node.softnet_backlog)))
         .chain(PRESSURE.families(&one(node.cpu_waiting_nanoseconds)))
+        .chain(
+            NETSTAT.families(&owned(node.netstat.iter().map(|(owner, counts)| (owner, counts.total)), add)),
+        )
+        .chain(
+            CONNTRACK
+                .families(&owned(node.conntrack.iter().map(|(owner, counts)| (owner, counts.total)), add)),
+        )
+        .chain(
+            CONNTRACK_ENTRIES.families(&owned(
+                node.conntrack_entries.iter().map(|(owner, entries)| (owner, *entries)),
+                sum,
+            )),
+        )
+        .chain(CONNTRACK_LIMIT.families(&one(node.conntrack_limit)))
+        .chain(devices::families(node))
+        .chain(
+            LEFT_OUT.families(&Rows::new(
+                node.left_out.iter().map(|(kind, count)| (labels![*kind], *count)),
+                last,
+            )),
+        )
+}
+
+/// Rows by the workload of a network namespace.
+fn owned<'a, D>(rows: impl Iterator<Item = (&'a Owner, D)>, merge: impl Fn(&mut D, D)) -> Rows<'a, D> {
+    let labels = |owner: &'a Owner| -> Vec<Cow<'a, str>> {
+        match owner {
+            Some(owner) => labels![owner.namespace(), workload(owner)],
+            None => labels!["", ""],
+        }
+    };
+    Rows::new(rows.map(|(owner, data)| (labels(owner), data)), merge)
+}
+
+fn add<const N: usize>(row: &mut [u64; N], other: [u64; N]) {
+    row.iter_mut().zip(other).for_each(|(row, other)| sum(row, other));
 }
 
 /// The one row, if there is any.

@@ -1,3 +1,5 @@
+mod node;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -16,8 +18,6 @@ use netcause_core::aggregate::{Edge, Reporter, Via};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::name::Name;
 use netcause_core::enrich::sidecar::Direction;
-use netcause_core::node::growth::Counts;
-use netcause_core::node::{Failure, Reader as NodeReader, Reason, View};
 
 use super::agent::Durations;
 use super::shared::EDGE_LABELS;
@@ -158,7 +158,7 @@ pub(in crate::expose) fn full() -> Snapshot {
         },
         searches: vec![SearchRow { workload: named("app"), expansions: 3, wasted_queries: 6 }],
         tick: Duration::from_millis(4),
-        node: node_view(),
+        node: node::view(),
         agent: AgentView {
             probes: vec![
                 probe(ProbeId::TcpState, "tcp_state", None),
@@ -184,16 +184,6 @@ pub(in crate::expose) fn full() -> Snapshot {
             kernel_release: "6.1.0-50-cloud-amd64".to_owned(),
         },
         ..Snapshot::default()
-    }
-}
-
-fn node_view() -> View {
-    let missing = Failure::new(Reason::KernelFeatureMissing, "/proc/pressure/cpu: no such file");
-    View {
-        readers: vec![(NodeReader::Softnet, None), (NodeReader::Pressure, Some(missing))],
-        softnet: Some(Counts { total: [9000, 3, 2, 1], ..Counts::default() }),
-        softnet_backlog: Some(17),
-        cpu_waiting_nanoseconds: Some(Counts { total: [1_500_000_000], ..Counts::default() }),
     }
 }
 
