@@ -24,6 +24,7 @@ mod live;
 mod loss;
 mod names;
 mod netem;
+mod node;
 mod outside;
 mod preexisting;
 mod prometheus;
@@ -103,6 +104,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("lab::service", itself::a_service_has_backends),
     scenario("lab::crash", itself::a_crash_leaves_nothing),
     scenario("closes::reasons", closes::reasons),
+    scenario("node::pods", node::pods),
+    scenario("node::devices", node::devices),
     scenario("connect::refused", connect::refused),
     scenario("connect::unreachable", connect::unreachable),
     scenario("connect::rejected", connect::rejected),
