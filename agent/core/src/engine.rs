@@ -99,7 +99,7 @@ pub enum Input<'a> {
     /// What the kernel side counts about itself, losses among it: by [`netcause_common::statistics::Statistic`].
     Losses(Losses),
     /// What the readers of the node found.
-    Node(node::Reading),
+    Node(Box<node::Reading>),
 }
 
 /// Counters of the kernel side about itself, by [`netcause_common::statistics::Statistic`].
@@ -236,7 +236,7 @@ impl Engine {
             Input::Cgroup { id, path } => self.names.answer_cgroup(id, path),
             Input::Health(health) => self.health = health,
             Input::Losses(losses) => self.losses = losses,
-            Input::Node(reading) => self.read_node(reading),
+            Input::Node(reading) => self.read_node(*reading),
             Input::Conntrack(outcome) => {
                 if self.names.answer_conntrack(outcome) {
                     self.outputs.push_back(Output::ConntrackSupport(self.names.tracking().clone()));

@@ -170,7 +170,7 @@ impl Agent {
     /// Takes what the readers of the node found.
     pub fn take_node(&mut self, reading: Reading) {
         self.counts.node_reads.observe(reading.took);
-        self.engine.handle(now(), Input::Node(reading));
+        self.engine.handle(now(), Input::Node(Box::new(reading)));
         self.carry_out();
     }
 

@@ -53,11 +53,12 @@ pub fn parse(text: &[u8]) -> Result<Table, Malformed> {
         if values.len() < names.len() {
             return Err(Malformed("nf_conntrack has fewer numbers than names"));
         }
-        let value = |column: usize| values.get(column).copied().unwrap_or_default();
+        let value =
+            |column: Option<usize>| column.and_then(|column| values.get(column)).copied().unwrap_or_default();
         // That of the namespace, on the line of each CPU.
-        table.entries = value(entries);
+        table.entries = value(Some(entries));
         for (counter, column) in table.counters.iter_mut().zip(columns) {
-            *counter = counter.wrapping_add(column.map_or(0, value));
+            *counter = counter.wrapping_add(value(column));
         }
     }
     Ok(table)

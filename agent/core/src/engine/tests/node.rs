@@ -10,7 +10,7 @@ fn read(player: &mut Player, overflows: u64) -> Vec<(String, u64)> {
     fn no<T>() -> Result<T, Failure> {
         Err(Failure::new(Reason::Other, "not read here"))
     }
-    player.play(Input::Node(Reading {
+    player.play(Input::Node(Box::new(Reading {
         took: Duration::ZERO,
         softnet: no(),
         cpu_waiting: no(),
@@ -20,7 +20,7 @@ fn read(player: &mut Player, overflows: u64) -> Vec<(String, u64)> {
         qdiscs: no(),
         neighbours: no(),
         changes: no(),
-    }));
+    })));
     for id in player.engine.take_cgroup_questions() {
         player.play(Input::Cgroup { id, path: Some(b"system.slice/shop.service") });
     }
