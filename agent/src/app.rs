@@ -24,7 +24,7 @@ use crate::kernel::cgroups::find_root;
 use crate::kernel::{self, Events, Kernel, ProbeState};
 use crate::probe::Unavailable;
 use crate::sources::file::FileError;
-use crate::sources::{CAPACITY, Health};
+use crate::sources::{CAPACITY, Health, node};
 use agent::{Agent, Parts};
 use inputs::Inputs;
 use sources::Sources;
@@ -123,6 +123,7 @@ async fn serve(
             warn!("cgroup v2 is not mounted here: workloads are distinguished by network namespace only");
         }
     }
+    let cgroup_root = kernel.cgroup_root().map(std::path::Path::to_owned);
     let names = config.names_options(Arc::new(Labels::new(config.dns_names)));
     let engine = Engine::new(engine::Options { names, flow_idle: config.flow_idle() });
     let health = Health::default();
@@ -139,6 +140,9 @@ async fn serve(
         counts_since,
     });
     agent.set_extra(sources.extra());
+    let mut readers = node::Readers::new(cgroup_root);
+    // What the node has counted until now belongs to the time before.
+    agent.take_node(readers.read());
     // What is open already belongs to the first answer.
     agent.observe()?;
     let address = listener.local_addr().context("the listening socket has no address")?;
@@ -147,6 +151,7 @@ async fn serve(
     let server = server::start(listener, views, limits)?;
     info!("metrics at http://{address}/metrics");
     let (outcomes, answers) = mpsc::unbounded_channel();
+    let (readings, read) = mpsc::channel(1);
     let (updates, named) = mpsc::channel(CAPACITY);
     let (lookups, to_look_up) = mpsc::channel(MAX_LOOKUPS);
     let inputs = Inputs {
@@ -154,6 +159,7 @@ async fn serve(
         named,
         extra: sources.changes(),
         answers,
+        node: read,
         requests,
         lookups: sources.looks_up().then_some(lookups),
         interval: config.pace().interval,
@@ -162,6 +168,7 @@ async fn serve(
         result = inputs.serve(&mut agent) => result,
         () = sources.run(updates, to_look_up, health) => Ok(()),
         () = kernel::conntrack::serve(passes, outcomes) => Ok(()),
+        () = node::serve(readers, config.node_interval(), readings) => Ok(()),
         result = server => result.unwrap_or_else(|_| Ok(())),
         () = answer_hangups(hangup) => Ok(()),
         _ = terminate.recv() => {

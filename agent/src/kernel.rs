@@ -12,6 +12,7 @@ pub mod layout;
 mod listeners;
 mod load;
 mod maps;
+pub mod netlink;
 mod networks;
 mod options;
 mod ports;

@@ -1,11 +1,14 @@
 //! Where names come from beside this node's cgroups: the Kubernetes API, the kubelet, and a file. Each source is a task that
 //! sends updates into one bounded channel and records its [`Health`]. While a source is down, its objects stay cached.
+//!
+//! And what the kernel counts of the node beside flows ([`node`]).
 
 mod backoff;
 pub mod file;
 mod health;
 pub mod kubelet;
 pub mod kubernetes;
+pub mod node;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

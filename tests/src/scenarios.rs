@@ -26,6 +26,7 @@ mod loss;
 mod mptcp;
 mod names;
 mod netem;
+mod node;
 mod outside;
 mod peers;
 mod preexisting;
@@ -111,6 +112,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("lab::service", itself::a_service_has_backends),
     scenario("lab::crash", itself::a_crash_leaves_nothing),
     scenario("closes::reasons", closes::reasons),
+    scenario("node::pods", node::pods),
+    scenario("node::devices", node::devices),
     scenario("connect::refused", connect::refused),
     scenario("connect::unreachable", connect::unreachable),
     scenario("connect::rejected", connect::rejected),

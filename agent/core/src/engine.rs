@@ -35,6 +35,7 @@ use crate::enrich::objects::{Kind, Seconds, Source, Update};
 use crate::enrich::policy::DnsNames;
 use crate::enrich::{self, Names, Workload};
 use crate::ingest::{self, Connection, DnsAnswer, DnsUnanswered, Event, TcpEvent};
+use crate::node::{self, Node};
 
 pub use listeners::Listener;
 
@@ -102,6 +103,8 @@ pub enum Input<'a> {
     Health(Vec<SourceHealth>),
     /// What the kernel side counts about itself, losses among it: by [`netcause_common::statistics::Statistic`].
     Losses(Losses),
+    /// What the readers of the node found.
+    Node(Box<node::Reading>),
 }
 
 /// Counters of the kernel side about itself, by [`netcause_common::statistics::Statistic`].
@@ -162,6 +165,11 @@ pub struct Engine {
     events: RecentEvents,
     health: Vec<SourceHealth>,
     losses: Losses,
+    node: Node,
+    /// The last reading of the node, until its cgroups have had time to get names.
+    unnamed_node: Option<node::Reading>,
+    /// The cgroups that it found.
+    node_cgroups: HashSet<u64>,
     outputs: VecDeque<Output>,
     /// Names have changed, and it is not known yet whether flows have other names by that.
     is_renaming: bool,
@@ -187,6 +195,9 @@ impl Engine {
             events: RecentEvents::default(),
             health: Vec::new(),
             losses: [0; STATISTICS as usize],
+            node: Node::default(),
+            unnamed_node: None,
+            node_cgroups: HashSet::new(),
             outputs: VecDeque::new(),
             is_renaming: false,
             has_removed: false,
@@ -200,7 +211,7 @@ impl Engine {
         self.waiting.begin(time.monotonic);
         match input {
             // Questions that are due by now come out of `poll`.
-            Input::Tick => {}
+            Input::Tick => self.end_node(),
             Input::Flow { key, delta } => {
                 if !key.is_other() && self.model.edge_of(&key).is_none() {
                     self.names.observe_local(key.local);
@@ -235,6 +246,7 @@ impl Engine {
             Input::Cgroup { id, path } => self.names.answer_cgroup(id, path),
             Input::Health(health) => self.health = health,
             Input::Losses(losses) => self.losses = losses,
+            Input::Node(reading) => self.read_node(*reading),
             Input::Conntrack(outcome) => {
                 if self.names.answer_conntrack(outcome) {
                     self.outputs.push_back(Output::ConntrackSupport(self.names.tracking().clone()));
@@ -307,6 +319,12 @@ impl Engine {
         &self.losses
     }
 
+    /// What the kernel counts of the node, as it was last read.
+    #[must_use]
+    pub fn node(&self) -> node::View {
+        self.node.view()
+    }
+
     /// What search domains cost each workload that they cost anything.
     pub fn wasted(&self) -> impl Iterator<Item = (&Workload, Waste)> {
         self.details.expansions().filter(|(_, waste)| *waste != Waste::default())
@@ -346,11 +364,26 @@ impl Engine {
         self.has_removed = true;
     }
 
+    fn read_node(&mut self, reading: node::Reading) {
+        self.end_node();
+        self.node_cgroups = reading.cgroups().collect();
+        self.node_cgroups.iter().for_each(|cgroup| self.names.observe_local(*cgroup));
+        self.unnamed_node = Some(reading);
+    }
+
+    /// Takes what was read of the node: questions on new cgroups, which came out after that, are answered as a rule.
+    fn end_node(&mut self) {
+        if let Some(reading) = self.unnamed_node.take() {
+            self.node.update(reading, |cgroup| self.names.local(cgroup));
+        }
+    }
+
     fn end_reading(&mut self) {
         self.names.expire();
         self.names.settle_peers();
         if std::mem::take(&mut self.has_removed) {
             let mut locals = self.model.locals();
+            locals.extend(&self.node_cgroups);
             locals.extend(self.queues.iter().map(|(key, _)| key.local));
             locals.extend(self.listeners.others(|_| false).map(|(key, _)| key.local));
             self.names.retain(&locals, &self.model.remotes());

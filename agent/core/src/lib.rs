@@ -8,6 +8,7 @@ pub mod engine;
 pub mod enrich;
 pub mod expose;
 pub mod ingest;
+pub mod node;
 #[cfg(test)]
 mod testing;
 pub mod token_bucket;

@@ -17,6 +17,7 @@ use netcause_core::expose::budget::{Budget, Shown};
 use netcause_core::expose::dns_servers::DnsServers;
 use netcause_core::expose::waiting;
 use netcause_core::ingest::{self, DnsAnswer};
+use netcause_core::node::Reading;
 use tracing::{info, warn};
 
 use crate::expose::edges::Lately;
@@ -170,6 +171,13 @@ impl Agent {
     /// Takes what the connection tracking answered.
     pub fn answer_conntrack(&mut self, outcome: Outcome) {
         self.engine.handle(now(), Input::Conntrack(outcome));
+        self.carry_out();
+    }
+
+    /// Takes what the readers of the node found.
+    pub fn take_node(&mut self, reading: Reading) {
+        self.counts.node_reads.observe(reading.took);
+        self.engine.handle(now(), Input::Node(Box::new(reading)));
         self.carry_out();
     }
 

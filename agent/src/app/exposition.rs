@@ -66,6 +66,7 @@ impl Agent {
                 workloads: self.engine.dns_rows(LISTED_NAMES),
             },
             events: self.events(),
+            node: self.engine.node(),
             agent: AgentView {
                 probes: self.kernel.probes().iter().map(probe).collect(),
                 kernel: counters,

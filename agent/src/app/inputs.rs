@@ -8,6 +8,7 @@ use anyhow::Result;
 use netcause_core::enrich::conntrack::Outcome;
 use netcause_core::enrich::extra::Extra;
 use netcause_core::enrich::objects::Update;
+use netcause_core::node::Reading;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::warn;
@@ -34,6 +35,8 @@ pub(super) struct Inputs {
     pub extra: Option<watch::Receiver<Arc<Extra>>>,
     /// What the connection tracking answered.
     pub answers: mpsc::UnboundedReceiver<Outcome>,
+    /// What the readers of the node found.
+    pub node: mpsc::Receiver<Reading>,
     /// Requests of the HTTP side.
     pub requests: mpsc::Receiver<Request>,
     /// Where addresses go that are to be looked up; `None` where the source lists them all.
@@ -62,6 +65,7 @@ impl Inputs {
                 _ = dns.tick() => warn_of(agent.expire_dns(), "cannot read the tables of DNS queries"),
                 _ = read.tick() => warn_of(agent.observe(), "cannot read the kernel's tables"),
                 Some(outcome) = self.answers.recv() => agent.answer_conntrack(outcome),
+                Some(reading) = self.node.recv() => agent.take_node(reading),
                 Some(extra) = changed(&mut self.extra) => agent.set_extra(extra),
                 Some(request) = self.requests.recv() => request.answer(agent),
                 count = self.named.recv_many(&mut updates, CAPACITY), if !self.named.is_closed() || !self.named.is_empty() => {

@@ -66,6 +66,12 @@ impl Config {
         Pace { interval: seconds(self.sweep_interval_seconds), share: self.sweep_cpu_percent / 100.0 }
     }
 
+    /// Time between two readings of the node.
+    #[must_use]
+    pub fn node_interval(&self) -> Duration {
+        seconds(self.node_interval_seconds)
+    }
+
     /// Idle timeout of a flow without open connections.
     #[must_use]
     pub fn flow_idle(&self) -> Duration {

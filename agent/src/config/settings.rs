@@ -123,6 +123,11 @@ settings! {
         #[arg(value_name = "PERCENT")]
         sweep_cpu_percent: f64 = 0.5, Percent;
 
+        /// Time between two readings of what the kernel counts of the node: devices, queues, protocols of each pod. They are
+        /// read less often where that takes more than one percent of a CPU.
+        #[arg(value_name = "SECONDS")]
+        node_interval_seconds: u32 = 5, 1..=3600;
+
         /// What to count of connections that were open before the agent started: bytes and segments since the agent's
         /// start, or of their lifetime. With lifetime, rates jump when the agent restarts.
         #[arg(value_name = "WHICH")]

@@ -14,6 +14,7 @@ use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::windows;
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::DnsNames;
+use netcause_core::node;
 
 use super::dns::rows::{Details, ServerRow};
 pub use super::tables::AgentCounts;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub dns: DnsView,
     /// The last TCP failure events.
     pub events: EventsView,
+    /// What the kernel counts of the node.
+    pub node: node::View,
     /// The agent itself.
     pub agent: AgentView,
     /// Sources of names and what they know.

@@ -1,5 +1,6 @@
-//! `GET /api/v1/status`: whether the probes and the sources of names work, and if not, the whole reason.
+//! `GET /api/v1/status`: whether the probes, the readers of the node and the sources of names work, and if not, the whole reason.
 
+use netcause_core::node::{Failure, Reader};
 use serde::Serialize;
 
 use super::snapshot::{AgentView, Down, ProbeRow, Snapshot, SourceRow};
@@ -10,6 +11,7 @@ pub struct Body<'a> {
     version: &'static str,
     kernel: &'a str,
     probes: Vec<Probe<'a>>,
+    node_readers: Vec<NodeReader<'a>>,
     name_sources: Vec<Source<'a>>,
 }
 
@@ -22,6 +24,15 @@ struct Probe<'a> {
     message: Option<&'a str>,
     /// What is missing in the metrics.
     without: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeReader<'a> {
+    reader: &'static str,
+    up: bool,
+    reason: Option<&'static str>,
+    message: Option<&'a str>,
+    without: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,6 +54,7 @@ impl<'a> From<&'a Snapshot> for Body<'a> {
             version: env!("CARGO_PKG_VERSION"),
             kernel: kernel_release,
             probes: probes.iter().map(Probe::from).collect(),
+            node_readers: snapshot.node.readers.iter().map(NodeReader::from).collect(),
             name_sources: snapshot.names.sources.iter().map(Source::from).collect(),
         }
     }
@@ -57,6 +69,18 @@ impl<'a> From<&'a ProbeRow> for Probe<'a> {
             reason,
             message,
             without: row.down.is_some().then_some(row.without),
+        }
+    }
+}
+
+impl<'a> From<&'a (Reader, Option<Failure>)> for NodeReader<'a> {
+    fn from((reader, failure): &'a (Reader, Option<Failure>)) -> Self {
+        Self {
+            reader: reader.label(),
+            up: failure.is_none(),
+            reason: failure.as_ref().map(|failure| failure.reason.label()),
+            message: failure.as_ref().map(|failure| failure.message.as_str()),
+            without: failure.is_some().then_some(reader.without()),
         }
     }
 }

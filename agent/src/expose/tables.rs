@@ -6,6 +6,7 @@ mod dns;
 mod edge;
 mod listener;
 mod names;
+mod node;
 mod shared;
 mod sidecar;
 mod tcp;
@@ -23,6 +24,7 @@ pub fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
     edge::families(snapshot)
         .chain(listener::families(&snapshot.listeners))
         .chain(dns::search_families(&snapshot.searches))
+        .chain(node::families(&snapshot.node))
         .chain(agent::families(&snapshot.agent))
         .chain(names::families(&snapshot.names))
 }

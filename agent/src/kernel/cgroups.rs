@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use mount::find_root;
-use tree::Tree;
+pub use tree::Tree;
 
 /// Shortest interval between walks of the tree, however many ids are unknown. A workload that lives shorter than this may
 /// stay without a name.

@@ -1,13 +1,13 @@
 //! Looks up connections in the kernel's conntrack table over netlink, in the network namespace of the calling thread.
 
-mod attributes;
 mod message;
 mod netlink;
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use netcause_core::enrich::conntrack::{Outcome, Pass, QueryIndex, ServiceAddress};
+use netcause_core::enrich::conntrack::{Failure, Outcome, Pass, QueryIndex, ServiceAddress};
+use netcause_core::node::conntrack::Table;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
@@ -24,6 +24,15 @@ pub async fn serve(mut passes: UnboundedReceiver<Pass>, outcomes: UnboundedSende
             return;
         }
     }
+}
+
+/// How full the table of the calling thread's network namespace is, and what it has counted.
+///
+/// # Errors
+///
+/// When it cannot be asked.
+pub fn statistics() -> Result<Table, Failure> {
+    Socket::open()?.statistics()
 }
 
 /// Carries out one pass of lookups. Blocks the thread for up to several seconds.

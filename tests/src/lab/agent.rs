@@ -285,9 +285,10 @@ impl Response {
 
 static SHARED: OnceLock<Result<Agent, String>> = OnceLock::new();
 
-/// The settings of the shared agent that are not defaults: it sweeps at every scrape, because scenarios wait for that,
-/// and has room for the edges of all scenarios.
-pub(crate) const SHARED_ENV: [(&str, &str); 2] = [("NETCAUSE_SWEEP_CPU_PERCENT", "100"), ROOM];
+/// The settings of the shared agent that are not defaults: it sweeps at every scrape and reads the node every second, because
+/// scenarios wait for that, and has room for the edges of all scenarios.
+pub(crate) const SHARED_ENV: [(&str, &str); 3] =
+    [("NETCAUSE_SWEEP_CPU_PERCENT", "100"), ("NETCAUSE_NODE_INTERVAL_SECONDS", "1"), ROOM];
 
 /// Room for the edges of all scenarios, of this lab and others: an agent sees them all.
 pub(crate) const ROOM: (&str, &str) = ("NETCAUSE_MAX_SERIES", "1000000");

@@ -45,6 +45,9 @@ pub(crate) struct Flood {
     /// Send to all ports from 1024 on in turn
     #[arg(long)]
     scan: bool,
+    /// With a wrong TCP checksum
+    #[arg(long)]
+    corrupt: bool,
 }
 
 impl Flood {
@@ -56,7 +59,10 @@ impl Flood {
             let from = SocketAddrV4::new(Ipv4Addr::new(10, a | 128, b, c), source_port(number));
             let to =
                 SocketAddrV4::new(*self.to.ip(), if self.scan { any_port(number) } else { self.to.port() });
-            let packet = packet(from, to, self.kind.flags());
+            let mut packet = packet(from, to, self.kind.flags());
+            if self.corrupt {
+                packet[36] ^= 1;
+            }
             // A full queue drops nothing: the next try waits for it.
             while let Err(error) = sendto(&raw, &packet, SendFlags::empty(), &to) {
                 anyhow::ensure!(error == Errno::NOBUFS || error == Errno::AGAIN, "sending: {error}");

@@ -62,12 +62,12 @@ pub struct Dropped {
 }
 
 impl Dropped {
-    /// Adds another's counts.
+    /// Adds another's counts, wrapping.
     pub fn add(&mut self, other: &Self) {
         for (sum, count) in self.handshakes.iter_mut().zip(other.handshakes) {
-            *sum += count;
+            *sum = sum.wrapping_add(count);
         }
-        self.cookies += other.cookies;
+        self.cookies = self.cookies.wrapping_add(other.cookies);
     }
 
     fn between(before: &NamespaceCounters, now: &NamespaceCounters) -> Self {

@@ -7,15 +7,32 @@ use std::hash::Hash;
 use bytemuck::Pod;
 
 use super::packed::Packed;
-use super::totals::{words, words_mut};
+use super::totals::{negative, words, words_mut};
 
-/// What rows had from parts that they have no more.
+/// What rows show beyond the counters of their parts.
 #[derive(Debug)]
 pub struct Sums<Row, Part, T> {
-    /// The row of each part and its counters, when they were last seen.
-    parts: HashMap<Part, (Row, Packed<T>)>,
-    /// What each row keeps.
+    parts: HashMap<Part, Share<Row, T>>,
+    /// What each row keeps from parts that it has no more.
     kept: HashMap<Row, Packed<T>>,
+}
+
+/// What a row shows of one of its parts.
+#[derive(Debug)]
+struct Share<Row, T> {
+    row: Row,
+    /// The part's counters when they were last seen.
+    last: Packed<T>,
+    /// What is shown beyond these: more for a part that has begun anew, less for one that came from a row that lives on.
+    beyond: Packed<T>,
+}
+
+impl<Row, T: Pod> Share<Row, T> {
+    fn shown(&self) -> T {
+        let mut shown = self.last.unpack();
+        self.beyond.add_to(&mut shown);
+        shown
+    }
 }
 
 impl<Row, Part, T: Pod> Default for Sums<Row, Part, T> {
@@ -24,41 +41,52 @@ impl<Row, Part, T: Pod> Default for Sums<Row, Part, T> {
     }
 }
 
-impl<Row: Clone + Eq + Hash, Part: Eq + Hash, T: Pod> Sums<Row, Part, T> {
-    /// Takes all parts that there are now, and returns what each row adds to the sum of its parts: the last counters of those
-    /// that have ended or belong to another row now, and each counter of a part that has begun anew. A row without a part ends, and begins at zero when it
-    /// comes again.
+impl<Row: Clone + Eq + Hash, Part: Clone + Eq + Hash, T: Pod> Sums<Row, Part, T> {
+    /// Takes all parts that there are now, and returns what is to be added to the sum of each row's parts, wrapping: what
+    /// parts had that have ended, each counter of a part that has begun anew, and for a part that belongs to another row
+    /// now, less by what its old row goes on showing. If that has no other part, its past moves along. A row without a part
+    /// ends, and begins at zero when it comes again.
     pub fn keep(&mut self, parts: impl Iterator<Item = (Part, Row, T)>) -> impl Iterator<Item = (&Row, T)> {
         let mut before = std::mem::take(&mut self.parts);
-        let mut rows = HashSet::new();
+        let (mut rows, mut moved) = (HashSet::new(), Vec::new());
         for (part, row, counters) in parts {
-            if let Some((row_before, counters_before)) = before.remove(&part) {
-                let mut lost = counters_before.unpack();
-                if row_before == row {
-                    keep_lost(&mut lost, &counters);
-                }
-                if words(&lost).iter().any(|word| *word != 0) {
-                    self.kept.entry(row_before).or_default().add(&lost);
-                }
-            }
             rows.insert(row.clone());
-            self.parts.insert(part, (row, Packed::new(&counters)));
+            let mut share = Share { row, last: Packed::new(&counters), beyond: Packed::default() };
+            if let Some(old) = before.remove(&part) {
+                let shown = (old.row != share.row).then(|| old.shown());
+                share.beyond = old.beyond;
+                share.beyond.add(&lost(old.last.unpack(), &counters));
+                moved.extend(shown.map(|shown| (part.clone(), old.row, shown)));
+            }
+            self.parts.insert(part, share);
         }
-        for (row, counters) in before.into_values() {
-            self.kept.entry(row).or_default().add(&counters.unpack());
+        for (part, row, shown) in moved.into_iter().filter(|(_, row, _)| rows.contains(row)) {
+            self.kept.entry(row).or_default().add(&shown);
+            if let Some(share) = self.parts.get_mut(&part) {
+                share.beyond.add(&negative(shown));
+            }
+        }
+        for share in before.into_values() {
+            let shown = share.shown();
+            self.kept.entry(share.row).or_default().add(&shown);
         }
         self.kept.retain(|row, _| rows.contains(row));
-        self.kept.iter().map(|(row, counters)| (row, counters.unpack()))
+        let mut added: HashMap<&Row, T> = self.kept.iter().map(|(row, kept)| (row, kept.unpack())).collect();
+        for share in self.parts.values().filter(|share| !share.beyond.is_zero()) {
+            share.beyond.add_to(added.entry(&share.row).or_insert_with(T::zeroed));
+        }
+        added.into_iter()
     }
 }
 
 /// Leaves those counters that are lower now: an edge whose histograms are folded into `other` goes on without them.
-fn keep_lost<T: Pod>(before: &mut T, now: &T) {
-    for (before, now) in words_mut(before).iter_mut().zip(words(now)) {
+fn lost<T: Pod>(mut before: T, now: &T) -> T {
+    for (before, now) in words_mut(&mut before).iter_mut().zip(words(now)) {
         if now >= before {
             *before = 0;
         }
     }
+    before
 }
 
 #[cfg(test)]

@@ -73,11 +73,7 @@ impl Totals {
     /// What brings these totals back to zero when it is added.
     #[must_use]
     pub fn negative(&self) -> Self {
-        let mut negative = *self;
-        for word in words_mut(&mut negative) {
-            *word = word.wrapping_neg();
-        }
-        negative
+        negative(*self)
     }
 }
 
@@ -149,6 +145,14 @@ pub(super) fn words<T: Pod>(counters: &T) -> &[u64] {
 /// The counters as 64-bit words, to change them.
 pub(super) fn words_mut<T: Pod>(counters: &mut T) -> &mut [u64] {
     bytemuck::cast_slice_mut(slice::from_mut(counters))
+}
+
+/// What brings the counters back to zero when it is added.
+pub(super) fn negative<T: Pod>(mut counters: T) -> T {
+    for word in words_mut(&mut counters) {
+        *word = word.wrapping_neg();
+    }
+    counters
 }
 
 /// Adds each counter, wrapping.

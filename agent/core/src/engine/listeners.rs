@@ -27,7 +27,7 @@ pub(super) type Sum = Sums<(Workload, Option<u16>), QueueKey, [u64; 2 + DropReas
 
 impl Engine {
     /// Listening sockets, in the order of their workloads and ports. Several of one workload and port are to be shown as
-    /// their sum; what those had that have ended since is one more.
+    /// their wrapping sum; what those had that have ended since is one more, less by what other workloads show of them.
     #[must_use]
     pub fn listeners(&mut self) -> Vec<Listener> {
         let Self { names, queues, listeners, listener_sums, .. } = self;

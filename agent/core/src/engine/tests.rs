@@ -2,6 +2,7 @@
 
 mod crossing;
 mod handovers;
+mod node;
 mod peers;
 mod services;
 mod sidecars;

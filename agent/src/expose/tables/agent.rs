@@ -18,6 +18,8 @@ pub struct AgentCounts {
     pub sweeps: Durations,
     /// Durations of scrapes.
     pub scrapes: Durations,
+    /// Durations of passes of the node's readers.
+    pub node_reads: Durations,
     /// Log lines that could not be written.
     pub lost_log_lines: u64,
     /// Network namespaces with a listening socket whose counters the last sweep could not read.
@@ -182,6 +184,14 @@ static AGENT: Table<AgentView> = Table {
             "Time to read all open sockets.",
             |agent: &AgentView, to| {
                 let Durations { buckets, sum } = &agent.counts.sweeps;
+                to.distribution(&Durations::BOUNDS, buckets, sum.as_secs_f64());
+            },
+        ),
+        histogram(
+            "netcause_node_read_duration_seconds",
+            "Time of one pass of all readers of the node (netcause_node_reader_up), on a thread of their own.",
+            |agent: &AgentView, to| {
+                let Durations { buckets, sum } = &agent.counts.node_reads;
                 to.distribution(&Durations::BOUNDS, buckets, sum.as_secs_f64());
             },
         ),

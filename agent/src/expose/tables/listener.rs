@@ -81,7 +81,7 @@ pub(super) fn families(listeners: &[ListenerRow]) -> impl Iterator<Item = Family
     // Drops of several listeners have no queue.
     let sockets = listeners.iter().filter(|row| row.port.is_some()).map(|row| (labels_of(row), row.queue));
     let sockets = Rows::new(sockets, |queue, other| {
-        let discards = queue.discards + other.discards;
+        let discards = queue.discards.wrapping_add(other.discards);
         let fullness = |queue: &AcceptQueue| (queue.sweep != 0, queue.length);
         let fullest = if fullness(&other) > fullness(queue) { other } else { *queue };
         *queue = AcceptQueue { discards, ..fullest };

@@ -1,3 +1,5 @@
+mod node;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -164,6 +166,7 @@ pub(in crate::expose) fn full() -> Snapshot {
         },
         searches: vec![SearchRow { workload: named("app"), expansions: 3, wasted_queries: 6 }],
         tick: Duration::from_millis(4),
+        node: node::view(),
         agent: AgentView {
             probes: vec![
                 probe(ProbeId::TcpState, "tcp_state", None),
@@ -173,6 +176,7 @@ pub(in crate::expose) fn full() -> Snapshot {
             counts: AgentCounts {
                 dns_events: 30,
                 sweeps: durations(&[1, 30]),
+                node_reads: durations(&[3]),
                 scrapes: durations(&[2, 2000]),
                 lost_log_lines: 4,
                 unread_namespaces: 1,

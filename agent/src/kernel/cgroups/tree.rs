@@ -107,6 +107,11 @@ impl Tree {
         Some(self.path_of(at))
     }
 
+    /// The ids of all directories.
+    pub fn ids(&self) -> impl Iterator<Item = u64> {
+        self.directories.iter().map(|directory| directory.id)
+    }
+
     /// Whether the walk found this directory.
     #[must_use]
     pub fn has(&self, id: u64) -> bool {

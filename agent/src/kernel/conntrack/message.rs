@@ -2,7 +2,7 @@
 //!
 //! # Why no netlink crate
 //!
-//! Two were considered, for this file, `attributes.rs` and `netlink.rs` (411 lines without tests):
+//! Two were considered, for this file, `../netlink/attributes.rs` and `netlink.rs` (411 lines without tests):
 //!
 //! - `netlink-packet-netfilter` 0.4 with `netlink-packet-core` 0.9 has typed conntrack attributes. It would replace
 //!   `attributes.rs` and the parser here by matches over its nested enums: some 80 lines fewer, for 5 packages more (6 with
@@ -13,8 +13,7 @@
 //!   for 12 packages more. It sizes receive buffers by an environment variable (`NELI_AUTO_BUFFER_LEN`); we want 16 KiB,
 //!   because the kernel handles no packet on that CPU while it fills the buffer.
 //!
-//! Neither replaces the socket: its buffer, timeout, truncation check and limit on a dump are the point of `netlink.rs`. A
-//! crate becomes worth it with more kinds of messages than these two.
+//! Neither replaces the socket: its buffer, timeout, truncation check and limit on a dump are the point of `netlink.rs`.
 
 #[cfg(test)]
 mod properties;
@@ -24,22 +23,19 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use netcause_core::enrich::conntrack::Tracked;
+use netcause_core::node::conntrack::{Counter, Counters, Table};
 
-use super::attributes::{Malformed, array, nested, put, put_nested};
+use crate::kernel::netlink::attributes::{Malformed, array, find, nested, put, put_nested};
+use crate::kernel::netlink::{self, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, Raw, errno};
 
-/// `struct nlmsghdr`: length, type, flags, sequence number, port.
-const HEADER: usize = 16;
 /// `struct nfgenmsg`: family, version, resource.
 const FAMILY_HEADER: usize = 4;
 
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
-const NLMSG_OVERRUN: u16 = 4;
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
-/// NFNL_SUBSYS_CTNETLINK, and in it IPCTNL_MSG_CT_NEW and IPCTNL_MSG_CT_GET.
+/// NFNL_SUBSYS_CTNETLINK, and in it IPCTNL_MSG_CT_NEW, _GET, _GET_STATS_CPU and _GET_STATS.
 const CT_NEW: u16 = 0x100;
 const CT_GET: u16 = 0x101;
+const CT_GET_STATS_CPU: u16 = 0x104;
+const CT_GET_STATS: u16 = 0x105;
 
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
@@ -50,6 +46,11 @@ const CTA_IP_V4: [u16; 2] = [1, 2];
 const CTA_IP_V6: [u16; 2] = [3, 4];
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_PORT: [u16; 2] = [2, 3];
+
+const CTA_STATS_GLOBAL_ENTRIES: u16 = 1;
+const CTA_STATS_GLOBAL_MAX_ENTRIES: u16 = 2;
+/// CTA_STATS_INVALID, _INSERT_FAILED, _DROP, _EARLY_DROP, _ERROR, in the order of [`Counter`].
+const CTA_STATS: [u16; Counter::COUNT] = [4, 9, 10, 11, 12];
 
 /// Address families (`AF_*`).
 const FAMILY_ANY: u8 = 0;
@@ -69,6 +70,10 @@ pub(super) enum Message {
     Connection(Option<Tracked>),
     /// A connection that cannot be parsed.
     Malformed,
+    /// Entries of the table and its limit, without counters.
+    Table(Table),
+    /// Counters of a CPU.
+    Cpu(Counters),
     /// The end of the answer, with an error number, or 0.
     End(i32),
     /// A message of another type, or for another request.
@@ -83,7 +88,7 @@ pub(super) fn ask_for_one(
     destination: SocketAddr,
 ) -> Vec<u8> {
     let family = if destination.is_ipv4() { FAMILY_V4 } else { FAMILY_V6 };
-    request(sequence, 0, family, |body| {
+    request(CT_GET, sequence, 0, family, |body| {
         put_nested(body, CTA_TUPLE_ORIG, |tuple| {
             put_nested(tuple, CTA_TUPLE_IP, |addresses| {
                 for (end, address) in [client.ip(), destination.ip()].into_iter().enumerate() {
@@ -104,48 +109,45 @@ pub(super) fn ask_for_one(
 
 /// A request for the whole table, of both families.
 pub(super) fn ask_for_all(sequence: u32) -> Vec<u8> {
-    request(sequence, NLM_F_DUMP, FAMILY_ANY, |_| {})
+    request(CT_GET, sequence, NLM_F_DUMP, FAMILY_ANY, |_| {})
 }
 
-fn request(sequence: u32, flags: u16, family: u8, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut body = Vec::new();
+/// A request for the number of entries and its limit.
+pub(super) fn ask_for_size(sequence: u32) -> Vec<u8> {
+    request(CT_GET_STATS, sequence, 0, FAMILY_ANY, |_| {})
+}
+
+/// A request for the counters of every CPU.
+pub(super) fn ask_for_counters(sequence: u32) -> Vec<u8> {
+    request(CT_GET_STATS_CPU, sequence, NLM_F_DUMP, FAMILY_ANY, |_| {})
+}
+
+fn request(kind: u16, sequence: u32, flags: u16, family: u8, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut body = vec![family, 0, 0, 0];
     write(&mut body);
-    let length = u32::try_from(HEADER + FAMILY_HEADER + body.len()).unwrap_or(u32::MAX);
-    let mut bytes = Vec::with_capacity(HEADER + FAMILY_HEADER + body.len());
-    bytes.extend(length.to_ne_bytes());
-    bytes.extend(CT_GET.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-    bytes.extend(sequence.to_ne_bytes());
-    bytes.extend([0; 4]);
-    bytes.extend([family, 0, 0, 0]);
-    bytes.extend(body);
-    bytes
+    netlink::request(kind, flags, sequence, &body)
 }
 
 /// The messages of one datagram. Ends with an error where the bytes are no messages.
 pub(super) struct Messages<'a> {
-    rest: &'a [u8],
+    messages: netlink::Messages<'a>,
     sequence: u32,
 }
 
 impl<'a> Messages<'a> {
     /// Those that answer the request with this sequence number; the others are [`Message::Other`].
     pub(super) const fn new(bytes: &'a [u8], sequence: u32) -> Self {
-        Self { rest: bytes, sequence }
+        Self { messages: netlink::Messages(bytes), sequence }
     }
 
-    fn read(&mut self) -> Result<Message, Malformed> {
-        let header: [u8; HEADER] = *self.rest.first_chunk().ok_or(Malformed)?;
-        let [l0, l1, l2, l3, t0, t1, _, _, s0, s1, s2, s3, ..] = header;
-        let length = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).map_err(|_| Malformed)?;
-        let body = self.rest.get(HEADER..length).ok_or(Malformed)?;
-        // The last one may lack its padding.
-        self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        if u32::from_ne_bytes([s0, s1, s2, s3]) != self.sequence {
+    fn parse(&self, Raw { kind, sequence, body }: Raw<'_>) -> Result<Message, Malformed> {
+        if sequence != self.sequence {
             return Ok(Message::Other);
         }
-        Ok(match u16::from_ne_bytes([t0, t1]) {
+        Ok(match kind {
             CT_NEW => connection(body).map_or(Message::Malformed, Message::Connection),
+            CT_GET_STATS => Message::Table(table(body)?),
+            CT_GET_STATS_CPU => Message::Cpu(counters(body)?),
             NLMSG_ERROR => Message::End(errno(body)?),
             // It has an error number when a dump failed midway; else 0 or nothing.
             NLMSG_DONE => Message::End(errno(body).unwrap_or(0)),
@@ -159,21 +161,12 @@ impl Iterator for Messages<'_> {
     type Item = Result<Message, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let message = self.read();
+        let message = self.messages.next()?.and_then(|raw| self.parse(raw));
         if message.is_err() {
-            self.rest = &[];
+            self.messages = netlink::Messages(&[]);
         }
         Some(message)
     }
-}
-
-/// The error number; the kernel sends it negated.
-fn errno(body: &[u8]) -> Result<i32, Malformed> {
-    let number = i32::from_ne_bytes(*body.first_chunk().ok_or(Malformed)?);
-    Ok(number.saturating_neg())
 }
 
 fn connection(body: &[u8]) -> Result<Option<Tracked>, Malformed> {
@@ -188,6 +181,24 @@ fn connection(body: &[u8]) -> Result<Option<Tracked>, Malformed> {
     let [client, destination] = ends(original, family)?;
     let [answers_from, _] = ends(nested(attributes, CTA_TUPLE_REPLY)?, family)?;
     Ok(Some(Tracked { protocol, client, destination, answers_from }))
+}
+
+fn table(body: &[u8]) -> Result<Table, Malformed> {
+    let attributes = body.get(FAMILY_HEADER..).ok_or(Malformed)?;
+    let entries = u32::from_be_bytes(array(attributes, CTA_STATS_GLOBAL_ENTRIES)?).into();
+    // From Linux 4.18 on.
+    let limit = find(attributes, CTA_STATS_GLOBAL_MAX_ENTRIES)?;
+    let limit = limit.and_then(|value| value.try_into().ok()).map(|value| u32::from_be_bytes(value).into());
+    Ok(Table { entries, limit, ..Table::default() })
+}
+
+fn counters(body: &[u8]) -> Result<Counters, Malformed> {
+    let attributes = body.get(FAMILY_HEADER..).ok_or(Malformed)?;
+    let mut counters = Counters::default();
+    for (counter, attribute) in counters.iter_mut().zip(CTA_STATS) {
+        *counter = u32::from_be_bytes(array(attributes, attribute)?).into();
+    }
+    Ok(counters)
 }
 
 /// Source and destination of one direction.

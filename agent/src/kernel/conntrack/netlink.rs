@@ -5,30 +5,21 @@
 mod tests;
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::netlink::{self, SocketAddrNetlink};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recvfrom, sendto, socket_with,
-};
 
 use netcause_core::enrich::conntrack::{Failure, Tracked};
+use netcause_core::node::conntrack::Table;
 
-use super::message::{Message, Messages, ask_for_all, ask_for_one};
+use crate::kernel::netlink;
+
+use super::message::{Message, Messages, ask_for_all, ask_for_counters, ask_for_one, ask_for_size};
 
 /// Limit on entries read in a dump, which takes about two seconds.
 const MAX_ENTRIES: u64 = 1 << 20;
 /// Time after which a dump is stopped.
 const MAX_DURATION: Duration = Duration::from_secs(5);
-/// Receive timeout; the kernel answers at once or never.
-const TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes of the receive buffer: small, because the kernel handles no packet on that CPU while it fills the buffer; large
-/// enough for any one message, and for the first part of a dump, before the kernel knows our size: 8 KiB (NLMSG_GOODSIZE).
-const BUFFER: usize = 16 * 1024;
-
 /// The failure for an error number of the kernel.
 fn failure(errno: Errno) -> Failure {
     let code = errno.raw_os_error();
@@ -39,6 +30,7 @@ fn failure(errno: Errno) -> Failure {
             Failure::Unsupported(code)
         }
         Errno::AGAIN => Failure::Timeout,
+        Errno::MSGSIZE => Failure::Malformed,
         _ => Failure::Other(code),
     }
 }
@@ -54,21 +46,15 @@ pub(super) struct Read {
     pub(super) is_cut: bool,
 }
 
-/// A socket to the kernel, in the network namespace of the thread that opens it.
+/// A socket to the conntrack of the network namespace of the thread that opens it.
 pub(super) struct Socket {
-    fd: OwnedFd,
+    socket: netlink::Socket,
     sequence: u32,
-    buffer: Box<[u8]>,
 }
 
 impl Socket {
     pub(super) fn open() -> Result<Self, Failure> {
-        let flags = SocketFlags::CLOEXEC;
-        let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::NETFILTER))
-            .map_err(failure)?;
-        bind(&fd, &SocketAddrNetlink::new(0, 0)).map_err(failure)?;
-        set_socket_timeout(&fd, Timeout::Recv, Some(TIMEOUT)).map_err(failure)?;
-        Ok(Self { fd, sequence: 0, buffer: vec![0; BUFFER].into_boxed_slice() })
+        Ok(Self { socket: netlink::Socket::open(Some(netlink::NETFILTER), 0).map_err(failure)?, sequence: 0 })
     }
 
     /// Looks up one connection; `None` when it is not in the table.
@@ -81,14 +67,52 @@ impl Socket {
         self.sequence = self.sequence.wrapping_add(1);
         self.send(&ask_for_one(self.sequence, protocol, client, destination))?;
         loop {
-            let length = self.receive()?;
-            for message in Messages::new(self.buffer.get(..length).unwrap_or_default(), self.sequence) {
+            for message in self.receive()? {
                 match message.map_err(|_| Failure::Malformed)? {
                     Message::Connection(tracked) => return Ok(tracked),
                     Message::Malformed => return Err(Failure::Malformed),
                     Message::End(errno) if errno == Errno::NOENT.raw_os_error() => return Ok(None),
                     Message::End(errno) => return Err(failure(Errno::from_raw_os_error(errno))),
-                    Message::Other => {}
+                    Message::Table(_) | Message::Cpu(_) | Message::Other => {}
+                }
+            }
+        }
+    }
+
+    /// How full the table is, and the sum of what all CPUs have counted.
+    pub(super) fn statistics(&mut self) -> Result<Table, Failure> {
+        let mut table = Table::default();
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&ask_for_size(self.sequence))?;
+        self.until_end(|message| match message {
+            Message::Table(found) => {
+                table = found;
+                true
+            }
+            _ => false,
+        })?;
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&ask_for_counters(self.sequence))?;
+        self.until_end(|message| {
+            if let Message::Cpu(counters) = message {
+                for (sum, counter) in table.counters.iter_mut().zip(counters) {
+                    *sum = sum.wrapping_add(counter);
+                }
+            }
+            false
+        })?;
+        Ok(table)
+    }
+
+    /// Receives messages until the answer ends, or `take` returns true.
+    fn until_end(&mut self, mut take: impl FnMut(Message) -> bool) -> Result<(), Failure> {
+        loop {
+            for message in self.receive()? {
+                match message.map_err(|_| Failure::Malformed)? {
+                    Message::End(0) => return Ok(()),
+                    Message::End(errno) => return Err(failure(Errno::from_raw_os_error(errno))),
+                    message if take(message) => return Ok(()),
+                    _ => {}
                 }
             }
         }
@@ -112,8 +136,7 @@ impl Socket {
         self.sequence = self.sequence.wrapping_add(1);
         self.send(&ask_for_all(self.sequence))?;
         loop {
-            let length = self.receive()?;
-            for message in Messages::new(self.buffer.get(..length).unwrap_or_default(), self.sequence) {
+            for message in self.receive()? {
                 match message.map_err(|_| Failure::Malformed)? {
                     Message::End(0) => return Ok(()),
                     Message::End(errno) => return Err(failure(Errno::from_raw_os_error(errno))),
@@ -125,7 +148,7 @@ impl Socket {
                         read.entries += 1;
                         read.malformed += 1;
                     }
-                    Message::Other => {}
+                    Message::Table(_) | Message::Cpu(_) | Message::Other => {}
                 }
             }
             if read.entries >= limit || began.elapsed() >= MAX_DURATION {
@@ -136,26 +159,11 @@ impl Socket {
     }
 
     fn send(&self, request: &[u8]) -> Result<(), Failure> {
-        sendto(&self.fd, request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).map_err(failure)?;
-        Ok(())
+        self.socket.send(request).map_err(failure)
     }
 
-    /// Receives a datagram of the kernel; those of other processes are dropped.
-    fn receive(&mut self) -> Result<usize, Failure> {
-        loop {
-            // With MSG_TRUNC the length is that of the datagram, even if the buffer is shorter.
-            let received = recvfrom(&self.fd, &mut *self.buffer, RecvFlags::TRUNC);
-            let (_, length, sender) = match received {
-                Err(Errno::INTR) => continue,
-                other => other.map_err(failure)?,
-            };
-            if length > self.buffer.len() {
-                return Err(Failure::Malformed);
-            }
-            let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
-            if sender.is_some_and(|sender| sender.pid() == 0) {
-                return Ok(length);
-            }
-        }
+    /// The next messages of the kernel.
+    fn receive(&mut self) -> Result<Messages<'_>, Failure> {
+        Ok(Messages::new(self.socket.receive().map_err(failure)?, self.sequence))
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,6 +13,35 @@ fn counters_of_a_part_are_judged_one_by_one() {
     kept([10, 7]);
     assert_eq!(kept([12, 0]), Some([0, 7]), "the first goes on, the second has begun anew");
     assert_eq!(kept([12, 3]), Some([0, 7]));
+}
+
+#[test]
+fn a_part_that_moves_is_counted_once_while_its_old_row_lives_on() {
+    let mut sums = Sums::default();
+    // What each row shows: the sum of its parts, and what it keeps.
+    let mut shown = |parts: &[(u8, char, u64)]| {
+        let mut rows: BTreeMap<char, u64> = BTreeMap::new();
+        for (row, [kept]) in sums.keep(parts.iter().map(|(part, row, count)| (*part, *row, [*count]))) {
+            rows.insert(*row, kept);
+        }
+        for (_, row, count) in parts {
+            let sum = rows.entry(*row).or_default();
+            *sum = sum.wrapping_add(*count);
+        }
+        rows.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&[(1, 'a', 10), (2, 'a', 5)]), [('a', 15)]);
+    assert_eq!(
+        shown(&[(1, 'b', 12), (2, 'a', 5)]),
+        [('a', 15), ('b', 2)],
+        "the past stays where it was shown"
+    );
+    assert_eq!(shown(&[(1, 'b', 1), (2, 'a', 5)]), [('a', 15), ('b', 3)], "it begins anew");
+    assert_eq!(
+        shown(&[(1, 'a', 4), (2, 'a', 5)]),
+        [('a', 21)],
+        "its row ends with it, and its past moves along"
+    );
 }
 
 /// What happens between two views.
@@ -51,14 +80,14 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// No row goes back while it lives, and it grows by exactly what was seen of its parts.
+    /// A row grows by what was seen of its parts, and by the past of those whose old row has ended; it never goes back.
     #[test]
-    fn no_row_goes_back_while_it_has_a_part(steps in vec(step(), 1..80)) {
+    fn rows_grow_by_what_was_counted(steps in vec(step(), 1..80)) {
         let mut sums = Sums::default();
         let mut parts: HashMap<u8, (u8, u64)> = HashMap::new();
         let mut shown: HashMap<u8, u64> = HashMap::new();
-        // The last value seen of each part in its row.
-        let mut seen: HashMap<(u8, u8), u64> = HashMap::new();
+        // Of each part: its row and value when it was last seen, and what of its row is its own.
+        let mut seen: HashMap<u8, (u8, u64, u64)> = HashMap::new();
         for step in steps {
             match step {
                 Step::Grows { part, more } => parts.entry(part).or_insert((part % 2, 0)).1 += more,
@@ -76,28 +105,26 @@ proptest! {
                     }
                 }
                 Step::View => {
-                    let kept: HashMap<u8, u64> = sums
-                        .keep(parts.iter().map(|(part, (row, value))| (*part, *row, [*value])))
-                        .map(|(row, [value])| (*row, value))
-                        .collect();
                     let mut now: HashMap<u8, u64> = HashMap::new();
                     for (row, value) in parts.values() {
                         *now.entry(*row).or_default() += value;
                     }
-                    for (row, value) in &kept {
-                        prop_assert!(now.contains_key(row), "row {row} has no part but keeps {value}");
-                        *now.entry(*row).or_default() += value;
+                    for (row, [added]) in sums.keep(parts.iter().map(|(part, (row, value))| (*part, *row, [*value]))) {
+                        let sum = now.get_mut(row).expect("a row without a part");
+                        *sum = sum.wrapping_add(added);
                     }
-                    for (row, value) in &now {
-                        if let Some(before) = shown.get(row) {
-                            let grown: u64 = parts.iter().filter(|(_, (of, _))| of == row).map(|(part, (_, value))| {
-                                let before = seen.get(&(*part, *row)).copied().unwrap_or(0);
-                                if *value < before { *value } else { value - before }
-                            }).sum();
-                            prop_assert_eq!(*value, before + grown, "row {}", row);
-                        }
+                    let mut expected: HashMap<u8, u64> =
+                        now.keys().map(|row| (*row, shown.get(row).copied().unwrap_or(0))).collect();
+                    let before = std::mem::take(&mut seen);
+                    for (part, (row, value)) in &parts {
+                        let (old, last, own) = before.get(part).copied().unwrap_or((*row, 0, 0));
+                        let grown = if *value < last { *value } else { value - last };
+                        let past = if old == *row || now.contains_key(&old) { 0 } else { own };
+                        *expected.entry(*row).or_default() += grown + past;
+                        let own = if old == *row { own } else { past };
+                        seen.insert(*part, (*row, *value, own + grown));
                     }
-                    seen = parts.iter().map(|(part, (row, value))| ((*part, *row), *value)).collect();
+                    prop_assert_eq!(&now, &expected);
                     shown = now;
                 }
             }

@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::kernel::netlink::HEADER;
 
 fn address(is_v4: bool) -> impl Strategy<Value = SocketAddr> {
     any::<(u128, u16)>().prop_map(move |(bits, port)| {
@@ -37,7 +38,7 @@ fn tuple(body: &mut Vec<u8>, kind: u16, protocol: u8, ends: [SocketAddr; 2]) {
 /// As the kernel writes it, with what we have no use for in between.
 fn written(sequence: u32, tracked: &Tracked, noise: &[u8]) -> Vec<u8> {
     let family = if tracked.client.is_ipv4() { FAMILY_V4 } else { FAMILY_V6 };
-    let mut bytes = request(sequence, 0, family, |body| {
+    let mut bytes = request(CT_GET, sequence, 0, family, |body| {
         put(body, 8, noise);
         tuple(body, CTA_TUPLE_ORIG, tracked.protocol, [tracked.client, tracked.destination]);
         put(body, 9, noise);

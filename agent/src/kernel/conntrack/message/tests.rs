@@ -71,6 +71,16 @@ const DONE: &str = "\
     1400000003000200070000005b35000000000000\
 ";
 
+/// The size of the table: nothing of 262 144.
+const SIZE: &str = "240000000501020007000000506e00000000000008000100000000000800020000040000";
+
+/// Counters of CPU 1, invented but for their form.
+const CPU: &str = "\
+    640000000401020007000000506e00000000000108000200000000000800040000000003080008000000000008000900\
+    0000000408000a000000000508000b000000000608000c000000000708000d000000000008000e000000000008000f00\
+    00000000\
+";
+
 const SEQUENCE: u32 = 7;
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -113,6 +123,16 @@ fn connections_are_read() {
     assert_eq!(read(DIRECT_V6), [Ok(Message::Connection(Some(direct)))]);
     assert_eq!(direct.backend(), None);
     assert_eq!(read(ICMP), [Ok(Message::Connection(None))]);
+}
+
+#[test]
+fn statistics_are_read() {
+    let table = Table { entries: 0, limit: Some(262_144), ..Table::default() };
+    assert_eq!(read(SIZE), [Ok(Message::Table(table))]);
+    assert_eq!(read(CPU), [Ok(Message::Cpu([3, 4, 5, 6, 7]))]);
+    assert!(read(&CPU.replace("08000900", "08001f00"))[0].is_err());
+    assert_eq!(ask_for_size(SEQUENCE), bytes("1400000005010100070000000000000000000000"));
+    assert_eq!(ask_for_counters(SEQUENCE), bytes("1400000004010103070000000000000000000000"));
 }
 
 #[test]

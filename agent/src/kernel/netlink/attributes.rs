@@ -2,7 +2,7 @@
 
 /// The bytes are not a sequence of attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub struct Malformed;
 
 /// Bytes of length and type, in native byte order.
 const HEADER: usize = 4;
@@ -14,7 +14,7 @@ const TYPE_MASK: u16 = 0x3fff;
 /// The value of the first attribute of a type; `None` when there is none.
 ///
 /// What follows it is not parsed.
-pub(super) fn find(bytes: &[u8], wanted: u16) -> Result<Option<&[u8]>, Malformed> {
+pub fn find(bytes: &[u8], wanted: u16) -> Result<Option<&[u8]>, Malformed> {
     let mut rest = bytes;
     while !rest.is_empty() {
         let [l0, l1, t0, t1] = *rest.first_chunk().ok_or(Malformed)?;
@@ -30,17 +30,17 @@ pub(super) fn find(bytes: &[u8], wanted: u16) -> Result<Option<&[u8]>, Malformed
 }
 
 /// As [`find`], for a required attribute with a value of exactly this length.
-pub(super) fn array<const N: usize>(bytes: &[u8], wanted: u16) -> Result<[u8; N], Malformed> {
+pub fn array<const N: usize>(bytes: &[u8], wanted: u16) -> Result<[u8; N], Malformed> {
     find(bytes, wanted)?.and_then(|value| value.try_into().ok()).ok_or(Malformed)
 }
 
 /// As [`find`], for a required attribute that consists of attributes.
-pub(super) fn nested(bytes: &[u8], wanted: u16) -> Result<&[u8], Malformed> {
+pub fn nested(bytes: &[u8], wanted: u16) -> Result<&[u8], Malformed> {
     find(bytes, wanted)?.ok_or(Malformed)
 }
 
 /// Writes an attribute, or nothing if the value is too long.
-pub(super) fn put(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
+pub fn put(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let Ok(length) = u16::try_from(HEADER + value.len()) else { return };
     into.extend(length.to_ne_bytes());
     into.extend(kind.to_ne_bytes());
@@ -49,7 +49,7 @@ pub(super) fn put(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 /// Writes an attribute that consists of attributes.
-pub(super) fn put_nested(into: &mut Vec<u8>, kind: u16, write: impl FnOnce(&mut Vec<u8>)) {
+pub fn put_nested(into: &mut Vec<u8>, kind: u16, write: impl FnOnce(&mut Vec<u8>)) {
     let mut value = Vec::new();
     write(&mut value);
     put(into, kind | NESTED, &value);

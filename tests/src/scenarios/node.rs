@@ -1,0 +1,160 @@
+//! What the kernel counts of the node beside flows: the agent says the same.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::lab::{
+    agent,
+    faults::Fault,
+    metrics::{Metrics, float},
+    topology::{Net, Pod},
+};
+
+const NETSTAT: &str = "netcause_node_netstat_total";
+const ENTRIES: &str = "netcause_node_nf_conntrack_entries";
+
+/// Counters of a pod are those of its network namespace: a full accept queue, wrong checksums, tracked connections.
+pub(super) fn pods(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let (_net, client, server) = Net::pair(name)?;
+    let _nat = Fault::redirect_input(&server, 9090, 8081)?;
+    let _deaf = server.serve(server.at(8080), &["--mode", "never-accept", "--backlog", "1"])?;
+    let _echo = server.serve(server.at(8081), &["--mode", "echo"])?;
+    let _held = client.hold(server.at(8080), &["--count", "2"])?;
+    let give_up = ["--count", "3", "--parallel", "3", "--connect-timeout-ms", "300"];
+    let outcome = client.connect(server.at(8080), &give_up)?;
+    ensure!(outcome.failed("gave_up") == 3, "{outcome:?}");
+    client.flood(server.at(8081), &["--kind", "syn", "--count", "7", "--corrupt"])?;
+    let _tracked = client.hold(server.at(9090), &["--count", "4"])?;
+    agent.until("the counters of the pods are the kernel's", |metrics| {
+        ensure!(server.counter("TcpExt", "ListenOverflows")? >= 3, "no accept queue was full");
+        ensure!(server.counter("Tcp", "InCsumErrors")? == 7, "the kernel took wrong checksums");
+        for pod in [&client, &server] {
+            for (protocol, counter) in [
+                ("TcpExt", "ListenOverflows"),
+                ("TcpExt", "ListenDrops"),
+                ("Tcp", "InCsumErrors"),
+                ("Tcp", "InErrs"),
+                ("Tcp", "AttemptFails"),
+                ("Udp", "NoPorts"),
+            ] {
+                expect(metrics, pod, protocol, counter)?;
+            }
+        }
+        let entries = metrics.sum(ENTRIES, &[("workload", server.workload())]);
+        let kernel = server.run("cat", &["/proc/net/stat/nf_conntrack"], "")?;
+        let kernel = kernel.lines().nth(1).and_then(|line| line.split_whitespace().next());
+        let kernel = u64::from_str_radix(kernel.context("no line of a CPU")?, 16)?;
+        ensure!(
+            kernel >= 4 && entries == float(kernel),
+            "{entries} tracked connections, {kernel} by the kernel"
+        );
+        Ok(())
+    })
+}
+
+/// The agent says of a counter of the pod what the kernel says.
+fn expect(metrics: &Metrics, pod: &Pod, protocol: &str, counter: &str) -> Result<()> {
+    let kernel = pod.counter(protocol, counter)?;
+    let label = format!("{protocol}_{counter}");
+    let found = metrics.sum(NETSTAT, &[("workload", pod.workload()), ("counter", &label)]);
+    ensure!(found == float(kernel), "{label} of {}: {found}, {kernel} by the kernel", pod.workload());
+    Ok(())
+}
+
+/// Devices of the node: a shaper that drops, a cable that is pulled, another MTU, an address with two owners, routes that
+/// change.
+pub(super) fn devices(name: &str) -> Result<()> {
+    let net = Net::new(name)?;
+    let node = net.pod("node")?;
+    // Both ends are the node's: what ends in another network namespace is the cable of a pod, and added up with others.
+    let cable = "link add own0 type veth peer name far0\nlink set own0 addrgenmode none\nlink set far0 addrgenmode none\n\
+                 link set far0 up\nlink set own0 up\naddr add 10.79.0.1/24 dev own0\n";
+    node.run("ip", &["-batch", "-"], cable)?;
+    let tc = |discipline: &str| node.run("tc", &words("qdisc add dev own0 root", discipline), "");
+    // Whatever this kernel has that drops.
+    if tc("tbf rate 100kbit burst 2kb limit 2kb").is_err() {
+        tc("netem loss 40%")?;
+    }
+    let neighbour = |address: &str, last: &str| {
+        let link = format!("lladdr 02:77:00:00:01:{last} dev own0 nud permanent");
+        node.run("ip", &words(&format!("neigh replace {address}"), &link), "")
+    };
+    neighbour("10.79.0.2", "01")?;
+    neighbour("10.79.0.3", "01")?;
+    let options = agent::Options {
+        args: &["--node-interval-seconds", "1"],
+        without_dns: true,
+        within: Some(&node),
+        ..agent::Options::default()
+    };
+    let agent = agent::Agent::start(name, "agent", &options)?;
+    let readers = ["softnet", "netstat", "conntrack", "links", "qdiscs", "neighbours", "changes"];
+    let device = [("device", "own0")];
+    // The cable has a carrier, and what the kernel notifies of it is past.
+    agent.until("all readers work", |metrics| {
+        for reader in readers {
+            let up = metrics.sum("netcause_node_reader_up", &[("reader", reader)]);
+            ensure!(up == 1.0, "{reader} is down:\n{}", agent.log());
+        }
+        let up = metrics.sum("netcause_node_network_up", &device);
+        ensure!(up == 1.0, "own0 has no carrier");
+        Ok(())
+    })?;
+    let first = agent.scrape()?;
+    let grown = |metrics: &Metrics, name: &str, labels: &[(&str, &str)]| {
+        metrics.sum(name, labels) - first.sum(name, labels)
+    };
+    let drops_before = drops_by_tc(&node)?;
+
+    neighbour("10.79.0.2", "02")?;
+    node.run("ip", &["-batch", "-"], "route add 192.0.2.0/26 dev own0\nroute add 192.0.2.64/26 dev own0\n")?;
+    node.run("ip", &["route", "del", "192.0.2.0/26"], "")?;
+    node.flood("10.79.0.3:8080".parse()?, &["--kind", "syn", "--count", "1000"])?;
+    let moves = "netcause_node_neighbour_link_address_changes_total";
+    agent.until("drops of the queue, routes, and an address that moved", |metrics| {
+        let kernel = drops_by_tc(&node)? - drops_before;
+        ensure!(kernel > 0, "the queue dropped nothing");
+        let found = grown(metrics, "netcause_node_qdisc_drops_total", &device);
+        ensure!(found == float(kernel), "{found} drops, {kernel} by tc");
+        let routes = ["route_added", "route_removed"]
+            .map(|change| grown(metrics, "netcause_node_configuration_changes_total", &[("change", change)]));
+        ensure!(routes == [2.0, 1.0], "{routes:?} routes added and removed");
+        let moved = grown(metrics, moves, &[]);
+        ensure!(moved == 1.0, "{moved} addresses moved");
+        Ok(())
+    })?;
+
+    neighbour("10.79.0.2", "01")?;
+    node.run("ip", &["link", "set", "own0", "mtu", "1400"], "")?;
+    let pull = |state: &str| node.run("ip", &["link", "set", "far0", state], "");
+    pull("down")?;
+    agent.until("a cable without a carrier, another MTU, and an address that moved back", |metrics| {
+        let mtu = metrics.sum("netcause_node_network_mtu_bytes", &device);
+        let up = metrics
+            .list(|sample| sample.name == "netcause_node_network_up" && sample.labels.has("device", "own0"));
+        ensure!(mtu == 1400.0 && up.contains(" 0"), "MTU {mtu}, {up}");
+        let down = grown(metrics, "netcause_node_network_carrier_down_changes_total", &device);
+        let moved = grown(metrics, moves, &[]);
+        ensure!(down == 1.0 && moved == 2.0, "{down} times without a carrier, {moved} addresses moved");
+        Ok(())
+    })?;
+    pull("up")?;
+    agent.until("a cable that is plugged in again", |metrics| {
+        let up = grown(metrics, "netcause_node_network_carrier_up_changes_total", &device);
+        ensure!(up == 1.0 && metrics.sum("netcause_node_network_up", &device) == 1.0, "{up} times a carrier");
+        Ok(())
+    })
+}
+
+/// The words of both.
+fn words<'a>(first: &'a str, second: &'a str) -> Vec<&'a str> {
+    first.split(' ').chain(second.split(' ')).collect()
+}
+
+/// Drops of the queue of the device, as `tc` says.
+fn drops_by_tc(node: &Pod) -> Result<u64> {
+    let text = node.run("tc", &["-s", "qdisc", "show", "dev", "own0", "root"], "")?;
+    let (_, rest) = text.split_once("dropped ").with_context(|| format!("no drops in\n{text}"))?;
+    let number = rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+    number.parse().with_context(|| format!("drops in\n{text}"))
+}
