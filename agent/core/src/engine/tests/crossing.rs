@@ -113,6 +113,34 @@ fn many_connections_that_are_as_many_at_both_ends_are_a_pair() {
 }
 
 #[test]
+fn what_was_shown_under_an_address_for_long_stays_there() {
+    let mut node = Node::new(&PATHS);
+    // A pool that is older than the agent: each end announces the connection that it finds first.
+    node.announce_from(APP, DB, ROLE_CLIENT, 4000);
+    node.announce_from(DB, APP, ROLE_SERVER, 4009);
+    // Under load, the two ends are never read at the same time.
+    for (open, sent, received) in
+        [(10, 30, 29), (0, 30, 31), (0, 30, 29), (0, 30, 31), (0, 40, 40), (0, 40, 40)]
+    {
+        for (key, sent, received) in
+            [(key(APP, DB, ROLE_CLIENT), sent, 0), (key(DB, APP, ROLE_SERVER), 0, received)]
+        {
+            let tcp = TcpCounters {
+                open,
+                sent_segments: 3,
+                sent_bytes: sent,
+                received_bytes: received,
+                ..TcpCounters::ZERO
+            };
+            node.player.play(Input::Flow { key, delta: &Totals { tcp, ..Totals::ZERO } });
+        }
+        node.read();
+    }
+    let (past, now) = ("app.service -> 10.0.0.2: 15", "app.service -> db.service: 3");
+    assert_eq!(node.shown(), ["10.0.0.1 -> db.service: 15", past, now, now]);
+}
+
+#[test]
 fn the_next_server_has_no_name_until_it_is_proved() {
     let mut node = Node::new(&PATHS);
     let next = (4, DB.1, 5);
