@@ -3,9 +3,10 @@
 //!
 //! A repetition of a pending query from the same port with the same id is recognized without it; this is for the others. glibc
 //! queries the next server, or the same one again after a failure, with the same id from another port, and dig does so after
-//! REFUSED; musl and c-ares query the same server again after a failure from the same port: recognized at once. Go and others use a new port and a new id: recognized only after a time in which no resolver
-//! retries, because threads of one workload ask the same question at the same time. (musl queries all servers at once,
-//! from one port with one id: not a repetition. Load generators that number their ids alike may look like one.)
+//! REFUSED; musl and c-ares query the same server again after a failure from the same port: recognized at once. Go and others
+//! use a new port and a new id: recognized only after a time in which no resolver retries, because threads of one workload
+//! ask the same question at the same time. (musl queries all servers at once, from one port with one id: not a repetition.
+//! Load generators that number their ids alike may look like one.)
 
 use netcause_common::dns::{
     LastQuestion, QUERY_BYTES, QueryKey, REPEATED_AFTER_NS, ResponseCode, question_tag,

@@ -9,6 +9,11 @@ use crate::kernel::netlink::{Messages, Socket};
 
 /// RTNLGRP_IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR and _IPV6_ROUTE, as bits (include/uapi/linux/rtnetlink.h).
 const GROUPS: u32 = 1 << (5 - 1) | 1 << (7 - 1) | 1 << (9 - 1) | 1 << (11 - 1);
+/// RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE and RTM_DELROUTE, of the same file.
+const NEW_ADDRESS: u16 = 20;
+const DELETED_ADDRESS: u16 = 21;
+const NEW_ROUTE: u16 = 24;
+const DELETED_ROUTE: u16 = 25;
 /// Datagrams read in one pass; more wait for the next.
 const MAX_DATAGRAMS: usize = 8192;
 
@@ -44,10 +49,10 @@ fn count(bytes: &[u8], counted: &mut Changes) -> Found<()> {
         let message =
             message.map_err(|_| Failure::new(Reason::Malformed, "rtnetlink: cannot parse a notification"))?;
         let change = match message.kind {
-            20 => Change::AddressAdded,
-            21 => Change::AddressRemoved,
-            24 => Change::RouteAdded,
-            25 => Change::RouteRemoved,
+            NEW_ADDRESS => Change::AddressAdded,
+            DELETED_ADDRESS => Change::AddressRemoved,
+            NEW_ROUTE => Change::RouteAdded,
+            DELETED_ROUTE => Change::RouteRemoved,
             _ => continue,
         };
         counted[change as usize] += 1;

@@ -183,7 +183,7 @@ proptest! {
         let owed = if role == Role::Client { On::PeerApplication } else { On::LocalApplication };
         for (now, on) in turns {
             let asked = talk.said.iter().filter(|(at, _)| *at <= now).count() % 2 == 1;
-            // Before the first answer, nobody knows whether there will be any.
+            // Before the first answer it is unknown whether there will be any.
             let first = talk.said.get(1).is_none_or(|(at, _)| *at > now);
             let expected = if !asked { On::Idle } else if first { On::Unknown } else { owed };
             prop_assert_eq!(on, expected, "at {}", now);
