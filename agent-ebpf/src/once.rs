@@ -11,7 +11,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::maps::{Array, PerCpuArray};
 
 /// An event of a socket, a request or a packet.
 #[derive(Clone, Copy)]
@@ -26,11 +26,20 @@ pub enum Event {
     SynAckRetransmitted,
 }
 
-const SLOTS: u32 = 16;
+const STATES: u32 = 13;
 
-/// What the first program has handled on this CPU and the second has not seen yet, by event.
+/// The changes of state that the first program has handled on this CPU and the second has not seen yet, by state. Another one
+/// may come between the two, and both then handle the first: a change of state has no effect the second time.
 #[map]
-static HANDLED: PerCpuArray<u64> = PerCpuArray::with_max_entries(SLOTS, 0);
+static HANDLED: PerCpuArray<u64> = PerCpuArray::with_max_entries(STATES, 0);
+
+const COUNTED_BITS: u32 = 12;
+
+/// The other events that the first program has handled and the second has not seen yet, by a hash of event and subject. These
+/// would count twice, so nothing may come between the two: neither a soft interrupt with an event of the same kind, nor, where
+/// tracepoints are preemptible, another task or another CPU. Only one event of a kind of a subject happens at a time.
+#[map]
+static COUNTED: Array<u64> = Array::with_max_entries(1 << COUNTED_BITS, 0);
 
 /// Which of the twins is running.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,36 +52,50 @@ pub enum Turn {
 
 impl Turn {
     /// True for the program that has to handle the event of `subject`.
-    ///
-    /// When a soft interrupt with an event of the same kind comes exactly between the two, both handle it: a change of state
-    /// has no effect the second time, but a reset or a SYN-ACK counts twice.
     #[inline(always)]
     pub fn has_to_work(self, subject: *const c_void, event: Event) -> bool {
-        let slot = match event {
-            Event::State(state) => u32::from(state),
-            Event::ResetSent => 13,
-            Event::ResetReceived => 14,
-            Event::SynAckRetransmitted => 15,
-        };
-        let Some(handled) = HANDLED.get_ptr_mut(slot) else {
+        let Some(mark) = mark_of(subject, event) else {
             return true;
         };
-        // SAFETY: the pointer comes from a map lookup, checked for NULL; this CPU's own value.
+        // SAFETY: the pointer comes from a map lookup, checked for NULL; an aligned word, which is read and written whole.
         #[expect(unsafe_code, reason = "map value")]
-        let handled = unsafe { &mut *handled };
+        let marked = unsafe { mark.read_volatile() } == subject as u64;
+        let set = |value: u64| {
+            // SAFETY: as above.
+            #[expect(unsafe_code, reason = "map value")]
+            unsafe {
+                mark.write_volatile(value);
+            }
+        };
         match self {
             Self::First => {
-                *handled = subject as u64;
+                set(subject as u64);
                 true
             }
-            Self::Again if *handled == subject as u64 => {
+            Self::Again if marked => {
                 // The next event at this address may be of another socket.
-                *handled = 0;
+                set(0);
                 false
             }
             Self::Again => true,
         }
     }
+}
+
+/// Where the mark of this event is.
+#[inline(always)]
+fn mark_of(subject: *const c_void, event: Event) -> Option<*mut u64> {
+    let kind = match event {
+        Event::State(state) => return HANDLED.get_ptr_mut(u32::from(state)),
+        Event::ResetSent => 1,
+        Event::ResetReceived => 2,
+        Event::SynAckRetransmitted => 3,
+    };
+    // Verifiers refuse to compute with a pointer, but for the distance to another one.
+    let distance = (subject as u64).wrapping_sub(COUNTED.get_ptr_mut(0)? as u64);
+    // Fibonacci hashing; the lowest six bits are the same for all.
+    let hash = ((distance >> 6) ^ kind).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    COUNTED.get_ptr_mut((hash >> (u64::BITS - COUNTED_BITS)) as u32)
 }
 
 /// Declares two programs of a tracepoint, which call `handle(&context, turn)`. They have names of their own because each is
