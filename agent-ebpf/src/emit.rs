@@ -32,7 +32,7 @@ fn now() -> u64 {
 /// Emits an event, or counts it as lost when the ring buffer is full.
 #[inline(always)]
 pub fn emit<E: Event>(probe: ProbeId, event: &E) {
-    if !output(event) {
+    if !output(event, false) {
         count_at(Statistic::EventsLost as u32 + probe as u32);
     }
 }
@@ -48,25 +48,25 @@ pub struct First {
     pub namespace: u32,
 }
 
-/// Emits a new flow.
+/// Emits a new flow. The first one of a workload wakes the daemon, which has to look up its cgroup while it exists.
 #[inline(always)]
-pub fn announce(flow: &FlowKey, first: First) {
+pub fn announce(flow: &FlowKey, first: First, is_first_of_workload: bool) {
     let First { client_port, own, namespace } = first;
     let timestamp_ns = now();
     let header = EventHeader { timestamp_ns, flow: *flow, client_port, probe: NEW_FLOW, reserved: [0; 5] };
     let event = NewFlow { header, own, namespace, reserved: 0 };
-    if !output(&event) {
+    if !output(&event, is_first_of_workload) {
         count(Statistic::FlowsUnannounced);
     }
 }
 
 /// False when the ring buffer is full.
 ///
-/// The daemon drains it at short intervals and is woken only when a quarter is used, because a wake-up costs the
-/// interrupted CPU more than the rest of the program.
+/// The daemon drains it at short intervals and is woken only for an urgent event and when a quarter is used, because a wake-up
+/// costs the interrupted CPU more than the rest of the program.
 #[inline(always)]
-fn output<E: Event>(event: &E) -> bool {
-    let is_filling = EVENTS.query(BPF_RB_AVAIL_DATA) >= EVENTS.query(BPF_RB_RING_SIZE) / 4;
-    let flags = if is_filling { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+fn output<E: Event>(event: &E, is_urgent: bool) -> bool {
+    let wakes = is_urgent || EVENTS.query(BPF_RB_AVAIL_DATA) >= EVENTS.query(BPF_RB_RING_SIZE) / 4;
+    let flags = if wakes { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     EVENTS.output::<E>(event, flags).is_ok()
 }

@@ -19,7 +19,8 @@ use crate::maps::{
     DNS_FLOWS, DNS_FLOWS_SPARE, E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE,
     UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
 };
-use crate::{quota, stray};
+use crate::quota::{self, Quota};
+use crate::stray;
 
 /// Initial values of new entries, in read-only data because they are too large for a program's stack.
 static ZERO_TCP: TcpCounters = TcpCounters::ZERO;
@@ -107,7 +108,8 @@ fn find_or_insert<V>(
     if let Some(counters) = table.get_ptr_mut(key) {
         return Some(counters);
     }
-    if !quota::take(key) {
+    let quota = quota::take(key);
+    if quota == Quota::Full {
         count(Statistic::FlowsFolded);
         let others = key.others_of();
         let _ = table.insert(others, zero, u64::from(BPF_NOEXIST));
@@ -118,7 +120,7 @@ fn find_or_insert<V>(
     }
     match table.insert(key, zero, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
-            announce(key, first());
+            announce(key, first(), quota == Quota::Unused);
             return table.get_ptr_mut(key);
         }
         // Another CPU has inserted it.

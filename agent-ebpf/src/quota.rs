@@ -7,14 +7,25 @@ use netcause_common::flow::{FlowKey, Tenant};
 use crate::maps::{TENANTS, add};
 use crate::settings::QUOTAS;
 
-/// Takes room for one more flow; false when its local end has as many as it may have.
+/// What a local end has when a flow of it is new.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Quota {
+    /// No other flow.
+    Unused,
+    /// Room for one more.
+    Room,
+    /// As many as it may have.
+    Full,
+}
+
+/// Takes room for one more flow, if there is any.
 #[inline(always)]
-pub fn take(key: &FlowKey) -> bool {
+pub fn take(key: &FlowKey) -> Quota {
     let tenant = Tenant::of(key);
     let Some(flows) = TENANTS.get_ptr_mut(tenant) else {
         // Where there is no room to count it, it is not limited.
         let _ = TENANTS.insert(tenant, 1, 0);
-        return true;
+        return Quota::Unused;
     };
     // SAFETY: the static is valid and aligned, and volatile because the daemon replaces the value before the load; the pointer
     // comes from a map lookup.
@@ -22,8 +33,9 @@ pub fn take(key: &FlowKey) -> bool {
     let has_room = unsafe {
         flows.read_volatile() < (&raw const QUOTAS.0[usize::from(tenant.table & 3)]).read_volatile()
     };
-    if has_room {
-        add(flows, 1);
+    if !has_room {
+        return Quota::Full;
     }
-    has_room
+    add(flows, 1);
+    Quota::Room
 }

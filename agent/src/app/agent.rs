@@ -286,8 +286,14 @@ impl Agent {
         Ok(true)
     }
 
+    /// When [`Self::look_up_cgroups`] has more to answer, if anything waits for that.
+    #[must_use]
+    pub fn cgroups_due(&self) -> Option<Instant> {
+        self.cgroups.due()
+    }
+
     /// Answers the engine's questions on cgroups, as far as they can be answered now.
-    fn look_up_cgroups(&mut self) {
+    pub fn look_up_cgroups(&mut self) {
         self.cgroups.ask(self.engine.take_cgroup_questions());
         for (id, path) in self.cgroups.answers(Instant::now()) {
             self.engine.handle(now(), Input::Cgroup { id, path: path.as_deref() });

@@ -1,8 +1,9 @@
 //! The loop of the agent: waits for whatever comes next, and gives it to the agent.
 
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use netcause_core::enrich::conntrack::Outcome;
@@ -10,7 +11,7 @@ use netcause_core::enrich::extra::Extra;
 use netcause_core::enrich::objects::Update;
 use netcause_core::node::Reading;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep_until};
 use tracing::warn;
 
 use super::agent::Agent;
@@ -52,6 +53,7 @@ impl Inputs {
             [DRAIN_INTERVAL, DNS_INTERVAL, self.interval, IN_USE_INTERVAL].map(every);
         let mut updates = Vec::new();
         loop {
+            let cgroups_due = agent.cgroups_due();
             tokio::select! {
                 // The rings first, then in this order: nothing that is asked for may have events overwritten.
                 biased;
@@ -62,6 +64,7 @@ impl Inputs {
                     agent.drain();
                     self.look_up(agent.take_unknown());
                 }
+                () = at(cgroups_due) => agent.look_up_cgroups(),
                 _ = dns.tick() => warn_of(agent.expire_dns(), "cannot read the tables of DNS queries"),
                 _ = read.tick() => warn_of(agent.observe(), "cannot read the kernel's tables"),
                 Some(outcome) = self.answers.recv() => agent.answer_conntrack(outcome),
@@ -84,6 +87,13 @@ impl Inputs {
                 break;
             }
         }
+    }
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due.into()).await,
+        None => pending().await,
     }
 }
 

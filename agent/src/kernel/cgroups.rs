@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 pub use mount::find_root;
 pub use tree::Tree;
 
-/// Shortest interval between walks of the tree, however many ids are unknown. A workload that lives shorter than this may
-/// stay without a name.
-const WALK_INTERVAL: Duration = Duration::from_millis(250);
+/// Shortest interval between walks of the tree, however many ids are unknown. A workload that lives for a shorter time after its
+/// first flow may stay without a name.
+const WALK_INTERVAL: Duration = Duration::from_millis(20);
 /// Walks take at most one in this many parts of a CPU's time.
 const WALK_SHARE: u32 = 20;
 
@@ -60,13 +60,22 @@ impl CgroupTree {
     /// Returns the paths of requested ids below the mount, `None` for those that a walk did not find. Ids that need a walk
     /// which is not due yet are left to a later call.
     pub fn answers(&mut self, now: Instant) -> Vec<(u64, Option<Vec<u8>>)> {
-        if self.waiting.iter().any(|id| !self.tree.has(*id)) && self.next_walk.is_none_or(|next| now >= next)
-        {
+        if self.needs_walk() && self.next_walk.is_none_or(|next| now >= next) {
             self.walk(now);
             return self.waiting.drain().map(|id| (id, self.tree.path(id))).collect();
         }
         let known: Vec<_> = self.waiting.extract_if(|id| self.tree.has(*id)).collect();
         known.into_iter().map(|id| (id, self.tree.path(id))).collect()
+    }
+
+    /// When [`Self::answers`] has more to answer; `None` when no id waits for a walk.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        self.next_walk.filter(|_| self.needs_walk())
+    }
+
+    fn needs_walk(&self) -> bool {
+        self.waiting.iter().any(|id| !self.tree.has(*id))
     }
 
     /// Statistics of the walks so far.

@@ -101,7 +101,9 @@ fn a_cgroup_that_comes_after_the_first_walk_is_found_by_a_later_one() {
     let name = real.name.clone();
     assert_eq!(look(&mut tree, 1, start).as_deref(), Some(""), "the root");
     let early = real.make("a/b/c");
+    assert_eq!(tree.due(), None, "no id waits");
     assert_eq!(look(&mut tree, early, start), None, "it is too early for another walk");
+    assert!(tree.due().is_some_and(|due| due > start && due < start + HOUR), "{:?}", tree.due());
     tree.ask([1]);
     assert_eq!(tree.answers(start).len(), 1, "what the last walk found is answered at once");
     assert_eq!(tree.answers(start + HOUR), [(early, Some(format!("{name}/a/b/c").into_bytes()))]);
