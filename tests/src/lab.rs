@@ -63,6 +63,11 @@ pub(crate) fn in_vm() -> bool {
     machine().is_ok_and(|machine| machine.vm)
 }
 
+/// Whether the matrix runs on an older and on a newer kernel, too, with all scenarios (`NETCAUSE_LAB_KERNEL=between`).
+pub(crate) fn is_between() -> bool {
+    std::env::var_os("NETCAUSE_LAB_KERNEL").is_some_and(|value| value == "between")
+}
+
 /// Whether the running kernel is older than this version: to allow for what kernels do, never for what the agent can do.
 pub(crate) fn kernel_is_before(major: u32, minor: u32) -> bool {
     let uname = rustix::system::uname();

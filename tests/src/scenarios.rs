@@ -39,12 +39,17 @@ mod sweep;
 mod turn;
 mod udp;
 
-use std::{fs::File, process::ExitCode};
+use std::{
+    fs::File,
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use libtest_mimic::{Arguments, ColorSetting, Failed, Trial};
 
-use crate::lab::{agent, cgroup, faults, in_vm, machine, process::Process};
+use crate::lab::{agent, cgroup, faults, in_vm, is_between, machine, process::Process};
 
 pub(crate) use itself::Victim;
 
@@ -78,22 +83,43 @@ enum Needs {
     Alone,
 }
 
+/// The kernels of the matrix that a scenario is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kernels {
+    /// It is about what differs from kernel to kernel.
+    Every,
+    /// It is about what the eBPF programs do with packets and the daemon with their counts: the oldest and the newest kernel, and
+    /// that of this machine, are enough where the whole matrix runs.
+    Outermost,
+    /// It is about servers, names and files rather than the kernel: that of this machine is enough.
+    One,
+}
+
 struct Scenario {
     name: &'static str,
     needs: Needs,
-    /// It is about servers, names and files rather than the kernel, so that one kernel is enough.
-    is_on_one_kernel: bool,
+    kernels: Kernels,
     run: fn(&str) -> Result<()>,
 }
 
 impl Scenario {
     const fn on_one_kernel(self) -> Self {
-        Self { is_on_one_kernel: true, ..self }
+        Self { kernels: Kernels::One, ..self }
+    }
+
+    const fn on_outermost_kernels(self) -> Self {
+        Self { kernels: Kernels::Outermost, ..self }
     }
 
     /// Why it is left out of an emulated VM, where all of these would take as long as all others together.
     fn is_elsewhere(&self) -> Option<&'static str> {
-        (self.is_on_one_kernel && in_vm()).then_some("not about the kernel: runs on the machine itself")
+        match self.kernels {
+            Kernels::One if in_vm() => Some("not about the kernel: runs on the machine itself"),
+            Kernels::Outermost if is_between() => {
+                Some("not about differences of kernels: runs on the oldest and the newest")
+            }
+            _ => None,
+        }
     }
 }
 
@@ -102,15 +128,15 @@ const fn scenario(name: &'static str, run: fn(&str) -> Result<()>) -> Scenario {
 }
 
 const fn needing(needs: Needs, name: &'static str, run: fn(&str) -> Result<()>) -> Scenario {
-    Scenario { name, needs, is_on_one_kernel: false, run }
+    Scenario { name, needs, kernels: Kernels::Every, run }
 }
 
 /// Every scenario. The name also names the scenario's cgroups.
 const SCENARIOS: &[Scenario] = &[
-    scenario("lab::traffic", itself::traffic_and_faults_are_exact),
-    scenario("lab::datagrams", itself::datagrams_are_exact),
-    scenario("lab::service", itself::a_service_has_backends),
-    scenario("lab::crash", itself::a_crash_leaves_nothing),
+    scenario("lab::traffic", itself::traffic_and_faults_are_exact).on_outermost_kernels(),
+    scenario("lab::datagrams", itself::datagrams_are_exact).on_outermost_kernels(),
+    scenario("lab::service", itself::a_service_has_backends).on_outermost_kernels(),
+    scenario("lab::crash", itself::a_crash_leaves_nothing).on_outermost_kernels(),
     scenario("closes::reasons", closes::reasons),
     scenario("node::pods", node::pods),
     scenario("node::devices", node::devices),
@@ -142,10 +168,10 @@ const SCENARIOS: &[Scenario] = &[
     scenario("recovery::timeout", recovery::timeout),
     scenario("recovery::local_drop", recovery::local_drop),
     scenario("late::idle_connections", late::idle_connections),
-    scenario("late::gone_workload", late::gone_workload),
+    scenario("late::gone_workload", late::gone_workload).on_outermost_kernels(),
     scenario("limits::tiny_ring", limits::tiny_ring),
     scenario("limits::max_sockets", limits::max_sockets),
-    needing(Needs::Alone, "limits::max_flows", limits::max_flows),
+    needing(Needs::Alone, "limits::max_flows", limits::max_flows).on_outermost_kernels(),
     scenario("limits::one_workload", limits::one_workload).on_one_kernel(),
     scenario("bytes::both_ways", bytes::both_ways),
     scenario("bytes::while_swept", bytes::while_swept),
@@ -159,7 +185,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("preexisting::lifetime_or_since_start", preexisting::lifetime_or_since_start),
     scenario("preexisting::during_transfer", preexisting::during_transfer),
     scenario("preexisting::closed_listener", preexisting::closed_listener),
-    scenario("peers::both_ends", peers::both_ends),
+    scenario("peers::both_ends", peers::both_ends).on_outermost_kernels(),
     scenario("peers::older_pool", peers::older_pool).on_one_kernel(),
     scenario("peers::equal_networks", peers::equal_networks).on_one_kernel(),
     scenario("peers::masqueraded", peers::masqueraded).on_one_kernel(),
@@ -175,13 +201,13 @@ const SCENARIOS: &[Scenario] = &[
     scenario("listeners::reasons", listeners::reasons),
     scenario("udp::both_ways", udp::both_ways),
     scenario("udp::loopback", udp::loopback),
-    scenario("udp::any_ports", udp::any_ports),
-    scenario("udp::extension_headers", udp::extension_headers),
+    scenario("udp::any_ports", udp::any_ports).on_outermost_kernels(),
+    scenario("udp::extension_headers", udp::extension_headers).on_outermost_kernels(),
     scenario("udp::receive_drops", udp::receive_drops),
     scenario("udp::receive_drops_v6", udp::receive_drops_v6),
     needing(Needs::Alone, "udp::full_tables", udp::full_tables),
     // First of them, because it waits for half a minute.
-    needing(Needs::Dns, "dns::unanswered", dns::server::unanswered),
+    needing(Needs::Dns, "dns::unanswered", dns::server::unanswered).on_outermost_kernels(),
     // Before those with thousands of queries, which displace the questions by which repetitions are recognized.
     needing(Needs::Programs(dns::zoo::MUSL), "dns::zoo_musl", dns::zoo::musl).on_one_kernel(),
     needing(Needs::Programs(dns::zoo::C_ARES), "dns::zoo_c_ares", dns::zoo::c_ares).on_one_kernel(),
@@ -191,40 +217,40 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Programs(dns::zoo::RESOLVED), "dns::zoo_resolved", dns::zoo::resolved).on_one_kernel(),
     needing(Needs::Dns, "dns::types", dns::answers::types),
     needing(Needs::Dns, "dns::glibc", dns::answers::glibc),
-    needing(Needs::Dns, "dns::codes", dns::failures::codes),
-    needing(Needs::Dns, "dns::glibc_failures", dns::failures::glibc),
-    needing(Needs::Dns, "dns::dead_server", dns::timeouts::dead_server),
+    needing(Needs::Dns, "dns::codes", dns::failures::codes).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::glibc_failures", dns::failures::glibc).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::dead_server", dns::timeouts::dead_server).on_outermost_kernels(),
     needing(Needs::Dns, "dns::no_server", dns::timeouts::no_server),
-    needing(Needs::Dns, "dns::lost_answers", dns::timeouts::lost_answers),
-    needing(Needs::Dns, "dns::second_server", dns::timeouts::second_server),
-    needing(Needs::Dns, "dns::after_failure", dns::timeouts::after_failure),
-    scenario("dns::first_answer", dns::abandoned::first_answer),
+    needing(Needs::Dns, "dns::lost_answers", dns::timeouts::lost_answers).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::second_server", dns::timeouts::second_server).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::after_failure", dns::timeouts::after_failure).on_outermost_kernels(),
+    scenario("dns::first_answer", dns::abandoned::first_answer).on_outermost_kernels(),
     scenario("dns::gives_up", dns::abandoned::gives_up),
     scenario("dns::translated", dns::translated::by_its_own_rules),
-    scenario("dns::extended_code", dns::odd::extended_code),
-    scenario("dns::no_question", dns::odd::no_question),
-    scenario("dns::one_id", dns::odd::one_id),
-    scenario("dns::extension_headers", dns::odd::extension_headers),
-    needing(Needs::Dns, "dns::delayed", dns::slow::delayed),
-    needing(Needs::Dns, "dns::late", dns::slow::late),
-    needing(Needs::Dns, "dns::truncated", dns::tcp::truncated),
-    needing(Needs::Dns, "dns::many_messages", dns::tcp::many_messages),
-    needing(Needs::Dns, "dns::pipelined", dns::tcp::pipelined),
+    scenario("dns::extended_code", dns::odd::extended_code).on_outermost_kernels(),
+    scenario("dns::no_question", dns::odd::no_question).on_outermost_kernels(),
+    scenario("dns::one_id", dns::odd::one_id).on_outermost_kernels(),
+    scenario("dns::extension_headers", dns::odd::extension_headers).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::delayed", dns::slow::delayed).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::late", dns::slow::late).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::truncated", dns::tcp::truncated).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::many_messages", dns::tcp::many_messages).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::pipelined", dns::tcp::pipelined).on_outermost_kernels(),
     needing(Needs::Dns, "dns::lost_segments", dns::tcp::lost_segments),
-    needing(Needs::Dns, "dns::completes_handshake", dns::tcp::completes_handshake),
-    needing(Needs::Dns, "dns::ndots", dns::search::ndots),
-    needing(Needs::Dns, "dns::no_search", dns::search::no_search),
-    needing(Needs::Dns, "dns::several_clients", dns::server::several_clients),
-    needing(Needs::Dns, "dns::stub", dns::stub::loopback),
-    needing(Needs::Dns, "dns::ports", dns::ports::configured),
-    needing(Needs::Dns, "dns::names_shown", dns::names::shown),
+    needing(Needs::Dns, "dns::completes_handshake", dns::tcp::completes_handshake).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::ndots", dns::search::ndots).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::no_search", dns::search::no_search).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::several_clients", dns::server::several_clients).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::stub", dns::stub::loopback).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::ports", dns::ports::configured).on_outermost_kernels(),
+    needing(Needs::Dns, "dns::names_shown", dns::names::shown).on_outermost_kernels(),
     needing(Needs::Dns, "dns::names_hashed", dns::names::hashed).on_one_kernel(),
-    needing(Needs::Dns, "dns::names_off", dns::names::off),
-    needing(Needs::DnsAlone, "dns::garbage", dns::hostile::garbage),
-    needing(Needs::DnsAlone, "dns::waiting_queries", dns::limits::waiting_queries),
-    needing(Needs::DnsAlone, "dns::flows", dns::limits::flows),
+    needing(Needs::Dns, "dns::names_off", dns::names::off).on_outermost_kernels(),
+    needing(Needs::DnsAlone, "dns::garbage", dns::hostile::garbage).on_outermost_kernels(),
+    needing(Needs::DnsAlone, "dns::waiting_queries", dns::limits::waiting_queries).on_outermost_kernels(),
+    needing(Needs::DnsAlone, "dns::flows", dns::limits::flows).on_outermost_kernels(),
     needing(Needs::Dns, "dns::dnsperf", dns::load::dnsperf_agrees),
-    scenario("external::clients", external::clients),
+    scenario("external::clients", external::clients).on_outermost_kernels(),
     scenario("sidecar::over_loopback", sidecar::over_loopback).on_one_kernel(),
     scenario("sidecar::redirected", sidecar::redirected).on_one_kernel(),
     scenario("sidecar::inbound", sidecar::inbound).on_one_kernel(),
@@ -235,33 +261,33 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Envoy, "sidecar::envoy_itself", sidecar::envoy::itself),
     needing(Needs::Envoy, "sidecar::envoy_both_ends", sidecar::envoy::both_ends),
     needing(Needs::Dns, "outside::by_name", outside::by_name).on_one_kernel(),
-    scenario("outside::networks", outside::networks),
+    scenario("outside::networks", outside::networks).on_outermost_kernels(),
     scenario("outside::cgroup_rules", outside::cgroup_rules).on_one_kernel(),
     scenario("outside::system_containers", outside::system_containers).on_one_kernel(),
     needing(Needs::Alone, "budget::series", budget::series).on_one_kernel(),
     // After those that lose SYN-ACKs: its forged peers take the place of others that have not completed a handshake.
     needing(Needs::Alone, "resets::hostile", resets::hostile),
-    scenario("idle::flows", idle::flows),
-    scenario("turn::whose", turn::whose),
-    scenario("turn::responses", turn::responses),
+    scenario("idle::flows", idle::flows).on_outermost_kernels(),
+    scenario("turn::whose", turn::whose).on_outermost_kernels(),
+    scenario("turn::responses", turn::responses).on_outermost_kernels(),
     scenario("sweep::duration", sweep::duration),
     needing(Needs::Unshare, "sweep::own_pid_namespace", sweep::own_pid_namespace),
-    scenario("daemon::sigterm", daemon::sigterm),
+    scenario("daemon::sigterm", daemon::sigterm).on_outermost_kernels(),
     scenario("daemon::sigint", daemon::sigint).on_one_kernel(),
     scenario("daemon::hangup", daemon::hangup).on_one_kernel(),
     scenario("daemon::full_log", daemon::full_log).on_one_kernel(),
-    scenario("daemon::two_agents", daemon::two_agents),
+    scenario("daemon::two_agents", daemon::two_agents).on_outermost_kernels(),
     scenario("daemon::config_errors", daemon::config_errors).on_one_kernel(),
     scenario("daemon::config_order", daemon::config_order).on_one_kernel(),
     scenario("daemon::check", daemon::check),
-    scenario("deploy::manifest", deploy::manifest_suffices),
+    scenario("deploy::manifest", deploy::manifest_suffices).on_outermost_kernels(),
     scenario("deploy::capabilities", deploy::each_capability_is_needed),
-    scenario("deploy::mounts", deploy::each_mount_is_needed),
-    scenario("edges::lately", edges::lately),
+    scenario("deploy::mounts", deploy::each_mount_is_needed).on_outermost_kernels(),
+    scenario("edges::lately", edges::lately).on_outermost_kernels(),
     scenario("exposition::formats", exposition::formats).on_one_kernel(),
     scenario("exposition::health", exposition::health).on_one_kernel(),
     scenario("exposition::starts", exposition::starts).on_one_kernel(),
-    scenario("exposition::about_itself", exposition::about_itself),
+    scenario("exposition::about_itself", exposition::about_itself).on_outermost_kernels(),
     needing(Needs::Prometheus, "prometheus::query", prometheus::query),
     needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard),
     needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool),
@@ -272,14 +298,14 @@ const SCENARIOS: &[Scenario] = &[
     scenario("names::owners", names::workloads::owners).on_one_kernel(),
     scenario("names::late_pod", names::workloads::late_pod).on_one_kernel(),
     scenario("names::static_pod", names::workloads::static_pod).on_one_kernel(),
-    scenario("names::reused", names::reuse::within_seconds),
+    scenario("names::reused", names::reuse::within_seconds).on_outermost_kernels(),
     scenario("names::completed_job", names::reuse::completed_job).on_one_kernel(),
     scenario("names::reused_often", names::reuse::many_times).on_one_kernel(),
     scenario("names::as_kubelets_do", names::handover::as_kubelets_do).on_one_kernel(),
-    scenario("names::host_network", names::host::network),
-    scenario("names::service", names::services::one_backend),
+    scenario("names::host_network", names::host::network).on_outermost_kernels(),
+    scenario("names::service", names::services::one_backend).on_outermost_kernels(),
     scenario("names::service_moves", names::services::leads_elsewhere).on_one_kernel(),
-    scenario("names::dnat", dnat::rewritten),
+    scenario("names::dnat", dnat::rewritten).on_outermost_kernels(),
     scenario("names::dnat_two_workloads", dnat::of_two).on_one_kernel(),
     scenario("names::dnat_known_endpoints", dnat::known).on_one_kernel(),
     scenario("names::unreachable", names::unreachable::for_a_while).on_one_kernel(),
@@ -312,8 +338,22 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     }
     let trials = if arguments.list { trials(|_| None) } else { prepare()? };
     let conclusion = libtest_mimic::run(&arguments, trials);
+    report_slowest();
     agent::stop_shared()?;
     Ok(conclusion.exit_code())
+}
+
+/// How long each scenario took that has run.
+static TIMES: Mutex<Vec<(Duration, &str)>> = Mutex::new(Vec::new());
+
+/// Prints which scenarios took longest: four run at a time, and on the machine or in the VM all share the processors.
+fn report_slowest() {
+    let mut times = TIMES.lock().unwrap_or_else(PoisonError::into_inner);
+    times.sort_unstable_by(|one, other| other.cmp(one));
+    let all: Duration = times.iter().map(|(time, _)| *time).sum();
+    let slowest: Vec<_> =
+        times.iter().take(20).map(|(time, name)| format!("{name} {:.0} s", time.as_secs_f64())).collect();
+    println!("slowest of {:.0} s in all: {}", all.as_secs_f64(), slowest.join(", "));
 }
 
 fn prepare() -> Result<Vec<Trial>> {
@@ -362,8 +402,10 @@ fn prepare() -> Result<Vec<Trial>> {
 fn trials(lacking: impl Fn(Needs) -> Option<String>) -> Vec<Trial> {
     let trial = |scenario: &'static Scenario| {
         let trial = Trial::test(scenario.name, || {
-            attempt(scenario, &scenario.name.replace("::", "-"))
-                .map_err(|error| Failed::from(format!("{error:#}")))
+            let began = Instant::now();
+            let outcome = attempt(scenario, &scenario.name.replace("::", "-"));
+            TIMES.lock().unwrap_or_else(PoisonError::into_inner).push((began.elapsed(), scenario.name));
+            outcome.map_err(|error| Failed::from(format!("{error:#}")))
         });
         match scenario.is_elsewhere().map(str::to_owned).or_else(|| lacking(scenario.needs)) {
             Some(reason) => trial.with_kind(reason).with_ignored_flag(true),

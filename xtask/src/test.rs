@@ -55,7 +55,8 @@ pub(crate) fn command(args: &Args) -> Result<ExitCode> {
         report.notes.push("no VM was started (--no-vm)".to_owned());
     } else {
         let lab: Vec<String> = args.filter.iter().cloned().collect();
-        let matrix = Matrix { series, jobs: vm::default_jobs(), seconds: vm::LIMIT_SECONDS };
+        let outermost = args.kernel.is_empty();
+        let matrix = Matrix { series, jobs: vm::default_jobs(), seconds: vm::LIMIT_SECONDS, outermost };
         let results = matrix.run(&[&programs.agent, &programs.lab], &vm::lab_script("run", &lab))?;
         report.notes.extend(results.notes);
         report.runs.extend(results.runs);

@@ -87,7 +87,12 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let purposes = [Purpose::Vm, Purpose::Lab];
     tools::packages::ensure(&purposes)?;
     tools::unpacked::ensure(&purposes)?;
-    let matrix = Matrix { series: select(&args.kernel)?, jobs: args.jobs.max(1), seconds: args.seconds };
+    let matrix = Matrix {
+        series: select(&args.kernel)?,
+        jobs: args.jobs.max(1),
+        seconds: args.seconds,
+        outermost: false,
+    };
     // A shell or a command can inspect a kernel without the agent and the lab.
     let programs = match built() {
         Err(error) if args.shell || args.command.is_some() => {
@@ -132,7 +137,8 @@ pub(crate) fn lab_script(command: &str, args: &[String]) -> String {
 
 /// Fetches every kernel of the matrix.
 pub(crate) fn fetch_kernels() -> Result<()> {
-    let (_, results) = Matrix { series: select(&[])?, jobs: 1, seconds: LIMIT_SECONDS }.fetch();
+    let (_, results) =
+        Matrix { series: select(&[])?, jobs: 1, seconds: LIMIT_SECONDS, outermost: false }.fetch();
     let problems: Vec<String> = results.runs.into_iter().filter_map(|run| run.problem).collect();
     if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n")) }
 }
@@ -160,6 +166,8 @@ pub(crate) struct Matrix {
     pub jobs: usize,
     /// Seconds after which a VM is stopped.
     pub seconds: u64,
+    /// Whether scenarios that are the same on every kernel run on the oldest and the newest alone.
+    pub outermost: bool,
 }
 
 /// The results of a matrix.
@@ -205,7 +213,7 @@ impl Matrix {
                 scope.spawn(|| {
                     while let Some(kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let run = workshop
-                            .lab(kernel, script, self.seconds)
+                            .lab(kernel, &self.script(script, kernel, &kernels), self.seconds)
                             .unwrap_or_else(|error| Run::not_run(&kernel.release, format!("{error:#}")));
                         finished.lock().unwrap_or_else(PoisonError::into_inner).push(run);
                     }
@@ -215,6 +223,14 @@ impl Matrix {
         results.runs.extend(finished.into_inner().unwrap_or_else(PoisonError::into_inner));
         results.runs.sort_by_key(|run| kernels.iter().position(|kernel| kernel.release == run.place));
         Ok(results)
+    }
+
+    /// The script, with what it has to know about its kernel's place among those that run.
+    fn script(&self, script: &str, kernel: &Kernel, all: &[Kernel]) -> String {
+        let is = |other: Option<&Kernel>| other.is_some_and(|other| other.release == kernel.release);
+        let place =
+            if self.outermost && !is(all.first()) && !is(all.last()) { "between" } else { "outermost" };
+        format!("export NETCAUSE_LAB_KERNEL={place}\n{script}")
     }
 
     fn shell(&self, programs: &[&Path]) -> Result<()> {
