@@ -125,7 +125,11 @@ async fn serve(
     }
     let cgroup_root = kernel.cgroup_root().map(std::path::Path::to_owned);
     let names = config.names_options(Arc::new(Labels::new(config.dns_names)));
-    let engine = Engine::new(engine::Options { names, flow_idle: config.flow_idle() });
+    let engine = Engine::new(engine::Options {
+        names,
+        flow_idle: config.flow_idle(),
+        max_peer_nodes: config.max_peer_nodes as usize,
+    });
     let health = Health::default();
     let wakeups = [rings[0].wakeups()?, rings[1].wakeups()?];
     let (conntrack, passes) = mpsc::unbounded_channel();

@@ -303,6 +303,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("names::reused_often", names::reuse::many_times).on_one_kernel(),
     scenario("names::as_kubelets_do", names::handover::as_kubelets_do).on_one_kernel(),
     scenario("names::host_network", names::host::network).on_outermost_kernels(),
+    needing(Needs::Alone, "names::peer_nodes", names::peer_nodes::lossy).on_one_kernel(),
     scenario("names::service", names::services::one_backend).on_outermost_kernels(),
     scenario("names::service_moves", names::services::leads_elsewhere).on_one_kernel(),
     scenario("names::dnat", dnat::rewritten).on_outermost_kernels(),

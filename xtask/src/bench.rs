@@ -49,7 +49,8 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     tools::toolchain()?;
     let programs = Programs::build(Profile::Release)?;
     let script = args.command.clone().unwrap_or_else(|| vm::lab_script("bench", &args.lab));
-    Matrix { series, jobs: 1, seconds: args.seconds, outermost: false }.count(&[&programs.agent, &programs.lab], &script)
+    Matrix { series, jobs: 1, seconds: args.seconds, outermost: false }
+        .count(&[&programs.agent, &programs.lab], &script)
 }
 
 fn native(lab: &[String]) -> Result<()> {

@@ -10,6 +10,7 @@ pub mod events;
 pub mod listeners;
 pub mod model;
 mod packed;
+pub mod peer_nodes;
 pub mod sums;
 pub mod totals;
 pub mod turn;

@@ -26,6 +26,7 @@ use crate::aggregate::edge;
 use crate::aggregate::events::{EdgeEvent, RecentEvents};
 use crate::aggregate::listeners::{Listeners, Namespace, NamespaceCounters};
 use crate::aggregate::model::Model;
+use crate::aggregate::peer_nodes::PeerNodes;
 use crate::aggregate::totals::Totals;
 use crate::aggregate::waits::Waiting;
 use crate::enrich::conntrack::{Outcome, Pass, Support};
@@ -149,6 +150,8 @@ pub struct Options {
     pub names: enrich::Options,
     /// A flow without traffic and without an open connection may be removed after this.
     pub flow_idle: Duration,
+    /// Limit on nodes at the other end of connections that have counters of their own.
+    pub max_peer_nodes: usize,
 }
 
 /// Everything the agent knows.
@@ -156,6 +159,7 @@ pub struct Engine {
     time: Time,
     names: Names,
     model: Model,
+    peer_nodes: PeerNodes,
     waiting: Waiting,
     details: DnsDetails,
     details_received: u64,
@@ -186,6 +190,7 @@ impl Engine {
             time: Time::default(),
             names: Names::new(options.names),
             model: Model::new(options.flow_idle),
+            peer_nodes: PeerNodes::new(options.max_peer_nodes),
             waiting: Waiting::default(),
             details,
             details_received: 0,
@@ -217,6 +222,7 @@ impl Engine {
                     self.names.observe_local(key.local);
                 }
                 self.names.counted(&key, &delta.tcp);
+                self.peer_nodes.count(&key, &delta.tcp, &self.names);
                 self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
             }
             Input::Connection(connection) => self.waiting.see(&connection, time.monotonic),
@@ -325,6 +331,12 @@ impl Engine {
         self.node.view()
     }
 
+    /// TCP by the node at the other end, as it was read last.
+    #[must_use]
+    pub fn peer_nodes(&self) -> &PeerNodes {
+        &self.peer_nodes
+    }
+
     /// What search domains cost each workload that they cost anything.
     pub fn wasted(&self) -> impl Iterator<Item = (&Workload, Waste)> {
         self.details.expansions().filter(|(_, waste)| *waste != Waste::default())
@@ -388,6 +400,7 @@ impl Engine {
             locals.extend(self.listeners.others(|_| false).map(|(key, _)| key.local));
             self.names.retain(&locals, &self.model.remotes());
         }
+        self.peer_nodes.end_reading(self.time.monotonic, &self.names);
         let idle = self.model.end_reading(self.time.monotonic, &mut self.names);
         if !idle.is_empty() {
             self.outputs.push_back(Output::Remove(idle));

@@ -21,7 +21,7 @@ use std::net::IpAddr;
 use name::Name;
 #[cfg(test)]
 pub use names::testing;
-pub use names::{Names, Options, Remote};
+pub use names::{Names, Options, PeerNode, Remote};
 use uid::PodUid;
 
 /// The name of one end of an edge.

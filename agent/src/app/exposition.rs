@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 use netcause_common::dns::DnsCounters;
+use netcause_common::flow::TcpCounters;
 use netcause_common::probe::ProbeId;
 use netcause_common::statistics::Statistic;
+use netcause_core::aggregate::peer_nodes::Row;
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::{Edge, Reporter};
 use netcause_core::engine::{Listener, SourceHealth, Time};
@@ -15,7 +17,7 @@ use super::agent::Agent;
 use crate::expose::dns::rows::{Details, ServerRow};
 use crate::expose::snapshot::{
     AgentCounts, AgentView, DnsView, Down, EdgeRow, EventsView, KernelCounters, ListenerRow, MapRow,
-    NamesView, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot, SourceRow,
+    NamesView, PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot, SourceRow,
 };
 use crate::kernel::{self, ProbeState};
 use crate::telemetry;
@@ -66,6 +68,7 @@ impl Agent {
                 workloads: self.engine.dns_rows(LISTED_NAMES),
             },
             events: self.events(),
+            peer_nodes: self.engine.peer_nodes().rows().into_iter().map(peer_node).collect(),
             node: self.engine.node(),
             agent: AgentView {
                 probes: self.kernel.probes().iter().map(probe).collect(),
@@ -81,6 +84,7 @@ impl Agent {
                     limit: budget.max_series as u64,
                     folded: budget.folded,
                 },
+                folded_peer_nodes: self.engine.peer_nodes().folded(),
                 windows: self.engine.model().windows().statistics(),
                 maps: fullness
                     .iter()
@@ -163,6 +167,15 @@ impl Agent {
 
 fn rows(shown: Vec<Shown>) -> Vec<EdgeRow> {
     shown.into_iter().map(|Shown { edge, totals }| EdgeRow { edge, totals }).collect()
+}
+
+fn peer_node((row, totals): (Row<'_>, &TcpCounters)) -> PeerNodeRow {
+    let (node, zone) = match row {
+        Row::Node { name, zone } => (name, zone),
+        Row::Unknown => ("unknown", ""),
+        Row::Other => ("other", ""),
+    };
+    PeerNodeRow { node: node.to_owned(), zone: zone.to_owned(), totals: *totals }
 }
 
 fn probe(state: &ProbeState) -> ProbeRow {

@@ -99,6 +99,11 @@ settings! {
         #[arg(value_name = "COUNT")]
         max_series: u32 = 10_000, 1..=10_000_000;
 
+        /// Nodes at the other end of connections that have counters of their own (`netcause_peer_node_*`, some thirty series each).
+        /// Above the limit the smallest ones are counted together as the node `other`.
+        #[arg(value_name = "COUNT")]
+        max_peer_nodes: u32 = 256, 1..=20_000;
+
         /// External servers shown by the DNS name that the client resolved. Further ones are shown as `external`; 0 shows
         /// all of them so.
         #[arg(value_name = "COUNT")]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use netcause_common::flow::TcpCounters;
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::open_sockets::AcceptQueue;
 use netcause_common::statistics::{STATISTICS, Statistic};
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub dns: DnsView,
     /// The last TCP failure events.
     pub events: EventsView,
+    /// TCP by the node at the other end, in any order.
+    pub peer_nodes: Vec<PeerNodeRow>,
     /// What the kernel counts of the node.
     pub node: node::View,
     /// The agent itself.
@@ -66,6 +69,17 @@ pub struct ListenerRow {
     pub queue: AcceptQueue,
     /// What it has dropped.
     pub dropped: Dropped,
+}
+
+/// TCP with the pods of a node.
+#[derive(Debug)]
+pub struct PeerNodeRow {
+    /// The node; `unknown` and `other` stand for several.
+    pub node: String,
+    /// Its zone; empty when unknown.
+    pub zone: String,
+    /// What was counted.
+    pub totals: TcpCounters,
 }
 
 /// What search domains cost a workload.
@@ -128,6 +142,8 @@ pub struct AgentView {
     pub counts: AgentCounts,
     /// The budget of time series.
     pub series: SeriesBudget,
+    /// How often a node at the other end has lost its counters to another one.
+    pub folded_peer_nodes: u64,
     /// What is kept of the last minutes.
     pub windows: windows::Statistics,
     /// Kernel tables.

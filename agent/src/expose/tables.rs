@@ -7,6 +7,7 @@ mod edge;
 mod listener;
 mod names;
 mod node;
+mod peer_node;
 mod shared;
 mod sidecar;
 mod tcp;
@@ -24,6 +25,7 @@ pub fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
     edge::families(snapshot)
         .chain(listener::families(&snapshot.listeners))
         .chain(dns::search_families(&snapshot.searches))
+        .chain(peer_node::families(&snapshot.peer_nodes))
         .chain(node::families(&snapshot.node))
         .chain(agent::families(&snapshot.agent))
         .chain(names::families(&snapshot.names))

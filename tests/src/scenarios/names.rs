@@ -5,6 +5,7 @@ pub(super) mod handover;
 pub(super) mod host;
 pub(super) mod malformed;
 pub(super) mod other;
+pub(super) mod peer_nodes;
 pub(super) mod reuse;
 pub(super) mod rights;
 pub(super) mod services;

@@ -3,6 +3,7 @@
 mod crossing;
 mod handovers;
 mod node;
+mod peer_nodes;
 mod peers;
 mod services;
 mod sidecars;
@@ -35,8 +36,10 @@ impl Player {
             sidecar_ports: vec![15001, 15006],
             ..enrich::Options::default()
         };
-        let mut player =
-            Self { engine: Engine::new(Options { names, flow_idle: Duration::from_secs(600) }), seconds: 0 };
+        let mut player = Self {
+            engine: Engine::new(Options { names, flow_idle: Duration::from_secs(600), max_peer_nodes: 3 }),
+            seconds: 0,
+        };
         player.change(Change::Init(Kind::Pod));
         player.change(Change::InitDone(Kind::Pod));
         player

@@ -141,6 +141,13 @@ static AGENT: Table<AgentView> = Table {
             "Times that an edge was folded into the workload other with all its series.",
             |agent, to| to.value(agent.series.folded),
         ),
+        counter(
+            "netcause_peer_nodes_folded",
+            "Times that a node at the other end of connections was folded into the peer_node other, because another one \
+             counted more and there are more than max_peer_nodes. What it had counted ends with its series, and is not in \
+             other.",
+            |agent, to| to.value(agent.folded_peer_nodes),
+        ),
         gauge(
             "netcause_edge_windows_seconds",
             "How far back /api/v1/edges reaches: ten minutes and up to two more, less after a start or where \

@@ -173,6 +173,6 @@ pub(super) static TABLE: Table<Totals> = Table {
     ],
 };
 
-fn round_trips(times: &RoundTrips, to: &mut Samples<'_>) {
+pub(super) fn round_trips(times: &RoundTrips, to: &mut Samples<'_>) {
     to.distribution(&RTT_BOUNDS, &times.buckets, times.sum as f64 / 1e6);
 }

@@ -28,8 +28,8 @@ use crate::expose::births::Reader;
 use crate::expose::prometheus::{Format, render};
 use crate::expose::series::{Kind, Metric};
 use crate::expose::snapshot::{
-    AgentView, Down, EdgeRow, KernelCounters, ListenerRow, MapRow, NamesView, ProbeRow, ProgramRow,
-    SearchRow, SeriesBudget, SourceRow,
+    AgentView, Down, EdgeRow, KernelCounters, ListenerRow, MapRow, NamesView, PeerNodeRow, ProbeRow,
+    ProgramRow, SearchRow, SeriesBudget, SourceRow,
 };
 use crate::expose::status;
 
@@ -165,6 +165,14 @@ pub(in crate::expose) fn full() -> Snapshot {
             zones: vec![("node-7".to_owned(), "eu-1a".to_owned())],
         },
         searches: vec![SearchRow { workload: named("app"), expansions: 3, wasted_queries: 6 }],
+        peer_nodes: vec![
+            PeerNodeRow { node: "node-8".to_owned(), zone: "eu-1b".to_owned(), totals: tcp },
+            PeerNodeRow {
+                node: "unknown".to_owned(),
+                zone: String::new(),
+                totals: TcpCounters { opened: 1, ..TcpCounters::ZERO },
+            },
+        ],
         tick: Duration::from_millis(4),
         node: node::view(),
         agent: AgentView {
@@ -182,6 +190,7 @@ pub(in crate::expose) fn full() -> Snapshot {
                 unread_namespaces: 1,
             },
             series: SeriesBudget { shown: 75, limit: 10_000, folded: 3 },
+            folded_peer_nodes: 2,
             windows: windows::Statistics {
                 bytes: 81_920,
                 max_bytes: 6 << 20,
