@@ -293,6 +293,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool),
     needing(Needs::Prometheus, "prometheus::first_burst", prometheus::first_burst),
     needing(Needs::Prometheus, "prometheus::restart", prometheus::restart),
+    needing(Needs::Prometheus, "prometheus::late_name", prometheus::late_name).on_one_kernel(),
     needing(Needs::Netem, "netem::delay", netem::delay),
     needing(Needs::Netem, "netem::reordering", netem::reordering),
     scenario("names::owners", names::workloads::owners).on_one_kernel(),

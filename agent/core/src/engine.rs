@@ -37,6 +37,7 @@ use crate::enrich::policy::DnsNames;
 use crate::enrich::{self, Names, Workload};
 use crate::ingest::{self, Connection, DnsAnswer, DnsUnanswered, Event, TcpEvent};
 use crate::node::{self, Node};
+use crate::seen::{Moment, Seen};
 
 pub use listeners::Listener;
 
@@ -106,6 +107,8 @@ pub enum Input<'a> {
     Losses(Losses),
     /// What the readers of the node found.
     Node(Box<node::Reading>),
+    /// What scrapers have got.
+    Seen(Seen),
 }
 
 /// Counters of the kernel side about itself, by [`netcause_common::statistics::Statistic`].
@@ -174,6 +177,7 @@ pub struct Engine {
     unnamed_node: Option<node::Reading>,
     /// The cgroups that it found.
     node_cgroups: HashSet<u64>,
+    seen: Seen,
     outputs: VecDeque<Output>,
     /// Names have changed, and it is not known yet whether flows have other names by that.
     is_renaming: bool,
@@ -203,6 +207,7 @@ impl Engine {
             node: Node::default(),
             unnamed_node: None,
             node_cgroups: HashSet::new(),
+            seen: Seen::default(),
             outputs: VecDeque::new(),
             is_renaming: false,
             has_removed: false,
@@ -214,6 +219,7 @@ impl Engine {
         self.time = time;
         self.names.set_time(time.wall, time.monotonic);
         self.waiting.begin(time.monotonic);
+        self.details.at(self.moment());
         match input {
             // Questions that are due by now come out of `poll`.
             Input::Tick => self.end_node(),
@@ -253,6 +259,7 @@ impl Engine {
             Input::Health(health) => self.health = health,
             Input::Losses(losses) => self.losses = losses,
             Input::Node(reading) => self.read_node(*reading),
+            Input::Seen(seen) => self.seen = self.seen.and(seen),
             Input::Conntrack(outcome) => {
                 if self.names.answer_conntrack(outcome) {
                     self.outputs.push_back(Output::ConntrackSupport(self.names.tracking().clone()));
@@ -305,6 +312,12 @@ impl Engine {
     #[must_use]
     pub fn time(&self) -> Time {
         self.time
+    }
+
+    /// The time of the last input, and what scrapers have got by then.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { now: self.time.monotonic, seen: self.seen }
     }
 
     /// The last failure events, latest first.
@@ -386,6 +399,7 @@ impl Engine {
     /// Takes what was read of the node: questions on new cgroups, which came out after that, are answered as a rule.
     fn end_node(&mut self) {
         if let Some(reading) = self.unnamed_node.take() {
+            self.node.at(self.moment());
             self.node.update(reading, |cgroup| self.names.local(cgroup));
         }
     }

@@ -2,4 +2,5 @@
 
 pub mod budget;
 pub mod dns_servers;
+pub mod legs;
 pub mod waiting;

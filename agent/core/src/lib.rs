@@ -9,6 +9,7 @@ pub mod enrich;
 pub mod expose;
 pub mod ingest;
 pub mod node;
+pub mod seen;
 #[cfg(test)]
 mod testing;
 pub mod token_bucket;

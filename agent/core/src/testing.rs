@@ -1,5 +1,7 @@
 //! A node to test with: tables as the kernel has them, what reads them, and what is shown.
 
+pub(crate) mod scrapers;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use crate::aggregate::windows::KEPT;
 use crate::aggregate::{Edge, Reporter, Via};
 use crate::enrich::{Names, Options, Workload};
 use crate::expose::budget::{Budget, Shown};
+use crate::seen::{Moment, Seen};
 
 /// When flows may go, in these tests.
 pub(crate) const IDLE: Duration = Duration::from_secs(600);
@@ -33,6 +36,8 @@ pub(crate) struct Node {
     pub tables: [BTreeMap<FlowKey, Totals>; 2],
     deltas: [Readers; 2],
     pub shown: Vec<Shown>,
+    /// What scrapers have got.
+    pub seen: Seen,
     /// What edges had that have ended.
     ended: Totals,
 }
@@ -70,6 +75,7 @@ impl Node {
             tables: [BTreeMap::new(), BTreeMap::new()],
             deltas: <[Readers; 2]>::default(),
             shown: Vec::new(),
+            seen: Seen::default(),
             ended: Totals::ZERO,
         };
         // Windows begin with the first reading.
@@ -127,8 +133,9 @@ impl Node {
             }
         }
         self.check_windows();
-        self.budget.follow(changes);
-        self.shown = self.budget.share_out(&self.model, series);
+        let moment = Moment { now: self.now, seen: self.seen };
+        self.budget.follow(changes, &moment);
+        self.shown = self.budget.share_out(&self.model, &moment, series);
         Some(idle)
     }
 

@@ -15,9 +15,11 @@ use netcause_core::enrich::extra::Extra;
 use netcause_core::enrich::objects::Update;
 use netcause_core::expose::budget::{Budget, Shown};
 use netcause_core::expose::dns_servers::DnsServers;
+use netcause_core::expose::legs::Legs;
 use netcause_core::expose::waiting;
 use netcause_core::ingest::{self, DnsAnswer};
 use netcause_core::node::Reading;
+use netcause_core::seen::Seen;
 use tracing::{info, warn};
 
 use crate::expose::edges::Lately;
@@ -50,6 +52,8 @@ pub(super) struct Agent {
     pub budget: Budget,
     /// What DNS servers had from edges that have ended.
     pub dns_servers: DnsServers,
+    /// What legs to sidecars had from ports whose edge has ended.
+    pub legs: Legs,
     pace: Pace,
     /// When every counter was zero, seconds since 1970, if ever.
     pub counts_since: Option<u64>,
@@ -95,6 +99,7 @@ impl Agent {
             cgroups,
             budget: Budget::new(max_series),
             dns_servers: DnsServers::default(),
+            legs: Legs::default(),
             pace,
             counts_since,
             last_sweep: None,
@@ -201,8 +206,15 @@ impl Agent {
         self.engine.model().remotes()
     }
 
-    /// Everything that is shown, at most a second old.
-    pub fn view(&mut self) -> Result<Arc<Snapshot>> {
+    /// Everything that is shown, at most a second old. `seen` is what scrapers have got when they have got this.
+    pub fn view(&mut self, seen: Seen) -> Result<Arc<Snapshot>> {
+        let view = self.latest_view()?;
+        let by_any = seen.by_any.map(|seen| seen.min(view.at));
+        self.engine.handle(now(), Input::Seen(Seen { by_any, ..seen }));
+        Ok(view)
+    }
+
+    fn latest_view(&mut self) -> Result<Arc<Snapshot>> {
         if let Some((built, view)) = &self.view
             && built.elapsed() < VIEW_AGE
         {
@@ -264,8 +276,9 @@ impl Agent {
         // New flows have names from the beginning.
         self.look_up_cgroups();
         self.engine.handle(now(), Input::ReadingEnded);
-        self.budget.follow(self.engine.model_mut().take_changes());
-        self.shown = self.budget.share_out(self.engine.model(), series);
+        let moment = self.engine.moment();
+        self.budget.follow(self.engine.model_mut().take_changes(), &moment);
+        self.shown = self.budget.share_out(self.engine.model(), &moment, series);
         self.last_reading = Some(Instant::now());
         waiting::show(&mut self.shown, self.engine.waiting(), self.engine.model());
         self.carry_out();

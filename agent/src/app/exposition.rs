@@ -27,7 +27,7 @@ const LISTED_NAMES: usize = 10;
 
 impl Agent {
     /// Everything that is shown now.
-    pub(super) fn snapshot(&mut self, shown: Vec<Shown>) -> Result<Snapshot> {
+    pub(super) fn snapshot(&mut self, mut shown: Vec<Shown>) -> Result<Snapshot> {
         let counters = KernelCounters(*self.engine.losses());
         let listeners = self.engine.listeners();
         let sockets =
@@ -35,7 +35,10 @@ impl Agent {
         let mut fullness = self.fullness.clone();
         fullness.extend(self.kernel.fullness(sockets, self.listeners));
         let budget = self.budget.statistics();
-        let ended_clients = rows(self.dns_servers.keep(&shown));
+        let moment = self.engine.moment();
+        let ended_clients = rows(self.dns_servers.keep(&shown, &moment));
+        let ended_legs = self.legs.keep(&shown, &moment);
+        shown.extend(ended_legs);
         Ok(Snapshot {
             edges: rows(shown),
             listeners: listeners
@@ -83,6 +86,7 @@ impl Agent {
                     shown: budget.series as u64,
                     limit: budget.max_series as u64,
                     folded: budget.folded,
+                    cut_short: budget.cut_short,
                 },
                 folded_peer_nodes: self.engine.peer_nodes().folded(),
                 windows: self.engine.model().windows().statistics(),
@@ -105,6 +109,7 @@ impl Agent {
             },
             names: self.names(),
             read_at: self.engine.time().wall,
+            at: moment.now,
             counts_since: self.counts_since,
             tick: kernel::tick(),
         })
@@ -166,7 +171,7 @@ impl Agent {
 }
 
 fn rows(shown: Vec<Shown>) -> Vec<EdgeRow> {
-    shown.into_iter().map(|Shown { edge, totals }| EdgeRow { edge, totals }).collect()
+    shown.into_iter().map(|Shown { edge, totals, .. }| EdgeRow { edge, totals }).collect()
 }
 
 fn peer_node((row, totals): (Row<'_>, &TcpCounters)) -> PeerNodeRow {

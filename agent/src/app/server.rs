@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use netcause_core::seen::Seen;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,8 +20,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the HTTP side asks of the agent.
 pub(super) enum Request {
-    /// The view.
-    View(oneshot::Sender<Result<Arc<Snapshot>, String>>),
+    /// The view, and what scrapers have got when they have got that.
+    View(Seen, oneshot::Sender<Result<Arc<Snapshot>, String>>),
     /// What edges have counted lately.
     Windows(oneshot::Sender<Result<Arc<Lately>, String>>),
     /// Count a scrape that took so long.
@@ -32,7 +33,7 @@ impl Request {
     pub fn answer(self, agent: &mut Agent) {
         match self {
             // The reader may have gone away.
-            Self::View(to) => drop(to.send(agent.view().map_err(|error| format!("{error:#}")))),
+            Self::View(seen, to) => drop(to.send(agent.view(seen).map_err(|error| format!("{error:#}")))),
             Self::Windows(to) => drop(to.send(agent.lately().map_err(|error| format!("{error:#}")))),
             Self::Scraped(took) => agent.counts.scrapes.observe(took),
         }
@@ -69,7 +70,10 @@ struct Server {
 
 impl Server {
     /// The answer to a request, if it comes in time.
-    async fn ask<T>(&self, request: fn(oneshot::Sender<Result<T, String>>) -> Request) -> Result<T, String> {
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, String>>) -> Request,
+    ) -> Result<T, String> {
         let asked = async {
             let (to, answer) = oneshot::channel();
             let ending = || "the agent is ending".to_owned();
@@ -82,8 +86,8 @@ impl Server {
 }
 
 impl Source for Server {
-    fn view(&self) -> View<'_> {
-        Box::pin(self.ask(Request::View))
+    fn view(&self, seen: Seen) -> View<'_> {
+        Box::pin(self.ask(move |to| Request::View(seen, to)))
     }
 
     fn windows(&self) -> Windows<'_> {

@@ -6,16 +6,17 @@
 //!
 //! Only the exposition is held back. Series that never count are never shown and cost nothing.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use super::series::{Family, Kind, Sample, SampleId};
 use super::snapshot::Snapshot;
 use super::tables;
 
 /// Numbers the views that were followed, from 1 on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ViewNumber(u32);
 
 #[cfg(test)]
@@ -34,8 +35,8 @@ pub struct Births {
     view: Weak<Snapshot>,
     /// When that view was read: seconds since 1970. `None` when there was none.
     read_at: Option<u64>,
-    /// The views in which series began that are still shown, in order.
-    with_births: Vec<ViewNumber>,
+    /// The views in which series began that are still shown, and when each was read, by `CLOCK_MONOTONIC`.
+    with_births: BTreeMap<ViewNumber, Duration>,
 }
 
 /// When a series began.
@@ -75,9 +76,11 @@ impl Births {
             self.follow_family(&family, start);
         }
         self.series.retain(|_, birth| birth.last == number);
-        self.with_births = self.series.values().map(|birth| birth.first).collect();
-        self.with_births.sort_unstable();
-        self.with_births.dedup();
+        let mut before = std::mem::take(&mut self.with_births);
+        before.insert(number, view.at);
+        let births: HashSet<_> = self.series.values().map(|birth| birth.first).collect();
+        before.retain(|view, _| births.contains(view));
+        self.with_births = before;
         number
     }
 
@@ -93,8 +96,13 @@ impl Births {
     /// The number of the last view in which a series began that was no newer than this one. Whoever saw one of both, and
     /// nothing since, sees the same from here on.
     pub fn rounded(&self, seen: ViewNumber) -> ViewNumber {
-        let count = self.with_births.partition_point(|with| *with <= seen);
-        count.checked_sub(1).and_then(|last| self.with_births.get(last)).copied().unwrap_or_default()
+        self.with_births.range(..=seen).next_back().map(|(number, _)| *number).unwrap_or_default()
+    }
+
+    /// When that view was read: all that is shown now and began by then began before whoever saw one of both came. `None` when
+    /// there is none.
+    pub fn read_at(&self, seen: ViewNumber) -> Option<Duration> {
+        self.with_births.range(..=seen).next_back().map(|(_, at)| *at)
     }
 
     /// The reader that saw this view last; [`ViewNumber::default`] for one that saw none.
@@ -114,7 +122,7 @@ impl Reader<'_> {
 
     /// Whether any series began since the view that the reader saw last.
     pub fn has_news(&self) -> bool {
-        self.births.is_some_and(|births| births.with_births.last() > Some(&self.seen))
+        self.births.is_some_and(|births| births.with_births.keys().next_back() > Some(&self.seen))
     }
 
     /// Whether the reader still has to see the zero of this sample, of a counter or histogram.

@@ -22,6 +22,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use netcause_core::seen::Seen;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -46,8 +47,9 @@ pub type Windows<'a> = Pin<Box<dyn Future<Output = Result<Arc<Lately>, String>> 
 
 /// What the server asks the rest of the agent.
 pub trait Source: Send + Sync + 'static {
-    /// The current view, or why there is none. Requests that get the same `Arc` share their bodies.
-    fn view(&self) -> View<'_>;
+    /// The current view, or why there is none. Requests that get the same `Arc` share their bodies. `seen` is what scrapers have
+    /// got when they have got this view.
+    fn view(&self, seen: Seen) -> View<'_>;
 
     /// What edges have counted lately, or why that cannot be read.
     fn windows(&self) -> Windows<'_>;
@@ -222,7 +224,11 @@ impl Server {
             return Ok(Rendered { content_type: routes::JSON, bytes: bytes.into(), taken: None });
         }
         let begin = Instant::now();
-        let view = self.source.view().await?;
+        let seen = match route.answer {
+            Answer::Metrics => self.seen(headers, peer).await?,
+            _ => Seen::default(),
+        };
+        let view = self.source.view(seen).await?;
         if let Answer::View(content_type, render) = route.answer {
             let key = Key { path: route.path, exposition: None, gzip: accepts_gzip(headers) };
             let bytes = self.cache.get(&view, key, || {
@@ -237,12 +243,22 @@ impl Server {
         Ok(Rendered { content_type: format.content_type(), bytes, taken })
     }
 
+    /// What scrapers have got when this client has got the view that it asks for.
+    async fn seen(&self, headers: &HeaderMap, peer: &Peer) -> Result<Seen, String> {
+        if let Some(seen) = self.shown.seen(headers, peer) {
+            return Ok(seen);
+        }
+        // What a client gets depends on the age of the agent, which a view says.
+        self.shown.follow(&self.source.view(Seen::default()).await?);
+        Ok(self.shown.seen(headers, peer).unwrap_or_default())
+    }
+
     /// Looks at the view now and then, never more often than it would be looked at anyway.
     async fn follow(&self) {
         loop {
             tokio::time::sleep(FOLLOW_INTERVAL).await;
             if self.shown.age() >= FOLLOW_INTERVAL
-                && let Ok(view) = self.source.view().await
+                && let Ok(view) = self.source.view(Seen::default()).await
             {
                 self.shown.follow(&view);
             }

@@ -56,6 +56,8 @@ pub struct Scrapers(Vec<Scraper>);
 struct Scraper {
     client: Client,
     seen: ViewNumber,
+    /// When the last view that it got was read, and the one before.
+    read: [Option<Duration>; 2],
     at: Duration,
 }
 
@@ -65,12 +67,21 @@ impl Scrapers {
         self.find(client, now).and_then(|index| self.0.get(index)).map(|scraper| scraper.seen)
     }
 
-    /// A scraper got a view.
-    pub fn saw(&mut self, client: Client, view: ViewNumber, now: Duration) {
+    /// What was read by then every scraper has got twice: as 0 where it was new, and by value. `None` where that is not known of
+    /// one.
+    pub fn all_saw(&self, now: Duration) -> Option<Duration> {
+        self.0.iter().filter(|scraper| scraper.is_current(now)).map(|scraper| scraper.read[1]).min().flatten()
+    }
+
+    /// A scraper got a view, which was read at a time by the kernel's `CLOCK_MONOTONIC`.
+    pub fn saw(&mut self, client: Client, view: ViewNumber, read: Duration, now: Duration) {
         let place = self.find(&client, now);
-        let scraper = Scraper { client, seen: view, at: now };
+        let mut scraper = Scraper { client, seen: view, read: [Some(read), None], at: now };
         match place.and_then(|index| self.0.get_mut(index)) {
-            Some(known) => *known = scraper,
+            Some(known) => {
+                scraper.read[1] = known.read[0];
+                *known = scraper;
+            }
             None => {
                 self.0.retain(|known| known.is_current(now));
                 if self.0.len() >= MAX_SCRAPERS
@@ -130,9 +141,9 @@ mod tests {
     fn two_on_one_host_differ_by_their_connections() {
         let (one, other) = (Arc::new(()), Arc::new(()));
         let mut scrapers = Scrapers::default();
-        scrapers.saw(client(&one, None), view(1), at(0));
+        scrapers.saw(client(&one, None), view(1), at(0), at(0));
         assert_eq!(scrapers.seen(&client(&other, None), at(5)), None, "the other's connection is open");
-        scrapers.saw(client(&other, None), view(2), at(5));
+        scrapers.saw(client(&other, None), view(2), at(5), at(5));
         assert_eq!(scrapers.seen(&client(&one, None), at(10)), Some(view(1)));
         assert_eq!(scrapers.seen(&client(&other, None), at(10)), Some(view(2)));
     }
@@ -141,13 +152,13 @@ mod tests {
     fn a_new_connection_is_of_the_one_that_waited_longest() {
         let [one, other, new] = [(); 3].map(|()| Arc::new(()));
         let mut scrapers = Scrapers::default();
-        scrapers.saw(client(&one, None), view(1), at(0));
-        scrapers.saw(client(&other, None), view(2), at(7));
+        scrapers.saw(client(&one, None), view(1), at(0), at(0));
+        scrapers.saw(client(&other, None), view(2), at(7), at(7));
         drop(other);
         assert_eq!(scrapers.seen(&client(&new, None), at(15)), Some(view(2)), "the first is connected");
         drop(one);
         assert_eq!(scrapers.seen(&client(&new, None), at(15)), Some(view(1)));
-        scrapers.saw(client(&new, None), view(3), at(15));
+        scrapers.saw(client(&new, None), view(3), at(15), at(15));
         let newer = Arc::new(());
         assert_eq!(scrapers.seen(&client(&newer, None), at(22)), Some(view(2)));
     }
@@ -156,8 +167,8 @@ mod tests {
     fn behind_a_proxy_the_forwarded_address_counts() {
         let shared = Arc::new(());
         let mut scrapers = Scrapers::default();
-        scrapers.saw(client(&shared, Some("10.0.0.1")), view(1), at(0));
-        scrapers.saw(client(&shared, Some("10.0.0.2")), view(2), at(1));
+        scrapers.saw(client(&shared, Some("10.0.0.1")), view(1), at(0), at(0));
+        scrapers.saw(client(&shared, Some("10.0.0.2")), view(2), at(1), at(1));
         let another = Arc::new(());
         assert_eq!(scrapers.seen(&client(&another, Some("10.0.0.1")), at(2)), Some(view(1)));
         assert_eq!(scrapers.seen(&client(&another, Some("10.0.0.2")), at(2)), Some(view(2)));
@@ -169,7 +180,7 @@ mod tests {
         let open: Vec<_> = (0..MAX_SCRAPERS + 8).map(|_| Arc::new(())).collect();
         let mut scrapers = Scrapers::default();
         for (seconds, connection) in (0..).zip(&open) {
-            scrapers.saw(client(connection, None), view(1), at(seconds));
+            scrapers.saw(client(connection, None), view(1), at(seconds), at(seconds));
         }
         assert_eq!(scrapers.0.len(), MAX_SCRAPERS);
         assert_eq!(scrapers.seen(&client(&open[0], None), at(50)), None, "the oldest made room");

@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub names: NamesView,
     /// When it was read: seconds since 1970.
     pub read_at: u64,
+    /// When it was read, by the kernel's `CLOCK_MONOTONIC`.
+    pub at: Duration,
     /// When every counter was zero, seconds since 1970; `None` where older connections are counted over their lifetime.
     pub counts_since: Option<u64>,
     /// The kernel's tick (jiffy): the unit of counters kept in ticks.
@@ -211,6 +213,8 @@ pub struct SeriesBudget {
     pub limit: u64,
     /// How often an edge was folded into `other`.
     pub folded: u64,
+    /// Rows that counted no more and ended before every scraper had their last value.
+    pub cut_short: u64,
 }
 
 /// A kernel table.

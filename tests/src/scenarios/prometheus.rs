@@ -2,6 +2,7 @@
 
 mod burst;
 mod dashboard;
+mod late_name;
 
 use std::process::Command;
 
@@ -17,6 +18,7 @@ use crate::lab::{
 
 pub(super) use burst::{first_burst, restart};
 pub(super) use dashboard::every_query as dashboard;
+pub(super) use late_name::late_name;
 
 /// A real Prometheus scrapes the agent every second and answers a query with the lab's number.
 pub(super) fn query(name: &str) -> Result<()> {

@@ -19,6 +19,7 @@ use crate::enrich::Workload;
 use crate::enrich::policy::{DnsNames, Label, Labels};
 use crate::enrich::resolved::{ResolvedAddress, ResolvedNames};
 use crate::ingest::dns::Question;
+use crate::seen::Moment;
 use search::{Search, Waste};
 use top::{Lists, LookupOutcome, Top};
 
@@ -98,7 +99,33 @@ pub struct DnsDetails {
     top: Top,
     /// The workload of each client.
     clients: HashMap<u64, Workload>,
-    searched: BTreeMap<Workload, Searched>,
+    searched: BTreeMap<Workload, Sum>,
+    moment: Moment,
+}
+
+/// What search domains have cost a workload, as a row that is shown.
+#[derive(Debug, Default)]
+struct Sum {
+    searched: Searched,
+    /// When it was first shown with a count.
+    began: Option<Duration>,
+    /// When it lost its last client.
+    left: Option<Duration>,
+}
+
+impl Sum {
+    /// Counts queries that may have been wasted.
+    fn add(&mut self, more: &Searched, now: Duration) {
+        self.searched.waste.add(more.waste);
+        self.searched.queries = self.searched.queries.saturating_add(more.queries);
+        if self.searched.waste != Waste::default() {
+            self.began.get_or_insert(now);
+        }
+    }
+
+    fn is_seen(&self, moment: &Moment) -> bool {
+        self.began.is_some_and(|began| moment.has_seen(began))
+    }
 }
 
 impl DnsDetails {
@@ -111,7 +138,13 @@ impl DnsDetails {
             top: Top::default(),
             clients: HashMap::new(),
             searched: BTreeMap::new(),
+            moment: Moment::default(),
         }
+    }
+
+    /// The time from here on, and what scrapers have got by then.
+    pub fn at(&mut self, moment: Moment) {
+        self.moment = moment;
     }
 
     /// Whether names are shown, hashed or off.
@@ -138,10 +171,11 @@ impl DnsDetails {
         self.searched(local, workload, Waste::default());
     }
 
-    /// What search domains have cost each workload, sorted by workload. A workload's sums never decrease. They are removed with
-    /// its last client ([`DnsDetails::retain`]), or move to another name when its only client is renamed.
+    /// What search domains have cost each workload, sorted by workload. A workload's sums never decrease. When it has
+    /// no client any more ([`DnsDetails::retain`]) or its only client is renamed, they are removed once every scraper has got them;
+    /// what no scraper has got moves to the other name.
     pub fn expansions(&self) -> impl Iterator<Item = (&Workload, Waste)> {
-        self.searched.iter().map(|(workload, searched)| (workload, searched.waste))
+        self.searched.iter().map(|(workload, sum)| (workload, sum.searched.waste))
     }
 
     /// The details of all workloads, sorted by workload, with at most `limit` names in each list.
@@ -152,7 +186,7 @@ impl DnsDetails {
         let workloads: BTreeSet<_> =
             self.searched.keys().chain(self.top.workloads()).chain(resolved.keys()).cloned().collect();
         let row = |workload: Workload| WorkloadRow {
-            searched: self.searched.get(&workload).copied().unwrap_or_default(),
+            searched: self.searched.get(&workload).map(|sum| sum.searched).unwrap_or_default(),
             lists: self.top.lists(&workload, limit),
             resolved: resolved.remove(&workload).unwrap_or_default(),
             workload,
@@ -170,6 +204,7 @@ impl DnsDetails {
                 self.rename(local, &workload);
             }
         }
+        self.searched.retain(|_, sum| sum.left.is_none_or(|left| !self.moment.is_over(left)));
     }
 
     /// Removes all clients but these, and workloads without a client.
@@ -177,16 +212,19 @@ impl DnsDetails {
         self.search.retain(&is_there);
         self.clients.retain(|local, _| is_there(*local));
         let workloads: BTreeSet<_> = self.clients.values().chain([&Workload::Other]).collect();
-        self.searched.retain(|workload, _| workloads.contains(workload));
+        let moment = &self.moment;
+        self.searched.retain(|workload, sum| {
+            sum.left = if workloads.contains(workload) { None } else { sum.left.or(Some(moment.now)) };
+            sum.left.is_none() || moment.is_scraped() && sum.began.is_some()
+        });
     }
 
     /// Counts one query of a client, and the waste that it revealed.
     fn searched(&mut self, local: u64, workload: &Workload, waste: Waste) {
         self.know(local, workload);
         let workload = if self.searched.contains_key(workload) { workload } else { &Workload::Other };
-        if let Some(searched) = self.searched.get_mut(workload) {
-            searched.waste.add(waste);
-            searched.queries = searched.queries.saturating_add(1);
+        if let Some(sum) = self.searched.get_mut(workload) {
+            sum.add(&Searched { waste, queries: 1 }, self.moment.now);
         }
     }
 
@@ -203,23 +241,32 @@ impl DnsDetails {
         let is_client = self.clients.contains_key(&local);
         let has_room = is_client && self.searched.len() < MAX_WORKLOADS;
         let workload = if has_room { workload } else { &Workload::Other };
-        if !self.searched.contains_key(workload) {
-            self.searched.insert(workload.clone(), Searched::default());
+        match self.searched.get_mut(workload) {
+            Some(known) => known.left = None,
+            None => drop(self.searched.insert(workload.clone(), Sum::default())),
         }
     }
 
     /// The client's name is another now: a cgroup that is new has none at first. Its sums go with it unless the old name
-    /// has other clients.
+    /// has other clients or a scraper has got them.
     fn rename(&mut self, local: u64, workload: &Workload) {
         let Some(old) = self.clients.insert(local, workload.clone()) else { return };
         if self.clients.values().any(|other| *other == old) || old == Workload::Other {
             return;
         }
         self.top.rename(&old, workload);
-        let Some(sums) = self.searched.remove(&old) else { return };
-        let searched = self.searched.entry(workload.clone()).or_default();
-        searched.waste.add(sums.waste);
-        searched.queries = searched.queries.saturating_add(sums.queries);
+        let Some(sum) = self.searched.get_mut(&old) else { return };
+        let (is_seen, past) = (sum.is_seen(&self.moment), sum.searched);
+        if is_seen {
+            sum.left = Some(self.moment.now);
+        } else {
+            self.searched.remove(&old);
+        }
+        let new = self.searched.entry(workload.clone()).or_default();
+        new.left = None;
+        if !is_seen {
+            new.add(&past, self.moment.now);
+        }
     }
 
     /// The addresses that each workload resolved. Where its clients have different names for one, the name that expires last is

@@ -1,20 +1,21 @@
 //! Rows that are the sum of several parts, which end one by one while the row lives on: a counter must not go back by what a
 //! part had counted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
+use std::time::Duration;
 
 use bytemuck::Pod;
 
 use super::packed::Packed;
 use super::totals::{negative, words, words_mut};
+use crate::seen::Moment;
 
 /// What rows show beyond the counters of their parts.
 #[derive(Debug)]
 pub struct Sums<Row, Part, T> {
     parts: HashMap<Part, Share<Row, T>>,
-    /// What each row keeps from parts that it has no more.
-    kept: HashMap<Row, Packed<T>>,
+    rows: HashMap<Row, Whole<T>>,
 }
 
 /// What a row shows of one of its parts.
@@ -23,8 +24,19 @@ struct Share<Row, T> {
     row: Row,
     /// The part's counters when they were last seen.
     last: Packed<T>,
-    /// What is shown beyond these: more for a part that has begun anew, less for one that came from a row that lives on.
+    /// What is shown beyond these: more for a part that has begun anew, less for one that came from a row that showed them.
     beyond: Packed<T>,
+}
+
+/// A row.
+#[derive(Debug)]
+struct Whole<T> {
+    /// What it keeps from parts that it has no more.
+    kept: Packed<T>,
+    /// When it was first shown.
+    began: Duration,
+    /// When it lost its last part.
+    left: Option<Duration>,
 }
 
 impl<Row, T: Pod> Share<Row, T> {
@@ -37,20 +49,29 @@ impl<Row, T: Pod> Share<Row, T> {
 
 impl<Row, Part, T: Pod> Default for Sums<Row, Part, T> {
     fn default() -> Self {
-        Self { parts: HashMap::new(), kept: HashMap::new() }
+        Self { parts: HashMap::new(), rows: HashMap::new() }
     }
 }
 
 impl<Row: Clone + Eq + Hash, Part: Clone + Eq + Hash, T: Pod> Sums<Row, Part, T> {
     /// Takes all parts that there are now, and returns what is to be added to the sum of each row's parts, wrapping: what
     /// parts had that have ended, each counter of a part that has begun anew, and for a part that belongs to another row
-    /// now, less by what its old row goes on showing. If that has no other part, its past moves along. A row without a part
-    /// ends, and begins at zero when it comes again.
-    pub fn keep(&mut self, parts: impl Iterator<Item = (Part, Row, T)>) -> impl Iterator<Item = (&Row, T)> {
+    /// now, less by what its old row goes on showing. That does so while it has another part, and if a scraper has got it by value;
+    /// else the past moves along. A row without a part is shown until every scraper has its last value, ends, and begins at zero
+    /// when it comes again.
+    pub fn keep(
+        &mut self,
+        parts: impl Iterator<Item = (Part, Row, T)>,
+        moment: &Moment,
+    ) -> impl Iterator<Item = (&Row, T)> {
         let mut before = std::mem::take(&mut self.parts);
-        let (mut rows, mut moved) = (HashSet::new(), Vec::new());
+        let mut moved = Vec::new();
+        for row in self.rows.values_mut() {
+            row.left = row.left.or(Some(moment.now));
+        }
         for (part, row, counters) in parts {
-            rows.insert(row.clone());
+            let new = || Whole { kept: Packed::default(), began: moment.now, left: None };
+            self.rows.entry(row.clone()).or_insert_with(new).left = None;
             let mut share = Share { row, last: Packed::new(&counters), beyond: Packed::default() };
             if let Some(old) = before.remove(&part) {
                 let shown = (old.row != share.row).then(|| old.shown());
@@ -60,18 +81,27 @@ impl<Row: Clone + Eq + Hash, Part: Clone + Eq + Hash, T: Pod> Sums<Row, Part, T>
             }
             self.parts.insert(part, share);
         }
-        for (part, row, shown) in moved.into_iter().filter(|(_, row, _)| rows.contains(row)) {
-            self.kept.entry(row).or_default().add(&shown);
-            if let Some(share) = self.parts.get_mut(&part) {
-                share.beyond.add(&negative(shown));
+        for (part, row, shown) in moved {
+            if let Some(row) = self.rows.get_mut(&row)
+                && (row.left.is_none() || moment.has_seen(row.began))
+            {
+                row.kept.add(&shown);
+                if let Some(share) = self.parts.get_mut(&part) {
+                    share.beyond.add(&negative(shown));
+                }
             }
         }
         for share in before.into_values() {
-            let shown = share.shown();
-            self.kept.entry(share.row).or_default().add(&shown);
+            if let Some(row) = self.rows.get_mut(&share.row) {
+                row.kept.add(&share.shown());
+            }
         }
-        self.kept.retain(|row, _| rows.contains(row));
-        let mut added: HashMap<&Row, T> = self.kept.iter().map(|(row, kept)| (row, kept.unpack())).collect();
+        // One that scrapers have got as 0 only is shown to them, too.
+        let is_held =
+            |row: &Whole<T>, left| moment.is_scraped() && !row.kept.is_zero() && !moment.is_over(left);
+        self.rows.retain(|_, row| row.left.is_none_or(|left| is_held(row, left)));
+        let kept = self.rows.iter().filter(|(_, row)| !row.kept.is_zero());
+        let mut added: HashMap<&Row, T> = kept.map(|(name, row)| (name, row.kept.unpack())).collect();
         for share in self.parts.values().filter(|share| !share.beyond.is_zero()) {
             share.beyond.add_to(added.entry(&share.row).or_insert_with(T::zeroed));
         }

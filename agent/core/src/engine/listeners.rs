@@ -30,6 +30,7 @@ impl Engine {
     /// their wrapping sum; what those had that have ended since is one more, less by what other workloads show of them.
     #[must_use]
     pub fn listeners(&mut self) -> Vec<Listener> {
+        let moment = self.moment();
         let Self { names, queues, listeners, listener_sums, .. } = self;
         let listener = |key: QueueKey, queue, dropped| {
             let port = (key.port != 0).then_some(key.port);
@@ -47,7 +48,7 @@ impl Engine {
             let counters = [listener.queue.discards, listener.dropped.cookies, full, requests, other];
             (*key, (listener.workload.clone(), listener.port), counters)
         });
-        let kept = listener_sums.keep(parts).map(|((workload, port), counters)| {
+        let kept = listener_sums.keep(parts, &moment).map(|((workload, port), counters)| {
             let [discards, cookies, handshakes @ ..] = counters;
             Listener {
                 workload: workload.clone(),

@@ -3,26 +3,37 @@
 //! The model keeps every edge; Prometheus has to store what is shown. When the budget is used up, the smallest edges give
 //! their histograms to `other`, five sixths of their series, and then everything. Small is by [`Totals::weight`].
 //!
-//! No series goes backwards, and all of them together are what was counted, less what edges showed that have ended:
+//! Prometheus adds up what series grow by, so every count is growth of one row once, and no series goes backwards:
 //!
-//! - an edge shows its totals less its *offset*, which `other` shows for good;
-//! - `other` shows what the full tables had no room for, the totals less the offset of all edges that are folded, and what it
-//!   keeps for good;
-//! - an edge that gets its series back begins at zero: its past is its offset from then on, and `other` keeps it.
+//! - an edge shows its totals less its *offset*, which other rows show;
+//! - an edge that is folded is *frozen*: its row is shown on without counting (`held.rs`) until every scraper has its last value, and
+//!   `other` shows what the edge counts from then on;
+//! - an edge that gets its series back goes on where it was frozen while it is still shown, and else begins at zero. What it
+//!   counted meanwhile is its offset from then on, and `other` keeps it;
+//! - a past that belongs to an edge of another name now stays in the row that showed it, which is frozen when its edge ends;
+//! - what no scraper has got by value ([`crate::seen`]) moves: to `other`, or to the name that was right all the time.
+//!
+//! Frozen rows have their place in the budget. An edge that is new or folded waits for it; series that an edge has more of than
+//! before end the oldest.
 //!
 //! Open connections are a gauge, and no offset has any.
 
-use std::collections::HashMap;
+mod held;
+mod round;
+mod share;
+
+use std::collections::hash_map::Entry as Slot;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use self::held::Held;
+use self::round::Round;
+use self::share::{Fold, Share, without_open};
 use crate::aggregate::model::{Change, EdgeId, Model};
 use crate::aggregate::totals::Totals;
-use crate::aggregate::{Edge, Packed, Reporter};
-use netcause_common::flow::TcpCounters;
+use crate::aggregate::{Edge, Reporter};
+use crate::seen::Moment;
 
-/// An edge that has series already weighs so much more than one that has none: two of about the same weight do not take
-/// turns.
-const HYSTERESIS: u64 = 2;
 /// Both ends.
 const REPORTERS: [Reporter; 2] = [Reporter::Source, Reporter::Destination];
 
@@ -31,66 +42,12 @@ const REPORTERS: [Reporter; 2] = [Reporter::Source, Reporter::Destination];
 pub struct Budget {
     max_series: usize,
     edges: HashMap<EdgeId, Share>,
+    held: Held,
     /// What `other` shows for good, by reporter.
     kept: [Totals; 2],
     others: [Arc<Edge>; 2],
     series: usize,
     folded: u64,
-}
-
-/// Whether `other` shows an edge's share: all of it, its histograms, or nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Fold {
-    #[default]
-    Nothing,
-    Histograms,
-    All,
-}
-
-impl Fold {
-    /// The part of these totals that `other` shows.
-    fn of(self, totals: &Totals) -> Totals {
-        match self {
-            Self::Nothing => Totals::ZERO,
-            Self::Histograms => totals.histograms(),
-            Self::All => *totals,
-        }
-    }
-
-    /// The part that the edge shows itself.
-    fn rest(self, totals: &Totals) -> Totals {
-        match self {
-            Self::Nothing => *totals,
-            Self::Histograms => totals.plain(),
-            Self::All => Totals::ZERO,
-        }
-    }
-}
-
-/// What was decided on an edge.
-#[derive(Debug, Default)]
-struct Share {
-    reporter: usize,
-    /// `None` until it is decided for the first time.
-    fold: Option<Fold>,
-    /// The part of its totals that `other` keeps for good.
-    offset: Packed<Totals>,
-    /// The most series that it ever made: that many are held free, so that edges do not come and go with each other's
-    /// growth.
-    room: usize,
-    /// How many of those are without histograms.
-    plain_room: usize,
-    /// Which counters were not zero when that was worked out: what an edge costs depends on nothing else.
-    present: [u64; 3],
-}
-
-impl Share {
-    /// What is counted and not kept by `other`.
-    fn own(&self, totals: &Totals) -> Totals {
-        let mut own = *totals;
-        self.offset.subtract_from(&mut own);
-        own
-    }
 }
 
 /// An edge as it is shown.
@@ -100,6 +57,8 @@ pub struct Shown {
     pub edge: Arc<Edge>,
     /// Its totals. All but the open connections only grow.
     pub totals: Totals,
+    /// Whether it counts: `other` counts for one that is frozen.
+    pub counts: bool,
 }
 
 /// How much of the budget is used.
@@ -111,6 +70,8 @@ pub struct Statistics {
     pub max_series: usize,
     /// Times an edge was folded into `other`.
     pub folded: u64,
+    /// Rows that counted no more and gave up their place before every scraper had their last value.
+    pub cut_short: u64,
 }
 
 impl Budget {
@@ -120,6 +81,7 @@ impl Budget {
         Self {
             max_series,
             edges: HashMap::new(),
+            held: Held::default(),
             kept: [Totals::ZERO; 2],
             others: REPORTERS.map(|reporter| Arc::new(Edge::other(reporter))),
             series: 0,
@@ -130,25 +92,37 @@ impl Budget {
     /// How much is used.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        Statistics { series: self.series, max_series: self.max_series, folded: self.folded }
+        Statistics {
+            series: self.series,
+            max_series: self.max_series,
+            folded: self.folded,
+            cut_short: self.held.cut_short(),
+        }
     }
 
     /// Takes what has happened to edges. To be called after each reading of the kernel's tables, in order.
-    pub fn follow(&mut self, changes: Vec<Change>) {
+    pub fn follow(&mut self, changes: Vec<Change>, moment: &Moment) {
         for change in changes {
             match change {
-                Change::Moved { from, to, past } => self.moved(from, to, &past),
-                Change::Merged { from, into, past, own } => self.merged(from, into, &past, &own.unpack()),
-                Change::Ended { edge, totals } => self.ended(edge, &totals.unpack()),
+                Change::Moved { from, to, past } => self.moved(from, to, &past, moment),
+                Change::Merged { from, into, past, own } => {
+                    self.merged(from, into, &past, &own.unpack(), moment);
+                }
+                Change::Ended { edge, totals } => self.ended(edge, &totals.unpack(), moment),
             }
         }
     }
 
-    /// A past goes from one edge to another, and what `other` shows of it stays there.
-    fn moved(&mut self, from: EdgeId, to: EdgeId, past: &Totals) {
+    /// A past goes from one edge to another. It stays where it was shown: in the old edge's row if a scraper has got it, and in
+    /// `other`.
+    fn moved(&mut self, from: EdgeId, to: EdgeId, past: &Totals, moment: &Moment) {
         let Some(old) = self.edges.get_mut(&from) else { return };
         let (fold, reporter) = (old.fold.unwrap_or_default(), old.reporter);
-        let kept = least(past, &old.offset.unpack());
+        // The part that other rows show.
+        let mut kept = *past;
+        if fold != Fold::All && old.seen(past, moment).is_none() {
+            kept = least(past, &old.offset.unpack());
+        }
         old.offset.add(&kept.negative());
         let new = self.edges.entry(to).or_insert_with(|| Share { reporter, ..Share::default() });
         new.offset.add(&kept);
@@ -161,7 +135,7 @@ impl Budget {
     }
 
     /// An edge becomes a part of another one. When one of both has series, what they are together has.
-    fn merged(&mut self, from: EdgeId, into: EdgeId, past: &Totals, own: &Totals) {
+    fn merged(&mut self, from: EdgeId, into: EdgeId, past: &Totals, own: &Totals, moment: &Moment) {
         let folds = [from, into].map(|edge| self.edges.get(&edge).and_then(|share| share.fold));
         if let [Some(old), Some(new)] = folds
             && old < new
@@ -172,65 +146,105 @@ impl Budget {
             share.offset.add(&stays);
             share.fold = Some(old);
         }
-        self.moved(from, into, past);
-        if let Some(old) = self.edges.remove(&from)
-            && let Some(share) = self.edges.get_mut(&into)
-        {
-            share.room = share.room.max(old.room);
-            share.plain_room = share.plain_room.max(old.plain_room);
-            share.fold = share.fold.or(old.fold);
+        self.moved(from, into, past, moment);
+        let Some(Share { fold, room, plain_room, .. }) = self.edges.get(&from) else { return };
+        let (fold, room, plain_room) = (*fold, *room, *plain_room);
+        if let Some(share) = self.edges.get_mut(&into) {
+            share.room = share.room.max(room);
+            share.plain_room = share.plain_room.max(plain_room);
+            share.fold = share.fold.or(fold);
         }
+        // What is left is what other edges' rows do not show.
+        self.ended(from, &Totals::ZERO, moment);
     }
 
-    fn ended(&mut self, edge: EdgeId, totals: &Totals) {
+    fn ended(&mut self, edge: EdgeId, totals: &Totals, moment: &Moment) {
         let Some(share) = self.edges.remove(&edge) else { return };
         let own = without_open(&share.own(totals));
-        self.kept[share.reporter].add(&share.fold.unwrap_or_default().of(&own));
+        let fold = share.fold.unwrap_or_default();
+        self.kept[share.reporter].add(&fold.of(&own));
+        // What scrapers have got as 0 only is shown to them, too.
+        if let (Some(name), Some(began), true) = (&share.name, share.began, moment.is_scraped()) {
+            self.held.hold(name, &fold.rest(&own), began, moment.now);
+        }
     }
 
-    /// Decides on every edge and returns what is shown: edges in order, then `other` of each end that has any.
+    /// The share of an edge. If that has another name than before, what a scraper has got stays under the old one.
+    fn share(&mut self, id: EdgeId, edge: &Arc<Edge>, totals: &Totals, moment: &Moment) -> &mut Share {
+        let reporter = edge.reporter as usize;
+        let share = match self.edges.entry(id) {
+            Slot::Occupied(known) => known.into_mut(),
+            Slot::Vacant(new) => new.insert(Share { reporter, ..Share::default() }),
+        };
+        if share.name.as_ref() == Some(edge) {
+            return share;
+        }
+        if let Some((name, began)) = share.seen(totals, moment) {
+            let (fold, own) = (share.fold.unwrap_or_default(), without_open(&share.own(totals)));
+            self.kept[reporter].add(&fold.of(&own));
+            self.held.hold(name, &fold.rest(&own), began, moment.now);
+            share.offset.add(&own);
+        }
+        (share.name, share.began) = (Some(Arc::clone(edge)), None);
+        share
+    }
+
+    /// Decides on every edge and returns what is shown: edges, then rows that count no more, then `other` of each end that has any.
     ///
     /// `cost` says how many series an edge's totals make; never fewer when a counter has grown.
-    pub fn share_out(&mut self, model: &Model, cost: impl Fn(&Edge, &Totals) -> usize) -> Vec<Shown> {
-        let mut round = Round::begin(self, model, &cost);
-        let plain = round.fold_smallest(self, Fold::Histograms);
-        let folded = round.fold_smallest(self, Fold::All);
-        for (rank, (_, id)) in round.by_weight.iter().enumerate().skip(folded) {
-            let fold = if rank < plain { Fold::Histograms } else { Fold::Nothing };
-            round.others = self.unfold(*id, model, fold, round.others);
-        }
+    pub fn share_out(
+        &mut self,
+        model: &Model,
+        moment: &Moment,
+        cost: impl Fn(&Edge, &Totals) -> usize,
+    ) -> Vec<Shown> {
+        let mut round = Round::begin(self, model, moment, &cost);
+        round.decide(self);
+        let others = round.others;
         let mut shown = Vec::new();
         for (id, entry) in model.edges() {
-            let Some(share) = self.edges.get(&id) else { continue };
+            let Some(share) = self.edges.get_mut(&id) else { continue };
             let fold = share.fold.unwrap_or_default();
             if fold < Fold::All {
-                let totals = fold.rest(&share.own(&entry.totals().unpack()));
-                shown.push(Shown { edge: Arc::clone(entry.edge()), totals });
+                let edge = entry.edge();
+                let frozen = if self.held.is_empty() { None } else { self.held.of(edge) };
+                let mut totals = fold.rest(&share.own(&entry.totals().unpack()));
+                if share.began.is_none() && without_open(&totals) != Totals::ZERO {
+                    share.began = Some(moment.now);
+                }
+                frozen.iter().for_each(|frozen| totals.add(frozen));
+                shown.push(Shown { edge: Arc::clone(edge), totals, counts: true });
             }
         }
-        let others = self.others.iter().zip(round.others).filter(|(_, totals)| *totals != Totals::ZERO);
-        shown.extend(others.map(|(edge, totals)| Shown { edge: Arc::clone(edge), totals }));
+        if !self.held.is_empty() {
+            let is_shown: HashSet<_> = shown.iter().map(|shown| Arc::clone(&shown.edge)).collect();
+            let frozen = self.held.all().filter(|(edge, _)| !is_shown.contains(*edge));
+            shown.extend(frozen.map(|(edge, totals)| Shown {
+                edge: Arc::clone(edge),
+                totals,
+                counts: false,
+            }));
+        }
+        let others = self.others.iter().zip(others).filter(|(_, totals)| *totals != Totals::ZERO);
+        shown.extend(others.map(|(edge, totals)| Shown { edge: Arc::clone(edge), totals, counts: true }));
         self.series = shown.iter().map(|shown| cost(&shown.edge, &shown.totals)).sum();
         shown
     }
 
-    /// Ends that `other` shows an edge's share, down to `fold`. What it has counted so far stays in `other`, whose totals
-    /// have it already; its connections that are open now do not.
-    fn unfold(&mut self, id: EdgeId, model: &Model, fold: Fold, mut others: [Totals; 2]) -> [Totals; 2] {
-        let (Some(share), Some(entry)) = (self.edges.get_mut(&id), model.entry(id)) else { return others };
-        let before = share.fold.unwrap_or_default();
-        if before > fold {
-            let own = share.own(&entry.totals().unpack());
-            // What `other` has shown until now and shows for good.
-            let stays = without_open(&fold.rest(&before.of(&own)));
-            self.kept[share.reporter].add(&stays);
-            share.offset.add(&stays);
-            if before == Fold::All {
-                others[share.reporter].tcp.open -= own.tcp.open;
+    /// Edges that have series go on where their row is still shown.
+    fn resume(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        for share in self.edges.values_mut() {
+            let fold = share.fold.unwrap_or(Fold::All);
+            if let Some(name) = &share.name
+                && let Some((past, began)) = self.held.take(name, |totals| fold.rest(totals))
+            {
+                share.offset.add(&past.negative());
+                share.began = Some(began);
             }
         }
-        share.fold = Some(before.min(fold));
-        others
     }
 
     /// What `other` shows beside folded edges.
@@ -243,100 +257,19 @@ impl Budget {
     }
 }
 
-/// One round of decisions.
-struct Round<'a, C> {
-    model: &'a Model,
-    cost: &'a C,
-    /// Edges by weight, the smallest first when not all have room.
-    by_weight: Vec<(u64, EdgeId)>,
-    /// The room of all edges that are not folded in this round.
-    wanted: usize,
-    others: [Totals; 2],
-    max_series: usize,
-}
-
-impl<'a, C: Fn(&Edge, &Totals) -> usize> Round<'a, C> {
-    fn begin(budget: &mut Budget, model: &'a Model, cost: &'a C) -> Self {
-        let others = budget.others(model);
-        let max_series = budget.max_series;
-        let mut round = Self { model, cost, by_weight: Vec::new(), wanted: 0, others, max_series };
-        for (id, entry) in model.edges() {
-            let edge = entry.edge();
-            let reporter = edge.reporter as usize;
-            let share = budget.edges.entry(id).or_insert_with(|| Share { reporter, ..Share::default() });
-            let totals = entry.totals().unpack();
-            let own = share.own(&totals);
-            let present = entry.totals().present();
-            if share.present != present || !share.offset.is_zero() {
-                share.present = present;
-                share.room = share.room.max(cost(edge, &own));
-                share.plain_room = share.plain_room.max(cost(edge, &own.plain()));
-            }
-            round.wanted += share.room;
-            let fold = share.fold.unwrap_or_default();
-            if fold != Fold::Nothing {
-                round.others[reporter].add(&fold.of(&own));
-            }
-            let has_series = share.fold.is_some_and(|fold| fold < Fold::All);
-            let factor = if has_series { HYSTERESIS } else { 1 };
-            round.by_weight.push((totals.weight().saturating_mul(factor), id));
-        }
-        if !round.has_room() {
-            round.by_weight.sort_unstable();
-        }
-        round
-    }
-
-    fn has_room(&self) -> bool {
-        let cost_of = |(reporter, totals): (Reporter, &Totals)| {
-            if *totals == Totals::ZERO { 0 } else { (self.cost)(&Edge::other(reporter), totals) }
-        };
-        let of_others: usize = REPORTERS.into_iter().zip(&self.others).map(cost_of).sum();
-        self.wanted + of_others <= self.max_series
-    }
-
-    /// Folds the smallest edges until the others have room; returns how many.
-    fn fold_smallest(&mut self, budget: &mut Budget, fold: Fold) -> usize {
-        let mut count = 0;
-        while !self.has_room()
-            && let Some((_, id)) = self.by_weight.get(count)
-        {
-            count += 1;
-            let (Some(share), Some(entry)) = (budget.edges.get_mut(id), self.model.entry(*id)) else {
-                continue;
-            };
-            self.wanted -= match fold {
-                Fold::All => share.plain_room,
-                _ => share.room - share.plain_room,
-            };
-            let before = share.fold.unwrap_or_default();
-            if before < fold {
-                let own = share.own(&entry.totals().unpack());
-                // The part that the edge has shown until now.
-                self.others[share.reporter].add(&fold.of(&before.rest(&own)));
-                share.fold = Some(fold);
-                budget.folded += u64::from(fold == Fold::All);
-            }
-        }
-        count
-    }
-}
-
-/// The smaller of each two counters.
+/// The smaller of each two counters; zero where the second is below that.
 fn least(a: &Totals, b: &Totals) -> Totals {
     let mut least = *a;
     let words = bytemuck::cast_slice_mut::<_, u64>(std::slice::from_mut(&mut least));
     for (word, other) in words.iter_mut().zip(bytemuck::cast_slice::<_, u64>(std::slice::from_ref(b))) {
-        *word = (*word).min(*other);
+        *word = if other.cast_signed() < 0 { 0 } else { (*word).min(*other) };
     }
     least
 }
 
-fn without_open(totals: &Totals) -> Totals {
-    Totals { tcp: TcpCounters { open: 0, ..totals.tcp }, ..*totals }
-}
-
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod scraped;
 #[cfg(test)]
 mod tests;

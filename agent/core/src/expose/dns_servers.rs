@@ -9,6 +9,7 @@ use crate::aggregate::sums::Sums;
 use crate::aggregate::totals::Totals;
 use crate::aggregate::{Edge, Reporter, Via};
 use crate::enrich::Workload;
+use crate::seen::Moment;
 
 /// What DNS servers had from edges that are not shown any more.
 #[derive(Debug, Default)]
@@ -16,13 +17,17 @@ pub struct DnsServers(Sums<Edge, Arc<Edge>, DnsCounters>);
 
 impl DnsServers {
     /// What each server adds to the sum of the edges shown: edges of [`Workload::Other`], with DNS counters alone.
-    pub fn keep(&mut self, shown: &[Shown]) -> Vec<Shown> {
+    pub fn keep(&mut self, shown: &[Shown], moment: &Moment) -> Vec<Shown> {
         let parts = shown.iter().filter(|shown| shown.totals.dns != DnsCounters::ZERO);
         let parts =
             parts.filter_map(|shown| Some((Arc::clone(&shown.edge), server(&shown.edge)?, shown.totals.dns)));
-        let kept = self.0.keep(parts);
-        kept.map(|(edge, dns)| Shown { edge: Arc::new(edge.clone()), totals: Totals { dns, ..Totals::ZERO } })
-            .collect()
+        let kept = self.0.keep(parts, moment);
+        kept.map(|(edge, dns)| Shown {
+            edge: Arc::new(edge.clone()),
+            totals: Totals { dns, ..Totals::ZERO },
+            counts: false,
+        })
+        .collect()
     }
 }
 

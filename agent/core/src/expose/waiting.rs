@@ -13,8 +13,12 @@ use crate::ingest::role;
 pub fn show(shown: &mut [Shown], waiting: &Waiting, model: &Model) {
     let mut edges: HashMap<&Edge, [u64; On::COUNT]> = HashMap::new();
     let others = [Reporter::Source, Reporter::Destination].map(Edge::other);
-    let numbers: HashMap<&Edge, usize> =
-        shown.iter().enumerate().map(|(number, shown)| (&*shown.edge, number)).collect();
+    let numbers: HashMap<&Edge, usize> = shown
+        .iter()
+        .enumerate()
+        .filter(|(_, shown)| shown.counts)
+        .map(|(number, shown)| (&*shown.edge, number))
+        .collect();
     for (flow, connections) in waiting.flows() {
         let Some(role) = role(flow) else { continue };
         let other = &others[Reporter::from(role) as usize];

@@ -4,6 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
+use std::time::Duration;
+
+use crate::seen::Moment;
 
 /// What a row has counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +40,21 @@ const MISSABLE: u8 = 2;
 #[derive(Debug)]
 pub struct Growth<Part, Row, const N: usize> {
     width: Width,
+    moment: Moment,
     parts: HashMap<Part, State<Row, N>>,
-    rows: BTreeMap<Row, Counts<N>>,
+    rows: BTreeMap<Row, Whole<N>>,
     /// The last reading had every part that there was, so one that is new has counted everything since.
     knows_all: bool,
+}
+
+/// A row.
+#[derive(Debug, Default)]
+struct Whole<const N: usize> {
+    counts: Counts<N>,
+    /// When it was first shown with a count.
+    began: Option<Duration>,
+    /// When it lost its last part.
+    left: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -58,17 +72,24 @@ impl<Part: Eq + Hash, Row: Clone + Ord, const N: usize> Growth<Part, Row, N> {
     /// No rows as yet.
     #[must_use]
     pub fn new(width: Width) -> Self {
-        Self { width, parts: HashMap::new(), rows: BTreeMap::new(), knows_all: false }
+        let (moment, parts, rows) = (Moment::default(), HashMap::new(), BTreeMap::new());
+        Self { width, moment, parts, rows, knows_all: false }
+    }
+
+    /// The time of the readings from here on, and what scrapers have got by then.
+    pub fn at(&mut self, moment: Moment) {
+        self.moment = moment;
     }
 
     /// Takes the counters of all parts that there are. What a part has counted before the first reading does not count;
     /// one that is new later counts in full, unless the reading before was not `complete`. A part that has another row
-    /// takes its past along if that leaves its old row without parts. One that is missing for some readings goes on where it
-    /// was. Of parts with the same key the first counts.
+    /// takes its past along if that leaves its old row without parts and no scraper has got that by value. One that is missing for
+    /// some readings goes on where it was. Of parts with the same key the first counts. A row without parts is shown until every
+    /// scraper has its last value.
     pub fn read(&mut self, parts: impl IntoIterator<Item = (Part, Row, [u64; N])>, complete: bool) {
         let mut before = std::mem::take(&mut self.parts);
         let knew_all = std::mem::replace(&mut self.knows_all, complete);
-        self.rows.values_mut().for_each(|row| row.change = [0; N]);
+        self.rows.values_mut().for_each(|row| row.counts.change = [0; N]);
         let mut moved = Vec::new();
         for (part, row, now) in parts {
             if self.parts.contains_key(&part) {
@@ -88,9 +109,9 @@ impl<Part: Eq + Hash, Row: Clone + Ord, const N: usize> Growth<Part, Row, N> {
                 None => ([0; N], [0; N]),
             };
             add(&mut total, &grown);
-            let counts = self.rows.entry(row.clone()).or_default();
-            add(&mut counts.total, &grown);
-            add(&mut counts.change, &grown);
+            let whole = self.rows.entry(row.clone()).or_default();
+            add(&mut whole.counts.total, &grown);
+            add(&mut whole.counts.change, &grown);
             self.parts.insert(part, State { row, last: now, total, missed: 0 });
         }
         for (part, mut state) in before {
@@ -100,17 +121,31 @@ impl<Part: Eq + Hash, Row: Clone + Ord, const N: usize> Growth<Part, Row, N> {
             }
         }
         let live: BTreeSet<Row> = self.parts.values().map(|part| part.row.clone()).collect();
-        for (_, row, past) in moved.iter().filter(|(old, ..)| !live.contains(old)) {
-            if let Some(counts) = self.rows.get_mut(row) {
-                add(&mut counts.total, past);
+        let moment = &self.moment;
+        let has_seen = |row: &Whole<N>| row.began.is_some_and(|began| moment.has_seen(began));
+        for (old, row, past) in moved.into_iter().filter(|(old, ..)| !live.contains(old)) {
+            let Some(left) = self.rows.get_mut(&old).filter(|left| !has_seen(left)) else { continue };
+            for (left, past) in left.counts.total.iter_mut().zip(past) {
+                *left = left.wrapping_sub(past);
+            }
+            if let Some(whole) = self.rows.get_mut(&row) {
+                add(&mut whole.counts.total, &past);
             }
         }
-        self.rows.retain(|row, _| live.contains(row));
+        self.rows.retain(|name, row| {
+            if row.began.is_none() && row.counts.total != [0; N] {
+                row.began = Some(moment.now);
+            }
+            row.left = if live.contains(name) { None } else { row.left.or(Some(moment.now)) };
+            // One that scrapers have got as 0 only is shown to them, too.
+            let is_held = |left| moment.is_scraped() && row.counts.total != [0; N] && !moment.is_over(left);
+            row.left.is_none_or(is_held)
+        });
     }
 
     /// The rows, in order.
     pub fn rows(&self) -> impl Iterator<Item = (&Row, &Counts<N>)> {
-        self.rows.iter()
+        self.rows.iter().map(|(row, whole)| (row, &whole.counts))
     }
 }
 
@@ -139,6 +174,7 @@ fn growth<const N: usize>(last: &[u64; N], now: &[u64; N], width: Width) -> [u64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seen::Seen;
 
     type Rows = Growth<u8, &'static str, 2>;
 
@@ -217,6 +253,24 @@ mod tests {
         rows.read([(1, "a", [6, 0]), (2, "a", [3, 0])], true);
         rows.read([(1, "a", [6, 0]), (2, "b", [4, 0])], true);
         assert_eq!(totals(&rows), [("a", [9, 0]), ("b", [1, 0])]);
+    }
+
+    #[test]
+    fn a_past_that_was_scraped_stays_and_its_row_ends_later() {
+        let mut rows = Rows::new(Width::Bits64);
+        let moment = |now, any, all| {
+            let [now, any, all] = [now, any, all].map(Duration::from_secs);
+            Moment { now, seen: Seen { by_any: Some(any), by_all: Some(all) } }
+        };
+        rows.read([], true);
+        rows.at(moment(10, 5, 0));
+        rows.read([(1, "?", [5, 0])], true);
+        rows.at(moment(20, 10, 0));
+        rows.read([(1, "a", [6, 0])], true);
+        assert_eq!(totals(&rows), [("?", [5, 0]), ("a", [1, 0])]);
+        rows.at(moment(30, 20, 20));
+        rows.read([(1, "a", [8, 0])], true);
+        assert_eq!(totals(&rows), [("a", [3, 0])]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use netcause_common::labelled_enum;
 
 use super::growth::{Counts, Growth, Width};
+use crate::seen::Moment;
 
 /// Devices with rows of their own; those of more are added up with the cables of pods.
 pub const MAX_DEVICES: usize = 64;
@@ -134,6 +135,11 @@ impl Links {
             queues: Vec::new(),
             folded: 0,
         }
+    }
+
+    pub(super) fn at(&mut self, moment: Moment) {
+        self.rows.at(moment);
+        self.qdiscs.at(moment);
     }
 
     /// Takes all devices.

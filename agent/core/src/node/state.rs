@@ -12,6 +12,7 @@ use super::{
     softnet,
 };
 use crate::enrich::Workload;
+use crate::seen::Moment;
 
 /// What the readers have found so far.
 #[derive(Debug)]
@@ -101,6 +102,13 @@ impl Default for Node {
 }
 
 impl Node {
+    /// The time of the readings from here on, and what scrapers have got by then.
+    pub fn at(&mut self, moment: Moment) {
+        self.netstat.rows.at(moment);
+        self.conntrack.rows.at(moment);
+        self.links.at(moment);
+    }
+
     /// Takes a reading; `name` is that of a cgroup.
     pub fn update(&mut self, reading: Reading, name: impl Fn(u64) -> Workload) {
         let mut failures = [const { None }; Reader::COUNT];

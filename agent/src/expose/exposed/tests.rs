@@ -15,6 +15,8 @@ use crate::expose::prometheus::{Format, render};
 use crate::expose::protobuf;
 use crate::expose::snapshot::EdgeRow;
 
+mod engine;
+
 /// When the simulated agents start: seconds since 1970.
 const START: u64 = 1_000_000;
 
@@ -47,7 +49,13 @@ impl Agent {
             totals: Totals { tcp: TcpCounters { open: 1, ..totals.tcp }, ..*totals },
         };
         let edges = self.edges.iter().map(row).collect();
-        Arc::new(Snapshot { edges, read_at: START + now, counts_since: Some(START), ..Snapshot::default() })
+        Arc::new(Snapshot {
+            edges,
+            read_at: START + now,
+            at: Duration::from_secs(now),
+            counts_since: Some(START),
+            ..Snapshot::default()
+        })
     }
 }
 
@@ -69,14 +77,19 @@ impl Scraper {
     }
 
     fn scrape(&mut self, agent: &mut Agent, now: u64) -> String {
-        let (view, time) = (agent.view(now), Duration::from_secs(now));
-        let Showing { number, seen } = agent.exposed.show(&view, Some(&self.client), time);
-        let text = render(&view, Format::Prometheus, agent.exposed.reader(seen)).unwrap();
+        let view = agent.view(now);
+        self.take(&mut agent.exposed, &view, now)
+    }
+
+    fn take(&mut self, exposed: &mut Exposed, view: &Arc<Snapshot>, now: u64) -> String {
+        let time = Duration::from_secs(now);
+        let showing = exposed.show(view, Some(&self.client), time);
+        let text = render(view, Format::Prometheus, exposed.reader(showing.seen)).unwrap();
         // Not each time, which would take minutes.
         if now.is_multiple_of(15) {
-            protobuf::tests::assert_same(&view, agent.exposed.reader(seen));
+            protobuf::tests::assert_same(view, exposed.reader(showing.seen));
         }
-        agent.exposed.saw(self.client.clone(), number, time);
+        exposed.saw(self.client.clone(), &showing, time);
         let samples: HashMap<_, _> = samples(&text).collect();
         for (series, value) in &samples {
             if let Some(before) = self.last.get(series) {

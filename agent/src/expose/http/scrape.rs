@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::header::HeaderMap;
+use netcause_core::seen::Seen;
 
 use super::body::Taken;
 use super::cache::{Cache, Key};
 use super::encoding::{accepts_gzip, encode};
-use crate::expose::births::ViewNumber;
 use crate::expose::exposed::{Exposed, Showing};
 use crate::expose::prometheus::{self, Format};
 use crate::expose::scrapers::Client;
@@ -32,12 +32,14 @@ struct State {
     began: Instant,
     /// When a view was taken last.
     followed: Instant,
+    has_followed: bool,
 }
 
 impl Scrapes {
     pub fn new() -> Self {
         let now = Instant::now();
-        Self(Arc::new(Mutex::new(State { exposed: Exposed::default(), began: now, followed: now })))
+        let exposed = Exposed::default();
+        Self(Arc::new(Mutex::new(State { exposed, began: now, followed: now, has_followed: false })))
     }
 
     /// Time since a view was taken.
@@ -52,8 +54,15 @@ impl Scrapes {
     /// Takes a view that no scraper asked for, so that the start of each series is known better.
     pub fn follow(&self, view: &Arc<Snapshot>) {
         let mut state = self.state();
-        state.followed = Instant::now();
+        (state.followed, state.has_followed) = (Instant::now(), true);
         state.exposed.follow(view);
+    }
+
+    /// What scrapers have got when this client has got the view that it asks for; `None` before a view was taken.
+    pub fn seen(&self, headers: &HeaderMap, peer: &Peer) -> Option<Seen> {
+        let state = self.state();
+        let scraper = Client::scraper(peer.address, headers, &peer.connection);
+        state.has_followed.then(|| state.exposed.seen(scraper.as_ref(), state.began.elapsed()))
     }
 
     /// The body for a client, and what is to be called when it has taken it.
@@ -68,23 +77,24 @@ impl Scrapes {
     ) -> Result<(Bytes, Option<Taken>), String> {
         let mut state = self.state();
         let now = state.began.elapsed();
-        state.followed = Instant::now();
+        (state.followed, state.has_followed) = (Instant::now(), true);
         let scraper = Client::scraper(peer.address, headers, &peer.connection);
-        let Showing { number, seen } = state.exposed.show(view, scraper.as_ref(), now);
+        let showing = state.exposed.show(view, scraper.as_ref(), now);
+        let seen = showing.seen;
         let key = Key { path, exposition: Some((format, seen)), gzip: accepts_gzip(headers) };
         let body = cache.get(view, key, || {
             encode(key.gzip, |to| prometheus::write(view, format, state.exposed.reader(seen), to))
         })?;
         let taken = scraper.map(|client| {
             let scrapes = self.clone();
-            Box::new(move || scrapes.saw(client, number)) as Taken
+            Box::new(move || scrapes.saw(client, &showing)) as Taken
         });
         Ok((body, taken))
     }
 
-    fn saw(&self, client: Client, number: ViewNumber) {
+    fn saw(&self, client: Client, showing: &Showing) {
         let mut state = self.state();
         let now = state.began.elapsed();
-        state.exposed.saw(client, number, now);
+        state.exposed.saw(client, showing, now);
     }
 }

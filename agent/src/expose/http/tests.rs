@@ -20,7 +20,7 @@ struct Fake {
 }
 
 impl Source for Fake {
-    fn view(&self) -> View<'_> {
+    fn view(&self, _: Seen) -> View<'_> {
         Box::pin(ready(self.view.clone()))
     }
 

@@ -148,6 +148,12 @@ static AGENT: Table<AgentView> = Table {
              other.",
             |agent, to| to.value(agent.folded_peer_nodes),
         ),
+        counter(
+            "netcause_series_cut_short",
+            "Rows of edges that were folded or renamed and made room for others before every scraper had their last value: what \
+             they grew by since its last scrape but one is missing in its rates.",
+            |agent, to| to.value(agent.series.cut_short),
+        ),
         gauge(
             "netcause_edge_windows_seconds",
             "How far back /api/v1/edges reaches: ten minutes and up to two more, less after a start or where \

@@ -189,7 +189,7 @@ pub(in crate::expose) fn full() -> Snapshot {
                 lost_log_lines: 4,
                 unread_namespaces: 1,
             },
-            series: SeriesBudget { shown: 75, limit: 10_000, folded: 3 },
+            series: SeriesBudget { shown: 75, limit: 10_000, folded: 3, cut_short: 2 },
             folded_peer_nodes: 2,
             windows: windows::Statistics {
                 bytes: 81_920,

@@ -93,8 +93,8 @@ fn sums_are_conserved_when_there_are_too_many_workloads_or_clients() {
     let found = expansions(&details);
     assert_eq!(found.iter().map(|(_, count)| count).sum::<u64>(), 1024);
     assert!(found.len() <= MAX_WORKLOADS + 1);
-    assert_eq!(details.searched[&Workload::Other].queries, 20);
-    let queries: u64 = details.searched.values().map(|searched| searched.queries).sum();
+    assert_eq!(details.searched[&Workload::Other].searched.queries, 20);
+    let queries: u64 = details.searched.values().map(|sum| sum.searched.queries).sum();
     assert_eq!(queries, 2 * more);
     for local in more..more + 2 * u64::try_from(MAX_CLIENTS).unwrap() {
         answer(&mut details, local, &workload("many"), "a.com", 0);

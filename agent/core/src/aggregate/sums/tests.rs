@@ -4,12 +4,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::scrapers::Scrapers;
 
 #[test]
 fn counters_of_a_part_are_judged_one_by_one() {
     let mut sums = Sums::default();
-    let mut kept =
-        |counters: [u64; 2]| sums.keep([(1, 1, counters)].into_iter()).next().map(|(_, kept)| kept);
+    let mut kept = |counters: [u64; 2]| {
+        sums.keep([(1, 1, counters)].into_iter(), &Moment::default()).next().map(|(_, kept)| kept)
+    };
     kept([10, 7]);
     assert_eq!(kept([12, 0]), Some([0, 7]), "the first goes on, the second has begun anew");
     assert_eq!(kept([12, 3]), Some([0, 7]));
@@ -21,7 +23,8 @@ fn a_part_that_moves_is_counted_once_while_its_old_row_lives_on() {
     // What each row shows: the sum of its parts, and what it keeps.
     let mut shown = |parts: &[(u8, char, u64)]| {
         let mut rows: BTreeMap<char, u64> = BTreeMap::new();
-        for (row, [kept]) in sums.keep(parts.iter().map(|(part, row, count)| (*part, *row, [*count]))) {
+        let all = parts.iter().map(|(part, row, count)| (*part, *row, [*count]));
+        for (row, [kept]) in sums.keep(all, &Moment::default()) {
             rows.insert(*row, kept);
         }
         for (_, row, count) in parts {
@@ -109,7 +112,8 @@ proptest! {
                     for (row, value) in parts.values() {
                         *now.entry(*row).or_default() += value;
                     }
-                    for (row, [added]) in sums.keep(parts.iter().map(|(part, (row, value))| (*part, *row, [*value]))) {
+                    let all = parts.iter().map(|(part, (row, value))| (*part, *row, [*value]));
+                    for (row, [added]) in sums.keep(all, &Moment::default()) {
                         let sum = now.get_mut(row).expect("a row without a part");
                         *sum = sum.wrapping_add(added);
                     }
@@ -128,6 +132,79 @@ proptest! {
                     shown = now;
                 }
             }
+        }
+    }
+}
+
+proptest! {
+    /// Whoever scrapes when, growth of all rows is what parts have counted, and no more.
+    #[test]
+    fn growth_is_what_was_counted(
+        steps in vec((step(), 1..20_u64), 1..80),
+        phases in vec((prop::sample::select(std::vec![5_u64, 15, 60]), 0..60_u64), 1..4),
+    ) {
+        let mut sums = Sums::default();
+        let mut parts: HashMap<u8, (u8, u64)> = HashMap::new();
+        let mut scrapers = Scrapers::new(&phases);
+        let (mut counted, mut second, mut moment) = (0, 0, Moment::default());
+        // What ends between two views is not seen.
+        let mut unseen: HashMap<u8, u64> = HashMap::new();
+        // Nor is one that begins anew between two and has as much again.
+        let mut anew = std::collections::HashSet::new();
+        let mut lost = 0;
+        let last = (0..3).map(|_| (Step::View, 0));
+        for (step, seconds) in steps.into_iter().chain(last) {
+            match step {
+                Step::Grows { part, more } => {
+                    parts.entry(part).or_insert((part % 2, 0)).1 += more;
+                    *unseen.entry(part).or_default() += more;
+                    lost += u64::from(anew.contains(&part));
+                    counted += more;
+                }
+                Step::Ends { part } => {
+                    parts.remove(&part);
+                    lost += unseen.remove(&part).unwrap_or(0);
+                    anew.insert(part);
+                }
+                Step::Restarts { part, .. } => {
+                    if let Some((_, value)) = parts.get_mut(&part) {
+                        *value = 0;
+                        anew.insert(part);
+                        lost += unseen.remove(&part).unwrap_or(0);
+                    }
+                }
+                Step::Moves { part, row } => {
+                    if let Some(part) = parts.get_mut(&part) {
+                        part.0 = row;
+                    }
+                }
+                Step::View => {}
+            }
+            for _ in 0..=seconds {
+                second += 1;
+                let all = seconds == 0;
+                if !all && !scrapers.is_due(second) {
+                    continue;
+                }
+                moment.now = Duration::from_secs(second);
+                let mut rows: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
+                for (row, value) in parts.values() {
+                    rows.entry(*row).or_insert_with(|| std::vec![0])[0] += value;
+                }
+                let all_parts = parts.iter().map(|(part, (row, value))| (*part, *row, [*value]));
+                for (row, [added]) in sums.keep(all_parts, &moment) {
+                    let sum = &mut rows.entry(*row).or_insert_with(|| std::vec![0])[0];
+                    *sum = sum.wrapping_add(added);
+                }
+                unseen.clear();
+                anew.clear();
+                scrapers.read(&rows);
+                let seen = scrapers.view(&rows, moment.now, (!all).then_some(second), &[counted]);
+                moment.seen = moment.seen.and(seen);
+            }
+        }
+        if lost == 0 && !scrapers.has_unseen_restart {
+            scrapers.expect_all(&[counted]);
         }
     }
 }

@@ -81,7 +81,7 @@ pub(super) struct Connections {
     /// At a server: how many more it has accepted than its known clients have opened.
     ahead: i64,
     has_others: bool,
-    /// It had some that may have been with others, or were shown for long, before its other end was known.
+    /// It had some that may have been with others before its other end was known.
     has_past: bool,
 }
 
@@ -287,7 +287,7 @@ impl Peers {
         for (path, pair) in announced.into_iter().chain(counted) {
             if self.pairs.prove(&path, pair) {
                 changed.extend([path.client, path.server]);
-                self.remember_past(&path, pair, now);
+                self.remember_past(&path, pair);
             }
         }
         let servers = self.places.keys().flat_map(|path| {
@@ -308,18 +308,14 @@ impl Peers {
         changed
     }
 
-    /// Two ends are a pair from now on: what one of them had counted before may have been with others. And what it has counted for
-    /// long was scraped under the address, where it stays: under a new name it would be growth within one interval.
-    fn remember_past(&mut self, path: &Path, pair: Pair, now: Duration) {
-        let is_old = |connections: &Connections| connections.began.is_some_and(|began| now > began + APART);
+    /// Two ends are a pair from now on: what one of them had counted before may have been with others.
+    fn remember_past(&mut self, path: &Path, pair: Pair) {
         let began = self.member(path, pair.server, false).and_then(|server| server.connections.began);
         if let Some(client) = self.connections_mut(path, pair.client, true) {
-            client.has_past = is_old(client)
-                || began.zip(client.began).is_some_and(|(server, client)| server > client + APART);
+            client.has_past = began.zip(client.began).is_some_and(|(server, client)| server > client + APART);
         }
         if let Some(server) = self.connections_mut(path, pair.server, false) {
-            server.has_past =
-                is_old(server) || server.total > server.opened.max(server.open.try_into().unwrap_or(0));
+            server.has_past = server.total > server.opened.max(server.open.try_into().unwrap_or(0));
         }
     }
 

@@ -18,7 +18,7 @@ fn flows_of_one_name_add_up() {
     node.read();
     node.read();
     assert_eq!(node.words(), ["netns:1 10.0.0.1: 18 packets, 0 open", "netns:2 10.0.0.1: 8 packets, 0 open"]);
-    let statistics = Statistics { series: 3, max_series: 100, folded: 0 };
+    let statistics = Statistics { series: 3, max_series: 100, folded: 0, cut_short: 0 };
     assert_eq!(node.budget.statistics(), statistics);
 }
 
@@ -98,7 +98,7 @@ fn the_smallest_are_folded_and_trouble_makes_large() {
     node.read();
     // Two counters of the fourth, and one of all others.
     assert_eq!(node.words(), ["netns:4 10.0.0.1: 1 packets, 0 open", "other other: 60 packets, 0 open"]);
-    assert_eq!(node.budget.statistics(), Statistics { series: 3, max_series: 3, folded: 3 });
+    assert_eq!(node.budget.statistics(), Statistics { series: 3, max_series: 3, folded: 3, cut_short: 0 });
     node.read();
     assert_eq!(node.budget.folded, 3, "they were folded once");
 }
@@ -279,6 +279,6 @@ fn histograms_go_before_edges_do() {
     // One more series is one too many. The histogram of `other` takes as much room as that of the smaller edge left.
     node.count(0, tcp(2)).tcp.opened = 1;
     node.read();
-    assert_eq!(node.budget.statistics(), Statistics { series: 5, max_series: 6, folded: 0 });
+    assert_eq!(node.budget.statistics(), Statistics { series: 5, max_series: 6, folded: 0, cut_short: 0 });
     assert_eq!(rtts(&node), [(1, 0), (2, 0), (0, 30)]);
 }

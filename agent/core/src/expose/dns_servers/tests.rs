@@ -10,10 +10,11 @@ fn a_dns_server_keeps_what_clients_asked_that_are_gone() {
             ..Edge::other(Reporter::Destination)
         }),
         totals: Totals { dns: DnsCounters { retries: queries, ..DnsCounters::ZERO }, ..Totals::ZERO },
+        counts: true,
     };
     let mut servers = DnsServers::default();
     let mut kept = |shown: &[Shown]| {
-        let kept = servers.keep(shown);
+        let kept = servers.keep(shown, &Moment::default());
         kept.iter().map(|kept| (kept.edge.source.clone(), kept.totals.dns.retries)).collect::<Vec<_>>()
     };
     assert_eq!(kept(&[client("a", 3), client("b", 4)]), []);
