@@ -245,6 +245,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("turn::whose", turn::whose),
     scenario("turn::responses", turn::responses),
     scenario("sweep::duration", sweep::duration),
+    scenario("sweep::without_descriptor", sweep::without_descriptor),
     needing(Needs::Unshare, "sweep::own_pid_namespace", sweep::own_pid_namespace),
     scenario("daemon::sigterm", daemon::sigterm),
     scenario("daemon::sigint", daemon::sigint).on_one_kernel(),

@@ -60,14 +60,12 @@ pub struct ListeningNamespace {
     pub mark: u32,
 }
 
-/// State of the sweep, shared by the daemon (number) and the programs (socket).
+/// State of the sweep.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sweep {
     /// Number of the sweep, from 1.
     pub number: u64,
-    /// The socket whose totals the sweep is adding now; 0 for none.
-    pub socket: u64,
     /// When the programs began it, in the kernel's ticks; 0 until then.
     pub began: u32,
     /// How many ticks without data make a connection quiet; the daemon sets it.
@@ -196,7 +194,7 @@ const _: () = {
     assert!(size_of::<QueueKey>() == 16);
     assert!(size_of::<AcceptQueue>() == 32);
     assert!(size_of::<ListeningNamespace>() == 16);
-    assert!(size_of::<Sweep>() == 24);
+    assert!(size_of::<Sweep>() == 16);
     // The iterator shows a socket again when its record ends where the buffer does: the buffer is a power of two.
     assert!(size_of::<OpenConnection>() == 80 && !size_of::<OpenConnection>().is_power_of_two());
 };
