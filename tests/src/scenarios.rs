@@ -172,6 +172,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("quality::spurious", quality::spurious),
     scenario("listeners::queues", listeners::queues),
     scenario("listeners::ended", listeners::ended),
+    scenario("listeners::activated", listeners::activated),
     scenario("listeners::reasons", listeners::reasons),
     scenario("udp::both_ways", udp::both_ways),
     scenario("udp::loopback", udp::loopback),

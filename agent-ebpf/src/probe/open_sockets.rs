@@ -143,8 +143,9 @@ fn skip_older<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
 fn sweep<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
     match socket.common().state() {
         LISTEN => {
-            listener(socket);
-            namespace(context, socket);
+            let Some(task) = task(context) else { return };
+            listener(task, socket);
+            namespace(task, socket);
         }
         state => connection(context, socket, state),
     }
@@ -269,7 +270,7 @@ fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Tracked> {
 }
 
 #[inline(always)]
-fn listener<M: Memory>(socket: TcpSock<M>) {
+fn listener<M: Memory>(task: Task, socket: TcpSock<M>) {
     let new_discards = match state_of(socket.id) {
         Some(state) => state.take_uncounted_discards(socket.discards()),
         // Counted since the agent first saw the listener.
@@ -287,20 +288,22 @@ fn listener<M: Memory>(socket: TcpSock<M>) {
     add(&raw mut queue.discards, new_discards.into());
     // Of sockets that share the port, the fullest counts.
     let fuller = u64::from(length) * u64::from(queue.limit) > u64::from(queue.length) * u64::from(limit);
-    if queue.sweep != sweep.number || fuller {
+    let is_first = queue.sweep != sweep.number;
+    if is_first || fuller {
         queue.sweep = sweep.number;
         queue.length = length;
         queue.limit = limit;
     }
+    if is_first {
+        (queue.held, queue.holders) = (0, [0; 2]);
+    }
+    queue.held_by(task.cgroup(), socket.local());
 }
 
 /// Remembers a thread of the socket's network namespace, for the daemon to read the namespace's counters through.
 #[inline(always)]
-fn namespace<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
-    // SAFETY: as in `file`.
-    #[expect(unsafe_code, reason = "the context is a raw pointer")]
-    let task = unsafe { (*context).task };
-    let (Some(task), Some(sweep)) = (Task::from_argument(task), SWEEP.get(0)) else { return };
+fn namespace<M: Memory>(task: Task, socket: TcpSock<M>) {
+    let Some(sweep) = SWEEP.get(0) else { return };
     let namespace = socket.namespace();
     // A descriptor may have been passed to a process of another.
     if task.namespace() != namespace {
@@ -309,6 +312,13 @@ fn namespace<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
     let found = ListeningNamespace { sweep: sweep.number, thread: task.id(), mark: socket.namespace_mark() };
     // The full map is visible: the daemon counts namespaces that it cannot read.
     let _ = LISTENING_NAMESPACES.insert(namespace, found, u64::from(BPF_ANY));
+}
+
+#[inline(always)]
+fn task(context: *const TaskFile) -> Option<Task> {
+    // SAFETY: as in `file`.
+    #[expect(unsafe_code, reason = "the context is a raw pointer")]
+    Task::from_argument(unsafe { (*context).task })
 }
 
 /// The first member of an iterator's argument.
