@@ -144,6 +144,10 @@ kernel_layout! {
     sk_cgroup = "sock"."sk_cgrp_data.cgroup";
     /// The cgroup pointer with flags in its low bits: 5.10 as first released.
     sk_cgroup_val = "sock"."sk_cgrp_data.val";
+    /// The cgroups of a task.
+    task_cgroups = "task_struct"."cgroups";
+    /// The one of cgroup v2 among them.
+    css_set_dfl_cgrp = "css_set"."dfl_cgrp";
     /// The cgroup's directory.
     cgroup_kn = "cgroup"."kn";
     /// Inode number of a cgroup's directory: the cgroup id.

@@ -11,7 +11,7 @@ pub const DEFAULT_UDP_FLOWS: u32 = 16_384;
 pub const DEFAULT_SOCKETS: u32 = 131_072;
 
 /// Listening ports (for the role of sockets that are not in the socket map) and their accept queues.
-/// 8192 × (8 + 1 + bookkeeping) + 8192 × (16 + 24 + bookkeeping) ≈ 1.5 MiB.
+/// 8192 × (8 + 1 + bookkeeping) + 8192 × (16 + 48 + bookkeeping) ≈ 1.7 MiB.
 pub const DEFAULT_LISTENERS: u32 = 8192;
 
 /// Network namespaces with a listening socket; 4096 × (4 + 16 + bookkeeping) ≈ 0.3 MiB.

@@ -3,13 +3,16 @@
 //! The kernel counts bytes, segments, round trips and waiting times of every connection anyway. They are read at the close
 //! and in the sweep over all open sockets; each reading adds what is new since the last one.
 
+use core::sync::atomic::AtomicU64;
+
 use aya_ebpf::helpers::generated::bpf_jiffies64;
 use netcause_common::flow::{Counted, ROLE_CLIENT};
 
 use crate::flow::{Counters, counter};
 use crate::kernel::tcp_state::{CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK};
 use crate::kernel::{Memory, TcpSock};
-use crate::maps::{SWEEP, add};
+use crate::maps::add;
+use crate::socket::Tracked;
 
 /// True when the FIN of the local end was acknowledged, in the given state or when leaving it: a FIN was sent, and nothing
 /// written is unacknowledged.
@@ -127,42 +130,59 @@ fn more_bytes(counted: &mut u64, total: u64, not_payload: u64) -> u64 {
     now - core::mem::replace(counted, now)
 }
 
-/// Publishes the socket whose totals the sweep is adding; 0 for none.
+/// The socket whose totals the sweep is adding; 0 for none.
+static SWEPT: AtomicU64 = AtomicU64::new(0);
+
+/// Publishes the socket whose totals the sweep is adding; 0 for none. `state` is its entry.
 ///
-/// The close and the sweep may race when a connection ends while a file still holds its socket: the peer resets, or the
-/// application has shut down both directions. Each publishes what it does before it checks the other: the close marks the
-/// socket as settled, then checks whether the sweep is at it; the sweep publishes the socket, then checks whether it is
-/// settled. So at most one proceeds; if neither does, the next sweep or the socket's destruction adds the totals.
+/// The close and the sweep may race when a connection ends while a file still holds its socket (the peer resets, or the
+/// application has shut down both directions), and always where no file does. Each publishes what it does before it checks
+/// the other: the close marks the socket as settled, then checks whether the sweep is at it; the sweep publishes the socket, then
+/// checks whether it is settled. So at most one proceeds; if neither does, the next sweep or the socket's destruction adds the
+/// totals.
 #[inline(always)]
-pub fn sweeping(socket: u64) {
-    let Some(sweep) = SWEEP.get_ptr_mut(0) else { return };
-    // SAFETY: the pointer comes from a map lookup, checked for NULL; only one sweep at a time writes.
-    #[expect(unsafe_code, reason = "map value")]
-    let (number, current) = unsafe { (&raw mut (*sweep).number, &raw mut (*sweep).socket) };
-    // SAFETY: as above.
-    #[expect(unsafe_code, reason = "map value")]
+pub fn sweeping(socket: u64, state: Tracked) {
+    // SAFETY: a static is valid and aligned, and only the sweep writes it. Volatile, because targets of eBPF have no atomic stores.
+    #[expect(unsafe_code, reason = "a value that other programs read")]
     unsafe {
-        current.write_volatile(socket);
+        SWEPT.as_ptr().write_volatile(socket);
     }
-    fence(number);
+    fence(state);
 }
 
 /// True while the sweep is adding this socket's totals.
 #[inline(always)]
-pub fn is_being_swept(socket: u64) -> bool {
-    let Some(sweep) = SWEEP.get_ptr_mut(0) else { return false };
+pub fn is_being_swept(socket: u64, state: Tracked) -> bool {
+    fence(state);
+    swept() == socket
+}
+
+/// Waits until the sweep has left this socket, which takes about a microsecond; false when it does not, because this program
+/// has interrupted it.
+#[inline(always)]
+pub fn is_left_by_sweep(socket: u64, state: Tracked) -> bool {
+    fence(state);
+    let mut turns = 0;
+    while turns < 1024 {
+        if swept() != socket {
+            return true;
+        }
+        turns += 1;
+    }
+    false
+}
+
+#[inline(always)]
+fn swept() -> u64 {
     // SAFETY: as in `sweeping`.
-    #[expect(unsafe_code, reason = "map value")]
-    let (number, current) = unsafe { (&raw mut (*sweep).number, &raw const (*sweep).socket) };
-    fence(number);
-    // SAFETY: as above.
-    #[expect(unsafe_code, reason = "map value")]
-    let current = unsafe { current.read_volatile() };
-    current == socket
+    #[expect(unsafe_code, reason = "a value that another program writes")]
+    unsafe {
+        SWEPT.as_ptr().read_volatile()
+    }
 }
 
 /// A full memory barrier: on x86 a locked instruction is one, even when it adds 0.
 #[inline(always)]
-fn fence(word: *mut u64) {
-    add(word, 0);
+fn fence(state: Tracked) {
+    add(state.counted().cast(), 0);
 }

@@ -8,6 +8,7 @@ pub mod conntrack;
 mod dns;
 mod flows;
 mod heap;
+mod iterators;
 pub mod layout;
 mod listeners;
 mod load;
@@ -27,7 +28,7 @@ pub use load::{LoadError, ProbeState, attach, rehearse};
 pub use maps::Fullness;
 pub use options::Options;
 pub use sweep::Pace;
-pub use tables::{Events, Kernel, Wakeups};
+pub use tables::{Events, Kernel, Swept, Wakeups};
 
 /// The length of a jiffy (1/HZ).
 #[must_use]

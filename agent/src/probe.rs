@@ -31,6 +31,9 @@ pub const ALL: [&Probe; ProbeId::COUNT] = [
     &dns_refused::PROBE,
 ];
 
+/// The BPF iterator over a map's entries, by its name in the kernel.
+pub const MAP_ITERATOR: &str = "bpf_map_elem";
+
 /// Direction of packets, seen from the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -70,6 +73,8 @@ pub enum Hook {
     },
     /// A BPF iterator, by its name in the kernel, that runs at every sweep.
     Sweep(&'static str),
+    /// The iterator [`MAP_ITERATOR`], which runs at every sweep after [`Hook::Sweep`], over each of these maps.
+    SweepMaps(&'static [&'static str]),
 }
 
 /// One program of the eBPF object.
@@ -181,7 +186,11 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
                 }
             },
             Hook::Cgroup(_) | Hook::Continuation { .. } | Hook::SocketClosed => {}
-            Hook::AtStart { iterator: name, .. } | Hook::Sweep(name) => {
+            Hook::AtStart { .. } | Hook::Sweep(_) | Hook::SweepMaps(_) => {
+                let name = match program.hook {
+                    Hook::AtStart { iterator, .. } | Hook::Sweep(iterator) => iterator,
+                    _ => MAP_ITERATOR,
+                };
                 if !btf.has_struct(&format!("bpf_iter__{name}")) {
                     return Support::No(format!("this kernel has no BPF iterator {name}"));
                 }

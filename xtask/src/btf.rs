@@ -40,7 +40,7 @@ const TRACEPOINTS: &[&str] = &[
 const ENUMS: &[&str] = &["bpf_func_id", "sock_flags"];
 
 /// Iterators that the probes run; a kernel with an iterator has a struct of its name.
-const ITERATORS: &[&str] = &["task_file"];
+const ITERATORS: &[&str] = &["bpf_map_elem", "task_file"];
 
 /// Makes a fixture of each kernel of the matrix.
 pub(crate) fn command() -> Result<()> {

@@ -44,8 +44,32 @@ pub struct AcceptQueue {
     pub limit: u32,
     /// Inode number of the network namespace in which the port first listened.
     pub namespace: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Whether the maker's cgroup holds a descriptor of it ([`Self::HELD_BY_MAKER`]), and whether more others do than
+    /// [`Self::holders`] has ([`Self::HELD_BY_MORE`]), as bits.
+    pub held: u32,
+    /// Other cgroups whose processes hold a descriptor of it; 0 for none.
+    pub holders: [u64; 2],
+}
+
+impl AcceptQueue {
+    /// Bit of [`Self::held`].
+    pub const HELD_BY_MAKER: u32 = 1;
+    /// Bit of [`Self::held`].
+    pub const HELD_BY_MORE: u32 = 2;
+
+    /// A process of this cgroup holds a descriptor of the listening socket, which one of `maker` has made.
+    #[inline(always)]
+    pub fn held_by(&mut self, cgroup: u64, maker: u64) {
+        if cgroup == maker {
+            self.held |= Self::HELD_BY_MAKER;
+        } else if self.holders[0] == 0 || self.holders[0] == cgroup {
+            self.holders[0] = cgroup;
+        } else if self.holders[1] == 0 || self.holders[1] == cgroup {
+            self.holders[1] = cgroup;
+        } else {
+            self.held |= Self::HELD_BY_MORE;
+        }
+    }
 }
 
 /// A network namespace with a listening socket; the key in its map is its inode number.
@@ -60,14 +84,12 @@ pub struct ListeningNamespace {
     pub mark: u32,
 }
 
-/// State of the sweep, shared by the daemon (number) and the programs (socket).
+/// State of the sweep.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sweep {
     /// Number of the sweep, from 1.
     pub number: u64,
-    /// The socket whose totals the sweep is adding now; 0 for none.
-    pub socket: u64,
     /// When the programs began it, in the kernel's ticks; 0 until then.
     pub began: u32,
     /// How many ticks without data make a connection quiet; the daemon sets it.
@@ -194,9 +216,9 @@ impl Visit {
 
 const _: () = {
     assert!(size_of::<QueueKey>() == 16);
-    assert!(size_of::<AcceptQueue>() == 32);
+    assert!(size_of::<AcceptQueue>() == 48);
     assert!(size_of::<ListeningNamespace>() == 16);
-    assert!(size_of::<Sweep>() == 24);
+    assert!(size_of::<Sweep>() == 16);
     // The iterator shows a socket again when its record ends where the buffer does: the buffer is a power of two.
     assert!(size_of::<OpenConnection>() == 80 && !size_of::<OpenConnection>().is_power_of_two());
 };
@@ -225,6 +247,17 @@ mod tests {
         ] {
             assert_eq!(connection.last_speaker(is_silent_since), expected, "{connection:?}");
         }
+    }
+
+    #[test]
+    fn holders_are_those_of_other_cgroups() {
+        let mut queue = AcceptQueue::default();
+        for cgroup in [5, 7, 5, 9, 7, 9] {
+            queue.held_by(cgroup, 5);
+        }
+        assert_eq!((queue.held, queue.holders), (AcceptQueue::HELD_BY_MAKER, [7, 9]));
+        queue.held_by(11, 5);
+        assert_eq!(queue.held, AcceptQueue::HELD_BY_MAKER | AcceptQueue::HELD_BY_MORE);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! MPTCP sockets (RFC 8684), whose traffic and accept queue are those of TCP sockets without a file: their subflows.
 //!
 //! A socket that was opened for MPTCP has a first subflow, also when it listens, and when the peer speaks TCP only. That one
-//! lives as long as the MPTCP socket (`__mptcp_close_ssk`, net/mptcp/protocol.c). Further subflows can be freed while the
-//! sweep reads them, so they are not read: they count when they close.
+//! lives as long as the MPTCP socket (`__mptcp_close_ssk`, net/mptcp/protocol.c). Further subflows can be freed while they are
+//! read: they are found in the socket map.
 
 use core::ffi::c_void;
 

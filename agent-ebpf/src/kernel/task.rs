@@ -22,6 +22,13 @@ impl Task {
         self.0.read(layout!(task_pid))
     }
 
+    /// The id of its cgroup v2.
+    #[inline(always)]
+    pub fn cgroup(self) -> u64 {
+        let cgroup = self.0.follow(layout!(task_cgroups)).follow(layout!(css_set_dfl_cgrp));
+        cgroup.follow(layout!(cgroup_kn)).read(layout!(kernfs_node_id))
+    }
+
     /// Inode number of its network namespace; 0 when it has ended.
     #[inline(always)]
     pub fn namespace(self) -> u32 {

@@ -1,13 +1,16 @@
-//! Iterators over all open files, to find their sockets.
+//! Iterators over all open files, to find their sockets, and over the socket map, to find those without a file.
 //!
 //! ```c
 //! struct bpf_iter__task_file { struct bpf_iter_meta *meta; struct task_struct *task; u32 fd; struct file *file; };
+//! struct bpf_iter__bpf_map_elem { struct bpf_iter_meta *meta; struct bpf_map *map; void *key; void *value; };
 //! ```
 //!
 //! Kernels: 5.10 on; from 5.11 on with the helper `bpf_sock_from_file`, which makes each socket cheaper.
 //!
-//! The iterator walks the tasks of the opener's PID namespace and sees sockets of every network namespace. A socket that
-//! several processes hold comes several times.
+//! The first iterator walks the tasks of the opener's PID namespace and sees sockets of every network namespace. A socket that
+//! several processes hold comes several times. Files that no process has in its table of descriptors it does not see: direct
+//! descriptors of io_uring, descriptors on their way through a Unix socket. Nor are there files of connections that wait to be
+//! accepted, that are closed and still send, and of the kernel itself.
 
 use core::ffi::c_void;
 
@@ -33,6 +36,15 @@ pub struct TaskFile {
     task: *const c_void,
     descriptor: u64,
     file: *const c_void,
+}
+
+/// The argument of the iterator over a map's entries.
+#[repr(C)]
+pub struct MapEntry {
+    meta: *const c_void,
+    map: *const c_void,
+    key: *const u64,
+    value: *const SocketState,
 }
 
 /// Declares a program that calls `visit(context, socket)` with the TCP socket of the iterator's file, if it is one, or with
@@ -81,6 +93,31 @@ iterator! {
     open_sockets => sweep
 }
 
+/// The sweep's second part, over the socket map: open connections that the first has not found.
+///
+/// Nothing holds these sockets, but in this critical section of RCU the memory of one that is in the map stays a TCP socket's
+/// (`SLAB_TYPESAFE_BY_RCU`, `tcp_prot` in net/ipv4/tcp_ipv4.c), and it is removed from the map before it is freed.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_map_elem")]
+#[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
+extern "C" fn tracked_sockets(context: *const MapEntry) -> i32 {
+    let Some((id, phase, visit)) = entry(context) else { return 0 };
+    if phase != PHASE_OPEN || is_found(visit) {
+        return 0;
+    }
+    let (Some(tracked), Some(socket)) = (state_of(id), TcpSock::from_address(id)) else { return 0 };
+    sweeping(id, tracked);
+    if tracked.phase() == PHASE_OPEN && !tracked.is_settled() {
+        let state = socket.common().state();
+        if has_moved(socket, tracked.counted()) {
+            add_totals(socket, state, tracked);
+        }
+        report(context.cast(), socket, state, tracked);
+    }
+    sweeping(0, tracked);
+    0
+}
+
 #[inline(always)]
 fn find_listener<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
     if socket.common().state() == LISTEN {
@@ -106,8 +143,9 @@ fn skip_older<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
 fn sweep<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
     match socket.common().state() {
         LISTEN => {
-            listener(socket);
-            namespace(context, socket);
+            let Some(task) = task(context) else { return };
+            listener(task, socket);
+            namespace(task, socket);
         }
         state => connection(context, socket, state),
     }
@@ -125,31 +163,39 @@ fn connection<M: Memory>(context: *const TaskFile, socket: TcpSock<M>, state: u8
         }
     };
     if has_moved(socket, tracked.counted()) {
-        add_totals(socket, state, tracked);
+        sweeping(socket.id, tracked);
+        if !tracked.is_settled() {
+            add_totals(socket, state, tracked);
+        }
+        sweeping(0, tracked);
     }
-    if matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT) {
-        report(context, socket, state, tracked);
-    }
+    report(context.cast(), socket, state, tracked);
 }
 
 #[inline(always)]
 fn add_totals<M: Memory>(socket: TcpSock<M>, state: u8, tracked: Tracked) {
-    sweeping(socket.id);
-    if !tracked.is_settled()
-        && let Some(counters) = counters(tracked.flow())
-    {
-        let fin_acknowledged = || match state {
-            CLOSE => tracked.is_fin_acknowledged(),
-            state => is_fin_acknowledged(socket, state),
-        };
-        settle(socket, tracked.role(), fin_acknowledged, tracked.counted(), counters);
-    }
-    sweeping(0);
+    let Some(counters) = counters(tracked.flow()) else { return };
+    let fin_acknowledged = || match state {
+        CLOSE => tracked.is_fin_acknowledged(),
+        state => is_fin_acknowledged(socket, state),
+    };
+    settle(socket, tracked.role(), fin_acknowledged, tracked.counted(), counters);
 }
 
-/// Writes the connection's record to the reader of the sweep, once in each sweep.
+/// True when the sweep has reported the connection already.
 #[inline(always)]
-fn report<M: Memory>(context: *const TaskFile, socket: TcpSock<M>, state: u8, tracked: Tracked) {
+fn is_found(visit: Visit) -> bool {
+    let Some(sweep) = SWEEP.get(0) else { return true };
+    let now = ticks();
+    sweep.began != 0 && visit.age(now) <= now.wrapping_sub(sweep.began)
+}
+
+/// Writes the connection's record to the reader of the sweep, once in each sweep, unless it is about to end.
+#[inline(always)]
+fn report<M: Memory>(context: *const c_void, socket: TcpSock<M>, state: u8, tracked: Tracked) {
+    if !matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT) {
+        return;
+    }
     let Some(sweep) = SWEEP.get_ptr_mut(0) else { return };
     // SAFETY: the pointer comes from a map lookup, checked for NULL; plain integers, and no other program uses these members.
     #[expect(unsafe_code, reason = "map value")]
@@ -224,7 +270,7 @@ fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Tracked> {
 }
 
 #[inline(always)]
-fn listener<M: Memory>(socket: TcpSock<M>) {
+fn listener<M: Memory>(task: Task, socket: TcpSock<M>) {
     let new_discards = match state_of(socket.id) {
         Some(state) => state.take_uncounted_discards(socket.discards()),
         // Counted since the agent first saw the listener.
@@ -242,20 +288,22 @@ fn listener<M: Memory>(socket: TcpSock<M>) {
     add(&raw mut queue.discards, new_discards.into());
     // Of sockets that share the port, the fullest counts.
     let fuller = u64::from(length) * u64::from(queue.limit) > u64::from(queue.length) * u64::from(limit);
-    if queue.sweep != sweep.number || fuller {
+    let is_first = queue.sweep != sweep.number;
+    if is_first || fuller {
         queue.sweep = sweep.number;
         queue.length = length;
         queue.limit = limit;
     }
+    if is_first {
+        (queue.held, queue.holders) = (0, [0; 2]);
+    }
+    queue.held_by(task.cgroup(), socket.local());
 }
 
 /// Remembers a thread of the socket's network namespace, for the daemon to read the namespace's counters through.
 #[inline(always)]
-fn namespace<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
-    // SAFETY: as in `file`.
-    #[expect(unsafe_code, reason = "the context is a raw pointer")]
-    let task = unsafe { (*context).task };
-    let (Some(task), Some(sweep)) = (Task::from_argument(task), SWEEP.get(0)) else { return };
+fn namespace<M: Memory>(task: Task, socket: TcpSock<M>) {
+    let Some(sweep) = SWEEP.get(0) else { return };
     let namespace = socket.namespace();
     // A descriptor may have been passed to a process of another.
     if task.namespace() != namespace {
@@ -267,11 +315,36 @@ fn namespace<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
 }
 
 #[inline(always)]
-fn reader(context: *const TaskFile) -> *const c_void {
+fn task(context: *const TaskFile) -> Option<Task> {
+    // SAFETY: as in `file`.
+    #[expect(unsafe_code, reason = "the context is a raw pointer")]
+    Task::from_argument(unsafe { (*context).task })
+}
+
+/// The first member of an iterator's argument.
+#[inline(always)]
+fn reader(context: *const c_void) -> *const c_void {
     // SAFETY: as in `file`.
     #[expect(unsafe_code, reason = "the context is a raw pointer")]
     unsafe {
-        (*context).meta
+        *context.cast::<*const c_void>()
+    }
+}
+
+/// Key, phase and last visit of an entry of the socket map; `None` at the end of the iteration.
+#[inline(always)]
+fn entry(context: *const MapEntry) -> Option<(u64, u8, Visit)> {
+    // SAFETY: the kernel passes the iterator's context; the verifier checks the offsets.
+    #[expect(unsafe_code, reason = "the context is a raw pointer")]
+    let (key, value) = unsafe { ((*context).key, (*context).value) };
+    if key.is_null() || value.is_null() {
+        return None;
+    }
+    // SAFETY: the verifier knows the sizes of both, which the kernel compares with those of the map.
+    #[expect(unsafe_code, reason = "map key and value")]
+    unsafe {
+        let (phase, visit) = (&raw const (*value).phase, &raw const (*value).visit);
+        Some((key.read_volatile(), phase.read_volatile(), Visit(visit.read_volatile())))
     }
 }
 

@@ -31,7 +31,7 @@ use crate::once::{Event, Turn, twins};
 use crate::socket::{
     Tracked, accept_queue, client_port, infer_role, insert_listener, insert_or_replace, remove, state_of,
 };
-use crate::traffic::{is_being_swept, is_fin_acknowledged, settle};
+use crate::traffic::{is_being_swept, is_fin_acknowledged, is_left_by_sweep, settle};
 
 type Socket = TcpSock<Typed>;
 
@@ -53,8 +53,13 @@ fn tcp_destroy(context: BtfTracePointContext) -> i32 {
         }
         // The error and the port are gone by now: no reason is better than a wrong one.
         PHASE_CONNECTING => count(Statistic::ConnectionsMissed),
-        // The close left it to the sweep; no file holds it any more, so the sweep cannot be at it now.
+        // The close left it to the sweep.
         PHASE_CLOSED if !state.is_settled() => {
+            // The sweep goes on with the entry when this program, which has interrupted it, ends. What it has not read by now is
+            // lost: the last microsecond.
+            if !is_left_by_sweep(pointer as u64, state) {
+                return 0;
+            }
             if let Some(socket) = TcpSock::from_argument(pointer)
                 && let Some(counters) = counters(state.flow())
             {
@@ -198,9 +203,10 @@ fn closed(socket: Socket, state: Option<Tracked>, old: u8) {
         // From before the agent started and without a file, or the socket map was full: its totals count in full.
         let role = infer_role(socket);
         if let Some(counters) = counters_of(socket, &of_socket(socket, role)) {
-            counters.closed(close_reason(socket, old));
+            let fin_acknowledged = is_fin_acknowledged(socket, old);
+            counters.closed(close_reason(socket, old, fin_acknowledged));
             let mut nothing = Counted::default();
-            settle(socket, role, || is_fin_acknowledged(socket, old), &raw mut nothing, counters);
+            settle(socket, role, || fin_acknowledged, &raw mut nothing, counters);
         }
         return;
     };
@@ -220,14 +226,15 @@ fn closed(socket: Socket, state: Option<Tracked>, old: u8) {
         count(Statistic::ConnectionsMissed);
         counters.opened();
     }
-    counters.closed(close_reason(socket, old));
+    let fin_acknowledged = is_fin_acknowledged(socket, old);
+    counters.closed(close_reason(socket, old, fin_acknowledged));
     counters.retransmitted(RetransmitKind::Other, uncounted);
-    settle_at_close(socket, state, old, counters);
+    settle_at_close(socket, state, fin_acknowledged, counters);
 }
 
 /// How a connection ended that leaves this state. The numbers are those of `include/uapi/asm-generic/errno.h`.
 #[inline(always)]
-fn close_reason(socket: Socket, old: u8) -> CloseReason {
+fn close_reason(socket: Socket, old: u8, fin_acknowledged: bool) -> CloseReason {
     let error = socket.error();
     // EPIPE, ECONNRESET: `tcp_reset`, net/ipv4/tcp_input.c. If it was none, the reset that is sent next corrects that.
     if error == 32 || error == 104 {
@@ -236,7 +243,7 @@ fn close_reason(socket: Socket, old: u8) -> CloseReason {
     // A socket goes to TIME_WAIT when the peer's FIN has come, or when the application no longer waits for it; a reset of the
     // application comes while the file still holds the socket (`__tcp_close`, net/ipv4/tcp.c).
     let waits = old == FIN_WAIT2 && !socket.is_fin_received() && socket.has_file();
-    if is_fin_acknowledged(socket, old) && !waits {
+    if fin_acknowledged && !waits {
         return CloseReason::Fin;
     }
     match error {
@@ -251,11 +258,10 @@ fn close_reason(socket: Socket, old: u8) -> CloseReason {
 
 /// Adds the final totals, unless the sweep is at this socket; see [`crate::traffic::sweeping`].
 #[inline(always)]
-fn settle_at_close(socket: Socket, state: Tracked, old: u8, counters: Counters) {
-    let fin_acknowledged = is_fin_acknowledged(socket, old);
+fn settle_at_close(socket: Socket, state: Tracked, fin_acknowledged: bool, counters: Counters) {
     state.set_fin_acknowledged(fin_acknowledged);
     state.set_settled(true);
-    if socket.has_file() && is_being_swept(socket.id) {
+    if is_being_swept(socket.id, state) {
         state.set_settled(false);
         return;
     }
@@ -280,7 +286,7 @@ fn failed(socket: Socket, state: Option<Tracked>) {
         counters.connect_failed(reason);
         counters.retransmitted(RetransmitKind::Other, uncounted);
         if let Some(state) = state {
-            settle_at_close(socket, state, SYN_SENT, counters);
+            settle_at_close(socket, state, false, counters);
         }
     }
     let header = header(ProbeId::TcpState, flow, client_port(socket, ROLE_CLIENT));

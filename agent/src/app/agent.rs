@@ -27,7 +27,7 @@ use crate::expose::event_log;
 use crate::expose::snapshot::{AgentCounts, Snapshot};
 use crate::expose::tables::series;
 use crate::kernel::cgroups::CgroupTree;
-use crate::kernel::{self, Events, Fullness, Kernel, Listening, Pace};
+use crate::kernel::{self, Events, Fullness, Kernel, Listening, Pace, Swept};
 use crate::sources::Health;
 
 /// Events taken from each ring in one round.
@@ -289,12 +289,13 @@ impl Agent {
     fn sweep(&mut self, began: Instant) -> Result<bool> {
         let Self { kernel, engine, .. } = self;
         let (time, tick) = (now(), kernel::tick());
-        let took = kernel.sweep(|record| match ingest::connection(record, tick) {
+        let swept = kernel.sweep(|record| match ingest::connection(record, tick) {
             Some(connection) => engine.handle(time, Input::Connection(connection)),
             None => warn!(length = record.len(), "cannot decode a connection of the sweep"),
         })?;
-        let Some(took) = took else { return Ok(false) };
+        let Some(Swept { took, by_descriptor, by_table }) = swept else { return Ok(false) };
         self.counts.sweeps.observe(took);
+        self.counts.swept = [by_descriptor, by_table];
         self.last_sweep = Some((began, took));
         Ok(true)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
+use super::iterators::walk;
 use super::layout::{self, Resolved};
 use super::maps::table;
 use super::options::Options;
@@ -215,7 +216,7 @@ fn obstacle(hook: Hook, options: &Options) -> Option<Unavailable> {
             (Reason::Disabled, "disabled: dns_ports is empty")
         }
         // `PROC_PID_INIT_INO`, include/linux/proc_ns.h.
-        Hook::AtStart { .. } | Hook::Sweep(_)
+        Hook::AtStart { .. } | Hook::Sweep(_) | Hook::SweepMaps(_)
             if fs::read_link("/proc/self/ns/pid")
                 .is_ok_and(|namespace| namespace != Path::new("pid:[4026531836]")) =>
         {
@@ -261,7 +262,7 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
                 }
             }
             // Run by `Kernel::sweep`.
-            (AyaProgram::Iter(_), Hook::Sweep(_)) => {}
+            (AyaProgram::Iter(_), Hook::Sweep(_) | Hook::SweepMaps(_)) => {}
             _ => return Err(misfit(program)),
         }
     }
@@ -306,6 +307,7 @@ fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(
         (AyaProgram::Iter(iterator), Hook::AtStart { iterator: name, .. } | Hook::Sweep(name)) => {
             iterator.load(name, btf)
         }
+        (AyaProgram::Iter(iterator), Hook::SweepMaps(_)) => iterator.load(probe::MAP_ITERATOR, btf),
         _ => return Err(misfit(program)),
     };
     tracing::debug!(program = program.name, took = ?begin.elapsed(), "program loaded");
@@ -331,26 +333,6 @@ fn misfit(program: &probe::Program) -> Unavailable {
         Reason::Other,
         format!("the type of the program {} does not match its hook", program.name),
     )
-}
-
-/// Runs an iterator once, to its end, and calls `to` with each of the records that it writes, which have `size` bytes.
-pub(super) fn walk(iterator: &mut Iter, size: usize, mut to: impl FnMut(&[u8])) -> anyhow::Result<()> {
-    let link = iterator.attach()?;
-    let mut file = iterator.take_link(link)?.into_file()?;
-    // The kernel fills half of it at a time (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
-    let mut buffer = vec![0; 64 * 1024];
-    let mut filled = 0;
-    loop {
-        let more = file.read(buffer.get_mut(filled..).unwrap_or_default())?;
-        if more == 0 {
-            return Ok(());
-        }
-        filled += more;
-        let whole = filled - filled % size;
-        buffer.get(..whole).unwrap_or_default().chunks_exact(size).for_each(&mut to);
-        buffer.copy_within(whole..filled, 0);
-        filled -= whole;
-    }
 }
 
 /// The error of loading a program, with the last lines of the verifier's log, which have the instruction and the reason.

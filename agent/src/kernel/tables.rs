@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
 use ipnet::IpNet;
@@ -21,8 +21,9 @@ use netcause_core::ingest::DnsUnanswered;
 
 use super::dns::Dns;
 use super::flows::Flows;
+use super::iterators::{walk, walk_map};
 use super::listeners::{Listeners, Listening};
-use super::load::{Loaded, walk};
+use super::load::Loaded;
 use super::maps::{Fullness, take};
 use super::networks;
 use super::options::Options;
@@ -38,6 +39,20 @@ pub struct Kernel {
     sweep: Array<MapData, Sweep>,
     sweeps: u64,
     statistics: PerCpuArray<MapData, u64>,
+}
+
+/// What the sweep writes of each open connection.
+const RECORD: usize = size_of::<OpenConnection>();
+
+/// A sweep.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Swept {
+    /// How long it took.
+    pub took: Duration,
+    /// Open connections that it found by a descriptor of a process.
+    pub by_descriptor: u64,
+    /// Open connections that it found only in the socket map.
+    pub by_table: u64,
 }
 
 /// The kernel's statistics of a program; time and runs are zero unless `kernel.bpf_stats_enabled` is set.
@@ -72,28 +87,42 @@ impl Kernel {
     }
 
     /// Sweeps every open socket, so that the maps have its current counters, and calls `to` with the record of each open
-    /// connection ([`netcause_core::ingest::connection`]); returns the duration. `None` if the probe with the sweep is
-    /// unavailable.
+    /// connection ([`netcause_core::ingest::connection`]). `None` if the probe with the sweep is unavailable.
     ///
     /// # Errors
     ///
-    /// When the iterator cannot be attached or read.
-    pub fn sweep(&mut self, to: impl FnMut(&[u8])) -> Result<Option<Duration>> {
+    /// When an iterator cannot be attached or read.
+    pub fn sweep(&mut self, mut to: impl FnMut(&[u8])) -> Result<Option<Swept>> {
         let running = self.loaded.probes.iter().filter(|state| state.unavailable.is_none());
         let mut programs = running.flat_map(|state| state.probe.programs);
-        let Some(program) = programs.find(|program| matches!(program.hook, Hook::Sweep(_))) else {
+        // In the order of the probe's table.
+        let mut find = |is_such: fn(Hook) -> bool| programs.find(|program| is_such(program.hook)).copied();
+        let (Some(files), Some(maps)) =
+            (find(|hook| matches!(hook, Hook::Sweep(_))), find(|hook| matches!(hook, Hook::SweepMaps(_))))
+        else {
             return Ok(None);
         };
         self.sweeps += 1;
         self.sweep
             .set(0, Sweep { number: self.sweeps, quiet: quiet_ticks(), ..Sweep::default() }, 0)
             .context("cannot set the number of the sweep")?;
-        let Some(AyaProgram::Iter(iterator)) = self.loaded.ebpf.program_mut(program.name) else {
-            return Ok(None);
-        };
         let begin = Instant::now();
-        walk(iterator, size_of::<OpenConnection>(), to).context("cannot iterate over the open sockets")?;
-        Ok(Some(begin.elapsed()))
+        let mut swept = Swept::default();
+        let ebpf = &mut self.loaded.ebpf;
+        if let Some(AyaProgram::Iter(iterator)) = ebpf.program_mut(files.name) {
+            swept.by_descriptor =
+                walk(iterator, RECORD, &mut to).context("cannot iterate over the open sockets")?;
+        }
+        if let (Some(AyaProgram::Iter(iterator)), Hook::SweepMaps(names)) =
+            (ebpf.program(maps.name), maps.hook)
+        {
+            let program = iterator.fd()?.as_fd();
+            for map in names.iter().filter_map(|name| data(ebpf.map(name)?)) {
+                swept.by_table += walk_map(program, map.fd().as_fd(), RECORD, &mut to)
+                    .context("cannot iterate over the tracked sockets")?;
+            }
+        }
+        Ok(Some(Swept { took: begin.elapsed(), ..swept }))
     }
 
     /// The listening sockets that the last sweep found.
@@ -199,6 +228,13 @@ impl Kernel {
         #[expect(unsafe_code, reason = "registration of a descriptor")]
         let logger = unsafe { AsyncFd::register(logger) }?;
         Ok(KernelLog { logger })
+    }
+}
+
+fn data(map: &Map) -> Option<&MapData> {
+    match map {
+        Map::HashMap(data) => Some(data),
+        _ => None,
     }
 }
 

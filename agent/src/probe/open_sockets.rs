@@ -22,6 +22,7 @@ pub const PROBE: Probe = Probe {
             hook: Hook::AtStart { iterator: "task_file", only_since_start: true },
         },
         Program { name: "open_sockets", hook: Hook::Sweep("task_file") },
+        Program { name: "tracked_sockets", hook: Hook::SweepMaps(&["SOCKETS", "SOCKETS_SPARE"]) },
     ],
     common: &[Group::Socket, Group::Tcp, Group::Traffic],
     members: &[
@@ -37,6 +38,10 @@ pub const PROBE: Probe = Probe {
         "task_nsproxy",
         "nsproxy_net",
         "task_pid",
+        "task_cgroups",
+        "css_set_dfl_cgrp",
+        "cgroup_kn",
+        "kernfs_node_id",
         "snd_nxt",
         "snd_wl1",
         "rcv_nxt",

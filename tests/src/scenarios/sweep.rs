@@ -69,3 +69,52 @@ pub(super) fn own_pid_namespace(name: &str) -> Result<()> {
         })
     })
 }
+
+/// Connections that no process has a descriptor of are counted while they are open: given to an io_uring, on their way through a
+/// Unix socket, waiting to be accepted.
+pub(super) fn without_descriptor(name: &str) -> Result<()> {
+    const FOUND: &str = "netcause_sweep_connections";
+    let (_net, client, server) = Net::pair(name)?;
+    // What it answers arrives when the connection is hidden.
+    let _late = server.serve(server.at(8080), &["--mode", "echo", "--ports", "2", "--think-ms", "1500"])?;
+    let deaf = server.serve(server.at(8082), &["--mode", "never-accept"])?;
+    let args = ["--sweep-cpu-percent", "100"];
+    let agent =
+        Agent::start(name, "agent", &Options { args: &args, without_dns: true, ..Options::default() })?;
+    let mut waiting = client.hold(server.at(8082), &["--count", "2"])?;
+    waiting.run_command("send 3001")?;
+    let hide = |port, how| {
+        let mut client = client.hold(server.at(port), &["--count", "3"])?;
+        client.run_command("send 10007")?;
+        client.run_command(how)?;
+        Ok::<_, anyhow::Error>(client)
+    };
+    let hidden = [hide(8080, "hide-in-ring")?, hide(8081, "hide-in-message")?];
+
+    let expected = [
+        (Ends::v4(&client, &server, 8080), Crossed::each(3, 10_007, 10_007)),
+        (Ends::v4(&client, &server, 8081), Crossed::each(3, 10_007, 10_007)),
+        (Ends::v4(&client, &server, 8082), Crossed::each(2, 3001, 0)),
+    ];
+    agent.until("open connections have their bytes", |metrics| {
+        expected.iter().try_for_each(|(ends, crossed)| crossed.expect_open(metrics, ends))?;
+        let found = metrics.sum(FOUND, &[("found_by", "socket_table")]);
+        ensure!(found >= 8.0, "{found} connections without a descriptor, and there are eight");
+        Ok(())
+    })?;
+    // That resets what it has not accepted.
+    deaf.finish()?;
+    waiting.finish()?;
+    for client in hidden {
+        ensure!(client.finish()?.count("connected") == 3, "no connections");
+    }
+    agent.until("their close adds nothing", |metrics| {
+        for (ends, crossed) in &expected[..2] {
+            // Closed with unread data, they are reset.
+            metrics.expect(CLOSED, &ends.client, crossed.connections)?;
+            crossed.expect_bytes(metrics, ends)?;
+        }
+        Ok(())
+    })?;
+    agent.stop(Signal::TERM)
+}

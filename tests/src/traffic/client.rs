@@ -1,5 +1,6 @@
 //! The client: connections one after the other or in parallel, ended in order, by a reset, or held.
 
+mod hidden;
 mod hold;
 
 use std::{
@@ -67,7 +68,8 @@ pub(crate) struct Client {
     end: End,
     /// Open all connections, keep them, and carry out the commands of standard input, each over every connection:
     /// `echo N` (send N bytes and read them back), `send N`, `receive N`, `relay N` (a sharer sends them), `end` (say
-    /// that nothing more comes), `end-both`, `reconnect` (use the same sockets for new connections)
+    /// that nothing more comes), `end-both`, `reconnect` (use the same sockets for new connections),
+    /// `hide-in-ring` and `hide-in-message` (leave them to an io_uring, or to a message that nobody receives, until the end)
     #[arg(long, verbatim_doc_comment)]
     hold: bool,
     /// With --hold, have this many other processes hold each connection open too

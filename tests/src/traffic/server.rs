@@ -3,6 +3,9 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::{AsFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -72,6 +75,12 @@ pub(crate) struct Server {
     /// Speak MPTCP where the client does
     #[arg(long)]
     mptcp: bool,
+    /// Listen, and let a process in this cgroup accept, as a service manager does
+    #[arg(long)]
+    hand_to: Option<PathBuf>,
+    /// Accept at the socket that is standard input, without an end
+    #[arg(long)]
+    inherited: bool,
 }
 
 #[derive(Default)]
@@ -102,18 +111,24 @@ impl Server {
     pub(crate) fn run(self) -> Result<()> {
         let totals = Arc::new(Totals::default());
         let mut listeners = Vec::new();
+        if self.inherited {
+            let socket = std::io::stdin().as_fd().try_clone_to_owned()?;
+            let service = self.service();
+            accept(&TcpListener::from(socket), self.accept, service, &totals);
+            return Ok(());
+        }
         for address in self.listen.addresses() {
             listeners.push(self.open(address).with_context(|| format!("listening on {address}"))?);
         }
-        if !matches!(self.mode, Mode::NeverAccept) {
+        let mut handed = Vec::new();
+        if let Some(cgroup) = &self.hand_to {
+            for listener in &listeners {
+                handed.push(hand(listener, cgroup)?);
+            }
+        } else if !matches!(self.mode, Mode::NeverAccept) {
             for listener in &listeners {
                 let (listener, totals) = (listener.try_clone()?, Arc::clone(&totals));
-                let service = Service {
-                    mode: self.mode,
-                    bytes: self.bytes,
-                    think: Duration::from_millis(self.think_ms),
-                    quick: self.quick,
-                };
+                let service = self.service();
                 let most = self.accept;
                 thread::spawn(move || accept(&listener, most, service, &totals));
             }
@@ -125,6 +140,9 @@ impl Server {
         self.listen.print_ready();
         std::io::stdin().read_to_end(&mut Vec::new()).context("waiting for the lab")?;
         totals.end();
+        for mut child in handed {
+            child.kill().and_then(|()| child.wait()).context("ending who accepts")?;
+        }
         // Connections that are about to end may do so in order.
         for _ in 0..200 {
             if totals.finished.load(Ordering::SeqCst) == totals.accepted.load(Ordering::SeqCst) {
@@ -143,6 +161,15 @@ impl Server {
         Ok(())
     }
 
+    fn service(&self) -> Service {
+        Service {
+            mode: self.mode,
+            bytes: self.bytes,
+            think: Duration::from_millis(self.think_ms),
+            quick: self.quick,
+        }
+    }
+
     fn open(&self, address: SocketAddr) -> Result<TcpListener> {
         let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
         let socket = socket(family, SocketType::STREAM, self.mptcp.then_some(ipproto::MPTCP))?;
@@ -157,6 +184,16 @@ impl Server {
         listen(&socket, self.backlog)?;
         Ok(TcpListener::from(socket))
     }
+}
+
+/// Starts an echo server in another cgroup that accepts at this socket.
+fn hand(listener: &TcpListener, cgroup: &Path) -> Result<Child> {
+    let socket = OwnedFd::from(listener.try_clone()?);
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(cgroup.join("cgroup.procs"));
+    command.arg(std::env::current_exe()?).args(["traffic", "server", "--inherited", "--mode", "echo"]);
+    command.args(["--listen", "[::]:0"]).stdin(Stdio::from(socket));
+    command.spawn().context("starting who accepts")
 }
 
 /// What it does for each client.

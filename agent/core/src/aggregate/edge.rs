@@ -90,7 +90,7 @@ pub fn edge(flow: &FlowKey, names: &Names) -> Option<Named> {
 /// The edge of a flow whose remote end has this name.
 pub(super) fn with_remote(flow: &FlowKey, names: &Names, remote: Remote) -> Option<Named> {
     let reporter = Reporter::from(role(flow)?);
-    let local = names.local(flow.local);
+    let local = names.local_of(flow);
     let via = names.via(flow, &remote);
     if matches!(via, Via::OwnSidecar(_)) {
         // One edge for all ports, since it is shown without: a counter that is the sum of several would go back when one ends.

@@ -4,7 +4,7 @@
 //! also a discard of its listener (`tcp_listendrop`, include/net/tcp.h). So what the counters of a namespace grow by belongs to the
 //! listener whose discards grew meanwhile. If those of several did, each has what its own grew by where that can be known: all
 //! drops had one reason, and nothing else was discarded. Else the growth counts for what these listeners have in common: their
-//! local end without a port, or the namespace. In sum a namespace's drops are always what its counters say.
+//! local end or the namespace, with their port if it is the same. In sum a namespace's drops are always what its counters say.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -188,16 +188,15 @@ fn shares(grown: &[(QueueKey, u64)], more: &Dropped) -> Option<Vec<(QueueKey, Dr
     Some(grown.iter().map(|(key, count)| (*key, share(*count))).collect())
 }
 
-/// The listener if there is one; else the local end that all have, without a port; else the network namespace.
+/// What the listeners have in common: the local end, else the network namespace; and the port if all have one.
 fn common(mut keys: impl Iterator<Item = QueueKey>, namespace: u32) -> QueueKey {
-    let of_namespace = QueueKey { local: LOCAL_IS_NAMESPACE | u64::from(namespace), ..QueueKey::default() };
-    let Some(first) = keys.next() else { return of_namespace };
-    keys.fold(
-        first,
-        |common, key| {
-            if common.local == key.local { QueueKey { port: 0, ..common } } else { of_namespace }
-        },
-    )
+    let of_namespace = LOCAL_IS_NAMESPACE | u64::from(namespace);
+    let Some(first) = keys.next() else { return QueueKey { local: of_namespace, ..QueueKey::default() } };
+    keys.fold(first, |common, key| QueueKey {
+        local: if common.local == key.local { common.local } else { of_namespace },
+        port: if common.port == key.port { common.port } else { 0 },
+        ..common
+    })
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ impl Engine {
         let Self { names, queues, listeners, listener_sums, .. } = self;
         let listener = |key: QueueKey, queue, dropped| {
             let port = (key.port != 0).then_some(key.port);
-            (key, Listener { workload: names.local(key.local), port, queue, dropped })
+            (key, Listener { workload: names.server(key.local, key.port), port, queue, dropped })
         };
         let open: HashSet<_> = queues.iter().map(|(key, _)| *key).collect();
         let others = listeners.others(|key| open.contains(key));
@@ -74,6 +74,7 @@ impl Engine {
                 self.names.listens(key.local, key.port);
             }
         }
+        self.names.held(&queues);
         let open = queues.iter().filter(|(_, queue)| queue.sweep != 0);
         self.names.listen_in(open.map(|(key, queue)| (queue.namespace, key.local)));
         self.listeners.update(&queues, namespaces, self.time.monotonic);

@@ -67,6 +67,13 @@ impl Cgroups {
         self.known.get(&id).map(|known| &known.place)
     }
 
+    /// True for a cgroup outside pods whose directory has this name.
+    #[must_use]
+    pub fn is_named(&self, id: u64, name: &[u8]) -> bool {
+        let path = self.known.get(&id).and_then(|known| known.path.as_deref());
+        path.and_then(|path| path.rsplit(|byte| *byte == b'/').next()) == Some(name)
+    }
+
     /// Ids of all cgroups with a known place.
     #[must_use]
     pub fn known(&self) -> Vec<u64> {

@@ -2,6 +2,7 @@
 
 mod changes;
 mod handover;
+mod holders;
 mod legs;
 mod namespaces;
 mod peer_nodes;
@@ -86,6 +87,8 @@ pub struct Names {
     /// Addresses of each service and port whose backends are looked up in conntrack.
     queried: HashMap<(Name, u16), Vec<ServiceAddress>>,
     listening: namespaces::Listeners,
+    /// Who serves at listeners that others have made.
+    holders: holders::Holders,
     zones: Zones,
     changes: Changes,
     /// Addresses of flows that no source has a name for.
@@ -115,6 +118,7 @@ impl Names {
             queried: HashMap::new(),
             unknown: HashSet::new(),
             listening: namespaces::Listeners::new(),
+            holders: holders::Holders::new(),
             zones: Zones::default(),
             changes: Changes::default(),
             now: 0,
@@ -206,6 +210,7 @@ impl Names {
             self.index_pod(id);
             self.changes.local(id);
             self.name_namespaces_of(id);
+            self.place_holder(id);
         }
     }
 
@@ -330,7 +335,9 @@ impl Names {
             addresses.retain(|service| remotes.contains(&service.address));
             !addresses.is_empty()
         });
-        self.cgroups.retain(|id| in_use.contains(&id));
+        self.retain_holders(|id| in_use.contains(&id));
+        let holding: HashSet<u64> = self.cgroups.known().into_iter().filter(|id| self.holds(*id)).collect();
+        self.cgroups.retain(|id| in_use.contains(&id) || holding.contains(&id));
         self.sidecars.retain(|id| in_use.contains(&id), |address| remotes.contains(&address));
         self.resolved.retain(|id| in_use.contains(&id));
         self.peers.retain(in_use, remotes);

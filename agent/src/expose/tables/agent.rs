@@ -16,6 +16,8 @@ pub struct AgentCounts {
     pub dns_events: u64,
     /// Durations of sweeps over all open sockets.
     pub sweeps: Durations,
+    /// Open connections at the last sweep: found by a descriptor, and only in the socket map.
+    pub swept: [u64; 2],
     /// Durations of scrapes.
     pub scrapes: Durations,
     /// Durations of passes of the node's readers.
@@ -200,6 +202,16 @@ static AGENT: Table<AgentView> = Table {
                 to.distribution(&Durations::BOUNDS, buckets, sum.as_secs_f64());
             },
         ),
+        gauge(
+            "netcause_sweep_connections",
+            "Open TCP connections at the last sweep, by how it found them. descriptor: a process has a file descriptor; \
+             socket_table: none has, and the agent knows the connection from its beginning: descriptors of io_uring alone, \
+             on their way through a Unix socket or of the kernel, connections that wait to be accepted or are closed and still \
+             send, further subflows of MPTCP. Connections without a descriptor that are older than the agent, or did not fit \
+             into the socket table, are not found; they count at their close.",
+            |agent: &AgentView, to| to.by(&["descriptor", "socket_table"], &agent.counts.swept),
+        )
+        .by("found_by"),
         histogram(
             "netcause_node_read_duration_seconds",
             "Time of one pass of all readers of the node (netcause_node_reader_up), on a thread of their own.",

@@ -47,8 +47,8 @@ static DROPS: Table<Dropped> = Table {
              application does not accept fast enough (ListenOverflows of the kernel); request_queue_full: too many \
              handshakes are incomplete and SYN cookies are off (TCPReqQFullDrop); other: the rest of ListenDrops. The \
              kernel counts them per network namespace. They belong to the listener that discarded segments meanwhile; \
-             where several did and they cannot be told apart, destination_port is empty, and destination_workload is the \
-             network namespace if they have different ones. Those of a listener that ends are counted when its network \
+             where several did and they cannot be told apart, destination_port is empty if they have different ones, and \
+             destination_workload is the network namespace likewise. Those of a listener that ends are counted when its network \
              namespace is read again, because something listens there.",
             |dropped: &Dropped, to| to.by(DropReason::LABELS, &dropped.handshakes),
         )
@@ -79,7 +79,8 @@ fn labels_of(row: &ListenerRow) -> Vec<Cow<'_, str>> {
 
 pub(super) fn families(listeners: &[ListenerRow]) -> impl Iterator<Item = Family<'_>> {
     // Drops of several listeners have no queue.
-    let sockets = listeners.iter().filter(|row| row.port.is_some()).map(|row| (labels_of(row), row.queue));
+    let has_queue = |row: &&ListenerRow| row.port.is_some() && row.queue != AcceptQueue::default();
+    let sockets = listeners.iter().filter(has_queue).map(|row| (labels_of(row), row.queue));
     let sockets = Rows::new(sockets, |queue, other| {
         let discards = queue.discards.wrapping_add(other.discards);
         let fullness = |queue: &AcceptQueue| (queue.sweep != 0, queue.length);

@@ -141,7 +141,7 @@ pub(super) static TABLE: Table<Totals> = Table {
              written and not sent; local_reader: data has arrived that the application has not read; local_application: the \
              client has asked, and this end, the server, has not answered; peer_application: this end, the client, has asked, \
              and the server has not answered; idle: no end owes anything; unknown: whether an answer is owed cannot be decided. \
-             Connections that no process has accepted are not counted. A value that no connection of the pair has had is absent.",
+             Connections that wait to be accepted count as well. A value that no connection of the pair has had is absent.",
             |totals: &Totals, to| {
                 let Waits { waited_us, waiting, .. } = &totals.waits;
                 for (index, _) in waited_us.iter().enumerate().filter(|(_, waited)| **waited != 0) {

@@ -184,6 +184,7 @@ pub(in crate::expose) fn full() -> Snapshot {
             counts: AgentCounts {
                 dns_events: 30,
                 sweeps: durations(&[1, 30]),
+                swept: [15, 2],
                 node_reads: durations(&[3]),
                 scrapes: durations(&[2, 2000]),
                 lost_log_lines: 4,

@@ -14,13 +14,15 @@ use rustix::{
 };
 use serde_json::json;
 
-use super::{Client, Totals};
+use super::{Client, Totals, hidden::Hidden};
 use crate::traffic::{CHUNK, as_reached};
 
 /// A connection, and the other processes that hold it: a socket is closed when the last of them has closed it.
 struct Held {
     number: u64,
-    stream: TcpStream,
+    /// None when it is hidden.
+    stream: Option<TcpStream>,
+    hidden: Option<Hidden>,
     sharers: Vec<Child>,
 }
 
@@ -30,7 +32,7 @@ impl Client {
         for number in 0..self.count {
             if let Some(stream) = self.try_open(number, totals) {
                 let sharers = (0..self.share).map(|_| share(&stream)).collect::<Result<_>>()?;
-                all.push(Held { number, stream, sharers });
+                all.push(Held { number, stream: Some(stream), hidden: None, sharers });
             }
         }
         println!("{}", json!({"open": all.len()}));
@@ -44,7 +46,7 @@ impl Client {
             println!("{}", json!({"done": done}));
         }
         for Held { stream, sharers, .. } in all {
-            if self.finish(stream, totals).is_err() {
+            if stream.is_some_and(|stream| self.finish(stream, totals).is_err()) {
                 totals.broken.fetch_add(1, Ordering::SeqCst);
             }
             for mut sharer in sharers {
@@ -58,7 +60,7 @@ impl Client {
     fn carry_out(&self, line: &str, held: &mut Held, totals: &Totals) -> Result<()> {
         let (verb, number) = line.split_once(' ').unwrap_or((line, "0"));
         let bytes: u64 = number.parse().context("reading the number")?;
-        let stream = &mut held.stream;
+        let stream = held.stream.as_mut().context("it is hidden")?;
         match verb {
             "send" => totals.send(stream, bytes)?,
             "receive" => totals.receive(stream, bytes)?,
@@ -86,6 +88,14 @@ impl Client {
                 let to = as_reached(self.connect, held.number, self.ports, self.mapped);
                 connect(&*stream, &to).context("connecting again")?;
                 totals.connected.fetch_add(1, Ordering::SeqCst);
+            }
+            "hide-in-ring" => {
+                held.hidden = Some(Hidden::in_ring(stream)?);
+                held.stream = None;
+            }
+            "hide-in-message" => {
+                held.hidden = Some(Hidden::in_message(stream)?);
+                held.stream = None;
             }
             _ => bail!("no such command"),
         }

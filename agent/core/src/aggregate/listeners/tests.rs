@@ -63,7 +63,7 @@ fn listeners_that_drop_for_one_reason_are_told_apart() {
 }
 
 #[test]
-fn what_cannot_be_told_apart_has_no_port() {
+fn what_cannot_be_told_apart_counts_for_what_is_common() {
     // Other discards are among them: which listener's is not known.
     let mut listeners = begun(&[listener(1, 80, 0), listener(1, 81, 0)], counters(0, 0, 0));
     listeners.update(&[listener(1, 80, 3), listener(1, 81, 5)], &[counters(7, 0, 0)], NOW);
@@ -72,8 +72,10 @@ fn what_cannot_be_told_apart_has_no_port() {
     let mut listeners = begun(&[listener(1, 80, 0), listener(2, 80, 0)], counters(0, 0, 0));
     listeners.update(&[listener(1, 80, 3), listener(2, 80, 5)], &[counters(7, 1, 0)], NOW);
     let of_namespace = LOCAL_IS_NAMESPACE | u64::from(NAMESPACE.inode);
-    assert_eq!(listeners.of(&key(of_namespace, 0)).handshakes, [7, 1, 0]);
-    assert_eq!(all(&listeners), [7, 1, 0]);
+    assert_eq!(listeners.of(&key(of_namespace, 80)).handshakes, [7, 1, 0]);
+    listeners.update(&[listener(1, 80, 4), listener(2, 81, 1)], &[counters(8, 2, 0)], NOW);
+    assert_eq!(listeners.of(&key(of_namespace, 0)).handshakes, [1, 1, 0]);
+    assert_eq!(all(&listeners), [8, 2, 0]);
 }
 
 #[test]

@@ -58,9 +58,9 @@ impl Names {
     pub(super) fn peer(&self, flow: &FlowKey) -> Option<Workload> {
         let peers = self.peers(flow);
         if flow.role == ROLE_CLIENT {
-            return Some(self.local(peers.last()?.local?));
+            return Some(self.server(peers.last()?.local?, flow.service_port));
         }
-        let clients = self.common(&peers).filter(|_| !self.peers.has_others(flow))?;
+        let clients = self.common(flow, &peers).filter(|_| !self.peers.has_others(flow))?;
         (clients != Workload::Several || self.of_node(flow).is_none()).then_some(clients)
     }
 
@@ -84,7 +84,7 @@ impl Names {
     /// True when the socket at the other end of a flow is or was one of several.
     pub(super) fn has_several_peers(&self, flow: &FlowKey) -> bool {
         let peers = self.peers(flow);
-        peers.len() > 1 && self.common(&peers) == Some(Workload::Several)
+        peers.len() > 1 && self.common(flow, &peers) == Some(Workload::Several)
     }
 
     /// True when connections may count for a flow of a server that its known client has not opened: who it was is decided when
@@ -108,7 +108,7 @@ impl Names {
             }
             _ => 0,
         };
-        match self.common(peers.get(begin..end).unwrap_or_default()) {
+        match self.common(flow, peers.get(begin..end).unwrap_or_default()) {
             None => During::None,
             Some(Workload::Several) if flow.role == ROLE_CLIENT => During::Several,
             Some(Workload::Several) => {
@@ -118,9 +118,13 @@ impl Names {
         }
     }
 
-    /// The name of all of them.
-    fn common(&self, peers: &[Peer]) -> Option<Workload> {
-        let mut names = peers.iter().map(|peer| peer.local.map(|local| self.local(local)));
+    /// The name of all of these other ends of a flow.
+    fn common(&self, flow: &FlowKey, peers: &[Peer]) -> Option<Workload> {
+        let name = |local| match flow.role {
+            ROLE_CLIENT => self.server(local, flow.service_port),
+            _ => self.local(local),
+        };
+        let mut names = peers.iter().map(|peer| peer.local.map(name));
         let first = names.next()?;
         Some(if names.all(|name| name == first) {
             first.unwrap_or(Workload::Several)
