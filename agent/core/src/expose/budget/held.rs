@@ -64,13 +64,13 @@ impl Held {
         self.rows.retain(|_, row| !moment.is_over(row.since));
     }
 
-    /// Ends the row that was held longest.
-    pub fn end_oldest(&mut self) {
+    /// Ends the row that was held longest, and returns what it showed.
+    pub fn end_oldest(&mut self) -> Option<(Arc<Edge>, Totals)> {
         let oldest = self.rows.iter().min_by_key(|(edge, row)| (row.since, *edge));
-        if let Some(edge) = oldest.map(|(edge, _)| Arc::clone(edge)) {
-            self.rows.remove(&edge);
-            self.cut_short += 1;
-        }
+        let edge = oldest.map(|(edge, _)| Arc::clone(edge))?;
+        let row = self.rows.remove(&edge)?;
+        self.cut_short += 1;
+        Some((edge, row.totals.unpack()))
     }
 
     /// Rows that ended before their time.

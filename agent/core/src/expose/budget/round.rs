@@ -95,8 +95,14 @@ impl<'a, C: Fn(&Edge, &Totals) -> usize> Round<'a, C> {
         budget.resume();
         budget.held.end(self.moment);
         // What edges with series have more of by now is not kept waiting.
-        while !budget.held.is_empty() && self.used(budget) > self.max_series {
-            budget.held.end_oldest();
+        if budget.held.is_empty() {
+            return;
+        }
+        let mut used = self.used(budget);
+        while used > self.max_series
+            && let Some((edge, totals)) = budget.held.end_oldest()
+        {
+            used = used.saturating_sub((self.cost)(&edge, &totals));
         }
     }
 
