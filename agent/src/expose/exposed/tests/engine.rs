@@ -61,7 +61,8 @@ impl Daemon {
     fn read(&mut self) {
         for id in self.engine.take_cgroup_questions() {
             if self.named.contains(&id) {
-                let path = format!("system.slice/{}.service", ["shop", "cart", "shop"][id as usize % 3]);
+                let name = if id % 3 == 1 { "cart" } else { "shop" };
+                let path = format!("system.slice/{name}.service");
                 self.handle(Input::Cgroup { id, path: Some(path.as_bytes()) });
             }
         }
