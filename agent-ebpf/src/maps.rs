@@ -123,6 +123,11 @@ pub static SOCKETS: HashMap<u64, SocketState> = HashMap::with_max_entries(limits
 #[map]
 pub static SOCKETS_SPARE: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::SPARE_SOCKETS, 0);
 
+/// 1 once an entry was put into [`SOCKETS_SPARE`]: on most kernels none ever is, and the sockets that are new need not be looked up
+/// there.
+#[map]
+pub static SOCKETS_SPARE_USED: Array<u8> = Array::with_max_entries(1, 0);
+
 /// The local end of each client's flow, under the flow's key with its network namespace for its local end; 0 when several
 /// have that key. A hint as well.
 #[map]
