@@ -10,6 +10,7 @@ use netcause_common::dns::{
 };
 use netcause_common::flow::{FlowKey, TcpCounters, Tenant, UdpCounters, UdpService, UdpSpeaker};
 use netcause_common::limits;
+use netcause_common::networks;
 use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, Sweep};
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::{STATISTICS, Statistic};
@@ -105,6 +106,10 @@ pub static DNS_RECEIVED: ProgramArray = ProgramArray::with_max_entries(2, 0);
 /// How many flows each local end has.
 #[map]
 pub static TENANTS: HashMap<Tenant, u64> = HashMap::with_max_entries(limits::TENANTS, 0);
+
+/// What the first byte of an IPv4 address says of its network: one of [`netcause_common::networks`]; the daemon fills it.
+#[map]
+pub static NETWORKS_V4_FIRST: Array<u8> = Array::with_max_entries(networks::FIRST_BYTES, 0);
 
 /// IPv4 networks whose clients count by address; the daemon fills it.
 #[map]

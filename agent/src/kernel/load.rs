@@ -185,7 +185,7 @@ fn insert_initial_entries(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<
     for network in options.known_networks.iter().chain(&options.named_networks) {
         networks::insert(ebpf, network)?;
     }
-    Ok(())
+    networks::set_first_bytes(ebpf, options)
 }
 
 fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved, options: &Options) -> ProbeState {
