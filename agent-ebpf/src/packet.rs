@@ -135,28 +135,6 @@ pub fn tail_call(programs: &ProgramArray, context: &SkBuffContext, index: u32) {
     }
 }
 
-/// Part of a packet that can be read in place, at constant offsets with one comparison each.
-#[derive(Clone, Copy)]
-pub struct Linear {
-    start: usize,
-    end: usize,
-}
-
-impl Linear {
-    /// A value at a constant offset; `None` beyond the linear part.
-    #[inline(always)]
-    pub fn at<T: Copy + 'static>(self, offset: usize) -> Option<T> {
-        // SAFETY: as in `Packet::at`.
-        unsafe {
-            if self.start + offset + size_of::<T>() > self.end {
-                None
-            } else {
-                Some(*((self.start + offset) as *const T))
-            }
-        }
-    }
-}
-
 /// A packet of a cgroup program.
 #[derive(Clone, Copy)]
 pub struct Packet(*mut __sk_buff);
@@ -295,15 +273,6 @@ impl Packet {
     pub fn near<T: 'static>(self, offset: u32) -> Option<&'static T> {
         let near = opaque(offset);
         if near <= MAX_OFFSET { self.at(near as usize) } else { None }
-    }
-
-    /// The packet's linear part from an offset on.
-    #[inline(always)]
-    pub fn linear(self, offset: u32) -> Option<Linear> {
-        let near = opaque(offset);
-        // SAFETY: the context is the program's own.
-        let (start, end) = unsafe { ((*self.0).data as usize, (*self.0).data_end as usize) };
-        (near <= MAX_OFFSET).then(|| Linear { start: start + near as usize, end })
     }
 
     /// Copies as many bytes as `to` holds, from any part of the packet; false when the packet is shorter.

@@ -98,15 +98,14 @@ pub fn hash_of_response(message: Message, header: Header) -> u64 {
 fn walk_packet(message: Message) -> Question {
     let begin = message.offset + HEADER_BYTES as u32;
     let end = message.offset + message.available;
-    let Some(linear) = message.packet.linear(begin) else { return Question::LONGER };
     let mut hash = 0;
     macro_rules! steps {
         ($($index:literal)+) => { $(
             let position = begin + $index * 8;
-            // A datagram's linear part ends with the datagram, or before it.
-            let Some(word) = linear.at::<u64>($index * 8) else {
+            if position + 8 > end {
                 return last_word(message, hash, position, end, $index == 0);
-            };
+            }
+            let Some(word) = message.packet.near::<u64>(position).copied() else { return Question::LONGER };
             let zeros = self::zeros(word);
             if $index == 0 && word & NO_LABEL != 0 {
                 return Question::NONE;

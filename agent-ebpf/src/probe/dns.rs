@@ -28,21 +28,18 @@ use crate::packet::{Direction, PASS, Packet, UDP_HEADER_BYTES, tail_call};
 use crate::settings::is_dns_port;
 
 #[cgroup_skb(ingress)]
-#[inline(always)]
 fn dns_udp_received(context: SkBuffContext) -> i32 {
     datagram(Packet::of(&context), Direction::Received);
     PASS
 }
 
 #[cgroup_skb(egress)]
-#[inline(always)]
 fn dns_udp_sent(context: SkBuffContext) -> i32 {
     datagram(Packet::of(&context), Direction::Sent);
     PASS
 }
 
 #[cgroup_skb(ingress)]
-#[inline(always)]
 fn dns_tcp_received(context: SkBuffContext) -> i32 {
     if segment(Packet::of(&context), Direction::Received) {
         tail_call(&DNS_RECEIVED, &context, OVER_TCP);
@@ -53,7 +50,6 @@ fn dns_tcp_received(context: SkBuffContext) -> i32 {
 }
 
 #[cgroup_skb(egress)]
-#[inline(always)]
 fn dns_tcp_sent(context: SkBuffContext) -> i32 {
     if segment(Packet::of(&context), Direction::Sent) {
         tail_call(&DNS_SENT, &context, OVER_TCP);
