@@ -45,4 +45,5 @@ pub const PROBE: Probe = Probe {
         "rcv_tstamp",
         "lrcvtime",
     ],
+    older: None,
 };
