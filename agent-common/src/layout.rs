@@ -242,6 +242,8 @@ kernel_layout! {
     socket_state = "socket"."state";
     /// IP protocol.
     sk_protocol = "sock"."sk_protocol";
+    /// The socket's cookie (`sock_gen_cookie`); 0 until it was asked for.
+    skc_cookie = "sock_common"."skc_cookie";
     /// The first subflow of an MPTCP socket, a TCP socket; absent when the kernel has no MPTCP.
     mptcp_first = "mptcp_sock"."first";
     /// `SOCK_STREAM` or another.

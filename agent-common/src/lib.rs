@@ -12,6 +12,7 @@ pub mod flow;
 pub mod histogram;
 pub mod layout;
 pub mod limits;
+pub mod networks;
 #[cfg(feature = "user")]
 mod pod;
 pub mod probe;

@@ -11,13 +11,14 @@ use netcause_common::flow::{
     RetransmitKind, TcpCounters, UdpCounters,
 };
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, Histogram, RTT_BOUNDS_US, bucket};
+use netcause_common::networks;
 use netcause_common::statistics::Statistic;
 
 use crate::emit::{First, announce};
 use crate::kernel::{Memory, TcpSock};
 use crate::maps::{
-    DNS_FLOWS, DNS_FLOWS_SPARE, E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V6, TCP_FLOWS, TCP_FLOWS_SPARE,
-    UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
+    DNS_FLOWS, DNS_FLOWS_SPARE, E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V4_FIRST, NETWORKS_V6,
+    TCP_FLOWS, TCP_FLOWS_SPARE, UDP_FLOWS, UDP_FLOWS_SPARE, add, count,
 };
 use crate::quota::{self, Quota};
 use crate::stray;
@@ -45,7 +46,12 @@ pub fn of_socket<M: Memory>(socket: TcpSock<M>, role: u8) -> FlowKey {
 #[inline(always)]
 fn client(remote: Address) -> Address {
     let is_known = match remote.to_v4_network_order() {
-        Some(v4) => NETWORKS_V4.get(Key::new(32, v4)).is_some(),
+        // Where its first byte says it, as in private networks, the trie need not be walked.
+        Some(v4) => match NETWORKS_V4_FIRST.get(u32::from(v4.to_ne_bytes()[0])) {
+            Some(&networks::ALL_KNOWN) => true,
+            Some(&networks::NONE_KNOWN) => false,
+            _ => NETWORKS_V4.get(Key::new(32, v4)).is_some(),
+        },
         None => NETWORKS_V6.get(Key::new(128, remote.to_network_order())).is_some(),
     };
     if is_known { remote } else { Address::EXTERNAL }

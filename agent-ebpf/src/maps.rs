@@ -10,6 +10,7 @@ use netcause_common::dns::{
 };
 use netcause_common::flow::{FlowKey, TcpCounters, Tenant, UdpCounters, UdpService, UdpSpeaker};
 use netcause_common::limits;
+use netcause_common::networks;
 use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, Sweep};
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::{STATISTICS, Statistic};
@@ -106,6 +107,10 @@ pub static DNS_RECEIVED: ProgramArray = ProgramArray::with_max_entries(2, 0);
 #[map]
 pub static TENANTS: HashMap<Tenant, u64> = HashMap::with_max_entries(limits::TENANTS, 0);
 
+/// What the first byte of an IPv4 address says of its network: one of [`netcause_common::networks`]; the daemon fills it.
+#[map]
+pub static NETWORKS_V4_FIRST: Array<u8> = Array::with_max_entries(networks::FIRST_BYTES, 0);
+
 /// IPv4 networks whose clients count by address; the daemon fills it.
 #[map]
 pub static NETWORKS_V4: LpmTrie<u32, u8> = LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
@@ -122,6 +127,11 @@ pub static SOCKETS: HashMap<u64, SocketState> = HashMap::with_max_entries(limits
 /// Overflow map of [`SOCKETS`]; see [`TCP_FLOWS_SPARE`].
 #[map]
 pub static SOCKETS_SPARE: HashMap<u64, SocketState> = HashMap::with_max_entries(limits::SPARE_SOCKETS, 0);
+
+/// 1 once an entry was put into [`SOCKETS_SPARE`]: on most kernels none ever is, and the sockets that are new need not be looked up
+/// there.
+#[map]
+pub static SOCKETS_SPARE_USED: Array<u8> = Array::with_max_entries(1, 0);
 
 /// The local end of each client's flow, under the flow's key with its network namespace for its local end; 0 when several
 /// have that key. A hint as well.

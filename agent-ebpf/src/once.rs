@@ -98,17 +98,19 @@ fn mark_of(subject: *const c_void, event: Event) -> Option<*mut u64> {
     COUNTED.get_ptr_mut((hash >> (u64::BITS - COUNTED_BITS)) as u32)
 }
 
-/// Declares two programs of a tracepoint, which call `handle(&context, turn)`. They have names of their own because each is
-/// loaded and attached by name.
+/// Declares two programs of a tracepoint, which call `handle(&context, turn)`. Inlined: most events end after a few instructions,
+/// of which a call would be as many. They have names of their own because each is loaded and attached by name.
 macro_rules! twins {
     ($tracepoint:tt: $first:ident, $again:ident => $handle:path) => {
         #[::aya_ebpf::macros::btf_tracepoint(function = $tracepoint)]
+        #[inline(always)]
         fn $first(context: ::aya_ebpf::programs::BtfTracePointContext) -> i32 {
             $handle(&context, $crate::once::Turn::First);
             0
         }
 
         #[::aya_ebpf::macros::btf_tracepoint(function = $tracepoint)]
+        #[inline(always)]
         fn $again(context: ::aya_ebpf::programs::BtfTracePointContext) -> i32 {
             $handle(&context, $crate::once::Turn::Again);
             0

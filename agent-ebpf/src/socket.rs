@@ -8,7 +8,9 @@ use netcause_common::socket::SocketState;
 use netcause_common::statistics::Statistic;
 
 use crate::kernel::{Memory, TcpSock, Typed};
-use crate::maps::{E2BIG, EEXIST, ENOMEM, LISTENERS, QUEUES, SOCKETS, SOCKETS_SPARE, count};
+use crate::maps::{
+    E2BIG, EEXIST, ENOMEM, LISTENERS, QUEUES, SOCKETS, SOCKETS_SPARE, SOCKETS_SPARE_USED, count,
+};
 
 /// Inserts a socket, or replaces the entry of an earlier one at the same address; false when the map is full.
 #[inline(always)]
@@ -28,6 +30,8 @@ pub fn insert(id: u64, state: &SocketState) -> bool {
     let inserted = match SOCKETS.insert(id, state, u64::from(BPF_NOEXIST)) {
         Err(EEXIST) => return true,
         Err(error) if error != E2BIG && error != ENOMEM => {
+            // Before the entry is there, so that nobody misses it.
+            let _ = SOCKETS_SPARE_USED.set(0, 1, 0);
             SOCKETS_SPARE.insert(id, state, u64::from(BPF_ANY))
         }
         result => result,
@@ -45,7 +49,16 @@ pub fn insert(id: u64, state: &SocketState) -> bool {
 /// The entry of a socket.
 #[inline(always)]
 pub fn state_of(id: u64) -> Option<Tracked> {
-    SOCKETS.get_ptr_mut(id).or_else(|| SOCKETS_SPARE.get_ptr_mut(id)).map(Tracked)
+    SOCKETS.get_ptr_mut(id).or_else(|| spare_of(id)).map(Tracked)
+}
+
+#[inline(always)]
+fn spare_of(id: u64) -> Option<*mut SocketState> {
+    let used = SOCKETS_SPARE_USED.get_ptr(0)?;
+    // SAFETY: the pointer comes from a map lookup, checked for NULL; volatile because another CPU may set it meanwhile.
+    #[expect(unsafe_code, reason = "map value")]
+    let is_used = unsafe { used.read_volatile() } != 0;
+    if is_used { SOCKETS_SPARE.get_ptr_mut(id) } else { None }
 }
 
 /// Removes a socket. If that fails with -EBUSY, the entry stays, marked as closed; the next socket at its address replaces

@@ -53,6 +53,8 @@ pub enum Hook {
         /// Structs that the first arguments must point to; an empty name stands for a number.
         arguments: &'static [&'static str],
     },
+    /// The beginning of a function of the kernel, by its name.
+    Function(&'static str),
     /// The packets of every socket: cgroup_skb at the cgroup v2 root.
     Cgroup(Direction),
     /// A tail call for DNS packets from a program at [`Hook::Cgroup`].
@@ -103,6 +105,8 @@ pub struct Probe {
     pub common: &'static [Group],
     /// Further kernel members that it reads: fields of [`KernelLayout`].
     pub members: &'static [&'static str],
+    /// The same by other hooks, for kernels that do not support these.
+    pub older: Option<&'static Self>,
 }
 
 impl Probe {
@@ -185,7 +189,8 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
                     }
                 }
             },
-            Hook::Cgroup(_) | Hook::Continuation { .. } | Hook::SocketClosed => {}
+            // Whether a function can be traced is known when it is tried.
+            Hook::Function(_) | Hook::Cgroup(_) | Hook::Continuation { .. } | Hook::SocketClosed => {}
             Hook::AtStart { .. } | Hook::Sweep(_) | Hook::SweepMaps(_) => {
                 let name = match program.hook {
                     Hook::AtStart { iterator, .. } | Hook::Sweep(iterator) => iterator,

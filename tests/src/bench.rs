@@ -39,6 +39,8 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum Part {
+    /// The programs in the kernel: everything, or only what is named
+    Programs(count::Programs),
     /// Throughput with the agent, relative to that without it
     Load(load::Load),
     /// Many open sockets and edges: the agent's memory, its sweeps and its scrapes
@@ -65,7 +67,8 @@ impl Bench {
         machine()?;
         cgroup::sweep_stale()?;
         match self.part {
-            None => count::run(),
+            None => count::Programs::default().run(),
+            Some(Part::Programs(programs)) => programs.run(),
             Some(Part::Load(load)) => load.run(),
             Some(Part::Scale(scale)) => scale.run(),
             Some(Part::Churn(churn)) => churn.run(),

@@ -50,9 +50,15 @@ impl Message {
     /// Its header; `None` when the message is shorter.
     #[inline(always)]
     pub fn header(self) -> Option<Header> {
+        if self.available < HEADER_BYTES as u32 {
+            return None;
+        }
+        // Word by word: the compiler copies whole values byte by byte, in a call.
+        if let Some(&[first, counts, rest]) = self.packet.near::<[u32; 3]>(self.offset) {
+            return Some(Header([first, counts, rest]));
+        }
         let mut header = Header::default();
-        let is_there = self.available >= HEADER_BYTES as u32 && self.packet.read(self.offset, &mut header.0);
-        is_there.then_some(header)
+        self.packet.load(self.offset, &mut header.0).then_some(header)
     }
 
     /// Counts the datagram as one of any other protocol.

@@ -98,6 +98,13 @@ impl UdpSock {
     pub fn local(self) -> u64 {
         local(self.0)
     }
+
+    /// Its cookie, which no other socket ever has; 0 while nobody has asked for it. Read, because programs of tracepoints have a
+    /// helper for it from 5.12 on only.
+    #[inline(always)]
+    pub fn cookie(self) -> u64 {
+        self.0.read(layout!(skc_cookie))
+    }
 }
 
 /// The `struct sock` of an open file; `None` when the file is not a socket. Requires

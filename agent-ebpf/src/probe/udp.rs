@@ -52,28 +52,39 @@ fn packet(context: &SkBuffContext, direction: Direction) -> Option<()> {
 
 #[inline(always)]
 fn payload(context: &SkBuffContext, packet: Packet, ip: Ip, direction: Direction) -> Option<()> {
-    let over = match ip.protocol {
-        PROTOCOL_TCP => OVER_TCP,
-        PROTOCOL_UDP => OVER_UDP,
-        _ => return None,
-    };
+    match ip.protocol {
+        PROTOCOL_TCP => segment(context, packet, ip, direction),
+        PROTOCOL_UDP => datagram(context, packet, ip, direction),
+        _ => None,
+    }
+}
+
+/// The kernel counts TCP itself. By itself, because every segment pays for each instruction here.
+#[inline(always)]
+fn segment(context: &SkBuffContext, packet: Packet, ip: Ip, direction: Direction) -> Option<()> {
     let ports = packet.ports(ip)?;
-    let mut is_dns = is_either_dns_port(ports.source(), ports.destination());
-    let mut connected = 0;
-    if over == OVER_UDP {
-        connected = packet.connected_port();
-        // Rules of the sender's own namespace may have changed the port by now: the socket has the one that was asked.
-        let is_translated =
-            direction == Direction::Sent && connected != 0 && connected != ports.destination();
-        is_dns = is_dns || is_translated && is_dns_port(connected);
-    }
-    if is_dns {
-        // Returns when no program of DNS is loaded: then it counts as any other datagram.
-        let programs = if direction == Direction::Sent { &DNS_SENT } else { &DNS_RECEIVED };
-        tail_call(programs, context, over);
-    }
-    if over == OVER_UDP {
-        count(packet, connected != 0, packet.cgroup(), &packet.datagrams(ip, direction)?, direction);
+    if is_either_dns_port(ports.source(), ports.destination()) {
+        pass_on(context, OVER_TCP, direction);
     }
     Some(())
+}
+
+#[inline(always)]
+fn datagram(context: &SkBuffContext, packet: Packet, ip: Ip, direction: Direction) -> Option<()> {
+    let ports = packet.ports(ip)?;
+    let connected = packet.connected_port();
+    // Rules of the sender's own namespace may have changed the port by now: the socket has the one that was asked.
+    let is_translated = direction == Direction::Sent && connected != 0 && connected != ports.destination();
+    if is_either_dns_port(ports.source(), ports.destination()) || is_translated && is_dns_port(connected) {
+        pass_on(context, OVER_UDP, direction);
+    }
+    count(packet, connected != 0, packet.cgroup(), &packet.datagrams(ip, direction)?, direction);
+    Some(())
+}
+
+/// Continues with the program of DNS. Returns when none is loaded: then it counts as any other packet.
+#[inline(always)]
+fn pass_on(context: &SkBuffContext, over: u32, direction: Direction) {
+    let programs = if direction == Direction::Sent { &DNS_SENT } else { &DNS_RECEIVED };
+    tail_call(programs, context, over);
 }

@@ -186,10 +186,12 @@ fn insert_initial_entries(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<
     for network in options.known_networks.iter().chain(&options.named_networks) {
         networks::insert(ebpf, network)?;
     }
-    Ok(())
+    networks::set_first_bytes(ebpf, options)
 }
 
 fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved, options: &Options) -> ProbeState {
+    let is_supported = |probe: &&Probe| probe::support(probe, btf, &resolved.missing) == Support::Yes;
+    let probe = if is_supported(&probe) { probe } else { probe.older.filter(is_supported).unwrap_or(probe) };
     let unavailable = match probe::support(probe, btf, &resolved.missing) {
         Support::Yes => probe.programs.iter().find_map(|program| obstacle(program.hook, options)),
         Support::No(why) => Some(Unavailable::new(Reason::KernelFeatureMissing, why)),
@@ -241,6 +243,9 @@ fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> R
         match (find(ebpf, program.name)?, program.hook) {
             (AyaProgram::BtfTracePoint(tracepoint), _) => {
                 tracepoint.attach().map_err(|error| failed(&error))?;
+            }
+            (AyaProgram::FEntry(function), _) => {
+                function.attach().map_err(|error| failed(&error))?;
             }
             (AyaProgram::CgroupSkb(packets), Hook::Cgroup(direction)) => {
                 attach_to_cgroup(packets, direction, options)
@@ -302,6 +307,7 @@ fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(
     let begin = Instant::now();
     let result = match (find(ebpf, program.name)?, program.hook) {
         (AyaProgram::BtfTracePoint(tracepoint), Hook::Tracepoint { name, .. }) => tracepoint.load(name, btf),
+        (AyaProgram::FEntry(function), Hook::Function(name)) => function.load(name, btf),
         (AyaProgram::CgroupSkb(packets), Hook::Cgroup(_) | Hook::Continuation { .. }) => packets.load(),
         (AyaProgram::CgroupSock(sockets), Hook::SocketClosed) => sockets.load(),
         (AyaProgram::Iter(iterator), Hook::AtStart { iterator: name, .. } | Hook::Sweep(name)) => {

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
-use aya::maps::LpmTrie;
 use aya::maps::lpm_trie::Key;
+use aya::maps::{Array, LpmTrie};
 use ipnet::IpNet;
 use netcause_common::limits;
+use netcause_common::networks::{ALL_KNOWN, FIRST_BYTES, IN_TRIE, NONE_KNOWN};
 
 use super::maps::table;
 use super::options::Options;
@@ -32,7 +33,36 @@ pub(super) fn replace_named(ebpf: &mut Ebpf, options: &mut Options, named: &[IpN
         let inserted = insert(ebpf, new).with_context(|| format!("cannot insert the network {new}"));
         result = result.and(inserted);
     }
-    result
+    result.and(set_first_bytes(ebpf, options))
+}
+
+/// Fills the table of first bytes.
+pub(super) fn set_first_bytes(ebpf: &mut Ebpf, options: &Options) -> Result<()> {
+    let mut table: Array<_, u8> = table(ebpf, "NETWORKS_V4_FIRST")?.try_into()?;
+    let bytes = first_bytes(options.known_networks.iter().chain(&options.named_networks));
+    for (index, says) in (0..).zip(bytes) {
+        table.set(index, says, 0)?;
+    }
+    Ok(())
+}
+
+/// What each first byte of an IPv4 address says of these networks.
+fn first_bytes<'a>(networks: impl Iterator<Item = &'a IpNet>) -> [u8; FIRST_BYTES as usize] {
+    let mut bytes = [NONE_KNOWN; FIRST_BYTES as usize];
+    for network in networks {
+        let IpNet::V4(network) = canonical(*network) else { continue };
+        let [first, ..] = network.network().octets();
+        let [last, ..] = network.broadcast().octets();
+        let is_whole = network.prefix_len() <= 8;
+        for says in &mut bytes[usize::from(first)..=usize::from(last)] {
+            if is_whole {
+                *says = ALL_KNOWN;
+            } else if *says != ALL_KNOWN {
+                *says = IN_TRIE;
+            }
+        }
+    }
+    bytes
 }
 
 /// Inserts a network into the map of its address family.
@@ -65,4 +95,48 @@ fn remove(ebpf: &mut Ebpf, network: &IpNet) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn first_bytes_say_what_the_networks_do(
+            networks in prop::collection::vec((any::<u32>(), 0_u8..=32), 0..6),
+            address in any::<u32>(),
+            is_near in any::<bool>(),
+        ) {
+            let networks: Vec<IpNet> =
+                networks.into_iter().map(|(at, length)| IpNet::new(IpAddr::V4(at.into()), length).unwrap()).collect();
+            // Addresses of known networks are rare otherwise.
+            let address = match networks.first() {
+                Some(IpNet::V4(network)) if is_near => network.addr(),
+                _ => address.into(),
+            };
+            let is_known = networks.iter().any(|network| network.contains(&IpAddr::V4(address)));
+            match first_bytes(networks.iter())[usize::from(address.octets()[0])] {
+                ALL_KNOWN => prop_assert!(is_known),
+                NONE_KNOWN => prop_assert!(!is_known),
+                says => prop_assert_eq!(says, IN_TRIE),
+            }
+        }
+    }
+
+    #[test]
+    fn private_networks_need_no_trie_where_the_first_byte_says_it() {
+        let networks: Vec<IpNet> = ["10.0.0.0/8", "172.16.0.0/12", "::ffff:192.168.0.0/112", "fd00::/8"]
+            .map(|text| text.parse().unwrap())
+            .into();
+        let bytes = first_bytes(networks.iter());
+        assert_eq!(
+            [10, 172, 192, 253, 11].map(|first: usize| bytes[first]),
+            [ALL_KNOWN, IN_TRIE, IN_TRIE, NONE_KNOWN, NONE_KNOWN]
+        );
+        let all = first_bytes(["0.0.0.0/0".parse().unwrap()].iter());
+        assert!(all.iter().all(|says| *says == ALL_KNOWN));
+    }
 }

@@ -32,4 +32,5 @@ pub const PROBE: Probe = Probe {
     ],
     common: &[],
     members: &[],
+    older: None,
 };

@@ -6,15 +6,24 @@ use netcause_common::probe::ProbeId;
 use super::{Hook, Probe, Program};
 
 /// Programs and requirements of the probe; the programs are in agent-ebpf.
-pub const PROBE: Probe = Probe {
-    id: ProbeId::DnsRefused,
-    about: "DNS queries that ICMP reports as refused, apart from abandoned ones",
-    without: "refused DNS queries count as abandoned, not as timeouts",
-    emits: false,
-    programs: &[Program {
+pub const PROBE: Probe = by(
+    &[Program {
         name: "dns_refused",
         hook: Hook::Tracepoint { name: "inet_sk_error_report", arguments: &["sock"] },
     }],
-    common: &[Group::Socket],
-    members: &["sk_protocol"],
-};
+    // Before 5.14.
+    Some(&by(&[Program { name: "dns_refused_older", hook: Hook::Function("sock_def_error_report") }], None)),
+);
+
+const fn by(programs: &'static [Program], older: Option<&'static Probe>) -> Probe {
+    Probe {
+        id: ProbeId::DnsRefused,
+        about: "DNS queries that ICMP reports as refused, apart from abandoned ones",
+        without: "refused DNS queries count as abandoned, not as timeouts",
+        emits: false,
+        programs,
+        common: &[Group::Socket],
+        members: &["sk_protocol", "skc_cookie"],
+        older,
+    }
+}

@@ -50,4 +50,5 @@ pub const PROBE: Probe = Probe {
         "rcv_tstamp",
         "lrcvtime",
     ],
+    older: None,
 };

@@ -39,4 +39,5 @@ pub const PROBE: Probe = Probe {
         "skb_dev",
         "dev_net",
     ],
+    older: None,
 };

@@ -17,4 +17,5 @@ pub const PROBE: Probe = Probe {
     }],
     common: &[Group::Socket, Group::Tcp],
     members: &["icsk_pending", "icsk_retransmits", "icsk_ca_state", "skb_cb", "tcp_gso_segs"],
+    older: None,
 };

@@ -23,4 +23,5 @@ pub const PROBE: Probe = Probe {
     ],
     common: &[Group::Socket, Group::Tcp],
     members: &[],
+    older: None,
 };

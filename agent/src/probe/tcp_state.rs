@@ -40,4 +40,5 @@ pub const PROBE: Probe = Probe {
         "sk_socket",
         "socket_state",
     ],
+    older: None,
 };

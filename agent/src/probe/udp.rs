@@ -16,4 +16,5 @@ pub const PROBE: Probe = Probe {
     ],
     common: &[],
     members: &[],
+    older: None,
 };

@@ -17,4 +17,5 @@ pub const PROBE: Probe = Probe {
     }],
     common: &[Group::Socket],
     members: &["skb_head", "skb_network_header", "skb_transport_header"],
+    older: None,
 };

@@ -7,6 +7,7 @@
 use std::{thread, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::{Args, ValueEnum};
 
 use super::{
     SWEEP_AGAIN, SWEEP_ALWAYS,
@@ -36,8 +37,34 @@ const HELD: u64 = 1000;
 /// Sweeps measured in each case.
 const SWEEPS: u32 = 4;
 
-/// Measures and prints.
-pub(super) fn run() -> Result<()> {
+/// What can be measured by itself.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// DNS transactions
+    Dns,
+    /// Connections, refused ones and retransmissions
+    Connections,
+    /// TCP segments and UDP datagrams
+    Packets,
+    /// Open sockets in a sweep
+    Sweeps,
+}
+
+/// `netcause-lab bench programs`
+#[derive(Args, Default)]
+pub(super) struct Programs {
+    /// Only these
+    only: Vec<Subject>,
+}
+
+impl Programs {
+    /// Measures and prints.
+    pub(super) fn run(&self) -> Result<()> {
+        run(|subject| self.only.is_empty() || self.only.contains(&subject))
+    }
+}
+
+fn run(is_wanted: impl Fn(Subject) -> bool) -> Result<()> {
     let statistics = Statistics::on()?;
     let (net, client, server) = Net::pair("bench")?;
     let _close = server.serve(server.at(PORT), &["--mode", "sink"])?;
@@ -49,33 +76,57 @@ pub(super) fn run() -> Result<()> {
         noop = noop.min(attached.nanoseconds_per_run()?);
     }
     println!("a program that does nothing: {noop:.0} a run, taken off below");
-    transactions::measure(noop, &client, &server, LOAD_MILLISECONDS)?;
+    if is_wanted(Subject::Dns) {
+        transactions::measure(noop, &client, &server, LOAD_MILLISECONDS)?;
+    }
 
     let began = Instant::now();
     let agent = Agent::start("bench", "agent", &Options { args: &SWEEP_ALWAYS, ..Options::default() })?;
     let first_scrape = began.elapsed();
 
     let meter = Meter { agent: &agent, noop };
-    meter.measure("one connection, SYN to close, both ends", || connect(&client, &server, 200))?;
+    if is_wanted(Subject::Connections) {
+        connections(&meter, &net, &client, &server)?;
+    }
+    if is_wanted(Subject::Packets) {
+        packets(&meter, &client, &server)?;
+    }
+    if is_wanted(Subject::Sweeps) {
+        swept_sockets(&meter, &client, &server)?;
+    }
+    println!(
+        "\nagent: {} ms from start to first scrape, {} KiB resident when idle",
+        first_scrape.as_millis(),
+        memory::status(agent.pid(), "VmRSS")?
+    );
+    drop(statistics);
+    Ok(())
+}
+
+fn connections(meter: &Meter<'_>, net: &Net, client: &Pod, server: &Pod) -> Result<()> {
+    meter.measure("one connection, SYN to close, both ends", || connect(client, server, 200))?;
     meter.measure("one refused connection, both ends", || {
         client.connect(server.at(PORT + 1), &["--count", "200"]).map(|_| 200)
     })?;
     meter.measure("one retransmitted segment (a bulk transfer with loss)", || {
         let before = client.retransmitted()?;
-        let loss = Fault::on_path(&net, &client, &["numgen random mod 100 < 5 drop"])?;
+        let loss = Fault::on_path(net, client, &["numgen random mod 100 < 5 drop"])?;
         client.connect(server.at(PORT), &["--send", "4000000"])?;
         loss.clear()?;
         client.wait_quiet()?;
         Ok(client.retransmitted()? - before)
-    })?;
+    })
+}
+
+fn packets(meter: &Meter<'_>, client: &Pod, server: &Pod) -> Result<()> {
     for (load, what, (protocol, sent)) in [
         (Load::RoundTrips, "one TCP segment, sent and received, of requests and responses", TCP_SENT),
         (Load::Bulk, "one TCP segment, sent and received, in bulk (a run sees many at once)", TCP_SENT),
         (Load::Datagrams, "one UDP datagram, sent and received, clients connected", UDP_SENT),
         (Load::UnconnectedDatagrams, "one UDP datagram, sent and received, clients not connected", UDP_SENT),
     ] {
-        let sites = Site::ports(&server, PORT + 2, Placement::Together)?;
-        let mut loaded = Loaded::start(load, &client, &server, &sites)?;
+        let sites = Site::ports(server, PORT + 2, Placement::Together)?;
+        let mut loaded = Loaded::start(load, client, server, &sites)?;
         loaded.slice(LOAD_MILLISECONDS, || Ok(()))?;
         let sent =
             || Ok::<_, anyhow::Error>(client.counter(protocol, sent)? + server.counter(protocol, sent)?);
@@ -87,13 +138,6 @@ pub(super) fn run() -> Result<()> {
         loaded.finish()?;
         client.wait_quiet()?;
     }
-    swept_sockets(&meter, &client, &server)?;
-    println!(
-        "\nagent: {} ms from start to first scrape, {} KiB resident when idle",
-        first_scrape.as_millis(),
-        memory::status(agent.pid(), "VmRSS")?
-    );
-    drop(statistics);
     Ok(())
 }
 

@@ -163,7 +163,11 @@ fn look_up_all(data: Vec<u8>) {
         for program in probe::ALL.iter().flat_map(|probe| probe.programs) {
             match program.hook {
                 Hook::Tracepoint { name, .. } => drop(btf.tracepoint(name)),
-                Hook::Cgroup(_) | Hook::Continuation { .. } | Hook::SocketClosed | Hook::SweepMaps(_) => {}
+                Hook::Function(_)
+                | Hook::Cgroup(_)
+                | Hook::Continuation { .. }
+                | Hook::SocketClosed
+                | Hook::SweepMaps(_) => {}
                 Hook::AtStart { iterator: name, .. } | Hook::Sweep(name) => _ = btf.has_struct(name),
             }
         }
