@@ -42,7 +42,7 @@ pub fn of_socket<M: Memory>(socket: TcpSock<M>, role: u8) -> FlowKey {
 
 /// Clients outside the known networks share one address: the internet has more than any map holds.
 #[inline(always)]
-fn client(remote: Address) -> Address {
+pub fn client(remote: Address) -> Address {
     let is_known = match remote.to_v4_network_order() {
         Some(v4) => NETWORKS_V4.get(Key::new(32, v4)).is_some(),
         None => NETWORKS_V6.get(Key::new(128, remote.to_network_order())).is_some(),
