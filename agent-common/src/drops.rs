@@ -32,142 +32,140 @@ labelled_enum! {
         TcpOfoDrop = 8, "tcp_ofo_drop";
         /// The timestamp is older than one that was received before (RFC 7323, PAWS).
         TcpRfc7323Paws = 9, "tcp_rfc7323_paws";
-        /// The same at a connection in TIME-WAIT.
-        TcpRfc7323TwPaws = 10, "tcp_rfc7323_tw_paws";
         /// The echoed timestamp was never sent.
-        TcpRfc7323Tsecr = 11, "tcp_rfc7323_tsecr";
+        TcpRfc7323Tsecr = 10, "tcp_rfc7323_tsecr";
         /// The TTL is below what the socket accepts (`IP_MINTTL`).
-        TcpMinttl = 12, "tcp_minttl";
+        TcpMinttl = 11, "tcp_minttl";
         /// Both an MD5 and an AO signature.
-        TcpAuthHdr = 13, "tcp_auth_hdr";
+        TcpAuthHdr = 12, "tcp_auth_hdr";
         /// A TCP MD5 signature is missing.
-        TcpMd5notfound = 14, "tcp_md5notfound";
+        TcpMd5notfound = 13, "tcp_md5notfound";
         /// A TCP MD5 signature that the socket does not want.
-        TcpMd5unexpected = 15, "tcp_md5unexpected";
+        TcpMd5unexpected = 14, "tcp_md5unexpected";
         /// A TCP MD5 signature is wrong.
-        TcpMd5failure = 16, "tcp_md5failure";
+        TcpMd5failure = 15, "tcp_md5failure";
         /// A TCP AO signature is missing.
-        TcpAonotfound = 17, "tcp_aonotfound";
+        TcpAonotfound = 16, "tcp_aonotfound";
         /// A TCP AO signature that the socket does not want.
-        TcpAounexpected = 18, "tcp_aounexpected";
+        TcpAounexpected = 17, "tcp_aounexpected";
         /// A TCP AO key is unknown.
-        TcpAokeynotfound = 19, "tcp_aokeynotfound";
+        TcpAokeynotfound = 18, "tcp_aokeynotfound";
         /// A TCP AO signature is wrong.
-        TcpAofailure = 20, "tcp_aofailure";
+        TcpAofailure = 19, "tcp_aofailure";
         /// The checksum of TCP is wrong.
-        TcpCsum = 21, "tcp_csum";
+        TcpCsum = 20, "tcp_csum";
         /// The checksum of UDP is wrong.
-        UdpCsum = 22, "udp_csum";
+        UdpCsum = 21, "udp_csum";
         /// The checksum of ICMP is wrong.
-        IcmpCsum = 23, "icmp_csum";
+        IcmpCsum = 22, "icmp_csum";
         /// The checksum of the IPv4 header is wrong.
-        IpCsum = 24, "ip_csum";
+        IpCsum = 23, "ip_csum";
         /// A checksum could not be made or checked.
-        SkbCsum = 25, "skb_csum";
+        SkbCsum = 24, "skb_csum";
         /// The IP header is malformed.
-        IpInhdr = 26, "ip_inhdr";
+        IpInhdr = 25, "ip_inhdr";
         /// An IPv6 extension header is malformed.
-        Ipv6BadExthdr = 27, "ipv6_bad_exthdr";
+        Ipv6BadExthdr = 26, "ipv6_bad_exthdr";
         /// The packet has too many IPv6 extension headers.
-        Ipv6TooManyExthdrs = 28, "ipv6_too_many_exthdrs";
+        Ipv6TooManyExthdrs = 27, "ipv6_too_many_exthdrs";
         /// The packet is shorter than its headers say.
-        PktTooSmall = 29, "pkt_too_small";
+        PktTooSmall = 28, "pkt_too_small";
         /// A header is truncated.
-        HdrTrunc = 30, "hdr_trunc";
+        HdrTrunc = 29, "hdr_trunc";
         /// A rule of nftables or iptables, or an IPVS or conntrack limit.
-        NetfilterDrop = 31, "netfilter_drop";
+        NetfilterDrop = 30, "netfilter_drop";
         /// The reverse path filter (`rp_filter`).
-        IpRpfilter = 32, "ip_rpfilter";
+        IpRpfilter = 31, "ip_rpfilter";
         /// The source is an address of this host.
-        IpLocalSource = 33, "ip_local_source";
+        IpLocalSource = 32, "ip_local_source";
         /// The source address is not a valid one.
-        IpInvalidSource = 34, "ip_invalid_source";
+        IpInvalidSource = 33, "ip_invalid_source";
         /// The destination address is not a valid one.
-        IpInvalidDest = 35, "ip_invalid_dest";
+        IpInvalidDest = 34, "ip_invalid_dest";
         /// An address of 127.0.0.0/8 came from outside.
-        IpLocalnet = 36, "ip_localnet";
+        IpLocalnet = 35, "ip_localnet";
         /// The destination address cannot be delivered or forwarded to.
-        IpInaddrerrors = 37, "ip_inaddrerrors";
+        IpInaddrerrors = 36, "ip_inaddrerrors";
         /// No route for a received packet.
-        IpInnoroutes = 38, "ip_innoroutes";
+        IpInnoroutes = 37, "ip_innoroutes";
         /// No route for a sent packet.
-        IpOutnoroutes = 39, "ip_outnoroutes";
+        IpOutnoroutes = 38, "ip_outnoroutes";
         /// The ECN bits of the inner and the outer header contradict each other.
-        IpTunnelEcn = 40, "ip_tunnel_ecn";
+        IpTunnelEcn = 39, "ip_tunnel_ecn";
         /// The policy of IPsec.
-        XfrmPolicy = 41, "xfrm_policy";
+        XfrmPolicy = 40, "xfrm_policy";
         /// A security module.
-        SecurityHook = 42, "security_hook";
+        SecurityHook = 41, "security_hook";
         /// A program at the sender's cgroup.
-        BpfCgroupEgress = 43, "bpf_cgroup_egress";
+        BpfCgroupEgress = 42, "bpf_cgroup_egress";
         /// No entry for the next hop could be made: the neighbour table is full.
-        NeighCreatefail = 44, "neigh_createfail";
+        NeighCreatefail = 43, "neigh_createfail";
         /// The next hop does not answer ARP or neighbour discovery.
-        NeighFailed = 45, "neigh_failed";
+        NeighFailed = 44, "neigh_failed";
         /// Too many packets waited for the next hop's address.
-        NeighQueuefull = 46, "neigh_queuefull";
+        NeighQueuefull = 45, "neigh_queuefull";
         /// The entry of the next hop was removed.
-        NeighDead = 47, "neigh_dead";
+        NeighDead = 46, "neigh_dead";
         /// The link header for the next hop could not be made.
-        NeighHhFillfail = 48, "neigh_hh_fillfail";
+        NeighHhFillfail = 47, "neigh_hh_fillfail";
         /// A filter or program of TC, on what a device received.
-        TcIngress = 49, "tc_ingress";
+        TcIngress = 48, "tc_ingress";
         /// A filter or program of TC, on what a device sends.
-        TcEgress = 50, "tc_egress";
+        TcEgress = 49, "tc_egress";
         /// A TC action could not store its state.
-        TcCookieError = 51, "tc_cookie_error";
+        TcCookieError = 50, "tc_cookie_error";
         /// A TC chain does not exist.
-        TcChainNotfound = 52, "tc_chain_notfound";
+        TcChainNotfound = 51, "tc_chain_notfound";
         /// TC rules go around in a circle.
-        TcReclassifyLoop = 53, "tc_reclassify_loop";
+        TcReclassifyLoop = 52, "tc_reclassify_loop";
         /// A redirection by an XDP program in generic mode failed. (What such a program drops has no reason in the kernel.)
-        Xdp = 54, "xdp";
+        Xdp = 53, "xdp";
         /// A queueing discipline.
-        QdiscDrop = 55, "qdisc_drop";
+        QdiscDrop = 54, "qdisc_drop";
         /// A burst that exceeded the limit of packets that wait for a queueing discipline.
-        QdiscBurstDrop = 56, "qdisc_burst_drop";
+        QdiscBurstDrop = 55, "qdisc_burst_drop";
         /// The limit of a queueing discipline.
-        QdiscOverlimit = 57, "qdisc_overlimit";
+        QdiscOverlimit = 56, "qdisc_overlimit";
         /// Active queue management, as of CoDel.
-        QdiscCongested = 58, "qdisc_congested";
+        QdiscCongested = 57, "qdisc_congested";
         /// CAKE, on a flow that does not respond.
-        CakeFlood = 59, "cake_flood";
+        CakeFlood = 58, "cake_flood";
         /// The limit of a priority band of fq.
-        FqBandLimit = 60, "fq_band_limit";
+        FqBandLimit = 59, "fq_band_limit";
         /// The departure time is beyond the horizon of fq.
-        FqHorizonLimit = 61, "fq_horizon_limit";
+        FqHorizonLimit = 60, "fq_horizon_limit";
         /// The limit of a flow of fq.
-        FqFlowLimit = 62, "fq_flow_limit";
+        FqFlowLimit = 61, "fq_flow_limit";
         /// The step threshold of dualpi2.
-        Dualpi2StepDrop = 63, "dualpi2_step_drop";
+        Dualpi2StepDrop = 62, "dualpi2_step_drop";
         /// The backlog of a CPU was full (`net.core.netdev_max_backlog`).
-        CpuBacklog = 64, "cpu_backlog";
+        CpuBacklog = 63, "cpu_backlog";
         /// The ring of a virtual device was full, as of veth with XDP, or of tun.
-        FullRing = 65, "full_ring";
+        FullRing = 64, "full_ring";
         /// No memory.
-        Nomem = 66, "nomem";
+        Nomem = 65, "nomem";
         /// The packet could not be segmented.
-        SkbGsoSeg = 67, "skb_gso_seg";
+        SkbGsoSeg = 66, "skb_gso_seg";
         /// The packet is larger than the MTU.
-        PktTooBig = 68, "pkt_too_big";
+        PktTooBig = 67, "pkt_too_big";
         /// Fragments of the packet did not come in time.
-        FragReasmTimeout = 69, "frag_reasm_timeout";
+        FragReasmTimeout = 68, "frag_reasm_timeout";
         /// Fragments lay too far apart.
-        FragTooFar = 70, "frag_too_far";
+        FragTooFar = 69, "frag_too_far";
         /// The VXLAN header is malformed.
-        VxlanInvalidHdr = 71, "vxlan_invalid_hdr";
+        VxlanInvalidHdr = 70, "vxlan_invalid_hdr";
         /// The VXLAN network is unknown here.
-        VxlanVniNotFound = 72, "vxlan_vni_not_found";
+        VxlanVniNotFound = 71, "vxlan_vni_not_found";
         /// The link-layer source address is not valid.
-        MacInvalidSource = 73, "mac_invalid_source";
+        MacInvalidSource = 72, "mac_invalid_source";
         /// A tunnel was not given where to send to.
-        TunnelTxinfo = 74, "tunnel_txinfo";
+        TunnelTxinfo = 73, "tunnel_txinfo";
         /// A PSP packet could not be decrypted, or was not encrypted.
-        PspInput = 75, "psp_input";
+        PspInput = 74, "psp_input";
         /// A packet could not be encrypted for PSP.
-        PspOutput = 76, "psp_output";
+        PspOutput = 75, "psp_output";
         /// Devices pass packets on in a circle.
-        RecursionLimit = 77, "recursion_limit";
+        RecursionLimit = 76, "recursion_limit";
     }
 }
 
@@ -279,6 +277,8 @@ mod tests {
             ("NOT_SPECIFIED", None),
             ("NO_SOCKET", None),
             ("TCP_OLD_DATA", None),
+            // Old duplicates after the end of a healthy connection.
+            ("TCP_RFC7323_TW_PAWS", None),
         ] {
             assert_eq!(DropReason::of_kernel(name), reason, "{name}");
         }
