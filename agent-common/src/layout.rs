@@ -47,6 +47,10 @@ macro_rules! kernel_layout {
             pub chrono_type_shift: u32,
             /// As `icsk_ca_state_mask`, of the byte at `chrono_type`.
             pub chrono_type_mask: u32,
+            /// As `icsk_ca_state_shift`, of the byte at `skb_pkt_type`.
+            pub skb_pkt_type_shift: u32,
+            /// As `icsk_ca_state_mask`, of the byte at `skb_pkt_type`.
+            pub skb_pkt_type_mask: u32,
             /// Bit of `skc_flags` that is set once the peer's FIN was received: `SOCK_DONE` of `enum sock_flags`.
             pub sock_done: u32,
             /// 1 when the kernel has the helper `bpf_sock_from_file` (5.11 on).
@@ -58,6 +62,8 @@ macro_rules! kernel_layout {
             pub first_ephemeral_port: u32,
             /// 1 when `tcp_retransmit_skb` passes the result of the transmission as its third argument (6.18 on).
             pub retransmit_has_error: u32,
+            /// 1 when `kfree_skb` passes the receiving socket as its fourth argument (6.11 on).
+            pub drop_has_socket: u32,
         }
 
         impl KernelLayout {
@@ -68,11 +74,14 @@ macro_rules! kernel_layout {
                 icsk_ca_state_mask: 0,
                 chrono_type_shift: 0,
                 chrono_type_mask: 0,
+                skb_pkt_type_shift: 0,
+                skb_pkt_type_mask: 0,
                 sock_done: MISSING,
                 has_sock_from_file: 0,
                 udp_drop_has_packet: 0,
                 first_ephemeral_port: 32_768,
                 retransmit_has_error: 0,
+                drop_has_socket: 0,
             };
 
             /// Every member, in declaration order.
@@ -226,6 +235,14 @@ kernel_layout! {
     skb_network_header = "sk_buff"."network_header";
     /// Offset of the TCP header from there.
     skb_transport_header = "sk_buff"."transport_header";
+    /// End of what lies in the buffer itself, as an offset from there.
+    skb_tail = "sk_buff"."tail";
+    /// EtherType of the packet, network order.
+    skb_protocol = "sk_buff"."protocol";
+    /// Whom the link layer sent it to: `PACKET_HOST` and so on.
+    skb_pkt_type = "sk_buff"."pkt_type";
+    /// The socket that sent the packet, or that it was found to be for.
+    skb_sk = "sk_buff"."sk";
     /// Network device of a packet.
     skb_dev = "sk_buff"."dev";
     /// The device's network namespace.

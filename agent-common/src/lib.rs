@@ -7,6 +7,7 @@
 mod labelled;
 
 pub mod dns;
+pub mod drops;
 pub mod endpoint;
 pub mod flow;
 pub mod histogram;

@@ -40,6 +40,10 @@ pub const SPARE_UDP_FLOWS: u32 = 1024;
 /// Overflow map of sockets.
 pub const SPARE_SOCKETS: u32 = 8192;
 
+/// Dropped packets by workload, peer and reason; when the map is full, further ones count for
+/// [`crate::drops::DropKey::other`]. 4096 × (48 + 8 + bookkeeping) ≈ 0.5 MiB.
+pub const DROPS: u32 = 4096;
+
 /// Networks whose clients count by address, in addition to those of the names file.
 pub const NETWORKS: u32 = 1024;
 

@@ -4,6 +4,7 @@
 use aya::Pod;
 
 use crate::dns::{Asked, ClosedSocket, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Settings};
+use crate::drops::{DropKey, DropReasons};
 use crate::flow::{FlowKey, Quotas, TcpCounters, Tenant, UdpCounters};
 use crate::layout::KernelLayout;
 use crate::probe::open_sockets::{AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, Sweep};
@@ -45,6 +46,10 @@ unsafe impl Pod for DetailWindow {}
 unsafe impl Pod for LastQuestion {}
 // SAFETY: as the first.
 unsafe impl Pod for ClosedSocket {}
+// SAFETY: as the first.
+unsafe impl Pod for DropKey {}
+// SAFETY: bytes only.
+unsafe impl Pod for DropReasons {}
 // SAFETY: as the first.
 unsafe impl Pod for Tenant {}
 // SAFETY: as the first.

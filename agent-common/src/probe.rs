@@ -29,5 +29,7 @@ labelled_enum! {
         Dns = 7, "dns";
         /// DNS queries that ICMP reports as refused.
         DnsRefused = 8, "dns_refused";
+        /// Packets that the kernel dropped.
+        PacketDrop = 9, "packet_drop";
     }
 }

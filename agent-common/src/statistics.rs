@@ -35,8 +35,10 @@ labelled_enum! {
         DnsUnread = 11, "dns_unread";
         /// IPv6 packets with more or longer extension headers than the programs parse.
         ExtensionsUnread = 12, "extensions_unread";
+        /// Dropped packets that count for [`crate::drops::DropKey::other`] because the table was full.
+        DropsFolded = 13, "drops_folded";
         /// First of [`ProbeId::COUNT`] numbers: events that were lost because the ring buffer was full, by probe.
-        EventsLost = 13, "events_lost";
+        EventsLost = 14, "events_lost";
     }
 }
 

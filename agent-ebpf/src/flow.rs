@@ -44,7 +44,7 @@ pub fn of_socket<M: Memory>(socket: TcpSock<M>, role: u8) -> FlowKey {
 
 /// Clients outside the known networks share one address: the internet has more than any map holds.
 #[inline(always)]
-fn client(remote: Address) -> Address {
+pub fn client(remote: Address) -> Address {
     let is_known = match remote.to_v4_network_order() {
         // Where its first byte says it, as in private networks, the trie need not be walked.
         Some(v4) => match NETWORKS_V4_FIRST.get(u32::from(v4.to_ne_bytes()[0])) {

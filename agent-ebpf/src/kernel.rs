@@ -5,6 +5,8 @@
 //! is reached through untyped pointers goes through `bpf_probe_read_kernel`. Only this module can make such a pointer.
 #![expect(unsafe_code, reason = "reading kernel memory is what this module is for")]
 
+mod headers;
+mod inet;
 mod iterator;
 mod layout;
 mod memory;
@@ -14,8 +16,12 @@ mod sock;
 mod task;
 mod tcp;
 
+pub use headers::Headers;
+pub use inet::InetSock;
 pub use iterator::Reader;
-pub use layout::{first_ephemeral_port, has_sock_from_file, retransmit_has_error, udp_drop_has_packet};
+pub use layout::{
+    drop_has_socket, first_ephemeral_port, has_sock_from_file, retransmit_has_error, udp_drop_has_packet,
+};
 pub use memory::{Memory, Typed};
 pub use packet::{Segment, SkBuff};
 pub use sock::{SockCommon, UdpSock, address_from_file, sock_from_file};

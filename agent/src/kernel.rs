@@ -6,6 +6,7 @@ pub mod btf;
 pub mod cgroups;
 pub mod conntrack;
 mod dns;
+mod drops;
 mod flows;
 mod heap;
 mod iterators;

@@ -11,6 +11,7 @@ use crate::kernel::btf::{Argument, Btf};
 mod dns;
 mod dns_refused;
 mod open_sockets;
+mod packet_drop;
 mod tcp_reset;
 mod tcp_retransmit;
 mod tcp_retransmit_synack;
@@ -29,6 +30,7 @@ pub const ALL: [&Probe; ProbeId::COUNT] = [
     &udp_drop::PROBE,
     &dns::PROBE,
     &dns_refused::PROBE,
+    &packet_drop::PROBE,
 ];
 
 /// The BPF iterator over a map's entries, by its name in the kernel.

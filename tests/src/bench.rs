@@ -1,7 +1,6 @@
 //! The cost of the agent: `bench` alone measures its programs in the kernel; the others compare this machine with and
 //! without it.
 
-mod bpf;
 mod churn;
 mod costs;
 mod count;

@@ -7,10 +7,12 @@
 
 pub(crate) mod agent;
 pub(crate) mod apiserver;
+pub(crate) mod bpf;
 pub(crate) mod cgroup;
 pub(crate) mod container;
 pub(crate) mod crossed;
 pub(crate) mod dns;
+pub(crate) mod dropper;
 pub(crate) mod envoy;
 pub(crate) mod faults;
 pub(crate) mod files;

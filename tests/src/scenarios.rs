@@ -13,6 +13,7 @@ mod daemon;
 mod deploy;
 mod dnat;
 mod dns;
+mod drops;
 mod edges;
 mod exposition;
 mod external;
@@ -196,6 +197,9 @@ const SCENARIOS: &[Scenario] = &[
     scenario("quality::limited", quality::limited),
     scenario("quality::out_of_order", quality::out_of_order),
     scenario("quality::spurious", quality::spurious),
+    scenario("drops::reasons", drops::reasons),
+    scenario("drops::sockets", drops::sockets),
+    scenario("drops::healthy", drops::healthy),
     scenario("listeners::queues", listeners::queues),
     scenario("listeners::ended", listeners::ended),
     scenario("listeners::activated", listeners::activated),

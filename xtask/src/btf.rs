@@ -28,6 +28,7 @@ const FIXTURES: &str = "tests/golden/btf";
 const TRACEPOINTS: &[&str] = &[
     "inet_sk_error_report",
     "inet_sock_set_state",
+    "kfree_skb",
     "tcp_destroy_sock",
     "tcp_receive_reset",
     "tcp_retransmit_skb",
@@ -37,7 +38,7 @@ const TRACEPOINTS: &[&str] = &[
 ];
 
 /// Enums whose values the programs use.
-const ENUMS: &[&str] = &["bpf_func_id", "sock_flags"];
+const ENUMS: &[&str] = &["bpf_func_id", "skb_drop_reason", "skb_drop_reason_subsys", "sock_flags"];
 
 /// Iterators that the probes run; a kernel with an iterator has a struct of its name.
 const ITERATORS: &[&str] = &["bpf_map_elem", "task_file"];

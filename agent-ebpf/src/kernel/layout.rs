@@ -39,3 +39,9 @@ pub fn udp_drop_has_packet() -> bool {
 pub fn retransmit_has_error() -> bool {
     layout!(retransmit_has_error) == 1
 }
+
+/// True when `kfree_skb` has a fourth argument, the socket that was to receive the packet.
+#[inline(always)]
+pub fn drop_has_socket() -> bool {
+    layout!(drop_has_socket) == 1
+}

@@ -9,7 +9,7 @@ use super::memory::{Memory, Typed, Untyped};
 
 /// A packet with its socket buffer: `struct sk_buff`.
 #[derive(Clone, Copy)]
-pub struct SkBuff(Typed);
+pub struct SkBuff(pub(super) Typed);
 
 /// Addresses of a received TCP segment or UDP datagram.
 pub struct Segment {

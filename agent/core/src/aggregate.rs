@@ -5,6 +5,7 @@
 
 pub mod delta;
 pub mod dns;
+pub mod drops;
 mod edge;
 pub mod events;
 pub mod listeners;

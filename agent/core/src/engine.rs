@@ -5,6 +5,7 @@
 //! always give the same view: on another machine, in a test, or from a recording.
 
 mod dns;
+mod drops;
 mod listeners;
 #[cfg(test)]
 mod tests;
@@ -16,12 +17,14 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use netcause_common::dns::PROTOCOL_DNS;
+use netcause_common::drops::DropKey;
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use netcause_common::statistics::STATISTICS;
 
 use crate::aggregate::dns::search::Waste;
 use crate::aggregate::dns::{DnsDetails, WorkloadRow};
+use crate::aggregate::drops::PacketDrops;
 use crate::aggregate::edge;
 use crate::aggregate::events::{EdgeEvent, RecentEvents};
 use crate::aggregate::listeners::{Listeners, Namespace, NamespaceCounters};
@@ -69,6 +72,13 @@ pub enum Input<'a> {
     },
     /// A flow was removed from the kernel's table.
     FlowRemoved(FlowKey),
+    /// The kernel has dropped so many more packets.
+    Drops {
+        /// Whose, and why.
+        key: DropKey,
+        /// How many.
+        packets: u64,
+    },
     /// Listening sockets, by the last sweep.
     Listeners {
         /// The accept queues that it found, and those of closed listeners (sweep 0).
@@ -164,6 +174,7 @@ pub struct Engine {
     model: Model,
     peer_nodes: PeerNodes,
     waiting: Waiting,
+    drops: PacketDrops,
     details: DnsDetails,
     details_received: u64,
     queues: Vec<(QueueKey, AcceptQueue)>,
@@ -196,6 +207,7 @@ impl Engine {
             model: Model::new(options.flow_idle),
             peer_nodes: PeerNodes::new(options.max_peer_nodes),
             waiting: Waiting::default(),
+            drops: PacketDrops::default(),
             details,
             details_received: 0,
             queues: Vec::new(),
@@ -231,6 +243,7 @@ impl Engine {
                 self.peer_nodes.count(&key, &delta.tcp, &self.names);
                 self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
             }
+            Input::Drops { key, packets } => self.dropped(key, packets),
             Input::Connection(connection) => self.waiting.see(&connection, time.monotonic),
             Input::SweepEnded => self.waiting.end_sweep(time.monotonic, &mut self.model, &self.names),
             Input::FlowRemoved(key) => self.remove(&key),
@@ -411,6 +424,7 @@ impl Engine {
             let mut locals = self.model.locals();
             locals.extend(&self.node_cgroups);
             locals.extend(self.queues.iter().map(|(key, _)| key.local));
+            locals.extend(self.drops.locals());
             locals.extend(self.listeners.others(|_| false).map(|(key, _)| key.local));
             self.names.retain(&locals, &self.model.remotes());
         }
@@ -419,6 +433,7 @@ impl Engine {
         if !idle.is_empty() {
             self.outputs.push_back(Output::Remove(idle));
         }
+        self.drops.end_reading(self.time.monotonic, &self.names);
         self.details.name_clients(|local| self.names.local(local));
     }
 

@@ -268,6 +268,7 @@ impl Agent {
         let time = now();
         self.fullness =
             kernel.read_flows(|key, delta| engine.handle(time, Input::Flow { key: *key, delta }))?;
+        kernel.read_drops(|key, packets| engine.handle(time, Input::Drops { key, packets }))?;
         if has_swept {
             engine.handle(time, Input::SweepEnded);
         }

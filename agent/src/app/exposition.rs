@@ -16,7 +16,7 @@ use netcause_core::expose::budget::Shown;
 use super::agent::Agent;
 use crate::expose::dns::rows::{Details, ServerRow};
 use crate::expose::snapshot::{
-    AgentCounts, AgentView, DnsView, Down, EdgeRow, EventsView, KernelCounters, ListenerRow, MapRow,
+    AgentCounts, AgentView, DnsView, Down, DropRow, EdgeRow, EventsView, KernelCounters, ListenerRow, MapRow,
     NamesView, PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot, SourceRow,
 };
 use crate::kernel::{self, ProbeState};
@@ -49,6 +49,11 @@ impl Agent {
                     queue,
                     dropped,
                 })
+                .collect(),
+            drops: self
+                .engine
+                .packet_drops()
+                .map(|(row, packets)| DropRow { row: row.clone(), packets })
                 .collect(),
             searches: self
                 .engine

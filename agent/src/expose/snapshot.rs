@@ -12,7 +12,7 @@ use netcause_core::aggregate::dns::WorkloadRow;
 use netcause_core::aggregate::events::EdgeEvent;
 use netcause_core::aggregate::listeners::Dropped;
 use netcause_core::aggregate::totals::Totals;
-use netcause_core::aggregate::windows;
+use netcause_core::aggregate::{drops, windows};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::DnsNames;
 use netcause_core::node;
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub edges: Vec<EdgeRow>,
     /// Listening TCP ports, in any order.
     pub listeners: Vec<ListenerRow>,
+    /// Packets that the kernel dropped, in any order.
+    pub drops: Vec<DropRow>,
     /// Workloads whose search domains have cost lookups, in any order.
     pub searches: Vec<SearchRow>,
     /// Details of DNS answers.
@@ -82,6 +84,15 @@ pub struct PeerNodeRow {
     pub zone: String,
     /// What was counted.
     pub totals: TcpCounters,
+}
+
+/// Packets that the kernel dropped.
+#[derive(Debug)]
+pub struct DropRow {
+    /// Whose, and why.
+    pub row: drops::Row,
+    /// How many.
+    pub packets: u64,
 }
 
 /// What search domains cost a workload.

@@ -3,6 +3,7 @@
 
 mod agent;
 mod dns;
+mod drops;
 mod edge;
 mod listener;
 mod names;
@@ -24,6 +25,7 @@ use super::snapshot::Snapshot;
 pub fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
     edge::families(snapshot)
         .chain(listener::families(&snapshot.listeners))
+        .chain(drops::families(&snapshot.drops))
         .chain(dns::search_families(&snapshot.searches))
         .chain(peer_node::families(&snapshot.peer_nodes))
         .chain(node::families(&snapshot.node))

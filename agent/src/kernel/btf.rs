@@ -230,6 +230,16 @@ impl Btf {
         Err(BtfError::NoEnumerator { enumeration: enumeration.to_owned(), enumerator: enumerator.to_owned() })
     }
 
+    /// The names and values of an enum; empty if there is none of this name.
+    pub fn enumerators(&self, enumeration: &str) -> impl Iterator<Item = (&str, u32)> {
+        let records = self.named(enumeration, kind::ENUM).take(1);
+        let places = records.flat_map(|record| (0..record.count).map(move |index| record.body + index * 8));
+        places.filter_map(|at| {
+            let name = self.string(word(&self.data, at).ok()?)?;
+            Some((name, word(&self.data, at + 4).ok()?))
+        })
+    }
+
     /// True if there is a struct of this name. `bpf_iter__task_file`, for example, exists if the kernel has that iterator.
     #[must_use]
     pub fn has_struct(&self, name: &str) -> bool {

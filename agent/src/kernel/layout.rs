@@ -30,6 +30,7 @@ pub fn resolve(btf: &Btf) -> Resolved {
     (layout.icsk_ca_state_shift, layout.icsk_ca_state_mask) =
         bits(btf, "inet_connection_sock", "icsk_ca_state");
     (layout.chrono_type_shift, layout.chrono_type_mask) = bits(btf, "tcp_sock", "chrono_type");
+    (layout.skb_pkt_type_shift, layout.skb_pkt_type_mask) = bits(btf, "sk_buff", "pkt_type");
     match btf.enumerator("sock_flags", "SOCK_DONE") {
         // A flag is a bit of a word.
         Ok(bit) if bit < u64::BITS => layout.sock_done = bit,
@@ -47,6 +48,8 @@ pub fn resolve(btf: &Btf) -> Resolved {
     layout.retransmit_has_error = u32::from(argument("tcp_retransmit_skb", 2) == Some(Argument::Other));
     let packet = Argument::Pointer("sk_buff".to_owned());
     layout.udp_drop_has_packet = u32::from(argument("udp_fail_queue_rcv_skb", 2) == Some(packet));
+    let socket = Argument::Pointer("sock".to_owned());
+    layout.drop_has_socket = u32::from(argument("kfree_skb", 3) == Some(socket));
     Resolved { layout, missing }
 }
 

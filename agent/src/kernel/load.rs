@@ -13,6 +13,7 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use netcause_common::dns::{self, DnsCounters, PROTOCOL_DNS};
+use netcause_common::drops::{DropKey, DropReasons};
 use netcause_common::flow::{
     FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER, TcpCounters, UdpCounters,
 };
@@ -25,7 +26,7 @@ use super::iterators::walk;
 use super::layout::{self, Resolved};
 use super::maps::table;
 use super::options::Options;
-use super::{heap, networks, ports};
+use super::{drops, heap, networks, ports};
 use crate::probe::{self, Direction, Hook, Probe, Reason, Support, Unavailable};
 
 /// The eBPF object; empty if agent/build.rs had no toolchain for it.
@@ -123,6 +124,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     let btf = Btf::from_file(path)?;
     let mut resolved = layout::resolve(&btf);
     resolved.layout.first_ephemeral_port = ports::first_ephemeral().into();
+    let drop_reasons = drops::reasons(&btf);
     let probes = probe::ALL.iter().map(|probe| readiness(probe, &btf, &resolved, options)).collect();
     drop(btf);
     let kernel_btf = aya::Btf::from_sys_fs().map_err(|error| LoadError::Object(error.to_string()))?;
@@ -132,6 +134,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
         .btf(Some(&kernel_btf))
         .override_global("LAYOUT", &resolved.layout, true)
         .override_global("QUOTAS", &options.quotas(), true)
+        .override_global("DROP_REASONS", &drop_reasons, true)
         .override_global("DNS", &dns_settings(options), true)
         .override_global(aya_log::LEVEL, &log_level, false)
         .map_max_entries("TCP_FLOWS", options.max_flows)
@@ -146,7 +149,8 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
         .map_max_entries("NETWORKS_V6", networks::MAX_ENTRIES)
         .load(OBJECT)
         .map_err(|error| load_error(&error))?;
-    insert_initial_entries(&mut ebpf, options).map_err(|error| LoadError::Object(format!("{error:#}")))?;
+    insert_initial_entries(&mut ebpf, options, &drop_reasons)
+        .map_err(|error| LoadError::Object(format!("{error:#}")))?;
     Ok((Loaded { ebpf, probes }, kernel_btf))
 }
 
@@ -167,7 +171,11 @@ fn dns_settings(options: &Options) -> dns::Settings {
 }
 
 /// Inserts the entries that the programs expect in their maps.
-fn insert_initial_entries(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<()> {
+fn insert_initial_entries(
+    ebpf: &mut Ebpf,
+    options: &Options,
+    drop_reasons: &DropReasons,
+) -> anyhow::Result<()> {
     // The `other` flows, which count everything that a full map cannot hold; so they come first.
     let mut tcp: HashMap<_, FlowKey, TcpCounters> = table(ebpf, "TCP_FLOWS")?.try_into()?;
     for role in [ROLE_CLIENT, ROLE_SERVER] {
@@ -180,6 +188,10 @@ fn insert_initial_entries(ebpf: &mut Ebpf, options: &Options) -> anyhow::Result<
     let mut dns: HashMap<_, FlowKey, DnsCounters> = table(ebpf, "DNS_FLOWS")?.try_into()?;
     for role in [ROLE_CLIENT, ROLE_SERVER] {
         dns.insert(FlowKey::other(PROTOCOL_DNS, role), DnsCounters::ZERO, 0)?;
+    }
+    let mut drops: HashMap<_, DropKey, u64> = table(ebpf, "DROPS")?.try_into()?;
+    for key in drops::others(drop_reasons) {
+        drops.insert(key, 0, 0)?;
     }
     let mut room: Array<_, i64> = table(ebpf, "UNVERIFIED_ROOM")?.try_into()?;
     room.set(0, UNVERIFIED_FLOWS, 0)?;

@@ -10,6 +10,7 @@ use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
 use ipnet::IpNet;
+use netcause_common::drops::DropKey;
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::open_sockets::{OpenConnection, Sweep};
 use netcause_common::statistics::STATISTICS;
@@ -20,6 +21,7 @@ use netcause_core::aggregate::turn::QUIET;
 use netcause_core::ingest::DnsUnanswered;
 
 use super::dns::Dns;
+use super::drops::Drops;
 use super::flows::Flows;
 use super::iterators::{walk, walk_map};
 use super::listeners::{Listeners, Listening};
@@ -35,6 +37,7 @@ pub struct Kernel {
     options: Options,
     flows: Flows,
     dns: Dns,
+    drops: Drops,
     listeners: Listeners,
     sweep: Array<MapData, Sweep>,
     sweeps: u64,
@@ -77,12 +80,13 @@ impl Kernel {
     pub fn new(mut loaded: Loaded, options: Options) -> Result<(Self, [Events; 2])> {
         let flows = Flows::take(&mut loaded.ebpf, &options)?;
         let dns = Dns::take(&mut loaded.ebpf, &options)?;
+        let drops = Drops::take(&mut loaded.ebpf)?;
         let listeners = Listeners::take(&mut loaded.ebpf)?;
         let sweep = take(&mut loaded.ebpf, "SWEEP")?.try_into()?;
         let statistics = take(&mut loaded.ebpf, "STATISTIC")?.try_into()?;
         let mut ring = |name| anyhow::Ok(Events { ring: RingBuf::try_from(take(&mut loaded.ebpf, name)?)? });
         let rings = [ring("EVENTS")?, ring("DNS_EVENTS")?];
-        let kernel = Self { loaded, options, flows, dns, listeners, sweep, sweeps: 0, statistics };
+        let kernel = Self { loaded, options, flows, dns, drops, listeners, sweep, sweeps: 0, statistics };
         Ok((kernel, rings))
     }
 
@@ -167,7 +171,17 @@ impl Kernel {
     pub fn read_flows(&mut self, to: impl FnMut(&FlowKey, &Totals)) -> Result<Vec<Fullness>> {
         let mut fullness = self.flows.read(to)?;
         fullness.extend(self.dns.fullness());
+        fullness.push(self.drops.fullness());
         Ok(fullness)
+    }
+
+    /// Calls `to` with what each counter of dropped packets has grown by since the last reading.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn read_drops(&mut self, to: impl FnMut(DropKey, u64)) -> Result<()> {
+        self.drops.read(Instant::now(), to)
     }
 
     /// Removes a flow from its map unless its counters changed since the last reading; true if it is removed.

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::bpf;
+use crate::lab::bpf;
 use crate::lab::{machine, metrics::float};
 
 /// A figure of `/proc/PID/status` in KiB, e.g. `VmRSS`.

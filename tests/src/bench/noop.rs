@@ -7,34 +7,17 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::bpf;
-use crate::lab::machine;
+use crate::lab::{
+    bpf::{self, load},
+    machine,
+};
 
 // `enum bpf_cmd`, `enum bpf_prog_type` and `enum bpf_attach_type`, include/uapi/linux/bpf.h.
-const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_int = 17;
-const BPF_LINK_CREATE: libc::c_int = 28;
 const BPF_PROG_TYPE_CGROUP_SKB: u32 = 8;
 const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 const BPF_CGROUP_INET_INGRESS: u32 = 0;
 const BPF_CGROUP_INET_EGRESS: u32 = 1;
-
-/// The head of `union bpf_attr` for BPF_PROG_LOAD.
-#[repr(C)]
-struct ProgramLoad {
-    program_type: u32,
-    instruction_count: u32,
-    instructions: *const u64,
-    license: *const u8,
-    log_level: u32,
-    log_size: u32,
-    log_buffer: u64,
-    kernel_version: u32,
-    flags: u32,
-    name: [u8; 16],
-    interface: u32,
-    attach_type: u32,
-}
 
 /// The head of `union bpf_attr` for BPF_RAW_TRACEPOINT_OPEN.
 #[repr(C)]
@@ -42,15 +25,6 @@ struct RawTracepointOpen {
     name: *const u8,
     program: u32,
     padding: u32,
-}
-
-/// The head of `union bpf_attr` for BPF_LINK_CREATE (kernel 5.7 on).
-#[repr(C)]
-struct LinkCreate {
-    program: u32,
-    target: u32,
-    attach_type: u32,
-    flags: u32,
 }
 
 /// A program at the agent's busiest tracepoint until dropped: its run time is the overhead of the kernel's own statistics.
@@ -103,35 +77,9 @@ impl Hooks {
         let cgroup = File::open(root).with_context(|| format!("opening {}", root.display()))?;
         let hook = |attach_type| -> Result<OwnedFd> {
             let program = load(BPF_PROG_TYPE_CGROUP_SKB, attach_type, 1)?;
-            let create = LinkCreate {
-                program: bpf::number(&program)?,
-                target: bpf::number(&cgroup)?,
-                attach_type,
-                flags: 0,
-            };
-            bpf::open(BPF_LINK_CREATE, &create).context("attaching a program that lets everything pass")
+            bpf::link(&program, bpf::number(&cgroup)?, attach_type, 0)
+                .context("attaching a program that lets everything pass")
         };
         Ok(Self { _links: [hook(BPF_CGROUP_INET_INGRESS)?, hook(BPF_CGROUP_INET_EGRESS)?] })
     }
-}
-
-/// Loads a program that returns a value and does nothing.
-fn load(program_type: u32, attach_type: u32, value: u32) -> Result<OwnedFd> {
-    // r0 = value; exit
-    let instructions: [u64; 2] = [u64::from(value) << 32 | 0xb7, 0x95];
-    let load = ProgramLoad {
-        program_type,
-        instruction_count: 2,
-        instructions: instructions.as_ptr(),
-        license: c"GPL".as_ptr().cast(),
-        log_level: 0,
-        log_size: 0,
-        log_buffer: 0,
-        kernel_version: 0,
-        flags: 0,
-        name: [0; 16],
-        interface: 0,
-        attach_type,
-    };
-    bpf::open(BPF_PROG_LOAD, &load).context("loading a program that does nothing")
 }

@@ -151,14 +151,18 @@ fn reach(address: IpAddr) -> Result<()> {
     })
 }
 
-/// Connects from within another network namespace; the socket stays there. Only a thread that ends with it goes there too.
+/// Connects from within another network namespace; the socket stays there.
 pub(crate) fn connect_in(namespace: &File, to: SocketAddr) -> Result<TcpStream> {
-    let connect = || {
+    within(namespace, || Ok(TcpStream::connect(to)?)).with_context(|| format!("connecting to {to}"))
+}
+
+/// Works within another network namespace. Only a thread that ends with the work goes there too.
+pub(crate) fn within<T: Send>(namespace: &File, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let there = || {
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-        TcpStream::connect(to)
+        work()
     };
-    let result = thread::scope(|scope| scope.spawn(connect).join());
-    result.map_err(|_| anyhow!("connecting to {to} panicked"))?.with_context(|| format!("connecting to {to}"))
+    thread::scope(|scope| scope.spawn(there).join()).map_err(|_| anyhow!("panicked in another namespace"))?
 }
 
 /// A command line that starts `netcause-lab in-pod`; the caller adds the program and its arguments.

@@ -129,6 +129,11 @@ static AGENT: Table<AgentView> = Table {
              sums stay exact, names are lost.",
             |agent, to| to.value(agent.kernel.get(Statistic::FlowsFolded)),
         ),
+        counter(
+            "netcause_packet_drop_table_overflows",
+            "Dropped packets that did not fit into their table and were counted under the workload other.",
+            |agent, to| to.value(agent.kernel.get(Statistic::DropsFolded)),
+        ),
         gauge("netcause_series", "Time series of edges in this exposition.", |agent, to| {
             to.value(agent.series.shown);
         }),

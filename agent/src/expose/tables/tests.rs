@@ -8,10 +8,12 @@ use std::time::Duration;
 use std::{env, fs};
 
 use netcause_common::dns::DnsCounters;
+use netcause_common::drops::{DropDirection, DropReason};
 use netcause_common::flow::{TcpCounters, UdpCounters};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::open_sockets::AcceptQueue;
 use netcause_common::statistics::Statistic;
+use netcause_core::aggregate::drops::Row;
 use netcause_core::aggregate::listeners::Dropped;
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::turn::{On, Waits};
@@ -28,7 +30,7 @@ use crate::expose::births::Reader;
 use crate::expose::prometheus::{Format, render};
 use crate::expose::series::{Kind, Metric};
 use crate::expose::snapshot::{
-    AgentView, Down, EdgeRow, KernelCounters, ListenerRow, MapRow, NamesView, PeerNodeRow, ProbeRow,
+    AgentView, Down, DropRow, EdgeRow, KernelCounters, ListenerRow, MapRow, NamesView, PeerNodeRow, ProbeRow,
     ProgramRow, SearchRow, SeriesBudget, SourceRow,
 };
 use crate::expose::status;
@@ -164,6 +166,15 @@ pub(in crate::expose) fn full() -> Snapshot {
             external: (5, 100),
             zones: vec![("node-7".to_owned(), "eu-1a".to_owned())],
         },
+        drops: vec![DropRow {
+            row: Row {
+                workload: in_shop("front"),
+                peer: in_shop("back"),
+                direction: DropDirection::Sent.label(),
+                reason: DropReason::NetfilterDrop.label(),
+            },
+            packets: 5,
+        }],
         searches: vec![SearchRow { workload: named("app"), expansions: 3, wasted_queries: 6 }],
         peer_nodes: vec![
             PeerNodeRow { node: "node-8".to_owned(), zone: "eu-1b".to_owned(), totals: tcp },
@@ -224,6 +235,7 @@ fn kernel_counters() -> KernelCounters {
         (Statistic::DnsUnfollowed, 2),
         (Statistic::DnsDetailsLeftOut, 4),
         (Statistic::FlowsFolded, 6),
+        (Statistic::DropsFolded, 7),
     ] {
         counters.0[statistic as usize] = count;
     }

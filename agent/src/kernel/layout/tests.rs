@@ -31,11 +31,18 @@ fn every_probe_is_supported_on_every_kernel() {
         for probe in probe::ALL {
             let is_supported =
                 |probe: &probe::Probe| probe::support(probe, &btf, &resolved.missing) == Support::Yes;
-            // Its tracepoint came with 5.14.
-            let is_expected = probe.id != ProbeId::DnsRefused || fixture.version >= (5, 14);
+            let is_expected = match probe.id {
+                // Its tracepoint came with 5.14.
+                ProbeId::DnsRefused => fixture.version >= (5, 14),
+                // Reasons came with 5.17.
+                ProbeId::PacketDrop => fixture.version >= (5, 17),
+                _ => true,
+            };
             assert_eq!(is_supported(probe), is_expected, "{} on {:?}", probe.name(), fixture.version);
-            let is_supported = is_supported(probe) || probe.older.is_some_and(is_supported);
-            assert!(is_supported, "{} on {:?}", probe.name(), fixture.version);
+            if probe.id != ProbeId::PacketDrop {
+                let is_supported = is_supported(probe) || probe.older.is_some_and(is_supported);
+                assert!(is_supported, "{} on {:?}", probe.name(), fixture.version);
+            }
         }
     }
 }
@@ -67,7 +74,11 @@ fn every_offset_is_what_bpftool_says() {
         let chrono = places["tcp_sock.chrono_type"].unwrap();
         expected.chrono_type_shift = chrono.bit_offset % 8;
         expected.chrono_type_mask = if chrono.bit_width == 0 { 0xff } else { (1 << chrono.bit_width) - 1 };
+        let kind = places["sk_buff.pkt_type"].unwrap();
+        assert_eq!(kind.bit_width, 3, "{version:?}");
+        (expected.skb_pkt_type_shift, expected.skb_pkt_type_mask) = (kind.bit_offset % 8, 0b111);
         expected.sock_done = 1;
+        expected.drop_has_socket = u32::from(version >= (6, 11));
         expected.has_sock_from_file = u32::from(version >= (5, 11));
         expected.retransmit_has_error = u32::from(version >= (6, 18));
         expected.udp_drop_has_packet = u32::from(version >= (6, 10));

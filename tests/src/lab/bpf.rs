@@ -1,4 +1,4 @@
-//! The system call bpf(2), as far as the benchmark needs it: there is no wrapper without a whole object file.
+//! The system call bpf(2), as far as the lab and the benchmark need it: there is no wrapper without a whole object file.
 #![expect(unsafe_code, reason = "calls of bpf(2)")]
 
 use std::{
@@ -10,8 +10,10 @@ use std::{
 use anyhow::{Context as _, Result};
 
 // `enum bpf_cmd`, include/uapi/linux/bpf.h.
+const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_MAP_GET_FD_BY_ID: libc::c_int = 14;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_LINK_CREATE: libc::c_int = 28;
 
 /// The head of `union bpf_attr` for BPF_MAP_GET_FD_BY_ID.
 #[repr(C)]
@@ -37,8 +39,34 @@ struct MapInfo {
     name: [u8; 16],
 }
 
+/// The head of `union bpf_attr` for BPF_PROG_LOAD.
+#[repr(C)]
+struct ProgramLoad {
+    program_type: u32,
+    instruction_count: u32,
+    instructions: *const u64,
+    license: *const u8,
+    log_level: u32,
+    log_size: u32,
+    log_buffer: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach_type: u32,
+}
+
+/// The head of `union bpf_attr` for BPF_LINK_CREATE (kernel 5.7 on).
+#[repr(C)]
+struct LinkCreate {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+}
+
 /// The name of a BPF map, at most fifteen characters.
-pub(super) fn map_name(id: u32) -> Result<String> {
+pub(crate) fn map_name(id: u32) -> Result<String> {
     let map = open(BPF_MAP_GET_FD_BY_ID, &MapById { id, padding: [0; 2] }).context("opening a map")?;
     let mut info = MapInfo::default();
     let length = u32::try_from(size_of::<MapInfo>())?;
@@ -47,13 +75,41 @@ pub(super) fn map_name(id: u32) -> Result<String> {
     Ok(CStr::from_bytes_until_nul(&info.name)?.to_string_lossy().into_owned())
 }
 
+/// Loads a program that returns a value and does nothing.
+pub(crate) fn load(program_type: u32, attach_type: u32, value: u32) -> Result<OwnedFd> {
+    // r0 = value; exit
+    let instructions: [u64; 2] = [u64::from(value) << 32 | 0xb7, 0x95];
+    let load = ProgramLoad {
+        program_type,
+        instruction_count: 2,
+        instructions: instructions.as_ptr(),
+        license: c"GPL".as_ptr().cast(),
+        log_level: 0,
+        log_size: 0,
+        log_buffer: 0,
+        kernel_version: 0,
+        flags: 0,
+        name: [0; 16],
+        interface: 0,
+        attach_type,
+    };
+    open(BPF_PROG_LOAD, &load).context("loading a program that does nothing")
+}
+
+/// Attaches a program to a cgroup, by its descriptor, or to a device of this network namespace, by its index, until the link is
+/// closed.
+pub(crate) fn link(program: &OwnedFd, target: u32, attach_type: u32, flags: u32) -> Result<OwnedFd> {
+    let create = LinkCreate { program: number(program)?, target, attach_type, flags };
+    open(BPF_LINK_CREATE, &create).context("attaching a program")
+}
+
 /// A descriptor as the kernel's structures have it.
-pub(super) fn number(descriptor: &impl AsRawFd) -> Result<u32> {
+pub(crate) fn number(descriptor: &impl AsRawFd) -> Result<u32> {
     u32::try_from(descriptor.as_raw_fd()).context("a negative descriptor")
 }
 
 /// A command whose result is a new descriptor.
-pub(super) fn open<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
+pub(crate) fn open<T>(command: libc::c_int, attributes: &T) -> io::Result<OwnedFd> {
     let descriptor = call(command, attributes)?;
     let descriptor = i32::try_from(descriptor).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made this descriptor for us alone.

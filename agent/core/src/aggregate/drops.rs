@@ -1,0 +1,104 @@
+//! Packets that the kernel dropped, by the names of those that lost them.
+//!
+//! What is counted stays under the name that it had then. Where a workload has no name yet, its packets wait for one for a while.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use netcause_common::drops::{DropDirection, DropKey, DropReason};
+use netcause_common::endpoint::Address;
+use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, ROLE_SERVER};
+
+use crate::enrich::{Names, Workload};
+
+/// How many rows there may be; further ones count for `other`.
+pub const MAX_ROWS: usize = 1024;
+/// How long packets wait for the name of their workload.
+const NAMING: Duration = Duration::from_secs(10);
+/// A row that has not grown for so long is no longer shown: longer than any interval between scrapes.
+const KEPT: Duration = Duration::from_hours(1);
+
+/// Whose packets were dropped, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Row {
+    /// The workload that sent the packets, or whose socket they had reached.
+    pub workload: Workload,
+    /// The other end.
+    pub peer: Workload,
+    /// What the packets were to the workload: a label of [`DropDirection`].
+    pub direction: &'static str,
+    /// Why: a label of [`DropReason`].
+    pub reason: &'static str,
+}
+
+/// All that was dropped since the agent started.
+#[derive(Debug, Default)]
+pub struct PacketDrops {
+    rows: HashMap<Row, (u64, Duration)>,
+    /// What was read last and has no name yet, with the time of its reading.
+    unnamed: Vec<(DropKey, u64, Duration)>,
+}
+
+impl PacketDrops {
+    /// Takes what a counter has grown by.
+    pub fn count(&mut self, key: DropKey, packets: u64, now: Duration) {
+        self.unnamed.push((key, packets, now));
+    }
+
+    /// Ends a reading: gives names to what was dropped.
+    pub fn end_reading(&mut self, now: Duration, names: &Names) {
+        self.rows.retain(|_, (_, grew)| now.saturating_sub(*grew) < KEPT);
+        for (key, packets, at) in std::mem::take(&mut self.unnamed) {
+            let Some((workload, peer)) = ends(&key, names) else { continue };
+            let may_get_a_name = matches!(workload, Workload::Cgroup(_) | Workload::Pod(_));
+            if may_get_a_name && now.saturating_sub(at) < NAMING {
+                self.unnamed.push((key, packets, at));
+                continue;
+            }
+            let (Some(reason), Some(direction)) =
+                (DropReason::from_number(key.reason), DropDirection::from_number(key.direction))
+            else {
+                continue;
+            };
+            let mut row = Row { workload, peer, direction: direction.label(), reason: reason.label() };
+            if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&row) {
+                row = Row { workload: Workload::Other, peer: Workload::Other, ..row };
+            }
+            let (count, grew) = self.rows.entry(row).or_default();
+            *count = count.wrapping_add(packets);
+            *grew = now;
+        }
+    }
+
+    /// The local ends of packets that wait for names.
+    pub fn locals(&self) -> impl Iterator<Item = u64> {
+        self.unnamed.iter().map(|(key, ..)| key.local)
+    }
+
+    /// The rows, in any order.
+    pub fn rows(&self) -> impl Iterator<Item = (&Row, u64)> {
+        self.rows.iter().map(|(row, (count, _))| (row, *count))
+    }
+}
+
+/// The workload that packets count for, and its peer; `None` for a direction that there is not.
+fn ends(key: &DropKey, names: &Names) -> Option<(Workload, Workload)> {
+    if key.local == 0 {
+        return Some((Workload::Other, Workload::Other));
+    }
+    let at = |remote: Address| {
+        let flow = FlowKey { local: key.local, remote, role: ROLE_SERVER, ..FlowKey::default() };
+        names.remote(&flow).workload
+    };
+    Some(match DropDirection::from_number(key.direction)? {
+        DropDirection::Sent => (names.local(key.local), at(key.destination)),
+        DropDirection::Received => (names.local(key.local), at(key.source)),
+        // Not IP, or its headers could not be read: what is left is where it was dropped.
+        DropDirection::InTransit if key.source == Address::UNKNOWN => {
+            let device =
+                if key.local == LOCAL_IS_NAMESPACE { Workload::Unknown } else { names.local(key.local) };
+            (device, Workload::Unknown)
+        }
+        DropDirection::InTransit => (at(key.source), at(key.destination)),
+    })
+}
