@@ -84,6 +84,12 @@ enum Needs {
     Alone,
 }
 
+impl Needs {
+    fn is_alone(self) -> bool {
+        matches!(self, Self::Alone | Self::DnsAlone)
+    }
+}
+
 /// The kernels of the matrix that a scenario is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kernels {
@@ -420,7 +426,9 @@ fn trials(lacking: impl Fn(Needs) -> Option<String>) -> Vec<Trial> {
             None => trial,
         }
     };
-    SCENARIOS.iter().map(trial).collect()
+    // Those that run alone come last: one that waits for its turn would keep a place from others.
+    let (alone, beside): (Vec<_>, Vec<_>) = SCENARIOS.iter().partition(|scenario| scenario.needs.is_alone());
+    beside.into_iter().chain(alone).map(trial).collect()
 }
 
 /// Runs a scenario; one that fails beside others runs once more alone, in pods of another name, and the first failure
@@ -436,8 +444,7 @@ fn attempt(scenario: &Scenario, name: &str) -> Result<()> {
 fn with_turn(needs: Needs, run: impl FnOnce() -> Result<()>) -> Result<()> {
     let path = std::env::temp_dir().join("netcause-lab.lock");
     let turn = File::create(&path).with_context(|| format!("opening {}", path.display()))?;
-    if matches!(needs, Needs::Alone | Needs::DnsAlone) { turn.lock() } else { turn.lock_shared() }
-        .context("waiting for a turn")?;
+    if needs.is_alone() { turn.lock() } else { turn.lock_shared() }.context("waiting for a turn")?;
     // The turn ends with the file: `turn` lives until the scenario has ended.
     run()
 }

@@ -16,6 +16,8 @@ use crate::seen::Moment;
 pub struct Sums<Row, Part, T> {
     parts: HashMap<Part, Share<Row, T>>,
     rows: HashMap<Row, Whole<T>>,
+    /// See [`Self::of_rows`].
+    are_rows: bool,
 }
 
 /// What a row shows of one of its parts.
@@ -49,11 +51,18 @@ impl<Row, T: Pod> Share<Row, T> {
 
 impl<Row, Part, T: Pod> Default for Sums<Row, Part, T> {
     fn default() -> Self {
-        Self { parts: HashMap::new(), rows: HashMap::new() }
+        Self { parts: HashMap::new(), rows: HashMap::new(), are_rows: false }
     }
 }
 
 impl<Row: Clone + Eq + Hash, Part: Clone + Eq + Hash, T: Pod> Sums<Row, Part, T> {
+    /// Of parts that are rows themselves and never begin anew: when a counter is lower before a scraper has got the row, a past went
+    /// to where it belongs.
+    #[must_use]
+    pub fn of_rows() -> Self {
+        Self { are_rows: true, ..Self::default() }
+    }
+
     /// Takes all parts that there are now, and returns what is to be added to the sum of each row's parts, wrapping: what
     /// parts had that have ended, each counter of a part that has begun anew, and for a part that belongs to another row
     /// now, less by what its old row goes on showing. That does so while it has another part, and if a scraper has got it by value;
@@ -71,12 +80,16 @@ impl<Row: Clone + Eq + Hash, Part: Clone + Eq + Hash, T: Pod> Sums<Row, Part, T>
         }
         for (part, row, counters) in parts {
             let new = || Whole { kept: Packed::default(), began: moment.now, left: None };
-            self.rows.entry(row.clone()).or_insert_with(new).left = None;
+            let whole = self.rows.entry(row.clone()).or_insert_with(new);
+            whole.left = None;
+            let may_be_lower = self.are_rows && !moment.has_seen(whole.began);
             let mut share = Share { row, last: Packed::new(&counters), beyond: Packed::default() };
             if let Some(old) = before.remove(&part) {
                 let shown = (old.row != share.row).then(|| old.shown());
                 share.beyond = old.beyond;
-                share.beyond.add(&lost(old.last.unpack(), &counters));
+                if !may_be_lower {
+                    share.beyond.add(&lost(old.last.unpack(), &counters));
+                }
                 moved.extend(shown.map(|shown| (part.clone(), old.row, shown)));
             }
             self.parts.insert(part, share);

@@ -11,8 +11,14 @@ use crate::aggregate::{Edge, Via};
 use crate::seen::Moment;
 
 /// What legs had from edges that are not shown any more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Legs(Sums<Edge, Arc<Edge>, TcpCounters>);
+
+impl Default for Legs {
+    fn default() -> Self {
+        Self(Sums::of_rows())
+    }
+}
 
 impl Legs {
     /// What each leg adds to the sum of the edges shown.
@@ -63,5 +69,22 @@ mod tests {
         assert_eq!(kept(&[of_port(80, 3), of_port(9000, 4)]), []);
         assert_eq!(kept(&[of_port(9000, 5)]), [("shop".to_owned(), 3)]);
         assert_eq!(kept(&[]), []);
+    }
+
+    #[test]
+    fn what_was_taken_for_a_leg_goes_back() {
+        let leg = |opened| Shown {
+            edge: Arc::new(Edge {
+                source: Workload::plain("shop"),
+                port: Some(80),
+                via: Via::OwnSidecar(Direction::Outbound),
+                ..Edge::other(Reporter::Source)
+            }),
+            totals: Totals { tcp: TcpCounters { opened, ..TcpCounters::ZERO }, ..Totals::ZERO },
+            counts: true,
+        };
+        let mut legs = Legs::default();
+        assert!(legs.keep(&[leg(12)], &Moment::default()).is_empty());
+        assert!(legs.keep(&[leg(3)], &Moment::default()).is_empty(), "nine belong to a direct edge");
     }
 }

@@ -45,11 +45,6 @@ static TABLE: Table<TcpCounters> = Table {
             |tcp: &TcpCounters, to| to.by(RetransmitKind::LABELS, &tcp.retransmitted_segments),
         )
         .by("kind"),
-        counter(
-            "netcause_peer_node_tcp_spurious_retransmits",
-            "Spurious retransmissions to pods of a node, and to the node itself; see netcause_tcp_spurious_retransmits_total.",
-            |tcp, to| to.value(tcp.spurious_retransmits),
-        ),
         histogram(
             "netcause_peer_node_tcp_rtt_seconds",
             "Smoothed round-trip time of TCP connections with pods of a node, and with the node itself; see \
