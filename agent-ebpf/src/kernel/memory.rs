@@ -12,21 +12,37 @@ pub trait Memory: Copy {
     fn follow(self, offset: u32) -> Self;
 }
 
-/// A pointer whose type the verifier knows: one load per read, a fault reads as zero.
+/// A pointer whose type the verifier knows: one load per read.
+///
+/// What a NULL pointer leads to reads as zero, and is never tried: the kernel would handle the fault, but one without "bpf: ensure
+/// main program has an extable" (6.4, in some stable series) may panic instead when the program has functions
+/// (`search_bpf_extables`, kernel/bpf/core.c, finds the twin of the program that has no table). Seen on 5.10.
 #[derive(Clone, Copy)]
 pub struct Typed(pub(super) *const c_void);
 
 impl Memory for Typed {
     #[inline(always)]
     fn read<T: Copy + Default>(self, offset: u32) -> T {
-        // SAFETY: the verifier proves that the pointer is a live kernel object and that the offset lies inside a
-        // member of it (`btf_struct_access`); the CPU's fault, if any, is handled by the kernel's exception table.
+        if self.0.is_null() {
+            return T::default();
+        }
+        // SAFETY: the verifier proves that the pointer is a kernel object and that the offset lies inside a member of it
+        // (`btf_struct_access`); the CPU's fault, if any, is handled by the kernel's exception table.
         // Volatile keeps the compiler from merging neighbouring loads into one that crosses members.
         unsafe { self.0.byte_add(offset as usize).cast::<T>().read_volatile() }
     }
 
     #[inline(always)]
     fn follow(self, offset: u32) -> Self {
+        // Not the pointer itself, which is NULL as well, but has another type for the verifier.
+        if self.0.is_null() { Self(core::ptr::null()) } else { self.follow_known(offset) }
+    }
+}
+
+impl Typed {
+    /// [`Memory::follow`] from a pointer that the kernel never sets to NULL.
+    #[inline(always)]
+    pub(super) fn follow_known(self, offset: u32) -> Self {
         // SAFETY: as in `read`; the verifier knows the type of what a typed member points to.
         Self(unsafe { self.0.byte_add(offset as usize).cast::<*const c_void>().read_volatile() })
     }

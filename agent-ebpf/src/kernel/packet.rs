@@ -39,7 +39,6 @@ impl SkBuff {
     /// Inode number of the network namespace of its receiving device; 0 when the device is no longer known.
     #[inline(always)]
     pub fn namespace(self) -> u32 {
-        // What a NULL pointer leads to reads as zero.
         self.0.follow(layout!(skb_dev)).follow(layout!(dev_net)).read(layout!(net_inum))
     }
 
