@@ -7,6 +7,10 @@
 //! attached, in this order. The first marks what it handles; the second finds the mark and returns, or does the work
 //! itself, because the first was skipped. (Probes of one priority run in the order in which they were attached: `func_add`,
 //! kernel/tracepoint.c.)
+//!
+//! Both are whole programs. A tail call from the second into the first would save a second verification, but would also run
+//! the first within itself: from 6.13 on a tracing program has one private stack on each CPU (`bpf_enable_priv_stack`,
+//! kernel/bpf/verifier.c), which the inner run overwrites. On an emulated 7.2 that was an oops within minutes.
 
 use core::ffi::c_void;
 

@@ -12,6 +12,7 @@ pub mod listeners;
 pub mod model;
 mod packed;
 pub mod peer_nodes;
+pub mod places;
 pub mod sums;
 pub mod totals;
 pub mod turn;

@@ -7,6 +7,7 @@
 mod dns;
 mod drops;
 mod listeners;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,7 @@ use crate::node::{self, Node};
 use crate::seen::{Moment, Seen};
 
 pub use listeners::Listener;
+pub use places::Places;
 
 /// Events that wait for their consumers, as many as the daemon takes from the ring at once. Further ones are in
 /// [`Engine::events`] alone.
@@ -180,6 +182,7 @@ pub struct Engine {
     queues: Vec<(QueueKey, AcceptQueue)>,
     listeners: Listeners,
     listener_sums: listeners::Sum,
+    places: Places,
     events: RecentEvents,
     health: Vec<SourceHealth>,
     losses: Losses,
@@ -213,6 +216,7 @@ impl Engine {
             queues: Vec::new(),
             listeners: Listeners::default(),
             listener_sums: listeners::Sum::default(),
+            places: Places::default(),
             events: RecentEvents::default(),
             health: Vec::new(),
             losses: [0; STATISTICS as usize],
@@ -414,6 +418,7 @@ impl Engine {
         if let Some(reading) = self.unnamed_node.take() {
             self.node.at(self.moment());
             self.node.update(reading, |cgroup| self.names.local(cgroup));
+            self.read_places();
         }
     }
 
@@ -429,6 +434,7 @@ impl Engine {
             self.names.retain(&locals, &self.model.remotes());
         }
         self.peer_nodes.end_reading(self.time.monotonic, &self.names);
+        self.end_places();
         let idle = self.model.end_reading(self.time.monotonic, &mut self.names);
         if !idle.is_empty() {
             self.outputs.push_back(Output::Remove(idle));

@@ -22,8 +22,8 @@ use netcause_core::node::Reading;
 use netcause_core::seen::Seen;
 use tracing::{info, warn};
 
-use crate::expose::edges::Lately;
 use crate::expose::event_log;
+use crate::expose::lately::Lately;
 use crate::expose::snapshot::{AgentCounts, Snapshot};
 use crate::expose::tables::series;
 use crate::kernel::cgroups::CgroupTree;
@@ -229,7 +229,7 @@ impl Agent {
         Ok(view)
     }
 
-    /// What edges have counted lately, by tables that were read at most a second ago.
+    /// What was counted lately, by tables that were read at most a second ago.
     pub fn lately(&mut self) -> Result<Arc<Lately>> {
         if let Some((built, lately)) = &self.lately
             && built.elapsed() < VIEW_AGE
@@ -240,7 +240,10 @@ impl Agent {
             self.observe()?;
         }
         let lately = Arc::new(Lately {
-            recent: self.engine.model().windows().recent(),
+            edges: self.engine.model().windows().recent(),
+            peer_nodes: self.engine.peer_nodes().windows().recent(),
+            listeners: self.engine.places().listeners.recent(),
+            node: self.engine.places().node.recent(),
             read_at: self.engine.time().wall,
             interval: self.pace.interval,
         });

@@ -94,7 +94,7 @@ impl Agent {
                     cut_short: budget.cut_short,
                 },
                 folded_peer_nodes: self.engine.peer_nodes().folded(),
-                windows: self.engine.model().windows().statistics(),
+                windows: self.engine.windows().into(),
                 maps: fullness
                     .iter()
                     .map(|map| MapRow { map: map.map, entries: map.entries, limit: map.limit })
@@ -179,13 +179,8 @@ fn rows(shown: Vec<Shown>) -> Vec<EdgeRow> {
     shown.into_iter().map(|Shown { edge, totals, .. }| EdgeRow { edge, totals }).collect()
 }
 
-fn peer_node((row, totals): (Row<'_>, &TcpCounters)) -> PeerNodeRow {
-    let (node, zone) = match row {
-        Row::Node { name, zone } => (name, zone),
-        Row::Unknown => ("unknown", ""),
-        Row::Other => ("other", ""),
-    };
-    PeerNodeRow { node: node.to_owned(), zone: zone.to_owned(), totals: *totals }
+fn peer_node((row, totals): (&Row, &TcpCounters)) -> PeerNodeRow {
+    PeerNodeRow { node: row.name().to_owned(), zone: row.zone().to_owned(), totals: *totals }
 }
 
 fn probe(state: &ProbeState) -> ProbeRow {

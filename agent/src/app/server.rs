@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 use super::agent::Agent;
-use crate::expose::edges::Lately;
 use crate::expose::http::{self, Limits, Source, View, Windows};
+use crate::expose::lately::Lately;
 use crate::expose::snapshot::Snapshot;
 
 /// The agent answers within this, or is stuck.

@@ -3,35 +3,24 @@
 //! `netcause edges` reads the same types. Every answer says what time it covers, because windows are whole.
 
 mod query;
-mod row;
+pub(super) mod row;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::time::Duration;
 
 use netcause_core::aggregate::totals::Totals;
-use netcause_core::aggregate::windows::Recent;
 use netcause_core::aggregate::{Edge, Packed};
 use serde::{Deserialize, Serialize};
 
+use super::lately::Lately;
 use super::tables::own_sidecar;
 
-pub use query::{Limit, Query, Sort, Window, Workload};
+pub use super::query::Window;
+pub use query::{Limit, Query, Sort, Workload};
 pub use row::{Labels, Row};
-
-/// What edges have counted lately, at one point in time.
-#[derive(Debug, Default)]
-pub struct Lately {
-    /// Windows.
-    pub recent: Recent<Edge, Totals>,
-    /// When the kernel's tables were read: seconds since 1970.
-    pub read_at: u64,
-    /// The tables are read this often at least.
-    pub interval: Duration,
-}
 
 /// The answer.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,7 +52,7 @@ impl Answer {
     #[must_use]
     pub fn new(lately: &Lately, query: &Query) -> Self {
         let mut pairs: HashMap<u64, (Arc<Edge>, Packed<Totals>)> = HashMap::new();
-        let span = lately.recent.each(query.window.0, |edge, totals| {
+        let span = lately.edges.each(query.window.0, |edge, totals| {
             // The leg to a sidecar of its own is no pair, as on /metrics.
             if own_sidecar(edge).is_some() || !query.matches(edge) {
                 return;

@@ -32,9 +32,9 @@ use self::body::{Shared, Taken};
 use self::cache::{Cache, Key};
 use self::connections::{Connections, Place, Serving};
 use self::encoding::{accepts_gzip, encode};
-use self::routes::{Answer, Route};
+use self::routes::{Answer, RenderLately, Route};
 use self::scrape::{Peer, Scrapes};
-use super::edges::{self, Lately};
+use super::lately::Lately;
 use super::snapshot::Snapshot;
 
 pub use self::routes::endpoints;
@@ -42,7 +42,7 @@ pub use self::routes::endpoints;
 /// A view that is being made.
 pub type View<'a> = Pin<Box<dyn Future<Output = Result<Arc<Snapshot>, String>> + Send + 'a>>;
 
-/// What edges have counted lately, that is being read.
+/// What was counted lately, that is being read.
 pub type Windows<'a> = Pin<Box<dyn Future<Output = Result<Arc<Lately>, String>> + Send + 'a>>;
 
 /// What the server asks the rest of the agent.
@@ -51,7 +51,7 @@ pub trait Source: Send + Sync + 'static {
     /// got when they have got this view.
     fn view(&self, seen: Seen) -> View<'_>;
 
-    /// What edges have counted lately, or why that cannot be read.
+    /// What was counted lately, or why that cannot be read.
     fn windows(&self) -> Windows<'_>;
 
     /// Whether the agent observes the node.
@@ -167,7 +167,7 @@ impl Server {
             let text = format!("not found; these paths are served:\n\n{}", endpoints());
             return plain(StatusCode::NOT_FOUND, text, serving);
         };
-        if matches!(route.answer, Answer::View(..) | Answer::Metrics | Answer::Edges) {
+        if matches!(route.answer, Answer::View(..) | Answer::Metrics | Answer::Lately(_)) {
             let Ok(scrape) = Arc::clone(&self.scrapes).try_acquire_owned() else {
                 let text = "too many requests are being answered (http_max_connections)\n".to_owned();
                 let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, text, serving);
@@ -175,15 +175,18 @@ impl Server {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 return response;
             };
-            let query = match route.answer {
-                Answer::Edges => edges::Query::parse(request.uri().query().unwrap_or_default()),
-                _ => Ok(edges::Query::default()),
+            let lately = match route.answer {
+                Answer::Lately(ask) => match ask(request.uri().query().unwrap_or_default()) {
+                    Ok(render) => Some(render),
+                    Err(error) => return plain(StatusCode::BAD_REQUEST, format!("{error}\n"), serving),
+                },
+                _ => None,
             };
-            let query = match query {
-                Ok(query) => query,
-                Err(error) => return plain(StatusCode::BAD_REQUEST, format!("{error}\n"), serving),
+            let rendered = match lately {
+                Some(render) => self.lately(render, request.headers()).await,
+                None => self.rendered(route, request.headers(), peer).await,
             };
-            return match self.rendered(route, &query, request.headers(), peer).await {
+            return match rendered {
                 Ok(Rendered { content_type, bytes, taken }) => {
                     let body = Shared::new(bytes, Some(scrape), serving).when_taken(taken);
                     let mut response = with_body(StatusCode::OK, content_type, body);
@@ -209,20 +212,20 @@ impl Server {
         }
     }
 
+    /// The body of a route that is made from what was counted lately.
+    async fn lately(&self, render: RenderLately, headers: &HeaderMap) -> Result<Rendered, String> {
+        let text = render(&*self.source.windows().await?)?;
+        let bytes = encode(accepts_gzip(headers), |to| to.write_all(text.as_bytes()))?;
+        Ok(Rendered { content_type: routes::JSON, bytes: bytes.into(), taken: None })
+    }
+
     /// The body of a route that is made from the view.
     async fn rendered(
         &self,
         route: &'static Route,
-        query: &edges::Query,
         headers: &HeaderMap,
         peer: &Peer,
     ) -> Result<Rendered, String> {
-        if let Answer::Edges = route.answer {
-            let lately = self.source.windows().await?;
-            let text = routes::json(&edges::Answer::new(&lately, query))?;
-            let bytes = encode(accepts_gzip(headers), |to| to.write_all(text.as_bytes()))?;
-            return Ok(Rendered { content_type: routes::JSON, bytes: bytes.into(), taken: None });
-        }
         let begin = Instant::now();
         let seen = match route.answer {
             Answer::Metrics => self.seen(headers, peer).await?,

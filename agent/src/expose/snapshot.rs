@@ -157,8 +157,8 @@ pub struct AgentView {
     pub series: SeriesBudget,
     /// How often a node at the other end has lost its counters to another one.
     pub folded_peer_nodes: u64,
-    /// What is kept of the last minutes.
-    pub windows: windows::Statistics,
+    /// What is kept of the last minutes, by what it is of.
+    pub windows: Vec<(&'static str, windows::Statistics)>,
     /// Kernel tables.
     pub maps: Vec<MapRow>,
     /// eBPF programs.

@@ -76,7 +76,8 @@ pub(super) fn lately(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn json(agent: &Agent, path: &str) -> Result<Value> {
+/// The JSON at a path.
+pub(super) fn json(agent: &Agent, path: &str) -> Result<Value> {
     let response = agent.get(path, "application/json")?;
     ensure!(response.status == 200, "{path}: {} {}", response.status, response.body);
     serde_json::from_str(&response.body).with_context(|| response.body)

@@ -4,7 +4,9 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
+use serde_json::Value;
 
+use super::edges::json;
 use crate::lab::{
     agent::{self, Agent, Options},
     eventually,
@@ -77,6 +79,7 @@ pub(super) fn queues(name: &str) -> Result<()> {
         drops(metrics)?;
         expect_drops(metrics, &server)
     })?;
+    eventually("the last minutes have the same", || in_windows(agent, &server))?;
     for server in servers {
         server.finish()?;
     }
@@ -91,6 +94,23 @@ pub(super) fn queues(name: &str) -> Result<()> {
         Ok(())
     })?;
     held.into_iter().try_for_each(|client| client.finish().map(drop))
+}
+
+/// `/api/v1/node` has the discards of the full queue that `/metrics` has, and its limit on average.
+fn in_windows(agent: &Agent, server: &Pod) -> Result<()> {
+    let metrics = agent.scrape()?;
+    let answer = json(agent, "/api/v1/node?window=10m")?;
+    let rows = answer["listeners"]["rows"].as_array().context("no listeners")?;
+    let is_it = |row: &&Value| {
+        let labels = &row["labels"];
+        labels["destination_workload"] == server.workload() && labels["destination_port"] == "8080"
+    };
+    let row = rows.iter().find(is_it).with_context(|| format!("no row of the listener: {answer}"))?;
+    let discards = metrics.on(DISCARDS, &Edge::listener(server, 8080));
+    ensure!(row["counted"]["discards"].as_f64() == Some(discards), "{discards} discards: {row}");
+    ensure!(row["mean"]["accept_queue_limit"] == 4.0, "a queue of 4: {row}");
+    ensure!(row["mean"]["accept_queue_length"].as_f64().is_some_and(|mean| mean > 0.0), "it was full: {row}");
+    Ok(())
 }
 
 /// What listeners discard counts although each ends before a sweep sees it.

@@ -6,12 +6,14 @@
 
 use std::collections::HashMap;
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use netcause_common::flow::{FlowKey, TcpCounters};
 
 use super::packed::Packed;
 use super::totals::{self, Counters as _};
+use super::windows::{self, Windows};
 use crate::enrich::directory::{Mark, Span};
 use crate::enrich::{Names, PeerNode};
 
@@ -20,15 +22,18 @@ const HALF_LIFE: Duration = Duration::from_secs(300);
 /// A node has to weigh so many times as much as another one to take its place: two that are equal do not take turns.
 const MARGIN: u64 = 2;
 
+/// Bytes of the steps of [`PeerNodes::windows`].
+const WINDOWS_BYTES: usize = 1 << 20;
+
 /// The name of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Row<'a> {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Row {
     /// A node.
     Node {
         /// Its name.
-        name: &'a str,
+        name: Box<str>,
         /// Its zone; empty when unknown.
-        zone: &'a str,
+        zone: Box<str>,
     },
     /// The other end is in the cluster, and it is not known on which node.
     Unknown,
@@ -36,10 +41,19 @@ pub enum Row<'a> {
     Other,
 }
 
+/// What was counted with each node lately.
+pub type PeerNodeWindows = Windows<Arc<Row>, Row, TcpCounters>;
+
+impl windows::Name for Row {
+    fn other(&self) -> Self {
+        Self::Other
+    }
+}
+
 /// A node with a row of its own.
 #[derive(Debug)]
 struct Known {
-    zone: Box<str>,
+    row: Arc<Row>,
     totals: TcpCounters,
     weight: u64,
 }
@@ -49,8 +63,8 @@ struct Known {
 pub struct PeerNodes {
     limit: usize,
     rows: HashMap<Box<str>, Known>,
-    unknown: TcpCounters,
-    other: TcpCounters,
+    unknown: Rest,
+    other: Rest,
     /// Weights of nodes without a row of their own; no more than there are rows.
     candidates: HashMap<Box<str>, u64>,
     /// What was counted at addresses that have or had several holders, until the reading ends.
@@ -58,7 +72,11 @@ pub struct PeerNodes {
     last: Option<Mark>,
     halved: Duration,
     folded: u64,
+    windows: PeerNodeWindows,
 }
+
+/// A row that stands for several nodes.
+type Rest = (Arc<Row>, TcpCounters);
 
 impl PeerNodes {
     /// Without rows; there will be no more nodes than this.
@@ -67,13 +85,14 @@ impl PeerNodes {
         Self {
             limit,
             rows: HashMap::new(),
-            unknown: TcpCounters::ZERO,
-            other: TcpCounters::ZERO,
+            unknown: (Arc::new(Row::Unknown), TcpCounters::ZERO),
+            other: (Arc::new(Row::Other), TcpCounters::ZERO),
             candidates: HashMap::new(),
             contested: HashMap::new(),
             last: None,
             halved: Duration::ZERO,
             folded: 0,
+            windows: Windows::new(WINDOWS_BYTES),
         }
     }
 
@@ -94,21 +113,30 @@ impl PeerNodes {
     fn add(&mut self, node: PeerNode<'_>, counted: &TcpCounters) {
         let node = match node {
             PeerNode::Outside => return,
-            PeerNode::Unknown => return totals::add(&mut self.unknown, counted),
+            PeerNode::Unknown => {
+                totals::add(&mut self.unknown.1, counted);
+                return self.windows.count(Arc::clone(&self.unknown.0), &self.unknown.0, counted);
+            }
             PeerNode::Known(node) => node,
         };
         let (zone, weight) = (node.zone.unwrap_or_default(), counted.weight().max(1));
+        let has_place = self.rows.len() < self.limit;
         if let Some(row) = self.rows.get_mut(node.name) {
-            if *row.zone != *zone {
+            if row.row.zone() != zone {
                 // Other labels: another row, which has counted nothing as yet.
-                *row = Known { zone: zone.into(), totals: TcpCounters::ZERO, weight: row.weight };
+                self.windows.ended(Arc::clone(&row.row));
+                *row = Known { totals: TcpCounters::ZERO, ..Known::new(node.name, zone, row.weight) };
             }
             totals::add(&mut row.totals, counted);
             row.weight = row.weight.saturating_add(weight);
-        } else if self.rows.len() < self.limit {
-            self.rows.insert(node.name.into(), Known { zone: zone.into(), totals: *counted, weight });
+            self.windows.count(Arc::clone(&row.row), &row.row, counted);
+        } else if has_place {
+            let row = Known { totals: *counted, ..Known::new(node.name, zone, weight) };
+            self.windows.count(Arc::clone(&row.row), &row.row, counted);
+            self.rows.insert(node.name.into(), row);
         } else {
-            totals::add(&mut self.other, counted);
+            totals::add(&mut self.other.1, counted);
+            self.windows.count(Arc::clone(&self.other.0), &self.other.0, counted);
             if let Some(candidate) = self.candidates.get_mut(node.name) {
                 *candidate = candidate.saturating_add(weight);
             } else if self.candidates.len() < self.limit {
@@ -126,6 +154,7 @@ impl PeerNodes {
             self.add(names.peer_node_during(&flow, &span), &counted.unpack());
         }
         self.give_places();
+        self.windows.end_reading(now);
         let halvings = now.saturating_sub(self.halved).as_secs() / HALF_LIFE.as_secs();
         if halvings == 0 {
             return;
@@ -133,8 +162,12 @@ impl PeerNodes {
         self.halved = now;
         let lighter = |weight: u64| weight.checked_shr(halvings.try_into().unwrap_or(u32::MAX)).unwrap_or(0);
         // A node that counts nothing any more ends.
+        let windows = &mut self.windows;
         self.rows.retain(|_, row| {
             row.weight = lighter(row.weight);
+            if row.weight == 0 {
+                windows.ended(Arc::clone(&row.row));
+            }
             row.weight > 0
         });
         self.candidates.retain(|_, weight| {
@@ -157,30 +190,67 @@ impl PeerNodes {
                 continue;
             }
             if self.rows.len() >= self.limit {
-                self.rows.remove(&smallest);
+                if let Some(row) = self.rows.remove(&smallest) {
+                    self.windows.ended(row.row);
+                }
                 self.candidates.insert(smallest, least);
                 self.folded += 1;
             }
             // Its zone comes with what it counts next.
-            self.rows.insert(name, Known { zone: Box::default(), totals: TcpCounters::ZERO, weight });
+            let row = Known::new(&name, "", weight);
+            self.rows.insert(name, row);
         }
     }
 
     /// Everything that has counted anything, nodes in the order of their names.
     #[must_use]
-    pub fn rows(&self) -> Vec<(Row<'_>, &TcpCounters)> {
-        let nodes = self.rows.iter().filter(|(_, row)| row.totals != TcpCounters::ZERO);
-        let mut nodes: Vec<_> = nodes.collect();
-        nodes.sort_unstable_by_key(|(name, _)| *name);
-        let nodes = nodes.into_iter().map(|(name, row)| (Row::Node { name, zone: &row.zone }, &row.totals));
-        let rest = [(Row::Unknown, &self.unknown), (Row::Other, &self.other)];
-        nodes.chain(rest.into_iter().filter(|(_, totals)| **totals != TcpCounters::ZERO)).collect()
+    pub fn rows(&self) -> Vec<(&Row, &TcpCounters)> {
+        let nodes = self.rows.values().map(|row| (&*row.row, &row.totals));
+        let rest = [&self.unknown, &self.other].map(|(row, totals)| (&**row, totals));
+        let mut rows: Vec<_> =
+            nodes.chain(rest).filter(|(_, totals)| **totals != TcpCounters::ZERO).collect();
+        rows.sort_unstable_by_key(|(row, _)| *row);
+        rows
+    }
+
+    /// What was counted lately.
+    #[must_use]
+    pub fn windows(&self) -> &PeerNodeWindows {
+        &self.windows
     }
 
     /// How often a node has lost its row to another one.
     #[must_use]
     pub fn folded(&self) -> u64 {
         self.folded
+    }
+}
+
+impl Known {
+    fn new(name: &str, zone: &str, weight: u64) -> Self {
+        let row = Arc::new(Row::Node { name: name.into(), zone: zone.into() });
+        Self { row, totals: TcpCounters::ZERO, weight }
+    }
+}
+
+impl Row {
+    /// The node's name, or what stands for several.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Node { name, .. } => name,
+            Self::Unknown => "unknown",
+            Self::Other => "other",
+        }
+    }
+
+    /// The node's zone; empty when unknown.
+    #[must_use]
+    pub fn zone(&self) -> &str {
+        match self {
+            Self::Node { zone, .. } => zone,
+            Self::Unknown | Self::Other => "",
+        }
     }
 }
 

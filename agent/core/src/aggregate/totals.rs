@@ -156,7 +156,7 @@ pub(super) fn negative<T: Pod>(mut counters: T) -> T {
 }
 
 /// Adds each counter, wrapping.
-pub(super) fn add<T: Pod>(to: &mut T, from: &T) {
+pub fn add<T: Pod>(to: &mut T, from: &T) {
     for (to, from) in words_mut(to).iter_mut().zip(words(from)) {
         *to = to.wrapping_add(*from);
     }

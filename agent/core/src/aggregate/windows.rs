@@ -81,7 +81,7 @@ pub struct Statistics {
     pub folded: u64,
 }
 
-impl<Id: Copy + Eq + Hash, N: Name, C: Pod> Windows<Id, N, C> {
+impl<Id: Eq + Hash, N: Name, C: Pod> Windows<Id, N, C> {
     /// Nothing counted; steps may take so many bytes.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
@@ -118,7 +118,7 @@ impl<Id: Copy + Eq + Hash, N: Name, C: Pod> Windows<Id, N, C> {
     /// A part of what one subject has counted is another one's, and was all the time. It is taken from the latest windows first,
     /// and never more than they have.
     pub fn moved(&mut self, from: Id, to: Id, name: &Arc<N>, past: &C) {
-        if let Some(from) = self.subjects.find(from).filter(|_| self.moves.len() < MAX_MOVES) {
+        if let Some(from) = self.subjects.find(&from).filter(|_| self.moves.len() < MAX_MOVES) {
             let to = self.subjects.of(to, name);
             self.moves.push((from, to, Packed::new(past)));
         }

@@ -79,5 +79,6 @@ impl Engine {
         self.names.listen_in(open.map(|(key, queue)| (queue.namespace, key.local)));
         self.listeners.update(&queues, namespaces, self.time.monotonic);
         self.queues = queues;
+        self.read_listeners();
     }
 }

@@ -2,15 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::ValueEnum;
 use netcause_core::aggregate::Edge;
 use netcause_core::aggregate::totals::Totals;
-use netcause_core::aggregate::windows::KEPT;
 use serde::{Deserialize, Serialize};
 
 use super::row;
+use crate::expose::query::{BadQuery, Window, each_parameter, parsed};
 use crate::expose::tables::pair_labels;
 
 /// Rows of one answer.
@@ -28,10 +27,6 @@ pub struct Query {
     /// `limit`.
     pub limit: Limit,
 }
-
-/// A time to look back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window(pub Duration);
 
 /// How many rows there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +54,6 @@ pub enum Sort {
     Failures,
 }
 
-/// A parameter that is wrong: which, why, and what it may be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct BadQuery(String);
-
 impl Query {
     /// From the part of a URL behind the question mark.
     ///
@@ -72,28 +62,16 @@ impl Query {
     /// When a parameter is unknown, comes twice or has a value that it may not have.
     pub fn parse(text: &str) -> Result<Self, BadQuery> {
         let mut query = Self::default();
-        let mut seen = Vec::new();
-        for part in text.split('&').filter(|part| !part.is_empty()) {
-            let (key, value) = part.split_once('=').unwrap_or((part, ""));
-            let (key, value) = (decoded(key), decoded(value));
-            let (Some(key), Some(value)) = (key, value) else {
-                return Err(BadQuery(format!("{part:?} is not percent-encoded UTF-8")));
-            };
-            match &*key {
-                "window" => query.window = parsed(&key, &value)?,
-                "sort" => query.sort = parsed(&key, &value)?,
-                "workload" => query.workload = Some(parsed(&key, &value)?),
-                "limit" => query.limit = parsed(&key, &value)?,
-                _ => {
-                    let text = "there are window, sort, workload and limit";
-                    return Err(BadQuery(format!("unknown parameter {key:?}: {text}")));
-                }
+        each_parameter(text, "there are window, sort, workload and limit", |key, value| {
+            match key {
+                "window" => query.window = parsed(key, value)?,
+                "sort" => query.sort = parsed(key, value)?,
+                "workload" => query.workload = Some(parsed(key, value)?),
+                "limit" => query.limit = parsed(key, value)?,
+                _ => return Ok(false),
             }
-            if seen.contains(&key) {
-                return Err(BadQuery(format!("{key} is given twice")));
-            }
-            seen.push(key);
-        }
+            Ok(true)
+        })?;
         Ok(query)
     }
 
@@ -119,34 +97,6 @@ impl fmt::Display for Query {
             write!(f, "{}/", encoded(namespace))?;
         }
         f.write_str(&encoded(name))
-    }
-}
-
-fn parsed<T: FromStr<Err = String>>(key: &str, value: &str) -> Result<T, BadQuery> {
-    value.parse().map_err(|reason| BadQuery(format!("{key}={value}: {reason}")))
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self(Duration::from_mins(1))
-    }
-}
-
-impl FromStr for Window {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (number, unit) = match text.strip_suffix('m') {
-            Some(minutes) => (minutes, 60),
-            None => (text.strip_suffix('s').unwrap_or(text), 1),
-        };
-        let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-        let is_good = |seconds: &u64| (1..=KEPT.as_secs()).contains(seconds);
-        let seconds = seconds.filter(is_good);
-        seconds
-            .map(Duration::from_secs)
-            .map(Self)
-            .ok_or_else(|| "a time from 1s to 10m, as 60s or 5m".to_owned())
     }
 }
 
@@ -212,24 +162,6 @@ impl Sort {
             Self::Failures => row::failures(totals) as f64,
         }
     }
-}
-
-/// Percent-decoded, with a plus for a space; `None` when that is no text.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-                let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-                u8::try_from(16 * high + low).ok()?
-            }
-            b'+' => b' ',
-            byte => byte,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 fn encoded(text: &str) -> String {

@@ -178,7 +178,8 @@ impl Labels {
 }
 
 impl Tcp {
-    fn new(tcp: &TcpCounters, waits: &Waits, rate: impl Fn(u64) -> Option<f64>) -> Self {
+    /// Of counters, and what connections waited for; `rate` is that of a count.
+    pub fn new(tcp: &TcpCounters, waits: &Waits, rate: impl Fn(u64) -> Option<f64>) -> Self {
         let retransmitted_segments = retransmits(tcp);
         let share = || retransmitted_segments as f64 / tcp.sent_segments as f64;
         let failures = ConnectFailure::ALL.into_iter().map(ConnectFailure::label).zip(tcp.connect_failures);

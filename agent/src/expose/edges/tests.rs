@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use netcause_common::flow::TcpCounters;
 use netcause_core::aggregate::Reporter;
@@ -37,7 +38,7 @@ fn lately() -> Lately {
     windows.ended(Counting::Edge(2));
     windows.count(Counting::Edge(3), &edge("large"), &tcp(large));
     windows.end_reading(Duration::from_secs(110));
-    Lately { recent: windows.recent(), read_at: 7, interval: Duration::from_secs(10) }
+    Lately { edges: windows.recent(), read_at: 7, interval: Duration::from_secs(10), ..Lately::default() }
 }
 
 fn answer(query: &str) -> Answer {
@@ -117,7 +118,7 @@ fn before_the_first_window_no_rate_is_known() {
     let mut windows = EdgeWindows::new(1 << 20);
     windows.end_reading(Duration::from_secs(100));
     windows.count(Counting::Edge(1), &edge("a"), &tcp(TcpCounters { opened: 3, ..TcpCounters::ZERO }));
-    let lately = Lately { recent: windows.recent(), ..Lately::default() };
+    let lately = Lately { edges: windows.recent(), ..Lately::default() };
     let answer = Answer::new(&lately, &Query::default());
     let tcp = answer.edges[0].tcp.as_ref().unwrap();
     assert_eq!(

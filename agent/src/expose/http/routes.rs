@@ -6,9 +6,11 @@ use hyper::header::{ACCEPT, HeaderMap};
 use serde::Serialize;
 
 use super::Source;
+use crate::expose::lately::Lately;
 use crate::expose::prometheus::Format;
+use crate::expose::query::BadQuery;
 use crate::expose::snapshot::Snapshot;
-use crate::expose::{dns, events, scrapers, status};
+use crate::expose::{dns, edges, events, node, scrapers, status};
 
 /// The content type of plain answers.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -29,8 +31,8 @@ pub(super) enum Answer {
     View(&'static str, Render),
     /// The exposition, in the format that the client asks for.
     Metrics,
-    /// What edges have counted lately, by the query.
-    Edges,
+    /// What was counted lately, by the query.
+    Lately(Ask),
     /// Whether something works; an error is answered with 503.
     Health(fn(&dyn Source) -> Result<(), String>),
     /// The list of routes.
@@ -38,7 +40,7 @@ pub(super) enum Answer {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 8] = [
+pub(super) static ROUTES: [Route; 9] = [
     Route {
         path: "/metrics",
         about: "metrics, as Prometheus text, OpenMetrics or protobuf as the client asks",
@@ -52,12 +54,23 @@ pub(super) static ROUTES: [Route; 8] = [
     Route {
         path: "/api/v1/edges",
         about: "rates of each pair in the last seconds or minutes; ?window= sort= workload= limit= (JSON)",
-        answer: Answer::Edges,
+        answer: Answer::Lately(|text| {
+            let query = edges::Query::parse(text)?;
+            Ok(Box::new(move |lately| json(&edges::Answer::new(lately, &query))))
+        }),
     },
     Route {
         path: "/api/v1/events",
         about: "the last failed connects, retransmissions and resets of each pair (JSON)",
         answer: Answer::View(JSON, |view| json(&events::Body::from(view))),
+    },
+    Route {
+        path: "/api/v1/node",
+        about: "other nodes, listening ports, devices and protocols in the last seconds or minutes; ?window= (JSON)",
+        answer: Answer::Lately(|text| {
+            let window = node::window(text)?;
+            Ok(Box::new(move |lately| json(&node::Answer::new(lately, window))))
+        }),
     },
     Route {
         path: "/api/v1/status",
@@ -79,6 +92,12 @@ impl Route {
         ROUTES.iter().find(|route| route.path == path)
     }
 }
+
+/// Makes a body from what was counted lately.
+pub(super) type RenderLately = Box<dyn FnOnce(&Lately) -> Result<String, String> + Send>;
+
+/// What to make of a query.
+pub(super) type Ask = fn(&str) -> Result<RenderLately, BadQuery>;
 
 /// Makes a body from the view.
 pub(super) type Render = fn(&Snapshot) -> Result<String, String>;

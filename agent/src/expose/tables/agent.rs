@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use netcause_common::statistics::Statistic;
+use netcause_core::aggregate::windows::Statistics;
 
 use super::labels;
 use crate::expose::series::{Family, Rows, Table, counter, gauge, histogram, info, last, sum};
@@ -45,6 +46,39 @@ impl Durations {
         self.sum += duration;
     }
 }
+
+/// What is kept of the last minutes, for `/api/v1/edges` (edges) and `/api/v1/node` (the others).
+static WINDOWS: Table<Statistics> = Table {
+    labels: &["of"],
+    sparse: false,
+    metrics: &[
+        gauge(
+            "netcause_windows_seconds",
+            "How far back /api/v1/edges (of: edges) and /api/v1/node (the others) reach: ten minutes and up to two more, less after a \
+             start or where netcause_windows_dropped_total grows.",
+            |windows, to| to.value(windows.reach.as_secs_f64()),
+        ),
+        gauge("netcause_windows_bytes", "Memory of what was counted in the last minutes.", |windows, to| {
+            to.value(windows.bytes as u64);
+        }),
+        gauge(
+            "netcause_windows_limit_bytes",
+            "Limit of netcause_windows_bytes, above which the oldest windows are dropped.",
+            |windows, to| to.value(windows.max_bytes as u64),
+        ),
+        counter(
+            "netcause_windows_dropped",
+            "Windows dropped before their time, because all together took too much memory. No metric depends on them.",
+            |windows, to| to.value(windows.dropped),
+        ),
+        counter(
+            "netcause_windows_folded",
+            "Pairs, nodes, listening ports and parts of the node that have ended and are counted under the name other in windows, \
+             because more than 4096 ended within the time that they reach back.",
+            |windows, to| to.value(windows.folded),
+        ),
+    ],
+};
 
 static PROBES: Table<bool> = Table {
     labels: &["probe"],
@@ -161,32 +195,6 @@ static AGENT: Table<AgentView> = Table {
              they grew by since its last scrape but one is missing in its rates.",
             |agent, to| to.value(agent.series.cut_short),
         ),
-        gauge(
-            "netcause_edge_windows_seconds",
-            "How far back /api/v1/edges reaches: ten minutes and up to two more, less after a start or where \
-             netcause_edge_windows_dropped_total grows.",
-            |agent, to| to.value(agent.windows.reach.as_secs_f64()),
-        ),
-        gauge("netcause_edge_windows_bytes", "Memory of what edges counted in the last minutes.", |agent, to| {
-            to.value(agent.windows.bytes as u64);
-        }),
-        gauge(
-            "netcause_edge_windows_limit_bytes",
-            "Limit of netcause_edge_windows_bytes, above which the oldest windows are dropped.",
-            |agent, to| to.value(agent.windows.max_bytes as u64),
-        ),
-        counter(
-            "netcause_edge_windows_dropped",
-            "Windows of /api/v1/edges dropped before their time, because all together took too much memory. No metric depends on \
-             them.",
-            |agent, to| to.value(agent.windows.dropped),
-        ),
-        counter(
-            "netcause_edge_windows_folded_edges",
-            "Edges that have ended and are counted under the workload other in /api/v1/edges, because more than 4096 ended within \
-             the time that it reaches back.",
-            |agent, to| to.value(agent.windows.folded),
-        ),
         counter(
             "netcause_log_lines_lost",
             "Lines of the agent's log that could not be written: its reader is gone, or the disk is full.",
@@ -290,6 +298,7 @@ pub(super) fn families(agent: &AgentView) -> impl Iterator<Item = Family<'_>> {
     let up = Rows::new(probes().map(|probe| (labels![probe.name], probe.down.is_none())), last);
     let down = probes().filter_map(|probe| Some((labels![probe.name, probe.down.as_ref()?.reason], ())));
     let losses = Rows::new(losses(agent), sum);
+    let windows = Rows::new(agent.windows.iter().map(|(of, kept)| (labels![*of], *kept)), last);
     let maps = Rows::new(agent.maps.iter().map(|row| (labels![row.map], *row)), last);
     let programs = Rows::new(agent.programs.iter().map(|row| (labels![row.program], *row)), last);
     let build = Rows::new([(labels![env!("CARGO_PKG_VERSION")], ())], last);
@@ -299,6 +308,7 @@ pub(super) fn families(agent: &AgentView) -> impl Iterator<Item = Family<'_>> {
         .chain(PROBES_DOWN.families(&Rows::new(down, last)))
         .chain(LOSSES.families(&losses))
         .chain(AGENT.families(&Rows::single(agent)))
+        .chain(WINDOWS.families(&windows))
         .chain(MAPS.families(&maps))
         .chain(PROGRAMS.families(&programs))
         .chain(BUILD.families(&build))

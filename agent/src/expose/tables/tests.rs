@@ -203,13 +203,12 @@ pub(in crate::expose) fn full() -> Snapshot {
             },
             series: SeriesBudget { shown: 75, limit: 10_000, folded: 3, cut_short: 2 },
             folded_peer_nodes: 2,
-            windows: windows::Statistics {
-                bytes: 81_920,
-                max_bytes: 6 << 20,
-                reach: Duration::from_secs(630),
-                dropped: 2,
-                folded: 1,
-            },
+            windows: ["edges", "peer_nodes", "listeners", "node"]
+                .map(|of| {
+                    let (reach, max_bytes) = (Duration::from_secs(630), 6 << 20);
+                    (of, windows::Statistics { bytes: 81_920, max_bytes, reach, dropped: 2, folded: 1 })
+                })
+                .into(),
             maps: vec![MapRow { map: "tcp_flows", entries: 3, limit: 16_384 }],
             programs: vec![ProgramRow {
                 program: "tcp_state",

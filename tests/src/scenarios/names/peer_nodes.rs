@@ -2,15 +2,17 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Cluster, PORT};
 use crate::{
     apiserver::objects::{Pod, node},
     lab::{
+        eventually,
         faults::Fault,
         metrics::{Metrics, float},
     },
+    scenarios::edges::json,
 };
 
 /// Loss on the path to one node shows at that node and at no other; refused connections do, too.
@@ -52,6 +54,21 @@ pub(in crate::scenarios) fn lossy(name: &str) -> Result<()> {
         let measured = of(&far, "zone-2", "rtt_seconds_count");
         let at_edges = to(metrics, "distant", "netcause_tcp_rtt_seconds_count");
         ensure!(measured == at_edges && measured >= 5.0, "{measured} round trips, {at_edges} at the edges");
+        Ok(())
+    })?;
+    eventually("the last minutes have the same", || {
+        let answer = json(&agent, "/api/v1/node?window=10m")?;
+        let rows = answer["peer_nodes"]["rows"].as_array().context("no nodes")?;
+        let row = rows.iter().find(|row| row["peer_node"] == *far).with_context(|| answer.to_string())?;
+        let failures = &row["tcp"]["connect_failures"]["refused"];
+        ensure!(row["peer_zone"] == "zone-2" && *failures == 4, "{row}");
+        let shown = agent.scrape()?;
+        let retransmitted =
+            shown.sum("netcause_peer_node_tcp_retransmitted_segments_total", &[("peer_node", &far)]);
+        ensure!(
+            row["tcp"]["retransmitted_segments"].as_f64() == Some(retransmitted),
+            "{retransmitted}: {row}"
+        );
         Ok(())
     })?;
     cluster.end(&agent)

@@ -11,7 +11,7 @@ fn node(name: &str) -> PeerNode<'_> {
 
 /// Each row and its segments.
 fn rows(nodes: &PeerNodes) -> Vec<(String, u64)> {
-    let name = |row: &Row<'_>| match row {
+    let name = |row: &Row| match row {
         Row::Node { name, zone } => format!("{name}/{zone}"),
         Row::Unknown => "unknown".to_owned(),
         Row::Other => "other".to_owned(),

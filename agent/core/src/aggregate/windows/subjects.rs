@@ -49,7 +49,7 @@ impl<Id, N> Default for Subjects<Id, N> {
     }
 }
 
-impl<Id: Copy + Eq + Hash, N: Name> Subjects<Id, N> {
+impl<Id: Eq + Hash, N: Name> Subjects<Id, N> {
     /// The number of a subject, which is new when the subject is.
     pub fn of(&mut self, id: Id, name: &Arc<N>) -> Subject {
         let known = &mut self.known;
@@ -60,13 +60,13 @@ impl<Id: Copy + Eq + Hash, N: Name> Subjects<Id, N> {
     }
 
     /// The number of a subject that has counted.
-    pub fn find(&self, id: Id) -> Option<Subject> {
-        self.of.get(&id).copied()
+    pub fn find(&self, id: &Id) -> Option<Subject> {
+        self.of.get(id).copied()
     }
 
     /// Another name for a subject.
     pub fn rename(&mut self, id: Id, name: &Arc<N>) {
-        if let Some(known) = self.find(id).and_then(|subject| self.known.get_mut(subject)) {
+        if let Some(known) = self.find(&id).and_then(|subject| self.known.get_mut(subject)) {
             known.name = Arc::clone(name);
         }
     }

@@ -21,7 +21,7 @@ impl Player {
 
     /// Each node at the other end, and the segments sent to it.
     fn peer_nodes(&self) -> Vec<String> {
-        let text = |(row, totals): &(Row<'_>, &TcpCounters)| match row {
+        let text = |(row, totals): &(&Row, &TcpCounters)| match row {
             Row::Node { name, zone } => format!("{name}/{zone}: {}", totals.sent_segments),
             row => format!("{row:?}: {}", totals.sent_segments),
         };

@@ -1,0 +1,27 @@
+//! What was counted in the last minutes, at one point in time.
+
+use std::time::Duration;
+
+use netcause_common::flow::TcpCounters;
+use netcause_core::aggregate::Edge;
+use netcause_core::aggregate::peer_nodes;
+use netcause_core::aggregate::places::{Counted, Place};
+use netcause_core::aggregate::totals::Totals;
+use netcause_core::aggregate::windows::Recent;
+
+/// Windows of everything that is counted.
+#[derive(Debug, Default)]
+pub struct Lately {
+    /// Pairs of workloads.
+    pub edges: Recent<Edge, Totals>,
+    /// TCP by the node at the other end.
+    pub peer_nodes: Recent<peer_nodes::Row, TcpCounters>,
+    /// Listening ports.
+    pub listeners: Recent<Place, Counted>,
+    /// What the readers of the node find.
+    pub node: Recent<Place, Counted>,
+    /// When the kernel's tables were read: seconds since 1970.
+    pub read_at: u64,
+    /// The tables are read this often at least.
+    pub interval: Duration,
+}
