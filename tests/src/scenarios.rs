@@ -82,11 +82,13 @@ enum Needs {
     Unshare,
     /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
     Alone,
+    /// A VM, and [`Needs::Alone`]: it changes what all network namespaces of a machine share.
+    OwnMachine,
 }
 
 impl Needs {
     fn is_alone(self) -> bool {
-        matches!(self, Self::Alone | Self::DnsAlone)
+        matches!(self, Self::Alone | Self::DnsAlone | Self::OwnMachine)
     }
 }
 
@@ -147,6 +149,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("closes::reasons", closes::reasons),
     scenario("node::pods", node::pods),
     scenario("node::devices", node::devices),
+    needing(Needs::OwnMachine, "node::conntrack_full", node::conntrack_full).on_outermost_kernels(),
     scenario("connect::refused", connect::refused),
     scenario("connect::unreachable", connect::unreachable),
     scenario("connect::rejected", connect::rejected),
@@ -395,6 +398,7 @@ fn prepare() -> Result<Vec<Trial>> {
     Ok(trials(|needs| {
         match needs {
             Needs::Nothing | Needs::Alone => None,
+            Needs::OwnMachine => (!in_vm()).then_some("changes what the whole machine shares: runs in VMs"),
             Needs::Netem => no_netem,
             Needs::Mptcp => no_mptcp,
             Needs::Curl => no_curl,

@@ -1,5 +1,7 @@
 //! What the kernel counts of the node beside flows: the agent says the same.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::{
@@ -41,15 +43,70 @@ pub(super) fn pods(name: &str) -> Result<()> {
             }
         }
         let entries = metrics.sum(ENTRIES, &[("workload", server.workload())]);
-        let kernel = server.run("cat", &["/proc/net/stat/nf_conntrack"], "")?;
-        let kernel = kernel.lines().nth(1).and_then(|line| line.split_whitespace().next());
-        let kernel = u64::from_str_radix(kernel.context("no line of a CPU")?, 16)?;
+        let kernel = conntrack(&server, "entries")?;
         ensure!(
             kernel >= 4 && entries == float(kernel),
             "{entries} tracked connections, {kernel} by the kernel"
         );
         Ok(())
     })
+}
+
+/// A full table of connections drops new ones and no others, and the agent says so: entries, limit, and drops as the kernel counts
+/// them.
+pub(super) fn conntrack_full(name: &str) -> Result<()> {
+    const LIMIT: &str = "/proc/sys/net/netfilter/nf_conntrack_max";
+    let agent = agent::shared()?;
+    let (_net, client, server) = Net::pair(name)?;
+    let _nat = Fault::redirect_input(&server, 9090, 8081)?;
+    let _echo = server.serve(server.at(8081), &["--mode", "echo"])?;
+    let tracked = client.hold(server.at(9090), &["--count", "8"])?;
+    let is_full = |limit: u64| {
+        agent.until(&format!("the limit of tracked connections is {limit}"), |metrics| {
+            let found = metrics.sum("netcause_node_nf_conntrack_entries_limit", &[]);
+            ensure!(found == float(limit), "{found}");
+            Ok(())
+        })
+    };
+    let before = fs::read_to_string(LIMIT)?;
+    let restored = || fs::write(LIMIT, &before).with_context(|| format!("writing {LIMIT}"));
+    fs::write(LIMIT, "8").with_context(|| format!("writing {LIMIT}"))?;
+    let outcome = (|| {
+        is_full(8)?;
+        // Those that are acknowledged are not removed to make room.
+        let outcome = client.connect(server.at(9090), &["--count", "3", "--connect-timeout-ms", "300"])?;
+        ensure!(outcome.failed("gave_up") == 3, "{outcome:?}");
+        agent.until("connections that were not tracked are counted as the kernel does", |metrics| {
+            let kernel = conntrack(&server, "drop")?;
+            let label = [("workload", server.workload()), ("stat", "drop")];
+            let found = metrics.sum("netcause_node_nf_conntrack_stat_total", &label);
+            ensure!(kernel >= 3 && found == float(kernel), "{found} drops, {kernel} by the kernel");
+            let entries = metrics.sum(ENTRIES, &[("workload", server.workload())]);
+            ensure!(entries == 8.0, "{entries} tracked connections of 8");
+            Ok(())
+        })
+    })();
+    restored()?;
+    outcome?;
+    tracked.finish()?;
+    let drops = conntrack(&server, "drop")?;
+    let outcome = client.connect(server.at(9090), &["--count", "3"])?;
+    ensure!(outcome.count("connected") == 3 && conntrack(&server, "drop")? == drops, "{outcome:?}");
+    Ok(())
+}
+
+/// A column of the pod's `/proc/net/stat/nf_conntrack`: the sum over CPUs, but of `entries`, which all CPUs have.
+fn conntrack(pod: &Pod, column: &str) -> Result<u64> {
+    let text = pod.run("cat", &["/proc/net/stat/nf_conntrack"], "")?;
+    let mut lines = text.lines();
+    let names = lines.next().context("no names of columns")?;
+    let index = names.split_whitespace().position(|name| name == column).with_context(|| names.to_owned())?;
+    let numbers = lines.map(|line| {
+        let number = line.split_whitespace().nth(index).context("a column is missing")?;
+        Ok(u64::from_str_radix(number, 16)?)
+    });
+    let numbers: Vec<u64> = numbers.collect::<Result<_>>()?;
+    Ok(if column == "entries" { numbers.first().copied().unwrap_or_default() } else { numbers.iter().sum() })
 }
 
 /// The agent says of a counter of the pod what the kernel says.

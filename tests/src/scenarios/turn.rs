@@ -72,6 +72,13 @@ pub(super) fn whose(name: &str) -> Result<()> {
         }
         Ok(())
     })?;
+    let ages = |port: u16| {
+        let metrics = agent.scrape()?;
+        Ok::<_, anyhow::Error>(
+            metrics.on("netcause_tcp_unacknowledged_age_seconds_count", ends(port).both()[0]),
+        )
+    };
+    ensure!(ages(8083)? >= 1.0 && ages(8080)? == 0.0 && ages(8082)? == 0.0, "ages of what the network owes");
     let waited = |metrics: &Metrics| metrics.on(WAITED, &ends(8080).both()[0].with("on", "peer_application"));
     let before = agent.scrape()?;
     agent.sweep_again()?;

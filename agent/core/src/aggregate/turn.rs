@@ -60,19 +60,25 @@ pub struct Waits {
     /// Connections by [`On`] at the last sweep: a gauge, set where totals are shown and zero in the model.
     pub waiting: [u64; On::COUNT],
     /// From the last data of a request to the last data of its answer, in milliseconds.
-    pub responses: Responses,
+    pub responses: WaitTimes,
+    /// Ages of data without an acknowledgement where the network is waited for, at each sweep, in milliseconds.
+    pub unacknowledged: WaitTimes,
 }
 
-/// Upper bounds of response times in milliseconds: 5 ms, about a tick, to a minute.
-pub const RESPONSE_BOUNDS_MS: [u64; 13] =
+/// Upper bounds of waiting times in milliseconds: 5 ms, about a tick, to a minute.
+pub const WAIT_BOUNDS_MS: [u64; 13] =
     [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
-/// Response times; bounds and sum in milliseconds ([`RESPONSE_BOUNDS_MS`]).
-pub type Responses = Histogram<{ RESPONSE_BOUNDS_MS.len() + 1 }>;
+/// Waiting times; bounds and sum in milliseconds ([`WAIT_BOUNDS_MS`]).
+pub type WaitTimes = Histogram<{ WAIT_BOUNDS_MS.len() + 1 }>;
 
 impl Waits {
     /// Nothing counted.
-    pub const ZERO: Self =
-        Self { waited_us: [0; On::COUNT], waiting: [0; On::COUNT], responses: Responses::ZERO };
+    pub const ZERO: Self = Self {
+        waited_us: [0; On::COUNT],
+        waiting: [0; On::COUNT],
+        responses: WaitTimes::ZERO,
+        unacknowledged: WaitTimes::ZERO,
+    };
 }
 
 /// What a connection waits for, by its present state and by how its flow has behaved.
@@ -82,7 +88,7 @@ impl Waits {
 #[must_use]
 pub fn turn(connection: &Connection, habit: &Habit) -> On {
     match connection.limited {
-        Some((_, since)) if is_overdue(connection, since) => On::Network,
+        Some(_) if overdue(connection).is_some() => On::Network,
         Some((LimitedBy::ReceiveWindow, _)) => On::PeerWindow,
         Some((LimitedBy::SendBuffer, _)) => On::SendBuffer,
         _ if connection.has_unsent => On::CongestionWindow,
@@ -123,11 +129,15 @@ pub fn response(connection: &Connection, habit: &Habit, since_sweep: Duration) -
     (is_answered && is_new && habit.answers(connection)).then(|| since_request.saturating_sub(since_answer))
 }
 
-/// Whether the oldest byte without an acknowledgement waits for longer than the round trip explains. It was sent after the last
-/// acknowledgement came, and after the connection last had nothing to send.
-fn is_overdue(connection: &Connection, since_limited: Duration) -> bool {
-    let overdue = connection.since_acknowledged.min(since_limited);
-    connection.has_unacknowledged && overdue > connection.round_trip + DELAYED_ACKNOWLEDGEMENT
+/// How long the oldest byte without an acknowledgement has waited for one, if for longer than the round trip explains. It was sent
+/// after the last acknowledgement came, and after the connection last had nothing to send.
+#[must_use]
+pub fn overdue(connection: &Connection) -> Option<Duration> {
+    let (_, since_limited) = connection.limited?;
+    let waited = connection.since_acknowledged.min(since_limited);
+    let is_overdue =
+        connection.has_unacknowledged && waited > connection.round_trip + DELAYED_ACKNOWLEDGEMENT;
+    is_overdue.then_some(waited)
 }
 
 /// The end that asks.

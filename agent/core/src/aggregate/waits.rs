@@ -8,7 +8,7 @@ use netcause_common::histogram::bucket;
 
 use super::model::Model;
 use super::totals::Totals;
-use super::turn::{Habit, On, RESPONSE_BOUNDS_MS, Responses, response, turn};
+use super::turn::{Habit, On, WAIT_BOUNDS_MS, WaitTimes, overdue, response, turn};
 use crate::enrich::Names;
 use crate::ingest::Connection;
 
@@ -30,7 +30,16 @@ pub struct Waiting {
 #[derive(Debug, Default)]
 struct Found {
     waiting: [u32; On::COUNT],
-    responses: Option<Box<Responses>>,
+    responses: Option<Box<WaitTimes>>,
+    unacknowledged: Option<Box<WaitTimes>>,
+}
+
+/// Adds an observation to a histogram that most flows do not have.
+fn observe(times: &mut Option<Box<WaitTimes>>, time: Duration) {
+    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let times = times.get_or_insert_with(|| Box::new(WaitTimes::ZERO));
+    times.buckets[bucket(&WAIT_BOUNDS_MS, milliseconds)] += 1;
+    times.sum = times.sum.saturating_add(milliseconds);
 }
 
 impl Waiting {
@@ -56,10 +65,10 @@ impl Waiting {
             .or_default();
         found.waiting[on as usize] += 1;
         if let Some(response) = response {
-            let milliseconds = u64::try_from(response.as_millis()).unwrap_or(u64::MAX);
-            let responses = found.responses.get_or_insert_with(|| Box::new(Responses::ZERO));
-            responses.buckets[bucket(&RESPONSE_BOUNDS_MS, milliseconds)] += 1;
-            responses.sum = responses.sum.saturating_add(milliseconds);
+            observe(&mut found.responses, response);
+        }
+        if let Some(waited) = overdue(connection) {
+            observe(&mut found.unacknowledged, waited);
         }
     }
 
@@ -80,7 +89,8 @@ impl Waiting {
                 *all += more;
                 *waited = since_sweep.wrapping_mul(more.into());
             }
-            more.waits.responses = found.responses.map_or(Responses::ZERO, |responses| *responses);
+            more.waits.responses = found.responses.map_or(WaitTimes::ZERO, |times| *times);
+            more.waits.unacknowledged = found.unacknowledged.map_or(WaitTimes::ZERO, |times| *times);
             model.count(&flow, &more, now, names.is_contested(&flow));
         }
     }

@@ -89,6 +89,9 @@ pub struct Tcp {
     pub response_mean_seconds: Option<f64>,
     /// Answers that it is the mean of.
     pub responses: u64,
+    /// Mean age of data without an acknowledgement, of connections that sweeps found waiting for the network.
+    #[serde(default)]
+    pub unacknowledged_mean_seconds: Option<f64>,
 }
 
 /// What was counted of UDP.
@@ -212,6 +215,11 @@ impl Tcp {
             waiting_connections: waited.map(waiting).collect(),
             response_mean_seconds: mean(&waits.responses.buckets, waits.responses.sum, MILLISECONDS),
             responses: sum(&waits.responses.buckets),
+            unacknowledged_mean_seconds: mean(
+                &waits.unacknowledged.buckets,
+                waits.unacknowledged.sum,
+                MILLISECONDS,
+            ),
         }
     }
 }

@@ -3,14 +3,14 @@
 use netcause_common::flow::{CloseReason, ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
 use netcause_core::aggregate::totals::Totals;
-use netcause_core::aggregate::turn::{On, RESPONSE_BOUNDS_MS, Waits};
+use netcause_core::aggregate::turn::{On, WAIT_BOUNDS_MS, WaitTimes, Waits};
 
 use super::seconds;
 use super::shared::EDGE_LABELS;
 use crate::expose::series::{Samples, Table, counter, gauge, histogram};
 
 const CONNECT_BOUNDS: [f64; CONNECT_BOUNDS_NS.len()] = seconds(&CONNECT_BOUNDS_NS, 1e9);
-const RESPONSE_BOUNDS: [f64; RESPONSE_BOUNDS_MS.len()] = seconds(&RESPONSE_BOUNDS_MS, 1e3);
+const WAIT_BOUNDS: [f64; WAIT_BOUNDS_MS.len()] = seconds(&WAIT_BOUNDS_MS, 1e3);
 const RTT_BOUNDS: [f64; RTT_BOUNDS_US.len()] = seconds(&RTT_BOUNDS_US, 1e6);
 
 pub(super) static TABLE: Table<Totals> = Table {
@@ -165,13 +165,22 @@ pub(super) static TABLE: Table<Totals> = Table {
              the label reporter names: at the client with the round trip, at the server without. By sampling: one observation \
              per sweep for each connection, of its last response since the sweep before. Resolution is the kernel's tick (1 to \
              10 ms). Connections that open and close between two sweeps are not observed.",
-            |totals: &Totals, to| {
-                let responses = &totals.waits.responses;
-                to.distribution(&RESPONSE_BOUNDS, &responses.buckets, responses.sum as f64 / 1e3);
-            },
+            |totals: &Totals, to| wait_times(&totals.waits.responses, to),
+        ),
+        histogram(
+            "netcause_tcp_unacknowledged_age_seconds",
+            "Age of the oldest data without an acknowledgement, of TCP connections that wait for the network \
+             (netcause_tcp_waiting_connections). By sampling: one observation per sweep for each such connection, so one that \
+             stands still is observed again and again, each time older. Seconds are retransmissions; minutes are a path or a \
+             peer that is gone.",
+            |totals: &Totals, to| wait_times(&totals.waits.unacknowledged, to),
         ),
     ],
 };
+
+fn wait_times(times: &WaitTimes, to: &mut Samples<'_>) {
+    to.distribution(&WAIT_BOUNDS, &times.buckets, times.sum as f64 / 1e3);
+}
 
 pub(super) fn round_trips(times: &RoundTrips, to: &mut Samples<'_>) {
     to.distribution(&RTT_BOUNDS, &times.buckets, times.sum as f64 / 1e6);

@@ -95,6 +95,8 @@ pub(in crate::expose) fn full() -> Snapshot {
     waits.waiting[On::Idle as usize] = 3;
     waits.responses.buckets[6] = 2;
     waits.responses.sum = 1_900;
+    waits.unacknowledged.buckets[12] = 1;
+    waits.unacknowledged.sum = 41_000;
     let address = Workload::Address([10, 0, 0, 9].into());
     let source = named("app \"x\"\\1");
     Snapshot {

@@ -1,4 +1,4 @@
-use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_CLIENT};
+use netcause_common::flow::{FlowKey, LimitedBy, PROTOCOL_TCP, ROLE_CLIENT};
 
 use super::*;
 use crate::aggregate::turn::On;
@@ -78,6 +78,33 @@ fn each_sweep_adds_the_time_since_the_one_before() {
     assert_eq!(waits.waiting, [0; On::COUNT], "the gauge does not");
     // Each sweep was the first of its connections, so each has its answer.
     assert_eq!((waits.responses.buckets[3], waits.responses.sum), (3, 120));
+}
+
+#[test]
+fn a_connection_that_stands_still_is_observed_at_each_sweep_and_older() {
+    let mut node = Node::new(1000);
+    let mut waiting = Waiting::default();
+    waiting.begin(Duration::ZERO);
+    node.open(flow(1), 1);
+    node.read();
+    let stalled = |seconds| {
+        let since = Duration::from_secs(seconds);
+        let limited = Some((LimitedBy::Network, since));
+        let acknowledged = Duration::from_secs(90);
+        Connection {
+            since_acknowledged: acknowledged,
+            limited,
+            has_unacknowledged: true,
+            ..connection(flow(1), true, since)
+        }
+    };
+    for seconds in [7, 17] {
+        sweep(&mut node, &mut waiting, &[stalled(seconds)]);
+    }
+    let acknowledged = connection(flow(1), true, Duration::from_secs(27));
+    let ages = sweep(&mut node, &mut waiting, &[acknowledged])[0].totals.waits.unacknowledged;
+    assert_eq!((ages.sum, ages.buckets.iter().sum::<u64>()), (24_000, 2));
+    assert_eq!(ages.buckets[10..12], [1, 1], "up to ten seconds, and up to thirty");
 }
 
 #[test]
