@@ -139,11 +139,12 @@ pub fn namespace_of_packet_socket(socket: *const c_void) -> u32 {
     // One word for all, because the programs of DNS have no more on their stacks.
     let mut word = socket;
     let to = (&raw mut word).cast::<c_void>();
+    let (net, inum) = (layout!(skc_net) as usize, layout!(net_inum) as usize);
     // SAFETY: the helper writes as many bytes as it is told, no more than the word has: zeros where the address cannot be read.
     unsafe {
         bpf_probe_read_kernel(to, 8, to);
-        bpf_probe_read_kernel(to, 8, word.wrapping_byte_add(layout!(skc_net) as usize));
-        bpf_probe_read_kernel(to, 4, word.wrapping_byte_add(layout!(net_inum) as usize));
+        bpf_probe_read_kernel(to, 8, word.wrapping_byte_add(net));
+        bpf_probe_read_kernel(to, 4, word.wrapping_byte_add(inum));
         to.cast::<u32>().read()
     }
 }
