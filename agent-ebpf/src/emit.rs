@@ -32,7 +32,7 @@ fn now() -> u64 {
 /// Emits an event, or counts it as lost when the ring buffer is full.
 #[inline(always)]
 pub fn emit<E: Event>(probe: ProbeId, event: &E) {
-    if !output(event, false) {
+    if EVENTS.output::<E>(event, wakeup(false)).is_err() {
         count_at(Statistic::EventsLost as u32 + probe as u32);
     }
 }
@@ -50,23 +50,33 @@ pub struct First {
 
 /// Emits a new flow. The first one of a workload wakes the daemon, which has to look up its cgroup while it exists.
 #[inline(always)]
-pub fn announce(flow: &FlowKey, first: First, is_first_of_workload: bool) {
-    let First { client_port, own, namespace } = first;
-    let timestamp_ns = now();
-    let header = EventHeader { timestamp_ns, flow: *flow, client_port, probe: NEW_FLOW, reserved: [0; 5] };
-    let event = NewFlow { header, own, namespace, reserved: 0 };
-    if !output(&event, is_first_of_workload) {
-        count(Statistic::FlowsUnannounced);
+pub fn announce(flow: &FlowKey, first: impl FnOnce() -> First, is_first_of_workload: bool) {
+    // Not by `output`: programs of DNS have no room for the event on their stacks.
+    let Some(mut entry) = EVENTS.reserve::<NewFlow>(0) else { return count(Statistic::FlowsUnannounced) };
+    let event = entry.as_mut_ptr();
+    // SAFETY: the entry has the event's size, and every byte of it is written.
+    #[expect(unsafe_code, reason = "memory of the ring buffer")]
+    unsafe {
+        let header = &raw mut (*event).header;
+        (&raw mut (*header).timestamp_ns).write(now());
+        (&raw mut (*header).flow).write(*flow);
+        let First { client_port, own, namespace } = first();
+        (&raw mut (*header).client_port).write(client_port);
+        (&raw mut (*header).probe).write(NEW_FLOW);
+        (&raw mut (*header).reserved).write([0; 5]);
+        (&raw mut (*event).own).write(own);
+        (&raw mut (*event).namespace).write(namespace);
+        (&raw mut (*event).reserved).write(0);
     }
+    entry.submit(wakeup(is_first_of_workload));
 }
 
-/// False when the ring buffer is full.
+/// Whether an event wakes the daemon.
 ///
 /// The daemon drains it at short intervals and is woken only for an urgent event and when a quarter is used, because a wake-up
 /// costs the interrupted CPU more than the rest of the program.
 #[inline(always)]
-fn output<E: Event>(event: &E, is_urgent: bool) -> bool {
+fn wakeup(is_urgent: bool) -> u64 {
     let wakes = is_urgent || EVENTS.query(BPF_RB_AVAIL_DATA) >= EVENTS.query(BPF_RB_RING_SIZE) / 4;
-    let flags = if wakes { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-    EVENTS.output::<E>(event, flags).is_ok()
+    if wakes { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
 }

@@ -91,16 +91,16 @@ pub fn existing_counters(key: &FlowKey) -> Option<Counters> {
     TCP_FLOWS.get_ptr_mut(key).or_else(|| TCP_FLOWS_SPARE.get_ptr_mut(key)).map(Counters)
 }
 
-/// The counters of a UDP flow; see [`counters`].
+/// The counters of a UDP flow; see [`counters`]. A new flow is announced with its first packet, which is read only then.
 #[inline(always)]
-pub fn udp_counters(key: &FlowKey) -> Option<DatagramCounters> {
-    find_or_insert(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key, First::default).map(DatagramCounters)
+pub fn udp_counters(key: &FlowKey, first: impl FnOnce() -> First) -> Option<DatagramCounters> {
+    find_or_insert(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key, first).map(DatagramCounters)
 }
 
-/// The counters of a DNS flow; see [`counters`].
+/// The counters of a DNS flow; see [`udp_counters`].
 #[inline(always)]
-pub fn dns_counters(key: &FlowKey) -> Option<*mut DnsCounters> {
-    find_or_insert(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key, First::default)
+pub fn dns_counters(key: &FlowKey, first: impl FnOnce() -> First) -> Option<*mut DnsCounters> {
+    find_or_insert(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key, first)
 }
 
 #[inline(always)]
@@ -126,7 +126,7 @@ fn find_or_insert<V>(
     }
     match table.insert(key, zero, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
-            announce(key, first(), quota == Quota::Unused);
+            announce(key, first, quota == Quota::Unused);
             return table.get_ptr_mut(key);
         }
         // Another CPU has inserted it.

@@ -24,6 +24,6 @@ pub use layout::{
 };
 pub use memory::{Memory, Typed};
 pub use packet::{Segment, SkBuff};
-pub use sock::{SockCommon, UdpSock, address_from_file, sock_from_file};
+pub use sock::{SockCommon, UdpSock, address_from_file, namespace_of_packet_socket, sock_from_file};
 pub use task::Task;
 pub use tcp::{TcpSock, state as tcp_state};

@@ -2,6 +2,8 @@
 #![expect(clippy::cast_possible_truncation, reason = "halves of words are meant, and sizes of types")]
 #![expect(unsafe_code, reason = "reading packets and their context is what this module is for")]
 
+mod first;
+
 use core::ffi::c_void;
 use core::ptr::null_mut;
 

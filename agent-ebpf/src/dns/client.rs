@@ -14,7 +14,7 @@ use crate::settings::setting;
 /// A query was sent.
 #[inline(always)]
 pub fn query(message: Message, question: Question, key: &QueryKey, now: u64) {
-    let Some(counters) = Counters::of(&key.flow()) else { return };
+    let Some(counters) = Counters::of_query(&key.flow(), message, Direction::Sent) else { return };
     counters.sent(message.datagrams);
     counters.query(question.kind);
     let socket = message.packet.socket_cookie();

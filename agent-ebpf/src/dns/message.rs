@@ -66,9 +66,8 @@ impl Message {
     pub fn count_traffic(self, direction: Direction) {
         let Volume { count, bytes } = self.datagrams;
         if self.is_in_datagram() {
-            let is_connected = self.packet.connected_port() != 0;
             let datagrams = Datagrams { ends: self.ends, count, bytes };
-            udp::count(self.packet, is_connected, self.local, &datagrams, direction);
+            udp::count_unnamed(self.packet, self.local, &datagrams, direction);
         }
     }
 }

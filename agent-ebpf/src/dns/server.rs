@@ -12,7 +12,7 @@ use crate::packet::Direction;
 /// A query was received.
 #[inline(always)]
 pub fn query(message: Message, question: Question, key: &QueryKey, now: u64) {
-    let Some(counters) = Counters::of(&key.flow()) else { return };
+    let Some(counters) = Counters::of_query(&key.flow(), message, Direction::Received) else { return };
     counters.received(message.datagrams);
     counters.query(question.kind);
     let served = Served { since_ns: now, unanswered: 1, length: question.length };

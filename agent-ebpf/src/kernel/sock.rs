@@ -2,7 +2,7 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::generated::bpf_sock_from_file;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_sock_from_file};
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{LOCAL_IS_NAMESPACE, PROTOCOL_UDP};
 use netcause_common::layout::MISSING;
@@ -128,6 +128,25 @@ pub fn address_from_file(file: *const c_void) -> Option<u64> {
         return None;
     }
     Some(Untyped(Typed(file).read(layout!(file_private_data))).read(layout!(socket_sk)))
+}
+
+/// Inode number of the network namespace of a packet's socket, which is not NULL; 0 when it cannot be read.
+///
+/// Programs of packets know their socket as a `struct bpf_sock`, which has no namespace, and may not add to the pointer. It is the
+/// kernel's own all the same (`bpf_sock_common_is_valid_access`, net/core/filter.c): copied by a helper, it is a number.
+#[inline(always)]
+pub fn namespace_of_packet_socket(socket: *const c_void) -> u32 {
+    // One word for all, because the programs of DNS have no more on their stacks.
+    let mut word = socket;
+    let to = (&raw mut word).cast::<c_void>();
+    let (net, inum) = (layout!(skc_net) as usize, layout!(net_inum) as usize);
+    // SAFETY: the helper writes as many bytes as it is told, no more than the word has: zeros where the address cannot be read.
+    unsafe {
+        bpf_probe_read_kernel(to, 8, to);
+        bpf_probe_read_kernel(to, 8, word.wrapping_byte_add(net));
+        bpf_probe_read_kernel(to, 4, word.wrapping_byte_add(inum));
+        to.cast::<u32>().read()
+    }
 }
 
 /// True for a stream socket of IPv4 or IPv6.

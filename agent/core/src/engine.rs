@@ -244,6 +244,7 @@ impl Engine {
                     self.names.observe_local(key.local);
                 }
                 self.names.counted(&key, &delta.tcp);
+                self.names.counted_datagrams(&key, &delta.udp);
                 self.peer_nodes.count(&key, &delta.tcp, &self.names);
                 self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
             }

@@ -31,6 +31,6 @@ pub const PROBE: Probe = Probe {
         Program { name: "dns_socket_closed", hook: Hook::SocketClosed },
     ],
     common: &[],
-    members: &[],
+    members: &["skc_net", "net_inum"],
     older: None,
 };

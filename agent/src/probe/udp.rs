@@ -15,6 +15,6 @@ pub const PROBE: Probe = Probe {
         Program { name: "packet_sent", hook: Hook::Cgroup(Direction::Egress) },
     ],
     common: &[],
-    members: &[],
+    members: &["skc_net", "net_inum"],
     older: None,
 };

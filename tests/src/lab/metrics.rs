@@ -47,10 +47,20 @@ impl Edge {
     }
 
     /// As seen at the end of a client in a cgroup of this name.
-    pub(crate) fn at_workload(client: &str, server: impl Into<IpAddr>, port: u16) -> Self {
+    pub(crate) fn at_workload(client: &str, server: &Pod, port: u16) -> Self {
         Self::labelled(&[("reporter", "source"), ("source_workload", client)])
-            .with("destination_workload", &server.into().to_string())
+            .with_any("destination_workload", server.names_at(server.v4.into()))
             .with("destination_port", &port.to_string())
+    }
+
+    /// As seen at this end (`source` or `destination`), of two that both have their names.
+    pub(crate) fn named(reporter: &str, client: &str, server: &str, port: u16) -> Self {
+        Self::labelled(&[
+            ("reporter", reporter),
+            ("source_workload", client),
+            ("destination_workload", server),
+        ])
+        .with("destination_port", &port.to_string())
     }
 
     /// All edges of a client's end to a port of any server.

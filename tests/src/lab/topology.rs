@@ -172,6 +172,16 @@ impl HostPod {
         Client::start(to, args, |args| self.traffic("client", args))?.finish()
     }
 
+    /// As [`Pod::serve_udp`].
+    pub(crate) fn serve_udp(&self, listen: SocketAddr, args: &[&str]) -> Result<Server> {
+        Server::start("udp-server", listen, args, |args| self.traffic("udp-server", args))
+    }
+
+    /// As [`Pod::send_udp`].
+    pub(crate) fn send_udp(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
+        send(to, args, |args| self.traffic("udp-client", args))
+    }
+
     /// As [`Pod::connect`], with this number of a group.
     pub(crate) fn connect_as(&self, group: u32, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
         let start = |args: &[&str]| {
@@ -321,12 +331,14 @@ impl Pod {
     }
 
     fn send(&self, program: &str, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
-        let to = to.to_string();
-        let mut command = self.traffic(program, &["--to", &to])?;
-        Outcome::read(
-            &Process::run(&format!("{program} to {to}"), command.args(args), "")?
-                .success()
-                .context("the client")?,
-        )
+        send(to, args, |args| self.traffic(program, args))
     }
+}
+
+/// Runs what a program sends, to its end.
+fn send(to: SocketAddr, args: &[&str], command: impl FnOnce(&[&str]) -> Result<Command>) -> Result<Outcome> {
+    let to = to.to_string();
+    let mut command = command(&["--to", &to])?;
+    let end = Process::run(&format!("what is sent to {to}"), command.args(args), "")?;
+    Outcome::read(&end.success().context("the client")?)
 }

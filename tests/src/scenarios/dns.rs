@@ -41,8 +41,9 @@ struct Pair<'a> {
 impl Pair<'_> {
     /// Fails unless the agent has counted at both ends what arrived at both ends.
     fn expect(&self, metrics: &Metrics) -> Result<()> {
-        self.v4.expect_at_client(metrics, &Ends::v4(self.client, self.server, PORT).client)?;
-        self.v6.expect_at_client(metrics, &Ends::v6(self.client, self.server, PORT).client)?;
+        // Where the server has a name, both families are one edge.
+        let asked = self.v4.and(&self.v6);
+        asked.expect_at_client(metrics, &Ends::of(self.client, self.server, PORT).client)?;
         let served = Served::to(&self.v4).and(&self.v6);
         served.expect_at_server(metrics, &Edge::listener(self.server, PORT))
     }

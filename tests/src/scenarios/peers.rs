@@ -7,27 +7,50 @@ use std::net::{Ipv4Addr, SocketAddr};
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
+use super::udp::{ANSWER, Datagrams, UDP_SENT_DATAGRAMS};
 use crate::lab::{
     agent::{self, Agent, Options},
     crossed::{Crossed, Ends},
+    dns,
     faults::Fault,
     metrics::{Edge, OPENED},
     topology::{Net, Outcome, Pod},
 };
 
 const PORT: u16 = 8080;
+const UDP_PORT: u16 = 5300;
 const ECHO: [&str; 4] = ["--send", "103", "--receive", "103"];
 
-/// Both ends of connections between two pods have the names of both.
+/// Both ends of connections between two pods, of datagrams, and of queries to a DNS server have the names of both.
 pub(super) fn both_ends(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let (_net, client, server) = Net::pair(name)?;
     let (from, to) = addresses(1, &client, &server)?;
     let _echo = server.serve(to, &["--mode", "echo"])?;
     let crossed = Crossed::of(&call(&client, from, to, "5", &[])?);
+    let udp = (to.ip(), UDP_PORT).into();
+    let echo = server.serve_udp(udp, &[])?;
+    let source = from.to_string();
+    let args = [&["--count", "5", "--size", "107", "--from", &source], &ANSWER[..]].concat();
+    let datagrams = Datagrams::answered(&client.send_udp(udp, &args)?)?;
+    let dns = (to.ip(), dns::PORT).into();
+    let resolver = server.answer_dns(dns, &[])?;
+    let mut queries = 0;
+    // What a reading divides proves nothing.
+    for count in ["3", "4", "5"] {
+        let outcome = client.ask_dns(dns, &["--count", count, "--connected"])?;
+        queries += outcome.count("answers");
+    }
+    ensure!(queries == 12, "{queries} answers");
     client.wait_quiet()?;
     server.wait_quiet()?;
-    agent.until("both ends are named", |metrics| crossed.expect_closed(metrics, &named(&client, &server)))
+    drop((echo, resolver));
+    let asked = Edge::named("source", client.workload(), server.workload(), dns::PORT);
+    agent.until("both ends are named", |metrics| {
+        crossed.expect_closed(metrics, &named(&client, &server, PORT))?;
+        datagrams.expect_answered(metrics, &named(&client, &server, UDP_PORT))?;
+        metrics.expect_at_least(UDP_SENT_DATAGRAMS, &asked, 5)
+    })
 }
 
 /// Connections that are older than the agent are named at both ends once something goes over them.
@@ -40,7 +63,7 @@ pub(super) fn older_pool(name: &str) -> Result<()> {
     let agent = Agent::start(name, "agent", &options)?;
     pool.run_command("echo 1009")?;
     let crossed = Crossed::each(4, 1009, 1009);
-    let ends = named(&client, &server);
+    let ends = named(&client, &server, PORT);
     agent.until("both ends are named", |metrics| crossed.expect_bytes(metrics, &ends))?;
     pool.finish()?;
     agent.stop(Signal::TERM)
@@ -65,16 +88,32 @@ pub(super) fn equal_networks(name: &str) -> Result<()> {
     for ((_, client, _), count) in networks.iter().zip(["5", "7"]) {
         calls.push(call(client, from, to, count, &[])?.count("connected") + 1);
     }
+    // Datagrams from one port at a time may be of either, too.
+    let udp = (to.ip(), UDP_PORT).into();
+    let source = from.to_string();
+    for ((_, client, server), count) in networks.iter().zip(["3", "4"]) {
+        servers.push(server.serve_udp(udp, &[])?);
+        let args = ["--from", &source, "--from-port", "45079", "--count", count];
+        Datagrams::answered(&client.send_udp(udp, &[&args[..], &ANSWER].concat())?)?;
+    }
     agent.until("each has what is its own", |metrics| {
         for (number, (_, client, server)) in networks.iter().enumerate() {
             for edge in [Edge::at_client(client, to.ip(), PORT), Edge::at_server(server, from, PORT)] {
                 metrics.expect(OPENED, &edge, calls[number])?;
             }
             let (_, _, elsewhere) = &networks[1 - number];
-            for edge in named(client, elsewhere).both() {
+            for edge in named(client, elsewhere, PORT).both() {
                 metrics.expect(OPENED, edge, 0)?;
             }
+            for (edge, end) in named(client, elsewhere, UDP_PORT).both().into_iter().zip(["from", "to"]) {
+                ensure!(metrics.on(UDP_SENT_DATAGRAMS, edge) == 0.0, "datagrams {end} another network");
+            }
         }
+        let all: f64 = networks
+            .iter()
+            .map(|(_, client, _)| metrics.on(UDP_SENT_DATAGRAMS, &Edge::of_client(client, UDP_PORT)))
+            .sum();
+        ensure!(all == 7.0, "{all} datagrams");
         Ok(())
     })
 }
@@ -141,9 +180,9 @@ fn call(client: &Pod, from: Ipv4Addr, to: SocketAddr, count: &str, args: &[&str]
 }
 
 /// Both ends by the names of both pods.
-fn named(client: &Pod, server: &Pod) -> Ends {
+fn named(client: &Pod, server: &Pod, port: u16) -> Ends {
     Ends {
-        client: Edge::of_client(client, PORT).with("destination_workload", server.workload()),
-        server: Edge::of_server(server, PORT).with("source_workload", client.workload()),
+        client: Edge::named("source", client.workload(), server.workload(), port),
+        server: Edge::named("destination", client.workload(), server.workload(), port),
     }
 }

@@ -80,8 +80,8 @@ pub(super) fn both_ways(name: &str) -> Result<()> {
             let v4 = ask(server.at(port), &[])?.and(ask(server.at(port), &["--mapped"])?);
             let v6 = ask(server.at_v6(port), &[])?;
             all = all.and(v4).and(v6);
-            expected.push((Ends::v4(client, &server, port), v4));
-            expected.push((Ends::v6(client, &server, port), v6));
+            // Where both ends have names, both families are one edge.
+            expected.push((Ends::of(client, &server, port), v4.and(v6)));
         }
     }
     let outcome = echo.finish()?;
@@ -92,26 +92,20 @@ pub(super) fn both_ways(name: &str) -> Result<()> {
     })
 }
 
-/// A datagram within one pod over loopback is counted at two ends.
+/// A datagram within one pod over loopback is counted at two ends, which have the names of both.
 pub(super) fn loopback(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let net = Net::new(name)?;
     let pod = net.pod("pod")?;
     let _echo = pod.serve_udp("[::]:5300".parse()?, &[])?;
     let sizes = [&["--count", "6", "--size", "0", "--size", "40001"], &ANSWER[..]].concat();
-    let mut expected = Vec::new();
-    for (to, from) in [("127.0.0.1:5300", "127.0.0.1"), ("[::1]:5300", "::1")] {
-        let datagrams = Datagrams::answered(&pod.send_udp(to.parse()?, &sizes)?)?;
-        let address: std::net::IpAddr = from.parse()?;
-        let ends = Ends {
-            client: Edge::at_client(&pod, address, 5300),
-            server: Edge::at_server(&pod, address, 5300),
-        };
-        expected.push((ends, datagrams));
+    let mut all = Datagrams::default();
+    for to in ["127.0.0.1:5300", "[::1]:5300"] {
+        all = all.and(Datagrams::answered(&pod.send_udp(to.parse()?, &sizes)?)?);
     }
-    agent.until("every datagram has two ends", |metrics| {
-        expected.iter().try_for_each(|(ends, datagrams)| datagrams.expect_answered(metrics, ends))
-    })
+    let end = |reporter| Edge::named(reporter, pod.workload(), pod.workload(), 5300);
+    let ends = Ends { client: end("source"), server: end("destination") };
+    agent.until("every datagram has two ends", |metrics| all.expect_answered(metrics, &ends))
 }
 
 /// Who is the server does not depend on ports that somebody may choose: not of a service at a high port, nor of one that
@@ -141,7 +135,8 @@ pub(super) fn any_ports(name: &str) -> Result<()> {
     agent.until("an edge for each service at both ends", |metrics| {
         edges.iter().try_for_each(|(ends, datagrams)| datagrams.expect_answered(metrics, ends))?;
         let at_server = [("reporter", "destination"), ("destination_workload", server.workload())];
-        for end in [Edge::source(&client), Edge::labelled(&at_server)] {
+        let at_client = [("reporter", "source"), ("source_workload", client.workload())];
+        for end in [at_client, at_server].map(|labels| Edge::labelled(&labels)) {
             let is_seen = |sample: &Sample| sample.name == UDP_SENT_DATAGRAMS && end.matches(sample);
             let seen = metrics.samples.iter().filter(|sample| is_seen(sample)).count();
             ensure!(seen == count, "{seen} edges, not {count}: {}", metrics.list(is_seen));

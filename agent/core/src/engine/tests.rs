@@ -1,6 +1,7 @@
 //! Inputs are played, and what the engine shows and asks is compared.
 
 mod crossing;
+mod datagrams;
 mod drops;
 mod handovers;
 mod node;

@@ -1,17 +1,22 @@
-//! Connections whose two ends are both on this node: over loopback, between two workloads of the host network, or between
-//! network namespaces. Each end is announced by itself, with the same two addresses.
+//! Flows whose two ends are both on this node: over loopback, between two workloads of the host network, or between network
+//! namespaces. Each end is announced by itself, with the same two addresses: those of the first connection, or of the first
+//! datagram.
 //!
 //! Within a network namespace that is enough. In another one the same addresses may be those of others, so that namespaces are
 //! paired only by proof ([`crossing`]). What is translated on its way has other addresses at its other end, and finds none.
+//!
+//! All clients of a DNS server are one flow at its end, so that it is found by its own address alone. It has announced the first one
+//! that it was asked at, and is not found at others.
 
 mod crossing;
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use netcause_common::dns::PROTOCOL_DNS;
 use netcause_common::endpoint::Address;
-use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, ROLE_CLIENT};
+use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, ROLE_CLIENT};
 
 use super::directory::Mark;
 use crate::ingest::{self, Own};
@@ -19,12 +24,15 @@ use crossing::{Connections, Pairs, Place};
 
 /// The most flows that are kept, with some 250 bytes each; further ones have no peers.
 const MAX_FLOWS: usize = 8192;
+/// Those of UDP and DNS leave as much to TCP.
+const MAX_FLOWS_WITH_DATAGRAMS: usize = MAX_FLOWS / 2;
 /// The most local ends at one side of a link. The oldest goes first: it is gone, or one of so many that they have no common name.
 const MAX_PEERS: usize = 8;
 
 /// The connections of one client address to one server address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Path {
+    /// Of DNS, all clients: `::`.
     client: IpAddr,
     server: IpAddr,
     port: u16,
@@ -34,6 +42,11 @@ struct Path {
 impl Path {
     fn addresses(&self) -> (IpAddr, IpAddr) {
         (self.client, self.server)
+    }
+
+    /// Whether a listener takes over from the one before, as those of TCP do.
+    fn is_tcp(&self) -> bool {
+        self.protocol == PROTOCOL_TCP
     }
 }
 
@@ -49,6 +62,8 @@ struct Link {
 struct Ends {
     clients: Side,
     servers: Side,
+    /// An earlier server of datagrams went on when the last one had begun: who gets which is not known.
+    is_shared: bool,
 }
 
 /// One side of a link: its local ends, in the order of their announcements.
@@ -60,6 +75,8 @@ struct Side(Vec<Member>);
 struct Member {
     local: u64,
     since: Mark,
+    /// The same by the kernel's monotonic clock.
+    at: Duration,
     connections: Connections,
 }
 
@@ -93,18 +110,26 @@ pub struct Peers {
     /// The network namespaces that have ends of a path.
     places: HashMap<Path, Vec<u32>>,
     pairs: Pairs,
+    /// The end of the last reading.
+    read_at: Duration,
     refused: u64,
 }
 
 impl Link {
     fn of(flow: &FlowKey, own: &Own) -> Option<Self> {
-        let is_one_peer = ![Address::EXTERNAL, Address::ANY, Address::UNKNOWN].contains(&flow.remote);
-        if !is_one_peer || flow.is_other() || flow.local & LOCAL_IS_NAMESPACE != 0 {
+        let is_dns = flow.protocol == PROTOCOL_DNS;
+        let is_one_peer = !flow.remote.is_placeholder() || is_dns && flow.remote == Address::ANY;
+        if !is_one_peer || flow.is_other() || flow.local & LOCAL_IS_NAMESPACE != 0 || own.namespace == 0 {
             return None;
         }
         let (own_address, remote) = (own.address, ingest::ip(flow.remote));
         let (client, server) =
             if flow.role == ROLE_CLIENT { (own_address, remote) } else { (remote, own_address) };
+        // Several sockets may get one datagram.
+        if server.is_multicast() || server == Ipv4Addr::BROADCAST {
+            return None;
+        }
+        let client = if is_dns { Ipv6Addr::UNSPECIFIED.into() } else { client };
         let path = Path { client, server, port: flow.service_port, protocol: flow.protocol };
         Some(Self { path, namespace: own.namespace })
     }
@@ -117,6 +142,12 @@ impl Ends {
 
     fn of_mut(&mut self, is_client: bool) -> &mut Side {
         if is_client { &mut self.clients } else { &mut self.servers }
+    }
+
+    /// True when a server has counted since the last reading though another one had begun before that.
+    fn have_former_server(&self, read_at: Duration) -> bool {
+        let Some((last, former)) = self.servers.0.split_last() else { return false };
+        last.at <= read_at && former.iter().any(|server| server.connections.is_active())
     }
 }
 
@@ -139,11 +170,12 @@ impl Member {
 impl Peers {
     /// A flow is new. True if its other end may have a new name.
     pub fn announce(&mut self, flow: &FlowKey, first: First) -> bool {
-        if self.flows.len() >= MAX_FLOWS && !self.flows.contains_key(flow) {
+        let Some(link) = Link::of(flow, &first.own) else { return false };
+        let limit = if link.path.is_tcp() { MAX_FLOWS } else { MAX_FLOWS_WITH_DATAGRAMS };
+        if self.flows.len() >= limit && !self.flows.contains_key(flow) {
             self.refused += 1;
             return false;
         }
-        let Some(link) = Link::of(flow, &first.own) else { return false };
         self.flows.insert(*flow, link);
         let is_client = flow.role == ROLE_CLIENT;
         let place = Place { namespace: link.namespace, local: flow.local };
@@ -154,6 +186,7 @@ impl Peers {
         }
         let Side(members) = self.links.entry(link).or_default().of_mut(is_client);
         if let Some(last) = members.last_mut().filter(|last| last.local == flow.local) {
+            last.at = first.at;
             last.connections.announce(first.client_port, first.at);
             return false;
         }
@@ -163,7 +196,7 @@ impl Peers {
         if members.len() >= MAX_PEERS {
             members.remove(0);
         }
-        members.push(Member { local: flow.local, since: first.since, connections });
+        members.push(Member { local: flow.local, since: first.since, at: first.at, connections });
         let has_end = |namespace: &u32| {
             let ends = self.links.get(&Link { namespace: *namespace, ..link });
             ends.is_some_and(|ends| !ends.of(!is_client).0.is_empty())
@@ -180,6 +213,12 @@ impl Peers {
             [] => self.across(link, flow.local, is_client),
             members => members.iter().map(Member::peer).collect(),
         }
+    }
+
+    /// True when several servers get the datagrams of a client's flow.
+    pub fn is_shared(&self, flow: &FlowKey) -> bool {
+        let ends = self.flows.get(flow).and_then(|link| self.links.get(link));
+        flow.role == ROLE_CLIENT && ends.is_some_and(|ends| ends.is_shared)
     }
 
     /// True when the other end of a flow is in another network namespace.

@@ -43,6 +43,20 @@ impl Counted {
         }
     }
 
+    /// Adds what the client has asked at another address of the server.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        Self {
+            queries: self.queries.and(&other.queries),
+            responses: self.responses.and(&other.responses),
+            timeouts: self.timeouts + other.timeouts,
+            abandoned: self.abandoned + other.abandoned,
+            late: self.late + other.late,
+            retries: self.retries + other.retries,
+            truncated: self.truncated + other.truncated,
+            unmatched: self.unmatched + other.unmatched,
+        }
+    }
+
     /// Fails unless the agent has counted exactly this at the client's end.
     pub(crate) fn expect_at_client(&self, metrics: &Metrics, edge: &Edge) -> Result<()> {
         by_label(metrics, QUERIES, edge, "qtype", &self.queries)?;

@@ -18,8 +18,8 @@ use crate::lab::{
     topology::Net,
 };
 
-/// Queries to a stub resolver on loopback in the pod, and its own queries to the server, are counted apart at both
-/// ends of each.
+/// Queries to a stub resolver on loopback in the pod, which has its name there, and its own queries to the server, are counted
+/// apart at both ends of each.
 pub(in super::super) fn loopback(name: &str) -> Result<()> {
     let stub_address: IpAddr = [127, 0, 0, 53].into();
     let agent = agent::shared()?;
@@ -46,9 +46,9 @@ pub(in super::super) fn loopback(name: &str) -> Result<()> {
     let to_server =
         Counted { queries: passed_on.queries, responses: passed_on.answers, ..Counted::default() };
     agent.until("program, stub and server have counted", |metrics| {
-        to_stub.expect_at_client(metrics, &Edge::at_client(&client, stub_address, PORT))?;
+        to_stub.expect_at_client(metrics, &Edge::named("source", client.workload(), cgroup.name(), PORT))?;
         Served::to(&to_stub).expect_at_server(metrics, &Edge::listener_of(cgroup.name(), PORT))?;
-        to_server.expect_at_client(metrics, &Edge::at_workload(cgroup.name(), pod.v4, PORT))?;
+        to_server.expect_at_client(metrics, &Edge::at_workload(cgroup.name(), &pod, PORT))?;
         Served::to(&to_server).expect_at_server(metrics, &Edge::listener(&pod, PORT))
     })
 }

@@ -220,9 +220,9 @@ pub(in super::super) fn resolved(name: &str) -> Result<()> {
     };
     let to_server = counted(&statistics);
     agent.until("program, resolver and server agree", |metrics| {
-        to_stub.expect_at_client(metrics, &Edge::at_client(&client, STUB, PORT))?;
+        to_stub.expect_at_client(metrics, &Edge::named("source", client.workload(), &workload, PORT))?;
         Served::to(&to_stub).expect_at_server(metrics, &Edge::listener_of(&workload, PORT))?;
-        to_server.expect_at_client(metrics, &Edge::at_workload(&workload, pod.v4, PORT))?;
+        to_server.expect_at_client(metrics, &Edge::at_workload(&workload, &pod, PORT))?;
         Served::to(&to_server).expect_at_server(metrics, &Edge::listener(&pod, PORT))
     })
 }

@@ -11,6 +11,7 @@ use crate::{
         crossed::Crossed,
         metrics::{OPENED, float},
     },
+    scenarios::udp::{ANSWER, Datagrams},
 };
 
 /// Pods on the host network, which share the address of their node, have their own names at both ends where that is one of them:
@@ -55,6 +56,11 @@ pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
         let outcome = agents[from].1.connect((address, served[to].1).into(), &["--count", count])?;
         within.push((from, to, Crossed::of(&outcome)));
     }
+    // Of UDP as well: who answers at loopback, and who asks there.
+    let echo = agents[0].1.serve_udp((Ipv4Addr::LOCALHOST, 9125).into(), &[])?;
+    let args = [&["--count", "5", "--size", "107"], &ANSWER[..]].concat();
+    let datagrams = Datagrams::answered(&agents[1].1.send_udp((Ipv4Addr::LOCALHOST, 9125).into(), &args)?)?;
+    drop(echo);
     machine.wait_quiet()?;
     server.pod.wait_quiet()?;
     agent.until("each is itself, or one of several on its node", |metrics| {
@@ -75,6 +81,8 @@ pub(in crate::scenarios) fn network(name: &str) -> Result<()> {
                 metrics.expect(OPENED, end, crossed.connections)?;
             }
         }
+        let (asks, answers) = ((namespace, agents[1].0), (namespace, agents[0].0));
+        datagrams.expect_answered(metrics, &ends(asks, answers, 9125))?;
         for (from, to, crossed) in &within {
             let (from, to, port) = (agents[*from].0, agents[*to].0, served[*to].1);
             for end in ends((namespace, from), (namespace, to), port).both() {

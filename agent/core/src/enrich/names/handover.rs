@@ -40,10 +40,12 @@ impl Names {
     /// of an address that no source knows.
     #[must_use]
     pub fn remote_during(&self, flow: &FlowKey, span: &Span) -> During<Remote> {
-        if self.has_several_peers(flow) || self.is_shared_address(flow) {
+        let address = ingest::ip(flow.remote);
+        // Several when they counted may have turned out to be of one workload.
+        let is_of_peer = self.has_peer(flow) && !self.directory.is_contested(address);
+        if is_of_peer || self.has_several_peers(flow) || self.is_shared_address(flow) {
             return self.peer_during(flow, span);
         }
-        let address = ingest::ip(flow.remote);
         let Holder { entity, since } = match self.directory.holder_during(address, span) {
             During::One(holder) => holder,
             During::None => return During::None,

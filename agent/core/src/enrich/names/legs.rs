@@ -1,6 +1,6 @@
 //! Detects flows that are legs of a connection through a sidecar.
 
-use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, TcpCounters};
+use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, PROTOCOL_TCP, TcpCounters, UdpCounters};
 
 use super::{Names, Remote};
 use crate::enrich::directory::{Holder, HolderRef};
@@ -48,6 +48,13 @@ impl Names {
         self.peers.count(flow, delta);
         if delta.opened != 0 {
             self.sidecars.opened(flow, delta.opened);
+        }
+    }
+
+    /// Takes what a flow of datagrams has counted since the last reading.
+    pub fn counted_datagrams(&mut self, flow: &FlowKey, delta: &UdpCounters) {
+        if flow.protocol != PROTOCOL_TCP && !flow.is_other() {
+            self.peers.count_datagrams(flow, delta);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use netcause_common::flow::{FlowKey, ROLE_CLIENT};
+use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_CLIENT};
 
 use super::remote::server_port;
 use super::{Names, Remote};
@@ -35,6 +35,9 @@ impl Names {
     /// The other ends of a flow on this node, if they name it: what a source says of an address is better, but for the name of a
     /// node.
     fn peers(&self, flow: &FlowKey) -> Vec<Peer> {
+        if flow.remote.is_placeholder() {
+            return Vec::new();
+        }
         let peers = self.peers.of(flow);
         if peers.is_empty() {
             return peers;
@@ -54,11 +57,15 @@ impl Names {
         known.workload == Workload::plain(node.name)
     }
 
-    /// The name of the other end of a flow, if that is on this node: the last one that listened, or all clients.
+    /// The name of the other end of a flow, if that is on this node: the last one that listened, or all clients. None of several
+    /// servers that get the datagrams of a client.
     pub(super) fn peer(&self, flow: &FlowKey) -> Option<Workload> {
         let peers = self.peers(flow);
+        if self.peers.is_shared(flow) {
+            return self.common(flow, &peers).filter(|server| *server != Workload::Several);
+        }
         if flow.role == ROLE_CLIENT {
-            return Some(self.server(peers.last()?.local?, flow.service_port));
+            return Some(self.peer_server(flow, peers.last()?.local?));
         }
         let clients = self.common(flow, &peers).filter(|_| !self.peers.has_others(flow))?;
         (clients != Workload::Several || self.of_node(flow).is_none()).then_some(clients)
@@ -90,7 +97,7 @@ impl Names {
     /// True when connections may count for a flow of a server that its known client has not opened: who it was is decided when
     /// both ends were read.
     pub(super) fn is_shared_address(&self, flow: &FlowKey) -> bool {
-        flow.role != ROLE_CLIENT && self.peers.is_across(flow) && self.has_peer(flow)
+        flow.role != ROLE_CLIENT && self.has_peer(flow) && self.peers.is_across(flow)
     }
 
     /// As [`Names::remote_during`], for a flow that [has several peers](Self::has_several_peers) or [is at a shared
@@ -103,7 +110,7 @@ impl Names {
         let end = peers.partition_point(|peer| peer.since.order <= span.until.order);
         // One listens after the other; clients may be there all at once.
         let begin = match flow.role {
-            ROLE_CLIENT => {
+            ROLE_CLIENT if !self.peers.is_shared(flow) => {
                 peers.partition_point(|peer| peer.since.order <= span.from.order).saturating_sub(1)
             }
             _ => 0,
@@ -118,10 +125,15 @@ impl Names {
         }
     }
 
+    /// The name of a server at the other end of a client's flow.
+    fn peer_server(&self, flow: &FlowKey, local: u64) -> Workload {
+        if flow.protocol == PROTOCOL_TCP { self.server(local, flow.service_port) } else { self.local(local) }
+    }
+
     /// The name of all of these other ends of a flow.
     fn common(&self, flow: &FlowKey, peers: &[Peer]) -> Option<Workload> {
         let name = |local| match flow.role {
-            ROLE_CLIENT => self.server(local, flow.service_port),
+            ROLE_CLIENT => self.peer_server(flow, local),
             _ => self.local(local),
         };
         let mut names = peers.iter().map(|peer| peer.local.map(name));

@@ -10,6 +10,10 @@
 //!   connected by the same addresses and port. So connections are paired that are older than the agent, or than a server that took
 //!   the address over.
 //!
+//! Datagrams are counted as connections are, those that the client has sent and the server has received. Periodic ones are equal
+//! by chance, so that they prove a pair by their announcements alone. Of DNS it is the other way round, since a server announces all its
+//! clients once: those that ask one address, in whatever namespaces, are paired with the one server that has been asked as much.
+//!
 //! What else connects to the server under the address of a known client (masqueraded clients have that of their gateway) is found by
 //! counting: a server that has accepted more connections than its known clients have opened has others, too.
 
@@ -17,7 +21,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use netcause_common::flow::{FlowKey, ROLE_CLIENT, TcpCounters};
+use netcause_common::dns::PROTOCOL_DNS;
+use netcause_common::flow::{FlowKey, PROTOCOL_UDP, ROLE_CLIENT, TcpCounters, UdpCounters};
 
 use super::{Link, Member, Path, Peer, Peers};
 
@@ -81,6 +86,8 @@ pub(super) struct Connections {
     /// At a server: how many more it has accepted than its known clients have opened.
     ahead: i64,
     has_others: bool,
+    /// What is counted are datagrams. Some are always on their way while the tables are read.
+    is_of_datagrams: bool,
     /// It had some that may have been with others before its other end was known.
     has_past: bool,
 }
@@ -97,6 +104,15 @@ impl Connections {
         self.open += delta.open;
         self.sent_bytes += delta.sent_bytes;
         self.received_bytes += delta.received_bytes;
+    }
+
+    fn count_datagrams(&mut self, delta: &UdpCounters, is_client: bool) {
+        let asked = if is_client { delta.sent_datagrams } else { delta.received_datagrams };
+        self.opened += asked;
+        self.total += asked;
+        self.sent_bytes += delta.sent_bytes;
+        self.received_bytes += delta.received_bytes;
+        self.is_of_datagrams = true;
     }
 
     /// Those of two ends.
@@ -116,10 +132,10 @@ impl Connections {
     }
 
     fn has_others(&self) -> bool {
-        self.has_others || self.ahead > 0
+        self.has_others || self.ahead > 0 && !self.is_of_datagrams
     }
 
-    fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         self.opened > 0 || self.open > 0
     }
 
@@ -136,7 +152,9 @@ impl Connections {
 
 impl Pairs {
     pub(super) fn announce(&mut self, tuple: Tuple, place: Place, is_client: bool, at: Duration) {
-        if tuple.1 == 0 || self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&tuple) {
+        let (path, port) = tuple;
+        let is_proof = port != 0 && path.protocol != PROTOCOL_DNS && !path.server.is_loopback();
+        if !is_proof || self.waiting.len() >= MAX_WAITING && !self.waiting.contains_key(&tuple) {
             return;
         }
         let seen = self.waiting.entry(tuple).or_default();
@@ -262,6 +280,17 @@ impl Peers {
         }
     }
 
+    /// As [`Self::count`], of a flow of datagrams.
+    pub fn count_datagrams(&mut self, flow: &FlowKey, delta: &UdpCounters) {
+        let Some(link) = self.flows.get(flow) else { return };
+        let is_client = flow.role == ROLE_CLIENT;
+        if let Some(ends) = self.links.get_mut(link)
+            && let Some(member) = ends.of_mut(is_client).get_mut(flow.local)
+        {
+            member.connections.count_datagrams(delta, is_client);
+        }
+    }
+
     /// True when a flow of a server has other clients than those that are known, or seems to until the next reading.
     pub fn has_others(&self, flow: &FlowKey) -> bool {
         flow.role != ROLE_CLIENT
@@ -300,11 +329,16 @@ impl Peers {
                 changed.insert(path.client);
             }
         }
-        for ends in self.links.values_mut() {
+        for (link, ends) in &mut self.links {
+            if !link.path.is_tcp() && !ends.is_shared && ends.have_former_server(self.read_at) {
+                ends.is_shared = true;
+                changed.insert(link.path.server);
+            }
             for member in ends.clients.0.iter_mut().chain(&mut ends.servers.0) {
                 member.connections.end_reading();
             }
         }
+        self.read_at = now;
         changed
     }
 
@@ -321,7 +355,9 @@ impl Peers {
 
     /// The pairs that all connections of a path are between, if those are one server's and of clients in one namespace.
     fn counted(&self, path: &Path) -> Vec<Pair> {
-        if self.places.get(path).is_none_or(|places| places.len() < 2 || places.len() > MAX_EQUAL) {
+        let is_proof = path.protocol != PROTOCOL_UDP && !path.server.is_loopback();
+        let places = self.places.get(path).map_or(0, Vec::len);
+        if !is_proof || !(2..=MAX_EQUAL).contains(&places) {
             return Vec::new();
         }
         let active = |is_client| {
@@ -333,7 +369,9 @@ impl Peers {
             return Vec::new();
         };
         // A server that has clients elsewhere would have them among these, unless its two ends were read at different times.
-        let is_elsewhere = |client: &Place| client.namespace != first.namespace;
+        // Those of a DNS server ask from everywhere.
+        let is_elsewhere =
+            |client: &Place| client.namespace != first.namespace && path.protocol != PROTOCOL_DNS;
         let mut known = self.pairs.of(path).iter().filter(|pair| pair.server == *server);
         if clients.iter().any(|(place, _)| is_elsewhere(place))
             || known.any(|pair| is_elsewhere(&pair.client))
@@ -341,12 +379,11 @@ impl Peers {
             return Vec::new();
         }
         let opened = clients.iter().map(|(_, client)| client.connections).reduce(Connections::and);
-        if first.namespace == server.namespace
-            || !opened.is_some_and(|all| all.mirrors(&accepted.connections))
-        {
+        if !opened.is_some_and(|all| all.mirrors(&accepted.connections)) {
             return Vec::new();
         }
-        clients.iter().map(|(client, _)| Pair { client: *client, server: *server }).collect()
+        let pairs = clients.iter().map(|(client, _)| Pair { client: *client, server: *server });
+        pairs.filter(|pair| pair.is_across()).collect()
     }
 
     /// Compares what a server has accepted with what its clients have opened. True when a difference has come or gone.
