@@ -57,7 +57,8 @@ impl Totals {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = self.tcp;
         let tcp = TcpCounters { connect_duration, rtt, min_rtt, ..TcpCounters::ZERO };
         let dns = DnsCounters { duration: self.dns.duration, ..DnsCounters::ZERO };
-        let waits = Waits { responses: self.waits.responses, ..Waits::ZERO };
+        let Waits { responses, queueing, .. } = self.waits;
+        let waits = Waits { responses, queueing, ..Waits::ZERO };
         Self { tcp, udp: UdpCounters::ZERO, dns, waits }
     }
 
@@ -66,7 +67,8 @@ impl Totals {
     pub fn plain(&self) -> Self {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = TcpCounters::ZERO;
         let dns = DnsCounters { duration: DnsCounters::ZERO.duration, ..self.dns };
-        let waits = Waits { responses: Waits::ZERO.responses, ..self.waits };
+        let Waits { responses, queueing, .. } = Waits::ZERO;
+        let waits = Waits { responses, queueing, ..self.waits };
         Self { tcp: TcpCounters { connect_duration, rtt, min_rtt, ..self.tcp }, udp: self.udp, dns, waits }
     }
 

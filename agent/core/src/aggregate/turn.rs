@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
 use netcause_common::flow::LimitedBy;
-use netcause_common::histogram::Histogram;
+use netcause_common::histogram::{Histogram, RoundTrips};
 use netcause_common::labelled_enum;
 
 use crate::ingest::{Connection, End, Role};
@@ -51,7 +51,7 @@ labelled_enum! {
     }
 }
 
-/// What connections wait for, and how long answers took.
+/// What connections wait for, how long answers took, and how the path treated them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Waits {
@@ -61,6 +61,10 @@ pub struct Waits {
     pub waiting: [u64; On::COUNT],
     /// From the last data of a request to the last data of its answer, in milliseconds.
     pub responses: Responses,
+    /// Connections that sweeps have found used since the one before: without and with retransmissions meanwhile.
+    pub used: [u64; 2],
+    /// By how much the smoothed round-trip time of each of them exceeded the lowest one found, in microseconds.
+    pub queueing: RoundTrips,
 }
 
 /// Upper bounds of response times in milliseconds: 5 ms, about a tick, to a minute.
@@ -71,8 +75,13 @@ pub type Responses = Histogram<{ RESPONSE_BOUNDS_MS.len() + 1 }>;
 
 impl Waits {
     /// Nothing counted.
-    pub const ZERO: Self =
-        Self { waited_us: [0; On::COUNT], waiting: [0; On::COUNT], responses: Responses::ZERO };
+    pub const ZERO: Self = Self {
+        waited_us: [0; On::COUNT],
+        waiting: [0; On::COUNT],
+        responses: Responses::ZERO,
+        used: [0; 2],
+        queueing: RoundTrips::ZERO,
+    };
 }
 
 /// What a connection waits for, by its present state and by how its flow has behaved.
