@@ -9,6 +9,10 @@ use crate::endpoint::Address;
 use crate::histogram::{ConnectDuration, RoundTrips};
 use crate::labelled_enum;
 
+mod evidence;
+
+pub use evidence::{LONG_IDLE, ResetReason, Timeouts};
+
 /// IANA protocol number of TCP.
 pub const PROTOCOL_TCP: u8 = 6;
 /// IANA protocol number of UDP.
@@ -221,8 +225,16 @@ pub struct TcpCounters {
     pub connect_failures: [u64; ConnectFailure::COUNT],
     /// Retransmitted segments, by [`RetransmitKind`].
     pub retransmitted_segments: [u64; RetransmitKind::COUNT],
+    /// Segments as large as the connection's maximum, of those retransmitted.
+    pub full_size_retransmits: u64,
+    /// Retransmission timeouts, by [`Timeouts`]; those of SYNs are not among them.
+    pub timeouts: [u64; Timeouts::COUNT],
+    /// The first of several in a row, of data that was sent after at least [`LONG_IDLE`].
+    pub timeouts_after_idle: u64,
     /// Resets, by [`ResetDirection`].
     pub resets: [u64; ResetDirection::COUNT],
+    /// Resets sent, by [`ResetReason`].
+    pub resets_sent: [u64; ResetReason::COUNT],
     /// Time from SYN to established, of client connections.
     pub connect_duration: ConnectDuration,
     /// Smoothed round-trip times: one observation per sweep for each connection with traffic since the last one, and one
@@ -350,6 +362,6 @@ impl UdpCounters {
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 32);
-    assert!(size_of::<TcpCounters>() == 8 * (8 + 6 + 3 + 8 + 7 + 2 + 19 + 14 + 14));
+    assert!(size_of::<TcpCounters>() == 8 * (8 + 6 + 3 + 8 + 7 + 1 + 3 + 1 + 2 + 6 + 19 + 14 + 14));
     assert!(size_of::<UdpCounters>() == 8 * 5);
 };

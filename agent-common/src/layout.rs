@@ -62,6 +62,8 @@ macro_rules! kernel_layout {
             pub first_ephemeral_port: u32,
             /// 1 when `tcp_retransmit_skb` passes the result of the transmission as its third argument (6.18 on).
             pub retransmit_has_error: u32,
+            /// [`crate::flow::LONG_IDLE`] in the kernel's ticks.
+            pub long_idle_ticks: u32,
             /// 1 when `kfree_skb` passes the receiving socket as its fourth argument (6.11 on).
             pub drop_has_socket: u32,
         }
@@ -81,6 +83,7 @@ macro_rules! kernel_layout {
                 udp_drop_has_packet: 0,
                 first_ephemeral_port: 32_768,
                 retransmit_has_error: 0,
+                long_idle_ticks: u32::MAX,
                 drop_has_socket: 0,
             };
 
@@ -173,6 +176,8 @@ kernel_layout! {
     icsk_ca_state = "inet_connection_sock"."icsk_ca_state";
     /// Segments retransmitted over the socket's lifetime.
     total_retrans = "tcp_sock"."total_retrans", Tcp;
+    /// Payload of a full segment, without what selective acknowledgements take of it.
+    mss_cache = "tcp_sock"."mss_cache";
     /// Bytes acknowledged by the peer; SYN (of a client) and FIN count as one each.
     bytes_acked = "tcp_sock"."bytes_acked", Traffic;
     /// Bytes received in order; FIN counts as one.
@@ -223,10 +228,14 @@ kernel_layout! {
     sk_ack_backlog = "sock"."sk_ack_backlog";
     /// Limit of the accept queue; an accepted socket has it from the listening one.
     sk_max_ack_backlog = "sock"."sk_max_ack_backlog", Tcp;
+    /// Length of the queue of incomplete handshakes.
+    request_queue_length = "inet_connection_sock"."icsk_accept_queue.qlen.counter";
     /// Packets that the socket dropped.
     sk_drops = "sock"."sk_drops.counter";
     /// Control block of a packet.
     skb_cb = "sk_buff"."cb";
+    /// Bytes in a packet; of one in a send queue, its payload.
+    skb_len = "sk_buff"."len";
     /// Segments in a packet.
     tcp_gso_segs = "tcp_skb_cb"."tcp_gso_segs";
     /// Start of the packet's buffer.

@@ -1,17 +1,17 @@
 //! Default sizes of the maps.
 
 /// TCP flows; when the map is full, further ones count for [`crate::flow::FlowKey::other`].
-/// 16 384 × (32 bytes of key + 648 of counters + bookkeeping) ≈ 12 MiB.
+/// 16 384 × (32 bytes of key + 736 of counters + bookkeeping) ≈ 13 MiB.
 pub const DEFAULT_FLOWS: u32 = 16_384;
 
 /// UDP flows; 16 384 × (32 + 40 + bookkeeping) ≈ 2 MiB.
 pub const DEFAULT_UDP_FLOWS: u32 = 16_384;
 
-/// TCP sockets, from connect to destruction; 131 072 × (8 + 96 + bookkeeping) ≈ 21 MiB.
+/// TCP sockets, from connect to destruction; 131 072 × (8 + 104 + bookkeeping) ≈ 22 MiB.
 pub const DEFAULT_SOCKETS: u32 = 131_072;
 
 /// Listening ports (for the role of sockets that are not in the socket map) and their accept queues.
-/// 8192 × (8 + 1 + bookkeeping) + 8192 × (16 + 48 + bookkeeping) ≈ 1.7 MiB.
+/// 8192 × (8 + 1 + bookkeeping) + 8192 × (16 + 56 + bookkeeping) ≈ 1.7 MiB.
 pub const DEFAULT_LISTENERS: u32 = 8192;
 
 /// Network namespaces with a listening socket; 4096 × (4 + 16 + bookkeeping) ≈ 0.3 MiB.

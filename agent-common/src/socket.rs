@@ -22,6 +22,12 @@ pub struct SocketState {
     pub errors_queued: u8,
     /// When the sweep last reported it and who had spoken last then ([`crate::probe::open_sockets::Visit`]); 0 before that.
     pub visit: u32,
+    /// One more than the lowest round-trip time in microseconds that a sweep has found; 0 before that.
+    pub lowest_round_trip_us: u32,
+    /// 1 when something was retransmitted since the sweep last reported it, but for a tail loss probe.
+    pub retransmitted: u8,
+    /// Always zero.
+    pub reserved: [u8; 3],
 }
 
 /// The SYN was sent.
@@ -33,4 +39,4 @@ pub const PHASE_CLOSED: u8 = 3;
 /// Listening.
 pub const PHASE_LISTENING: u8 = 4;
 
-const _: () = assert!(size_of::<SocketState>() == 96);
+const _: () = assert!(size_of::<SocketState>() == 104);

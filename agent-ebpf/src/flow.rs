@@ -8,7 +8,7 @@ use netcause_common::dns::DnsCounters;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
     CloseReason, ConnectFailure, FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
-    RetransmitKind, TcpCounters, UdpCounters,
+    ResetReason, RetransmitKind, TcpCounters, Timeouts, UdpCounters,
 };
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, Histogram, RTT_BOUNDS_US, bucket};
 use netcause_common::networks;
@@ -229,10 +229,37 @@ impl Counters {
         }
     }
 
-    /// A reset was sent or received.
+    /// Segments that were retransmitted are as large as the connection's maximum; 0 is allowed.
     #[inline(always)]
-    pub fn reset(self, direction: ResetDirection) {
-        add_at(counter!(self, resets), direction as usize, 1);
+    pub fn retransmitted_full_size(self, segments: u32) {
+        if segments != 0 {
+            add(counter!(self, full_size_retransmits), u64::from(segments));
+        }
+    }
+
+    /// The retransmission timer has expired.
+    #[inline(always)]
+    pub fn timed_out(self, timeouts: Timeouts) {
+        add_at(counter!(self, timeouts), timeouts as usize, 1);
+    }
+
+    /// It has, and what was lost was sent after a long idle time.
+    #[inline(always)]
+    pub fn timed_out_after_idle(self) {
+        add(counter!(self, timeouts_after_idle), 1);
+    }
+
+    /// A reset was sent.
+    #[inline(always)]
+    pub fn reset_sent(self, reason: ResetReason) {
+        add_at(counter!(self, resets), ResetDirection::Sent as usize, 1);
+        add_at(counter!(self, resets_sent), reason as usize, 1);
+    }
+
+    /// A reset was received.
+    #[inline(always)]
+    pub fn reset_received(self) {
+        add_at(counter!(self, resets), ResetDirection::Received as usize, 1);
     }
 
     /// The reset counted last was none.

@@ -20,7 +20,8 @@ pub use headers::Headers;
 pub use inet::InetSock;
 pub use iterator::Reader;
 pub use layout::{
-    drop_has_socket, first_ephemeral_port, has_sock_from_file, retransmit_has_error, udp_drop_has_packet,
+    drop_has_socket, first_ephemeral_port, has_sock_from_file, long_idle_ticks, retransmit_has_error,
+    udp_drop_has_packet,
 };
 pub use memory::{Memory, Typed};
 pub use packet::{Segment, SkBuff};

@@ -174,6 +174,31 @@ impl Tracked {
         unsafe { (*self.0).visit = visit.0 }
     }
 
+    /// The lowest round-trip time in microseconds that a sweep has found, this one among them; `u32::MAX` before the first.
+    #[inline(always)]
+    pub fn lowest_round_trip_us(self, now: u32) -> u32 {
+        // SAFETY: as in `role`; only the sweep writes it. 0 wraps to the highest.
+        let stored = unsafe { &mut (*self.0).lowest_round_trip_us };
+        let lowest = stored.wrapping_sub(1).min(now);
+        *stored = lowest.wrapping_add(1);
+        lowest
+    }
+
+    /// Notes that something was retransmitted.
+    #[inline(always)]
+    pub fn set_retransmitted(self) {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).retransmitted = 1 }
+    }
+
+    /// True when something was retransmitted since the last call. A retransmission at the same time may be missed.
+    #[inline(always)]
+    pub fn take_retransmitted(self) -> bool {
+        // SAFETY: as in `role`.
+        let retransmitted = unsafe { &mut (*self.0).retransmitted };
+        core::mem::replace(retransmitted, 0) != 0
+    }
+
     /// Of a listening socket: segments discarded since the last call.
     #[inline(always)]
     pub fn take_uncounted_discards(self, total: u32) -> u32 {

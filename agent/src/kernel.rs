@@ -39,6 +39,12 @@ pub fn tick() -> Duration {
     Duration::try_from(resolution).unwrap_or_default()
 }
 
+/// So many of the kernel's ticks as this time takes.
+fn ticks(time: Duration) -> u32 {
+    let ticks = time.as_nanos().checked_div(tick().as_nanos());
+    ticks.and_then(|ticks| u32::try_from(ticks).ok()).unwrap_or(u32::MAX)
+}
+
 /// The kernel's CLOCK_MONOTONIC, the clock of event timestamps (`bpf_ktime_get_ns`), whatever the time namespace of this
 /// process adds to it (time_namespaces(7)).
 #[must_use]

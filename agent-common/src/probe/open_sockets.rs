@@ -47,6 +47,10 @@ pub struct AcceptQueue {
     /// Whether the maker's cgroup holds a descriptor of it ([`Self::HELD_BY_MAKER`]), and whether more others do than
     /// [`Self::holders`] has ([`Self::HELD_BY_MORE`]), as bits.
     pub held: u32,
+    /// Handshakes that wait for the last acknowledgement; of sockets that share the port, the most.
+    pub requests: u32,
+    /// Always zero.
+    pub reserved: u32,
     /// Other cgroups whose processes hold a descriptor of it; 0 for none.
     pub holders: [u64; 2],
 }
@@ -125,7 +129,9 @@ pub struct OpenConnection {
     pub state: u8,
     /// What limits the sender: `enum tcp_chrono` of `include/net/tcp.h`; 0 while nothing is to be sent or acknowledged.
     pub limited_by: u8,
-    /// Whether data was ever sent ([`Self::SENT`]) and received ([`Self::RECEIVED`]), as bits.
+    /// Whether data was ever sent ([`Self::SENT`]) and received ([`Self::RECEIVED`]), whether anything was since the last report
+    /// ([`Self::USED`]) and anything was retransmitted ([`Self::RETRANSMITTED`]), and whether it waits to be accepted
+    /// ([`Self::UNACCEPTED`]), as bits.
     pub has: u8,
     /// Who spoke last: one of `SPEAKER_…`.
     pub speaker: u8,
@@ -134,7 +140,10 @@ pub struct OpenConnection {
     /// 1 when the connection had been quiet then.
     pub quiet_before: u8,
     /// Always zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 2],
+    /// The lowest round-trip time in microseconds that a sweep has found, meaningless unless it was used; `u32::MAX` without a
+    /// measurement.
+    pub lowest_round_trip_us: u32,
 }
 
 /// No data was sent or received.
@@ -151,6 +160,14 @@ impl OpenConnection {
     pub const SENT: u8 = 1;
     /// Bit of [`Self::has`].
     pub const RECEIVED: u8 = 2;
+    /// Bit of [`Self::has`].
+    pub const USED: u8 = 4;
+    /// Bit of [`Self::has`].
+    pub const RETRANSMITTED: u8 = 8;
+    /// Bit of [`Self::has`].
+    pub const UNACCEPTED: u8 = 16;
+    /// The bits of [`Self::has`] that say who spoke.
+    const SPOKE: u8 = Self::SENT | Self::RECEIVED;
 
     /// Who spoke last. Ticks are milliseconds long, and an answer and the next request often lie in the same one. Then the
     /// sequence space decides: what is unacknowledged is younger than what the peer said; else `is_silent_since` does, which is
@@ -159,7 +176,7 @@ impl OpenConnection {
     #[inline(always)]
     #[must_use]
     pub const fn last_speaker(&self, is_silent_since: bool) -> u8 {
-        match self.has {
+        match self.has & Self::SPOKE {
             0 => SPEAKER_NONE,
             Self::SENT => SPEAKER_LOCAL,
             Self::RECEIVED => SPEAKER_PEER,
@@ -216,7 +233,7 @@ impl Visit {
 
 const _: () = {
     assert!(size_of::<QueueKey>() == 16);
-    assert!(size_of::<AcceptQueue>() == 48);
+    assert!(size_of::<AcceptQueue>() == 56);
     assert!(size_of::<ListeningNamespace>() == 16);
     assert!(size_of::<Sweep>() == 16);
     // The iterator shows a socket again when its record ends where the buffer does: the buffer is a power of two.

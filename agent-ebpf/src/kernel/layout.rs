@@ -34,6 +34,12 @@ pub fn udp_drop_has_packet() -> bool {
     layout!(udp_drop_has_packet) == 1
 }
 
+/// How many ticks without a word from the peer make a connection idle for long.
+#[inline(always)]
+pub fn long_idle_ticks() -> u32 {
+    layout!(long_idle_ticks)
+}
+
 /// True when `tcp_retransmit_skb` has a third argument, the result of the transmission.
 #[inline(always)]
 pub fn retransmit_has_error() -> bool {

@@ -36,6 +36,12 @@ impl SkBuff {
         u32::from(self.0.read::<u16>(layout!(skb_cb) + layout!(tcp_gso_segs)))
     }
 
+    /// Bytes in it; of one in a send queue, its payload (`__tcp_transmit_skb`, net/ipv4/tcp_output.c, puts headers before a clone).
+    #[inline(always)]
+    pub fn length(self) -> u32 {
+        self.0.read(layout!(skb_len))
+    }
+
     /// Inode number of the network namespace of its receiving device; 0 when the device is no longer known.
     #[inline(always)]
     pub fn namespace(self) -> u32 {

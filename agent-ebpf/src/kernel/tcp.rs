@@ -252,6 +252,23 @@ impl<M: Memory> TcpSock<M> {
         self.memory.read::<u8>(layout!(chrono_type)).wrapping_shr(layout!(chrono_type_shift)) & mask
     }
 
+    /// Payload of a full segment, without what selective acknowledgements take of it (`tcp_current_mss`,
+    /// net/ipv4/tcp_output.c).
+    #[inline(always)]
+    pub fn full_segment(self) -> u32 {
+        self.memory.read(layout!(mss_cache))
+    }
+
+    /// For how many ticks the peer had been silent when something was written that is still outstanding; 0 when it has been heard
+    /// of since. `tcp_chrono_start` (net/ipv4/tcp_output.c) notes when the first data comes into an empty send queue. A limit that
+    /// came later makes the value larger, by less than the time since the data was written.
+    #[inline(always)]
+    pub fn idle_ticks_before_outstanding(self) -> u32 {
+        let written = self.memory.read::<u32>(layout!(chrono_start));
+        let since_data = distance(self.memory.read(layout!(lrcvtime)), written);
+        since_data.min(distance(self.memory.read(layout!(rcv_tstamp)), written))
+    }
+
     /// Smoothed round-trip time in microseconds; 0 without a measurement.
     #[inline(always)]
     pub fn smoothed_rtt_us(self) -> u32 {
@@ -275,6 +292,13 @@ impl<M: Memory> TcpSock<M> {
     #[inline(always)]
     pub fn accept_queue(self) -> (u32, u32) {
         (self.memory.read(layout!(sk_ack_backlog)), self.memory.read(layout!(sk_max_ack_backlog)))
+    }
+
+    /// Of a listening socket: handshakes that wait for the last acknowledgement (`inet_csk_reqsk_queue_len`,
+    /// include/net/inet_connection_sock.h).
+    #[inline(always)]
+    pub fn incomplete_handshakes(self) -> u32 {
+        self.memory.read(layout!(request_queue_length))
     }
 
     /// Of a listening socket: segments discarded, for any reason. Dropped handshakes are among them (`tcp_listendrop`,

@@ -109,10 +109,16 @@ extern "C" fn tracked_sockets(context: *const MapEntry) -> i32 {
     sweeping(id, tracked);
     if tracked.phase() == PHASE_OPEN && !tracked.is_settled() {
         let state = socket.common().state();
+        let mut has = 0;
         if has_moved(socket, tracked.counted()) {
+            has = OpenConnection::USED;
             add_totals(socket, state, tracked);
         }
-        report(context.cast(), socket, state, tracked);
+        // One that is closed and still sends has no file either, but is in another state.
+        if matches!(state, ESTABLISHED | CLOSE_WAIT) && !socket.has_file() {
+            has |= OpenConnection::UNACCEPTED;
+        }
+        report(context.cast(), socket, state, tracked, has);
     }
     sweeping(0, tracked);
     0
@@ -162,14 +168,16 @@ fn connection<M: Memory>(context: *const TaskFile, socket: TcpSock<M>, state: u8
             tracked
         }
     };
+    let mut has = 0;
     if has_moved(socket, tracked.counted()) {
+        has = OpenConnection::USED;
         sweeping(socket.id, tracked);
         if !tracked.is_settled() {
             add_totals(socket, state, tracked);
         }
         sweeping(0, tracked);
     }
-    report(context.cast(), socket, state, tracked);
+    report(context.cast(), socket, state, tracked, has);
 }
 
 #[inline(always)]
@@ -190,9 +198,10 @@ fn is_found(visit: Visit) -> bool {
     sweep.began != 0 && visit.age(now) <= now.wrapping_sub(sweep.began)
 }
 
-/// Writes the connection's record to the reader of the sweep, once in each sweep, unless it is about to end.
+/// Writes the connection's record to the reader of the sweep, once in each sweep, unless it is about to end. `has` are bits of
+/// [`OpenConnection::has`].
 #[inline(always)]
-fn report<M: Memory>(context: *const c_void, socket: TcpSock<M>, state: u8, tracked: Tracked) {
+fn report<M: Memory>(context: *const c_void, socket: TcpSock<M>, state: u8, tracked: Tracked, mut has: u8) {
     if !matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT) {
         return;
     }
@@ -216,7 +225,13 @@ fn report<M: Memory>(context: *const c_void, socket: TcpSock<M>, state: u8, trac
     // SAFETY: the pointer lies in a map value, which the verifier checks; plain integers.
     #[expect(unsafe_code, reason = "map value")]
     let (sent, received) = unsafe { ((*tracked.counted()).sent_bytes, (*tracked.counted()).received_bytes) };
-    let mut has = 0;
+    let mut lowest_round_trip_us = u32::MAX;
+    if has & OpenConnection::USED != 0 {
+        lowest_round_trip_us = tracked.lowest_round_trip_us(socket.min_rtt_us());
+        if tracked.take_retransmitted() {
+            has |= OpenConnection::RETRANSMITTED;
+        }
+    }
     if sent != 0 || unacknowledged != 0 {
         has |= OpenConnection::SENT;
     }
@@ -240,7 +255,8 @@ fn report<M: Memory>(context: *const c_void, socket: TcpSock<M>, state: u8, trac
         speaker: SPEAKER_NONE,
         speaker_before: visit.speaker(),
         quiet_before: visit.is_quiet(),
-        reserved: [0; 6],
+        reserved: [0; 2],
+        lowest_round_trip_us: forget32(lowest_round_trip_us, now),
     };
     let speaker = connection.last_speaker(socket.is_peer_silent_since_acknowledgement());
     connection.speaker = forget8(speaker, now);
@@ -293,6 +309,10 @@ fn listener<M: Memory>(task: Task, socket: TcpSock<M>) {
         queue.sweep = sweep.number;
         queue.length = length;
         queue.limit = limit;
+    }
+    let requests = socket.incomplete_handshakes();
+    if is_first || requests > queue.requests {
+        queue.requests = requests;
     }
     if is_first {
         (queue.held, queue.holders) = (0, [0; 2]);

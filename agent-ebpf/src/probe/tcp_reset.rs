@@ -15,14 +15,14 @@ use core::ffi::c_void;
 
 use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::endpoint::Address;
-use netcause_common::flow::{CloseReason, FlowKey, ROLE_SERVER, ResetDirection};
+use netcause_common::flow::{CloseReason, FlowKey, ROLE_SERVER, ResetDirection, ResetReason};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_reset::Reset;
 
 use crate::emit::{emit, header};
 use crate::flow::{self, counters_of};
-use crate::kernel::tcp_state::{CLOSE, FIN_WAIT1, FIN_WAIT2, LISTEN};
-use crate::kernel::{SkBuff, TcpSock, Typed};
+use crate::kernel::tcp_state::{CLOSE, FIN_WAIT1, FIN_WAIT2, LISTEN, TIME_WAIT};
+use crate::kernel::{SkBuff, SockCommon, TcpSock, Typed};
 use crate::once::{Event, Turn, twins};
 use crate::socket::{client_port, infer_role, state_of};
 use crate::stray::{Counted, of_segment};
@@ -38,6 +38,7 @@ fn sent(context: &BtfTracePointContext, turn: Turn) {
         return;
     }
     let mut listener = 0;
+    let mut reason_without = ResetReason::NoSocket;
     if let Some(socket) = TcpSock::from_argument(socket) {
         let state = socket.common().state();
         if state != LISTEN {
@@ -55,22 +56,42 @@ fn sent(context: &BtfTracePointContext, turn: Turn) {
                     counters.closed_by_reset(CloseReason::ResetReceived);
                 }
             }
-            counters.reset(ResetDirection::Sent);
+            counters.reset_sent(reason(socket, state, !segment.is_null()));
             return report(flow, client_port(socket, flow.role), ResetDirection::Sent, state);
         }
         listener = socket.local();
+        reason_without = ResetReason::Other;
+    } else if let Some(socket) = SockCommon::from_argument(socket) {
+        // The socket of a connection that the application has closed waits for the peer's FIN as a time-wait socket.
+        let is_closed = socket.state() == TIME_WAIT;
+        reason_without = if is_closed { ResetReason::DataAfterClose } else { ResetReason::Other };
     }
     if let Some(buffer) = SkBuff::from_argument(segment)
         && let Some(segment) = buffer.segment()
         && let Some(Counted { flow, counters }) = of_segment(&segment, buffer.namespace(), listener)
     {
-        counters.reset(ResetDirection::Sent);
+        counters.reset_sent(reason_without);
         // Details of what may be a flood would take the place of others.
         if flow.remote != Address::UNKNOWN {
             let client_port =
                 if flow.role == ROLE_SERVER { segment.source_port } else { segment.destination_port };
             report(flow, client_port, ResetDirection::Sent, if listener == 0 { 0 } else { LISTEN });
         }
+    }
+}
+
+/// Why this socket sends a reset, as an answer to a segment or by itself. The kernel's own reason, which newer ones pass as the third
+/// argument, is the same for several of these, and not for all of one: it passes `SK_RST_REASON_TCP_STATE` for a lingering of 0.
+#[inline(always)]
+fn reason(socket: TcpSock<Typed>, state: u8, answers: bool) -> ResetReason {
+    match state {
+        CLOSE if answers => ResetReason::DataAfterClose,
+        // `__tcp_close` (net/ipv4/tcp.c) shuts the socket down and throws away what is unread, but does not count it as read.
+        CLOSE if socket.is_receive_shut_down() && socket.unread_bytes() != 0 => ResetReason::UnreadData,
+        CLOSE => ResetReason::Aborted,
+        // `tcp_keepalive_timer`, net/ipv4/tcp_timer.c.
+        _ if !answers && socket.has_only_probed() => ResetReason::TimedOut,
+        _ => ResetReason::Other,
     }
 }
 
@@ -85,7 +106,7 @@ fn received(context: &BtfTracePointContext, turn: Turn) {
     };
     let (flow, state) = (flow_of(socket), socket.common().state());
     if let Some(counters) = counters_of(socket, &flow) {
-        counters.reset(ResetDirection::Received);
+        counters.reset_received();
     }
     // `tcp_reset` also ends a connection when data comes that nobody can read any more (`tcp_rcv_state_process`,
     // net/ipv4/tcp_input.c); then the kernel sends a reset next, and the count is taken back.

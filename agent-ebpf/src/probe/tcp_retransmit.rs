@@ -13,15 +13,15 @@
 
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
-use netcause_common::flow::{Counted, RetransmitKind};
+use netcause_common::flow::{Counted, RetransmitKind, Timeouts};
 use netcause_common::probe::ProbeId;
 use netcause_common::probe::tcp_retransmit::Retransmitted;
 use netcause_common::socket::{PHASE_OPEN, SocketState};
 
 use crate::emit::{emit, header};
-use crate::flow::{counters, of_socket};
+use crate::flow::{Counters, counters, of_socket};
 use crate::kernel::tcp_state::SYN_SENT;
-use crate::kernel::{SkBuff, TcpSock, Typed, retransmit_has_error};
+use crate::kernel::{SkBuff, TcpSock, Typed, long_idle_ticks, retransmit_has_error};
 use crate::socket::{client_port, infer_role, insert, state_of};
 
 /// `enum tcp_ca_state`, include/uapi/linux/tcp.h.
@@ -58,6 +58,15 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
         counters.retransmitted(kind, segments);
         // Transmissions that failed since the last hit.
         counters.retransmitted(RetransmitKind::Other, moved - segments);
+        counters.retransmitted_full_size(full_size_segments(socket, buffer).min(segments));
+        if kind != RetransmitKind::TailLossProbe
+            && let Some(state) = state
+        {
+            state.set_retransmitted();
+        }
+        if kind == RetransmitKind::Timeout {
+            timed_out(socket, counters);
+        }
     }
     emit(
         ProbeId::TcpRetransmit,
@@ -71,6 +80,26 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
         },
     );
     0
+}
+
+/// How many of a buffer's segments are as large as the connection's maximum. Selective acknowledgements that a segment carries
+/// take up to 40 bytes of options from its payload (RFC 9293 §3.1). All segments of a buffer but the last have one size; of more than thirty,
+/// which are hardly ever retransmitted at once, a short last one counts as well.
+#[inline(always)]
+fn full_size_segments(socket: TcpSock<Typed>, buffer: SkBuff) -> u32 {
+    const OPTIONS: u32 = 40;
+    buffer.length().checked_div(socket.full_segment().saturating_sub(OPTIONS)).unwrap_or(0)
+}
+
+/// The timer has counted the timeout by now (`tcp_retransmit_timer`, net/ipv4/tcp_timer.c), and an acknowledgement of anything new
+/// resets the count (`tcp_ack`, net/ipv4/tcp_input.c).
+#[inline(always)]
+fn timed_out(socket: TcpSock<Typed>, counters: Counters) {
+    let Some(timeouts) = Timeouts::of(socket.consecutive_timeouts()) else { return };
+    counters.timed_out(timeouts);
+    if timeouts == Timeouts::First && socket.idle_ticks_before_outstanding() >= long_idle_ticks() {
+        counters.timed_out_after_idle();
+    }
 }
 
 /// The order matters: in recovery, the retransmission is a fast one even while the timer of a loss probe is armed; the

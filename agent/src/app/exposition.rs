@@ -43,10 +43,11 @@ impl Agent {
             edges: rows(shown),
             listeners: listeners
                 .into_iter()
-                .map(|Listener { workload, port, queue, dropped }| ListenerRow {
+                .map(|Listener { workload, port, queue, oldest, dropped }| ListenerRow {
                     workload,
                     port,
                     queue,
+                    oldest,
                     dropped,
                 })
                 .collect(),

@@ -71,6 +71,8 @@ pub struct ListenerRow {
     pub port: Option<u16>,
     /// Its accept queue.
     pub queue: AcceptQueue,
+    /// For how long the oldest connection in it had waited at the last sweep.
+    pub oldest: Duration,
     /// What it has dropped.
     pub dropped: Dropped,
 }

@@ -15,7 +15,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use netcause_common::dns::{self, DnsCounters, PROTOCOL_DNS};
 use netcause_common::drops::{DropKey, DropReasons};
 use netcause_common::flow::{
-    FlowKey, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER, TcpCounters, UdpCounters,
+    FlowKey, LONG_IDLE, PROTOCOL_TCP, PROTOCOL_UDP, ROLE_CLIENT, ROLE_SERVER, TcpCounters, UdpCounters,
 };
 use netcause_common::limits::UNVERIFIED_FLOWS;
 use rustix::thread::CapabilitySet;
@@ -123,6 +123,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     let path = Path::new("/sys/kernel/btf/vmlinux");
     let btf = Btf::from_file(path)?;
     let mut resolved = layout::resolve(&btf);
+    resolved.layout.long_idle_ticks = super::ticks(LONG_IDLE);
     resolved.layout.first_ephemeral_port = ports::first_ephemeral().into();
     let drop_reasons = drops::reasons(&btf);
     let probes = probe::ALL.iter().map(|probe| readiness(probe, &btf, &resolved, options)).collect();

@@ -108,7 +108,7 @@ impl Kernel {
         };
         self.sweeps += 1;
         self.sweep
-            .set(0, Sweep { number: self.sweeps, quiet: quiet_ticks(), ..Sweep::default() }, 0)
+            .set(0, Sweep { number: self.sweeps, quiet: super::ticks(QUIET), ..Sweep::default() }, 0)
             .context("cannot set the number of the sweep")?;
         let begin = Instant::now();
         let mut swept = Swept::default();
@@ -250,12 +250,6 @@ fn data(map: &Map) -> Option<&MapData> {
         Map::HashMap(data) => Some(data),
         _ => None,
     }
-}
-
-/// Ticks in [`QUIET`].
-fn quiet_ticks() -> u32 {
-    let ticks = QUIET.as_nanos().checked_div(super::tick().as_nanos());
-    ticks.and_then(|ticks| u32::try_from(ticks).ok()).unwrap_or(u32::MAX)
 }
 
 /// `run_time_ns` and `run_cnt` of `bpf_prog_show_fdinfo`, kernel/bpf/syscall.c.

@@ -34,6 +34,7 @@ pub const PROBE: Probe = Probe {
         "sk_protocol",
         "sk_type",
         "sk_ack_backlog",
+        "request_queue_length",
         "sk_drops",
         "task_nsproxy",
         "nsproxy_net",

@@ -73,7 +73,7 @@ pub(super) fn print(pid: u32) -> Result<()> {
     let mut maps = maps(pid)?;
     maps.sort_by_key(|map| Reverse(map.bytes));
     let all: u64 = maps.iter().map(|map| map.bytes).sum();
-    println!("  its {} tables: {:.1} MiB (at most 48)", maps.len(), mib(all / 1024));
+    println!("  its {} tables: {:.1} MiB (at most 56)", maps.len(), mib(all / 1024));
     for map in maps.iter().filter(|map| map.bytes >= 1 << 20) {
         println!("    {:<15} {:>7} entries: {:>5.1} MiB", map.name, map.max_entries, mib(map.bytes / 1024));
     }

@@ -24,6 +24,11 @@ pub(crate) const SKIPPED_RUNS: &str = "netcause_bpf_recursion_misses_total";
 pub(crate) const EVENTS_LOST: &str = "netcause_events_lost_total";
 pub(crate) const RETRANSMITTED: &str = "netcause_tcp_retransmitted_segments_total";
 pub(crate) const RESETS: &str = "netcause_tcp_resets_total";
+pub(crate) const RESETS_SENT: &str = "netcause_tcp_resets_sent_total";
+pub(crate) const FULL_SIZE: &str = "netcause_tcp_retransmitted_full_size_segments_total";
+pub(crate) const TIMEOUTS: &str = "netcause_tcp_timeouts_total";
+pub(crate) const AFTER_IDLE: &str = "netcause_tcp_timeouts_after_idle_total";
+pub(crate) const USED: &str = "netcause_tcp_used_connections_total";
 
 /// The samples of one scrape.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use crate::lab::{
     agent,
     faults::Fault,
-    metrics::{CLOSED, Edge, OPENED},
+    metrics::{CLOSED, Edge, OPENED, RESETS_SENT},
     topology::Net,
 };
 
@@ -35,6 +35,10 @@ pub(super) fn reasons(name: &str) -> Result<()> {
             metrics.expect(CLOSED, &edge, count)?;
             metrics.expect(CLOSED, &edge.with("reason", reason), count)?;
         }
+        // The kernel resets a connection whose keep-alive probes are not answered.
+        let probed = Edge::at_client(&client, server.v4, 8081);
+        metrics.expect(RESETS_SENT, &probed, 4)?;
+        metrics.expect(RESETS_SENT, &probed.with("reason", "timed_out"), 4)?;
         let accepted = Edge::at_server(&server, client.v4, 8082);
         metrics.expect(CLOSED, &accepted, 3)?;
         metrics.expect(CLOSED, &accepted.with("reason", "fin"), 3)

@@ -1,6 +1,6 @@
 //! Listening sockets: the length and the limit of their accept queues, and the connections dropped at a full queue.
 
-use std::fs;
+use std::{fs, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -18,6 +18,8 @@ use crate::lab::{
 
 const LENGTH: &str = "netcause_tcp_accept_queue_length";
 const LIMIT: &str = "netcause_tcp_accept_queue_limit";
+const OLDEST: &str = "netcause_tcp_accept_queue_oldest_seconds";
+const REQUESTS: &str = "netcause_tcp_request_queue_length";
 const DISCARDS: &str = "netcause_tcp_listener_discards_total";
 const DROPS: &str = "netcause_tcp_listen_drops_total";
 const COOKIES: &str = "netcause_tcp_syn_cookies_sent_total";
@@ -48,6 +50,7 @@ pub(super) fn queues(name: &str) -> Result<()> {
         server.serve(listen, &["--mode", "never-accept", "--backlog", backlog])
     };
     let servers = [deaf(8080, "4")?, deaf(8081, "2")?, deaf(8082, "7")?, deaf(8083, "9")?];
+    let connected = Instant::now();
     // A queue takes one more than its limit.
     let held = [
         client.hold(server.at(8080), &["--count", "5"])?,
@@ -75,6 +78,11 @@ pub(super) fn queues(name: &str) -> Result<()> {
             let listener = Edge::listener(&server, port);
             metrics.expect(LENGTH, &listener, length)?;
             metrics.expect(LIMIT, &listener, limit)?;
+            metrics.expect(REQUESTS, &listener, 0)?;
+            // No longer than they have been there; a tick may be added.
+            let oldest = metrics.on(OLDEST, &listener);
+            let is_right = if length == 0 { oldest == 0.0 } else { oldest > 0.2 };
+            ensure!(is_right && oldest < connected.elapsed().as_secs_f64() + 0.02, "{oldest} s at {port}");
         }
         drops(metrics)?;
         expect_drops(metrics, &server)
@@ -180,6 +188,8 @@ pub(super) fn reasons(name: &str) -> Result<()> {
     server.sysctl(&no_filter)?;
     client.sysctl(&no_filter)?;
     client.sysctl(&["net/ipv4/ip_forward=0"])?;
+    // They stay for a while.
+    server.sysctl(&["net/ipv4/tcp_synack_retries=5"])?;
     let _small = server.serve(server.at(8082), &["--mode", "echo", "--backlog", "2"])?;
     for (cookies, counter) in [("0", "TCPReqQFullDrop"), ("1", "SyncookiesSent")] {
         server.sysctl(&[&format!("net/ipv4/tcp_syncookies={cookies}")])?;
@@ -190,6 +200,10 @@ pub(super) fn reasons(name: &str) -> Result<()> {
             Ok(())
         })?;
     }
+    agent.until("they are in the queue of requests", |metrics| {
+        metrics.expect_between(REQUESTS, &Edge::listener(&server, 8082), 1.0, 3.0)?;
+        metrics.expect(REQUESTS, &Edge::listener(&server, 8081), 0)
+    })?;
     is_exact("drops at a full queue of handshakes, and SYN cookies")
 }
 

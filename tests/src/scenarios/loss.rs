@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use crate::lab::{
     agent,
     faults::Fault,
-    metrics::{Edge, OPENED, RETRANSMITTED},
+    metrics::{AFTER_IDLE, Edge, FULL_SIZE, OPENED, RESETS_SENT, RETRANSMITTED, TIMEOUTS, USED},
     scaled,
     topology::Net,
 };
@@ -39,6 +39,12 @@ pub(super) fn one_path(name: &str) -> Result<()> {
     agent.until("the lossy edge has all the retransmits", |metrics| {
         metrics.expect(RETRANSMITTED, &bad, lost)?;
         metrics.expect(RETRANSMITTED, &good, 0)?;
+        for name in [FULL_SIZE, TIMEOUTS, AFTER_IDLE, RESETS_SENT] {
+            metrics.expect(name, &good, 0)?;
+        }
+        metrics.expect(USED, &good.with("retransmitted", "true"), 0)?;
+        metrics.expect_at_least(FULL_SIZE, &bad, 1)?;
+        metrics.expect(AFTER_IDLE, &bad, 0)?;
         metrics.expect(OPENED, &bad, transfers)?;
         metrics.expect(OPENED, &good, transfers)?;
         let repair = ["fast", "timeout", "slow_start"];

@@ -9,7 +9,7 @@ use crate::lab::{
     crossed::Ends,
     eventually,
     faults::Fault,
-    metrics::{Edge, Metrics, float},
+    metrics::{Edge, Metrics, USED, float},
     scaled,
     topology::Net,
 };
@@ -18,6 +18,7 @@ pub(super) const RTT: &str = "netcause_tcp_rtt_seconds";
 pub(super) const MIN_RTT: &str = "netcause_tcp_min_rtt_seconds";
 pub(super) const REORDERED: &str = "netcause_tcp_reordered_segments_total";
 const SPURIOUS: &str = "netcause_tcp_spurious_retransmits_total";
+const QUEUEING: &str = "netcause_tcp_queueing_delay_seconds";
 const LIMITED: &str = "netcause_tcp_limited_seconds_total";
 
 /// Fails unless a histogram has observations, all of them above `above` and not above `most`, two of its bounds.
@@ -51,6 +52,10 @@ pub(super) fn rtt(name: &str) -> Result<()> {
         for (name, edge) in [RTT, MIN_RTT].iter().flat_map(|name| ends.both().map(|edge| (name, edge))) {
             metrics.expect_at_least(&format!("{name}_count"), edge, 3)?;
             expect_all_in(metrics, name, edge, None, most)?;
+        }
+        for edge in ends.both() {
+            metrics.expect_at_least(USED, &edge.with("retransmitted", "false"), 3)?;
+            expect_all_in(metrics, QUEUEING, edge, None, most)?;
         }
         Ok(())
     })?;
@@ -97,6 +102,33 @@ pub(super) fn delayed_rtt(name: &str) -> Result<()> {
     expect()?;
     held.finish()?;
     expect()
+}
+
+/// A queue before a slow link shows as delay of the connection that fills it, although the kernel's own minimum rises with it,
+/// and as nothing on an edge whose queue is empty.
+pub(super) fn queueing(name: &str) -> Result<()> {
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, slow, server) = (net.pod("client")?, net.pod("slow")?, net.pod("server")?);
+    let _echo = server.serve(server.at(8080), &["--mode", "sink"])?;
+    slow.queue("tbf rate 4mbit burst 16kb latency 1s")?;
+    let (mut empty, mut full) = (client.hold(server.at(8080), &[])?, slow.hold(server.at(8080), &[])?);
+    let [empty_edge, full_edge] = [&client, &slow].map(|pod| Edge::at_client(pod, server.v4, 8080));
+    full.run_command("send 1000")?;
+    agent.until("the path was seen without a queue", |metrics| {
+        expect_all_in(metrics, QUEUEING, &full_edge, None, scaled("0.02", "0.05"))
+    })?;
+    // Two minutes, longer than the slowest sweeps are apart.
+    full.send_command("send 60000000")?;
+    empty.run_command("send 1000")?;
+    agent.until("the queue shows as delay", |metrics| {
+        let long = metrics.on(&format!("{QUEUEING}_count"), &full_edge)
+            - metrics.on(&format!("{QUEUEING}_bucket"), &full_edge.with("le", "0.05"));
+        ensure!(long >= 2.0, "{long} observations above 50 ms");
+        expect_all_in(metrics, QUEUEING, &empty_edge, None, scaled("0.02", "1.0"))
+    })?;
+    drop(full);
+    empty.finish().map(drop)
 }
 
 /// The time that senders are limited is attributed to the receive window or the network, and an idle sender has none.

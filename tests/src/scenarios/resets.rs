@@ -7,13 +7,13 @@ use crate::lab::{
     agent::{self, Agent, Options},
     faults::Fault,
     kernel_is_before,
-    metrics::{CLOSED, Edge, FAILURES, Metrics, OPENED, RESETS, RETRANSMITTED, netns_workload},
+    metrics::{CLOSED, Edge, FAILURES, Metrics, OPENED, RESETS, RESETS_SENT, RETRANSMITTED, netns_workload},
     scaled,
     topology::{Net, Pod},
 };
 
-/// `count` connections opened and closed at both ends, each by one reset of the sender to the receiver.
-fn expect_resets(metrics: &Metrics, sender: &Edge, receiver: &Edge, count: u64) -> Result<()> {
+/// `count` connections opened and closed at both ends, each by one reset of the sender to the receiver, for this reason.
+fn expect_resets(metrics: &Metrics, sender: &Edge, receiver: &Edge, count: u64, reason: &str) -> Result<()> {
     for edge in [sender, receiver] {
         metrics.expect(OPENED, edge, count)?;
         metrics.expect(CLOSED, edge, count)?;
@@ -23,6 +23,9 @@ fn expect_resets(metrics: &Metrics, sender: &Edge, receiver: &Edge, count: u64) 
     metrics.expect(CLOSED, &sender.with("reason", "reset_sent"), count)?;
     metrics.expect(CLOSED, &receiver.with("reason", "reset_received"), count)?;
     metrics.expect(RESETS, &sender.with("direction", "sent"), count)?;
+    metrics.expect(RESETS_SENT, sender, count)?;
+    metrics.expect(RESETS_SENT, &sender.with("reason", reason), count)?;
+    metrics.expect(RESETS_SENT, receiver, 0)?;
     metrics.expect(RESETS, &receiver.with("direction", "received"), count)
 }
 
@@ -30,7 +33,8 @@ fn ends(client: &Pod, server: &Pod) -> (Edge, Edge) {
     (Edge::at_client(client, server.v4, 8080), Edge::at_server(server, client.v4, 8080))
 }
 
-/// Connections that the client closes with a reset count one reset sent by the client and one received by the server.
+/// Connections that the client closes with a reset count one reset sent by the client and one received by the server, by why:
+/// it did not linger, or has not read all.
 pub(super) fn by_client(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let (_net, client, server) = Net::pair(name)?;
@@ -38,9 +42,15 @@ pub(super) fn by_client(name: &str) -> Result<()> {
     let outcome = client
         .connect(server.at(8080), &["--count", "5", "--send", "100", "--receive", "100", "--end", "reset"])?;
     ensure!(outcome.count("connected") == 5, "{outcome:?}");
+    let _source = server.serve(server.at(8081), &["--mode", "source", "--bytes", "1000"])?;
+    let outcome =
+        client.connect(server.at(8081), &["--count", "4", "--dwell-ms", "500", "--end", "abrupt"])?;
+    ensure!(outcome.count("connected") == 4, "{outcome:?}");
     let (source, destination) = ends(&client, &server);
+    let unread = (Edge::at_client(&client, server.v4, 8081), Edge::at_server(&server, client.v4, 8081));
     agent.until("the client sent the resets", |metrics| {
-        expect_resets(metrics, &source, &destination, 5)?;
+        expect_resets(metrics, &source, &destination, 5, "aborted")?;
+        expect_resets(metrics, &unread.0, &unread.1, 4, "unread_data")?;
         metrics.expect_kernel_resets(&client)
     })
 }
@@ -56,7 +66,7 @@ pub(super) fn by_server(name: &str) -> Result<()> {
     ensure!(outcome.count("broken") + outcome.failed("ECONNRESET") == 5, "{outcome:?}");
     let (source, destination) = ends(&client, &server);
     agent.until("the server sent the resets", |metrics| {
-        expect_resets(metrics, &destination, &source, 5)?;
+        expect_resets(metrics, &destination, &source, 5, "aborted")?;
         metrics.expect_kernel_resets(&server)
     })
 }
@@ -71,7 +81,7 @@ pub(super) fn after_read(name: &str) -> Result<()> {
     let (source, destination) =
         (Edge::at_client(&client, server.v6, 8080), Edge::at_server(&server, client.v6, 8080));
     agent.until("the server sent the resets", |metrics| {
-        expect_resets(metrics, &destination, &source, 5)?;
+        expect_resets(metrics, &destination, &source, 5, "aborted")?;
         metrics.expect_kernel_resets(&server)
     })
 }
@@ -92,7 +102,7 @@ pub(super) fn never_accepted(name: &str) -> Result<()> {
     })?;
     deaf.finish()?;
     agent.until("the server's end sent the resets", |metrics| {
-        expect_resets(metrics, &destination, &source, 3)
+        expect_resets(metrics, &destination, &source, 3, "aborted")
     })?;
     held.finish().map(drop)
 }
@@ -136,6 +146,8 @@ pub(super) fn shut_down(name: &str) -> Result<()> {
             metrics.expect(RESETS, edge, 5)?;
         }
         metrics.expect(RESETS, &source.with("direction", "sent"), 5)?;
+        metrics.expect(RESETS_SENT, &source.with("reason", "data_after_close"), 5)?;
+        metrics.expect(RESETS_SENT, &source, 5)?;
         metrics.expect(RESETS, &destination.with("direction", "received"), 5)?;
         for (edge, reason) in [(&source, "reset_sent"), (&destination, "reset_received")] {
             metrics.expect(CLOSED, edge, 5)?;
@@ -173,6 +185,10 @@ pub(super) fn too_late(name: &str) -> Result<()> {
         metrics.expect_kernel_resets(&client)?;
         metrics.expect_kernel_resets(&server)?;
         metrics.expect_kernel_retransmits(&server)?;
+        let sent = metrics.on(RESETS, &source.with("direction", "sent"));
+        let by_reason = ["data_after_close", "no_socket", "unread_data"]
+            .map(|reason| metrics.on(RESETS_SENT, &source.with("reason", reason)));
+        ensure!(by_reason.iter().sum::<f64>() == sent, "{sent} resets sent, {by_reason:?} by reason");
         // Older kernels do not report resets without a socket.
         if !kernel_is_before(6, 8) {
             metrics.expect(RESETS, &source.with("direction", "sent"), client.counter("Tcp", "OutRsts")?)?;

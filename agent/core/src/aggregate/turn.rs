@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
 use netcause_common::flow::LimitedBy;
-use netcause_common::histogram::Histogram;
+use netcause_common::histogram::{Histogram, RoundTrips};
 use netcause_common::labelled_enum;
 
 use crate::ingest::{Connection, End, Role};
@@ -51,7 +51,7 @@ labelled_enum! {
     }
 }
 
-/// What connections wait for, and how long answers took.
+/// What connections wait for, how long answers took, and how the path treated them.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Waits {
@@ -63,6 +63,10 @@ pub struct Waits {
     pub responses: WaitTimes,
     /// Ages of data without an acknowledgement where the network is waited for, at each sweep, in milliseconds.
     pub unacknowledged: WaitTimes,
+    /// Connections that sweeps have found used since the one before: without and with retransmissions meanwhile.
+    pub used: [u64; 2],
+    /// By how much the smoothed round-trip time of each of them exceeded the lowest one found, in microseconds.
+    pub queueing: RoundTrips,
 }
 
 /// Upper bounds of waiting times in milliseconds: 5 ms, about a tick, to a minute.
@@ -78,6 +82,8 @@ impl Waits {
         waiting: [0; On::COUNT],
         responses: WaitTimes::ZERO,
         unacknowledged: WaitTimes::ZERO,
+        used: [0; 2],
+        queueing: RoundTrips::ZERO,
     };
 }
 

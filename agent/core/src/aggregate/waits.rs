@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use netcause_common::flow::FlowKey;
-use netcause_common::histogram::bucket;
+use netcause_common::histogram::{RTT_BOUNDS_US, RoundTrips, bucket};
+use netcause_common::probe::open_sockets::QueueKey;
 
 use super::model::Model;
 use super::totals::Totals;
@@ -22,6 +23,10 @@ pub struct Waiting {
     found: HashMap<FlowKey, Found>,
     /// Connections by [`On`] at the last sweep.
     waiting: HashMap<FlowKey, [u32; On::COUNT]>,
+    /// For how long the oldest connection of each listener has waited to be accepted, by the sweep that is going on.
+    unaccepted: HashMap<QueueKey, Duration>,
+    /// The same, by the last one.
+    oldest: HashMap<QueueKey, Duration>,
     habits: HashMap<FlowKey, Habit>,
     /// When the last sweep ended; before the first, when the agent began.
     swept: Option<Duration>,
@@ -32,6 +37,8 @@ struct Found {
     waiting: [u32; On::COUNT],
     responses: Option<Box<WaitTimes>>,
     unacknowledged: Option<Box<WaitTimes>>,
+    used: [u32; 2],
+    queueing: Option<Box<RoundTrips>>,
 }
 
 /// Adds an observation to a histogram that most flows do not have.
@@ -64,11 +71,27 @@ impl Waiting {
             .entry(if has_room { flow } else { FlowKey::other(flow.protocol, flow.role) })
             .or_default();
         found.waiting[on as usize] += 1;
+        found.used[usize::from(connection.has_retransmitted)] += u32::from(connection.was_used);
+        if let Some(queueing) = connection.queueing {
+            let microseconds = u64::try_from(queueing.as_micros()).unwrap_or(u64::MAX);
+            let delays = found.queueing.get_or_insert_with(|| Box::new(RoundTrips::ZERO));
+            delays.buckets[bucket(&RTT_BOUNDS_US, microseconds)] += 1;
+            delays.sum = delays.sum.saturating_add(microseconds);
+        }
         if let Some(response) = response {
             observe(&mut found.responses, response);
         }
         if let Some(waited) = overdue(connection) {
             observe(&mut found.unacknowledged, waited);
+        }
+        if connection.is_unaccepted {
+            let listener = QueueKey { local: flow.local, port: flow.service_port, ..QueueKey::default() };
+            let has_room = self.unaccepted.len() < MAX_FLOWS || self.unaccepted.contains_key(&listener);
+            if has_room {
+                // Before it is accepted nobody sends on it, so that this is its age.
+                let oldest = self.unaccepted.entry(listener).or_default();
+                *oldest = connection.since_sent.max(*oldest);
+            }
         }
     }
 
@@ -78,6 +101,7 @@ impl Waiting {
         let since_sweep = u64::try_from(self.since_sweep(now).as_micros()).unwrap_or(u64::MAX);
         self.swept = Some(now);
         self.waiting.clear();
+        self.oldest = std::mem::take(&mut self.unaccepted);
         for (flow, found) in std::mem::take(&mut self.found) {
             let other = FlowKey::other(flow.protocol, flow.role);
             let flow = [flow, flow.others_of()].into_iter().find(|flow| model.knows(flow));
@@ -91,6 +115,8 @@ impl Waiting {
             }
             more.waits.responses = found.responses.map_or(WaitTimes::ZERO, |times| *times);
             more.waits.unacknowledged = found.unacknowledged.map_or(WaitTimes::ZERO, |times| *times);
+            more.waits.used = found.used.map(u64::from);
+            more.waits.queueing = found.queueing.map_or(RoundTrips::ZERO, |delays| *delays);
             model.count(&flow, &more, now, names.is_contested(&flow));
         }
     }
@@ -104,6 +130,12 @@ impl Waiting {
     /// Connections of each flow by [`On`], at the last sweep.
     pub fn flows(&self) -> impl Iterator<Item = (&FlowKey, &[u32; On::COUNT])> {
         self.waiting.iter()
+    }
+
+    /// For how long the oldest connection of a listener had waited to be accepted at the last sweep; zero when none waited.
+    #[must_use]
+    pub fn oldest_unaccepted(&self, listener: &QueueKey) -> Duration {
+        self.oldest.get(listener).copied().unwrap_or_default()
     }
 
     fn since_sweep(&self, now: Duration) -> Duration {

@@ -1,6 +1,7 @@
 //! Listening sockets: their accept queues, and what they have dropped.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 
@@ -18,6 +19,8 @@ pub struct Listener {
     pub port: Option<u16>,
     /// Its queue; without a sweep what was discarded by sockets that are closed.
     pub queue: AcceptQueue,
+    /// For how long the oldest connection had waited to be accepted at the last sweep; zero when none waited.
+    pub oldest: Duration,
     /// What it has dropped.
     pub dropped: Dropped,
 }
@@ -31,10 +34,11 @@ impl Engine {
     #[must_use]
     pub fn listeners(&mut self) -> Vec<Listener> {
         let moment = self.moment();
-        let Self { names, queues, listeners, listener_sums, .. } = self;
+        let Self { names, queues, listeners, listener_sums, waiting, .. } = self;
         let listener = |key: QueueKey, queue, dropped| {
             let port = (key.port != 0).then_some(key.port);
-            (key, Listener { workload: names.server(key.local, key.port), port, queue, dropped })
+            let workload = names.server(key.local, key.port);
+            (key, Listener { workload, port, queue, oldest: waiting.oldest_unaccepted(&key), dropped })
         };
         let open: HashSet<_> = queues.iter().map(|(key, _)| *key).collect();
         let others = listeners.others(|key| open.contains(key));
@@ -54,6 +58,7 @@ impl Engine {
                 workload: workload.clone(),
                 port: *port,
                 queue: AcceptQueue { discards, ..AcceptQueue::default() },
+                oldest: Duration::ZERO,
                 dropped: Dropped { handshakes, cookies },
             }
         });

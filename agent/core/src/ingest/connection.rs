@@ -36,6 +36,15 @@ pub struct Connection {
     pub has_sent: bool,
     /// Whether data was ever received.
     pub has_received: bool,
+    /// Whether any segment was sent or received since the last sweep.
+    pub was_used: bool,
+    /// Whether anything was retransmitted then, but for tail loss probes.
+    pub has_retransmitted: bool,
+    /// By how much the round-trip time exceeds the lowest that any sweep has found; `None` when it was not used since the last
+    /// one, or without a measurement.
+    pub queueing: Option<Duration>,
+    /// Whether the application has yet to accept it.
+    pub is_unaccepted: bool,
     /// The end that spoke last: sent data.
     pub speaker: Option<End>,
     /// What the sweep found before; `None` at the first time.
@@ -79,6 +88,10 @@ pub fn connection(bytes: &[u8], tick: Duration) -> Option<Connection> {
         speaker: speaker(record.speaker_before),
         was_quiet: record.quiet_before != 0,
     };
+    let has = |bit| record.has & bit != 0;
+    let is_measured =
+        has(OpenConnection::USED) && record.round_trip_us != 0 && record.lowest_round_trip_us != u32::MAX;
+    let queueing = record.round_trip_us.saturating_sub(record.lowest_round_trip_us);
     Some(Connection {
         flow: record.flow,
         role: role(&record.flow)?,
@@ -91,8 +104,12 @@ pub fn connection(bytes: &[u8], tick: Duration) -> Option<Connection> {
         has_unsent: record.unsent != 0,
         has_unread: record.unread != 0,
         is_peer_done: record.state == CLOSE_WAIT,
-        has_sent: record.has & OpenConnection::SENT != 0,
-        has_received: record.has & OpenConnection::RECEIVED != 0,
+        has_sent: has(OpenConnection::SENT),
+        has_received: has(OpenConnection::RECEIVED),
+        was_used: has(OpenConnection::USED),
+        has_retransmitted: has(OpenConnection::RETRANSMITTED),
+        queueing: is_measured.then(|| Duration::from_micros(queueing.into())),
+        is_unaccepted: has(OpenConnection::UNACCEPTED),
         speaker: speaker(record.speaker),
         before: (record.since_visit != OpenConnection::NEVER).then_some(before),
     })
@@ -139,6 +156,14 @@ mod tests {
             decode(&OpenConnection { since_visit: OpenConnection::NEVER, ..record }).unwrap().before,
             None
         );
+        assert!(!found.was_used && !found.has_retransmitted && !found.is_unaccepted);
+        assert_eq!(found.queueing, None, "not used");
+        let bits = OpenConnection::USED | OpenConnection::RETRANSMITTED | OpenConnection::UNACCEPTED;
+        for (lowest_round_trip_us, microseconds) in [(400, Some(1100)), (1600, Some(0)), (u32::MAX, None)] {
+            let found = decode(&OpenConnection { has: bits, lowest_round_trip_us, ..record }).unwrap();
+            assert!(found.was_used && found.has_retransmitted && found.is_unaccepted && !found.has_received);
+            assert_eq!(found.queueing, microseconds.map(Duration::from_micros));
+        }
         for (limited_by, limited) in [(0, None), (4, None), (u8::MAX, None)] {
             assert_eq!(decode(&OpenConnection { limited_by, ..record }).unwrap().limited, limited);
         }

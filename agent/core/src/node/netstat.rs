@@ -7,7 +7,7 @@ use super::text::{Malformed, lines, number, words};
 
 /// Counters that say why packets or connections were lost, refused or late, as `PROTOCOL_NAME`: those of retransmissions,
 /// resets and traffic are counted per edge already. A kernel that does not have one counts it as 0.
-pub const COUNTERS: [&str; 66] = [
+pub const COUNTERS: [&str; 72] = [
     // Listening sockets.
     "TcpExt_ListenOverflows",
     "TcpExt_ListenDrops",
@@ -20,6 +20,13 @@ pub const COUNTERS: [&str; 66] = [
     "TcpExt_TCPFastOpenListenOverflow",
     "TcpExt_EmbryonicRsts",
     "Tcp_AttemptFails",
+    // Retransmission timeouts, and retransmissions that the kernel found needless later (RFC 5682, RFC 4015, RFC 2883).
+    "TcpExt_TCPTimeouts",
+    "TcpExt_TCPSpuriousRTOs",
+    "TcpExt_TCPFullUndo",
+    "TcpExt_TCPPartialUndo",
+    "TcpExt_TCPDSACKUndo",
+    "TcpExt_TCPLossUndo",
     // Memory.
     "TcpExt_PruneCalled",
     "TcpExt_RcvPruned",

@@ -1,6 +1,7 @@
 //! Listening TCP sockets.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use netcause_common::probe::open_sockets::AcceptQueue;
 use netcause_core::aggregate::listeners::{DropReason, Dropped};
@@ -10,7 +11,10 @@ use super::shared::{LISTENER_LABELS, workload};
 use crate::expose::series::{Family, Rows, Samples, Table, counter, gauge};
 use crate::expose::snapshot::ListenerRow;
 
-static TABLE: Table<AcceptQueue> = Table {
+/// An accept queue, and for how long the oldest connection in it has waited.
+type Queue = (AcceptQueue, Duration);
+
+static TABLE: Table<Queue> = Table {
     labels: &LISTENER_LABELS,
     sparse: false,
     metrics: &[
@@ -20,19 +24,35 @@ static TABLE: Table<AcceptQueue> = Table {
              handshakes (netcause_tcp_listen_drops_total), but also SYNs and acknowledgements that came twice and \
              handshakes that the client reset, as on lossy paths and with health checks. Of several sockets of a workload \
              on one port, the sum. Shown for ten minutes after the last socket was closed.",
-            |queue: &AcceptQueue, to| to.value(queue.discards),
+            |(queue, _): &Queue, to| to.value(queue.discards),
         ),
         gauge(
             "netcause_tcp_accept_queue_length",
             "Connections that wait to be accepted by the application; of several sockets on one port, in the fullest \
              queue.",
-            |queue, to| of_open(queue, queue.length, to),
+            |(queue, _), to| of_open(queue, queue.length, to),
         ),
         gauge(
             "netcause_tcp_accept_queue_limit",
             "Limit of that queue: the lower of the backlog passed to listen(2) and the sysctl net.core.somaxconn. The \
              kernel accepts one more than this.",
-            |queue, to| of_open(queue, queue.limit, to),
+            |(queue, _), to| of_open(queue, queue.limit, to),
+        ),
+        gauge(
+            "netcause_tcp_accept_queue_oldest_seconds",
+            "For how long the connection that has waited longest to be accepted by the application had waited at the last sweep; \
+             0 when none waited. Connections from before the agent started are seen once they are accepted.",
+            |(queue, oldest), to| {
+                if queue.sweep != 0 {
+                    to.value(oldest.as_secs_f64());
+                }
+            },
+        ),
+        gauge(
+            "netcause_tcp_request_queue_length",
+            "Handshakes that wait for the last acknowledgement of the client, at the last sweep; of several sockets on one port, \
+             the most. Full when it reaches the limit of the accept queue.",
+            |(queue, _), to| of_open(queue, queue.requests, to),
         ),
     ],
 };
@@ -80,12 +100,13 @@ fn labels_of(row: &ListenerRow) -> Vec<Cow<'_, str>> {
 pub(super) fn families(listeners: &[ListenerRow]) -> impl Iterator<Item = Family<'_>> {
     // Drops of several listeners have no queue.
     let has_queue = |row: &&ListenerRow| row.port.is_some() && row.queue != AcceptQueue::default();
-    let sockets = listeners.iter().filter(has_queue).map(|row| (labels_of(row), row.queue));
-    let sockets = Rows::new(sockets, |queue, other| {
+    let sockets = listeners.iter().filter(has_queue).map(|row| (labels_of(row), (row.queue, row.oldest)));
+    let sockets = Rows::new(sockets, |(queue, oldest), (other, other_oldest)| {
         let discards = queue.discards.wrapping_add(other.discards);
         let fullness = |queue: &AcceptQueue| (queue.sweep != 0, queue.length);
         let fullest = if fullness(&other) > fullness(queue) { other } else { *queue };
         *queue = AcceptQueue { discards, ..fullest };
+        *oldest = other_oldest.max(*oldest);
     });
     let drops = listeners.iter().map(|row| (labels_of(row), row.dropped));
     let drops = Rows::new(drops, |dropped, other| dropped.add(&other));

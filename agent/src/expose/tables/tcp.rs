@@ -1,6 +1,8 @@
 //! TCP connections.
 
-use netcause_common::flow::{CloseReason, ConnectFailure, LimitedBy, ResetDirection, RetransmitKind};
+use netcause_common::flow::{
+    CloseReason, ConnectFailure, LimitedBy, ResetDirection, ResetReason, RetransmitKind, Timeouts,
+};
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::turn::{On, WAIT_BOUNDS_MS, WaitTimes, Waits};
@@ -71,6 +73,28 @@ pub(super) static TABLE: Table<Totals> = Table {
         )
         .by("kind"),
         counter(
+            "netcause_tcp_retransmitted_full_size_segments",
+            "Retransmitted TCP segments of the largest size that the connection sends, of those in \
+             netcause_tcp_retransmitted_segments_total. Where only these are lost, something on the path drops large packets \
+             without saying so (a path MTU black hole).",
+            |totals: &Totals, to| to.value(totals.tcp.full_size_retransmits),
+        ),
+        counter(
+            "netcause_tcp_timeouts",
+            "Retransmission timeouts (RTO) of established TCP connections after which data was sent again, by how many there \
+             were in a row without an acknowledgement of anything new. A lost end of a burst is one timeout; from the third on \
+             the path or the peer is gone.",
+            |totals: &Totals, to| to.by(Timeouts::LABELS, &totals.tcp.timeouts),
+        )
+        .by("consecutive"),
+        counter(
+            "netcause_tcp_timeouts_after_idle",
+            "Those of netcause_tcp_timeouts_total with consecutive=1 before which the connection had received nothing for 30 \
+             seconds or more until the unanswered data was written: what a NAT or a firewall does that has forgotten an idle \
+             connection.",
+            |totals: &Totals, to| to.value(totals.tcp.timeouts_after_idle),
+        ),
+        counter(
             "netcause_tcp_resets",
             "TCP resets (RST), including those that refuse a connection. A reset sent without a socket is only seen by \
              newer kernels (6.12, not 6.1). It counts for the edge that the segment belongs to, or the listening port; \
@@ -80,6 +104,16 @@ pub(super) static TABLE: Table<Totals> = Table {
             |totals: &Totals, to| to.by(ResetDirection::LABELS, &totals.tcp.resets),
         )
         .by("direction"),
+        counter(
+            "netcause_tcp_resets_sent",
+            "Those of netcause_tcp_resets_total with direction=sent, by reason. unread_data: the application closed the socket and \
+             had not read all that had come; aborted: it closed it without lingering (SO_LINGER of 0), or closed a listener whose \
+             connections it had not accepted; data_after_close: data came after it had closed the socket or shut down receiving; \
+             no_socket: a segment came that belongs to no socket, as at a closed port; timed_out: keep-alive probes were not \
+             answered; other: such as an unacceptable segment of a handshake.",
+            |totals: &Totals, to| to.by(ResetReason::LABELS, &totals.tcp.resets_sent),
+        )
+        .by("reason"),
         counter(
             "netcause_tcp_sent_bytes",
             "TCP payload bytes sent by the end that the label reporter names, as acknowledged by the peer. Open \
@@ -126,6 +160,23 @@ pub(super) static TABLE: Table<Totals> = Table {
              queueing. Observed as netcause_tcp_rtt_seconds.",
             |totals: &Totals, to| round_trips(&totals.tcp.min_rtt, to),
         ),
+        histogram(
+            "netcause_tcp_queueing_delay_seconds",
+            "By how much the smoothed round-trip time of a TCP connection exceeded the lowest one that the agent has seen of this \
+             connection: queues on the path, or acknowledgements that are delayed at the peer. By sampling: one observation per \
+             sweep for each connection that was used since the sweep before. Connections that open and close between two sweeps \
+             are not observed.",
+            |totals: &Totals, to| round_trips(&totals.waits.queueing, to),
+        ),
+        counter(
+            "netcause_tcp_used_connections",
+            "Open TCP connections that sent or received anything since the last sweep, by whether anything was retransmitted \
+             meanwhile by the end that the label reporter names, tail loss probes not included. By sampling: each sweep counts each \
+             connection once; those that open and close between two sweeps are not counted. Where some connections of a pair \
+             retransmit all the time and others never, one of several paths is bad.",
+            |totals: &Totals, to| to.by(&["false", "true"], &totals.waits.used),
+        )
+        .by("retransmitted"),
         counter(
             "netcause_tcp_limited_seconds",
             "Time in which TCP connections had data to send, by what limited the sender: the receive window of the peer, \

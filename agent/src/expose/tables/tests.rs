@@ -56,7 +56,11 @@ pub(in crate::expose) fn full() -> Snapshot {
         limited_ticks: [250, 125, 1],
         connect_failures: [1; 8],
         retransmitted_segments: [2; 7],
-        resets: [1, 4],
+        full_size_retransmits: 6,
+        timeouts: [7, 3, 2],
+        timeouts_after_idle: 1,
+        resets: [6, 4],
+        resets_sent: [1; 6],
         ..TcpCounters::ZERO
     };
     tcp.connect_duration.buckets[3] = 2;
@@ -97,6 +101,10 @@ pub(in crate::expose) fn full() -> Snapshot {
     waits.responses.sum = 1_900;
     waits.unacknowledged.buckets[12] = 1;
     waits.unacknowledged.sum = 41_000;
+    waits.used = [40, 2];
+    waits.queueing.buckets[1] = 41;
+    waits.queueing.buckets[8] = 1;
+    waits.queueing.sum = 46_000;
     let address = Workload::Address([10, 0, 0, 9].into());
     let source = named("app \"x\"\\1");
     Snapshot {
@@ -147,7 +155,15 @@ pub(in crate::expose) fn full() -> Snapshot {
         listeners: vec![ListenerRow {
             workload: named("nginx.service"),
             port: Some(80),
-            queue: AcceptQueue { sweep: 1, discards: 12, length: 129, limit: 128, ..AcceptQueue::default() },
+            queue: AcceptQueue {
+                sweep: 1,
+                discards: 12,
+                length: 129,
+                limit: 128,
+                requests: 3,
+                ..AcceptQueue::default()
+            },
+            oldest: Duration::from_millis(2500),
             dropped: Dropped { handshakes: [9, 0, 1], cookies: 3 },
         }],
         names: NamesView {
@@ -403,11 +419,18 @@ fn no_two_samples_have_the_same_labels() {
             row(server(&Workload::Other), 200),
         ],
         listeners: vec![
-            ListenerRow { workload: Workload::Unknown, port: Some(80), queue, dropped },
+            ListenerRow {
+                workload: Workload::Unknown,
+                port: Some(80),
+                queue,
+                oldest: Duration::ZERO,
+                dropped,
+            },
             ListenerRow {
                 workload: Workload::Backend,
                 port: Some(80),
                 queue: AcceptQueue { length: 5, ..queue },
+                oldest: Duration::from_secs(4),
                 dropped,
             },
         ],

@@ -24,6 +24,10 @@ fn asked() -> Connection {
         is_peer_done: false,
         has_sent: true,
         has_received: true,
+        was_used: false,
+        has_retransmitted: false,
+        queueing: None,
+        is_unaccepted: false,
         speaker: Some(End::Local),
         before: None,
     }

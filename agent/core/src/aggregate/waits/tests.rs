@@ -27,6 +27,10 @@ fn connection(flow: FlowKey, thinks: bool, took: Duration) -> Connection {
         is_peer_done: false,
         has_sent: true,
         has_received: true,
+        was_used: false,
+        has_retransmitted: false,
+        queueing: None,
+        is_unaccepted: false,
         speaker: Some(speaker),
         before: None,
     }
@@ -105,6 +109,48 @@ fn a_connection_that_stands_still_is_observed_at_each_sweep_and_older() {
     let ages = sweep(&mut node, &mut waiting, &[acknowledged])[0].totals.waits.unacknowledged;
     assert_eq!((ages.sum, ages.buckets.iter().sum::<u64>()), (24_000, 2));
     assert_eq!(ages.buckets[10..12], [1, 1], "up to ten seconds, and up to thirty");
+}
+
+#[test]
+fn used_connections_are_counted_with_their_queueing_delay() {
+    let mut node = Node::new(1000);
+    let mut waiting = Waiting::default();
+    waiting.begin(Duration::ZERO);
+    node.open(flow(1), 3);
+    node.read();
+    let idle = connection(flow(1), false, Duration::ZERO);
+    let used = Connection { was_used: true, queueing: Some(Duration::from_micros(40)), ..idle };
+    let bad = Connection { has_retransmitted: true, queueing: Some(Duration::from_millis(60)), ..used };
+    let unmeasured = Connection { queueing: None, ..used };
+    for turn in 1..=2 {
+        let waits = sweep(&mut node, &mut waiting, &[idle, used, bad, unmeasured])[0].totals.waits;
+        assert_eq!(waits.used, [2 * turn, turn]);
+        assert_eq!(waits.queueing.sum, 60_040 * turn);
+        // Up to 50 µs, and up to 200 ms.
+        assert_eq!([waits.queueing.buckets[0], waits.queueing.buckets[9]], [turn, turn]);
+        assert_eq!(waits.queueing.buckets.iter().sum::<u64>(), 2 * turn);
+    }
+}
+
+#[test]
+fn the_oldest_unaccepted_connection_of_each_listener_is_known() {
+    let mut node = Node::new(1000);
+    let mut waiting = Waiting::default();
+    let listener = |port| QueueKey { local: flow(1).local, port, ..QueueKey::default() };
+    let waits = |port, seconds| Connection {
+        flow: FlowKey { service_port: port, ..flow(1) },
+        role: Role::Server,
+        since_sent: Duration::from_secs(seconds),
+        is_unaccepted: true,
+        ..connection(flow(1), false, Duration::ZERO)
+    };
+    let accepted = Connection { is_unaccepted: false, ..waits(80, 90) };
+    sweep(&mut node, &mut waiting, &[waits(80, 3), waits(80, 7), waits(80, 5), accepted, waits(81, 1)]);
+    let oldest =
+        |waiting: &Waiting| [80, 81, 82].map(|port| waiting.oldest_unaccepted(&listener(port)).as_secs());
+    assert_eq!(oldest(&waiting), [7, 1, 0]);
+    sweep(&mut node, &mut waiting, &[waits(81, 2)]);
+    assert_eq!(oldest(&waiting), [0, 2, 0], "accepted meanwhile");
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(super) struct Share {
     /// How many of those are without histograms.
     pub plain_room: usize,
     /// Which counters were not zero when that was worked out: what an edge costs depends on nothing else.
-    pub present: [u64; 3],
+    pub present: [u64; 4],
     /// The edge that its row is named after; `None` until it is decided on.
     pub name: Option<Arc<Edge>>,
     /// When its row was first shown with a count; `None` while it has none.
