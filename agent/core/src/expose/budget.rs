@@ -210,7 +210,7 @@ impl Budget {
                 let frozen = if self.held.is_empty() { None } else { self.held.of(edge) };
                 let mut totals = fold.rest(&share.own(&entry.totals().unpack()));
                 if share.began.is_none() && without_open(&totals) != Totals::ZERO {
-                    share.began = Some(moment.now);
+                    share.began = Some(self.held.began(edge, moment.now));
                 }
                 frozen.iter().for_each(|frozen| totals.add(frozen));
                 shown.push(Shown { edge: Arc::clone(edge), totals, counts: true });

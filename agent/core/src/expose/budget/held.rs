@@ -12,7 +12,18 @@ use crate::seen::Moment;
 #[derive(Debug, Default)]
 pub(super) struct Held {
     rows: HashMap<Arc<Edge>, Row>,
+    ended: HashMap<Arc<Edge>, Ended>,
     cut_short: u64,
+}
+
+/// A row that is not shown any more. To a scraper that has got no view without it yet, one that begins under its name now is
+/// the same series, so that it gets that one by value at once.
+#[derive(Debug)]
+struct Ended {
+    /// When the row began.
+    began: Duration,
+    /// When it ended.
+    at: Duration,
 }
 
 #[derive(Debug)]
@@ -61,15 +72,24 @@ impl Held {
 
     /// Ends rows that all scrapers have got, or that were shown long enough.
     pub fn end(&mut self, moment: &Moment) {
-        self.rows.retain(|_, row| !moment.is_over(row.since));
+        self.ended.retain(|_, ended| !moment.is_over(ended.at));
+        for (edge, row) in self.rows.extract_if(|_, row| moment.is_over(row.since)) {
+            self.ended.insert(edge, Ended { began: row.began, at: moment.now });
+        }
+    }
+
+    /// When a row began as scrapers see it that is first shown with a count now.
+    pub fn began(&self, edge: &Edge, now: Duration) -> Duration {
+        self.ended.get(edge).map_or(now, |ended| ended.began)
     }
 
     /// Ends the row that was held longest, and returns what it showed.
-    pub fn end_oldest(&mut self) -> Option<(Arc<Edge>, Totals)> {
+    pub fn end_oldest(&mut self, now: Duration) -> Option<(Arc<Edge>, Totals)> {
         let oldest = self.rows.iter().min_by_key(|(edge, row)| (row.since, *edge));
         let edge = oldest.map(|(edge, _)| Arc::clone(edge))?;
         let row = self.rows.remove(&edge)?;
         self.cut_short += 1;
+        self.ended.insert(Arc::clone(&edge), Ended { began: row.began, at: now });
         Some((edge, row.totals.unpack()))
     }
 

@@ -100,7 +100,7 @@ impl<'a, C: Fn(&Edge, &Totals) -> usize> Round<'a, C> {
         }
         let mut used = self.used(budget);
         while used > self.max_series
-            && let Some((edge, totals)) = budget.held.end_oldest()
+            && let Some((edge, totals)) = budget.held.end_oldest(self.moment.now)
         {
             used = used.saturating_sub((self.cost)(&edge, &totals));
         }

@@ -228,3 +228,23 @@ fn a_name_that_comes_before_the_value_was_scraped_has_the_past() {
         assert_eq!(of(&world, "cgroup:101"), [0; 0], "its row has ended");
     }
 }
+
+/// The scraper comes at 628 s, the row ends, another one begins under its name, and the scraper comes at 643 s: to it both are one.
+#[test]
+fn a_row_that_begins_before_a_scraper_has_missed_the_one_of_its_name_is_seen_at_once() {
+    let mut world = world(4, &[(15, 13)]);
+    let ends = 640;
+    world.happens(&COUNT);
+    world.happens(&Event::Wait(ends - 2));
+    assert_eq!(of(&world, "cgroup:101"), [0; 0], "its flow was idle for ten minutes");
+    let count = Event::Count { flow: 0, counter: 0, by: 7 };
+    for event in [count, Event::Read, Event::Wait(2)] {
+        world.happens(&event);
+    }
+    assert_eq!(of(&world, "cgroup:101"), [7]);
+    // What it counted has been scraped: a name that comes late does not take it along.
+    for event in [Event::Name(0), Event::Read, COUNT, Event::Read] {
+        world.happens(&event);
+    }
+    assert_eq!((of(&world, "cgroup:101"), of(&world, "a.service")), (vec![7], vec![100]));
+}
