@@ -6,6 +6,8 @@
 //! The state of each direction is in the storage of the socket and ends with it. A segment that completes the handshake
 //! still belongs to the listening socket, which has no such storage: it is read without state.
 
+use core::ptr::NonNull;
+
 use netcause_common::dns::{HEADER_BYTES, Stream};
 use netcause_common::statistics::Statistic;
 
@@ -15,6 +17,10 @@ use super::question::Words;
 use crate::maps::{DNS_STREAMS, count};
 use crate::packet::{Direction, Ip, Packet, Segment};
 use crate::settings::is_dns_port;
+
+/// Where the state of a direction is. With an address that is never zero, `None` is one word: of two, the compiler may read the
+/// second before it has compared the first, and older verifiers (5.10) refuse to read what was not written.
+type State = Option<NonNull<Stream>>;
 
 /// Start of a message, copied at once: TCP payload lies in pages, where every read costs a helper call.
 #[repr(C)]
@@ -50,7 +56,7 @@ pub fn segment(packet: Packet, ip: Ip, direction: Direction) -> bool {
         // SAFETY: the pointer comes from the lookup of the socket's storage. If another CPU handles the same direction of the
         // same connection at the same time, a message is missed.
         #[expect(unsafe_code, reason = "map value")]
-        Some(state) => unsafe { *state },
+        Some(state) => unsafe { state.read() },
         None => begin,
     };
     let mut skip = stream.next.wrapping_sub(segment.sequence);
@@ -75,7 +81,7 @@ fn read(
     segment: &Segment,
     skip: u32,
     stream: Stream,
-    state: Option<*mut Stream>,
+    state: State,
     direction: Direction,
 ) -> bool {
     let mut beginning =
@@ -160,25 +166,25 @@ fn read(
 
 /// State of this direction of the packet's connection, in the storage of its socket.
 #[inline(always)]
-fn state(packet: Packet, direction: Direction) -> Option<*mut Stream> {
+fn state(packet: Packet, direction: Direction) -> State {
     let streams = packet.storage(&DNS_STREAMS)?;
-    // SAFETY: the pointer comes from the lookup of the socket's storage; only an address is taken.
+    // SAFETY: the pointer comes from the lookup of the socket's storage, checked for NULL; only an address is taken.
     #[expect(unsafe_code, reason = "map value")]
     unsafe {
-        Some(match direction {
+        Some(NonNull::new_unchecked(match direction {
             Direction::Sent => &raw mut (*streams).sent,
             Direction::Received => &raw mut (*streams).received,
-        })
+        }))
     }
 }
 
 #[inline(always)]
-fn store(state: Option<*mut Stream>, stream: Stream) {
+fn store(state: State, stream: Stream) {
     if let Some(state) = state {
         // SAFETY: as in `segment`.
         #[expect(unsafe_code, reason = "map value")]
         unsafe {
-            *state = stream;
+            state.write(stream);
         }
     }
 }
