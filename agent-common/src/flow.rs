@@ -5,6 +5,7 @@
 
 use bytemuck::{Pod, Zeroable, zeroed};
 
+use crate::drops::DropCause;
 use crate::endpoint::Address;
 use crate::histogram::{ConnectDuration, RoundTrips};
 use crate::labelled_enum;
@@ -221,6 +222,8 @@ pub struct TcpCounters {
     pub connect_failures: [u64; ConnectFailure::COUNT],
     /// Retransmitted segments, by [`RetransmitKind`].
     pub retransmitted_segments: [u64; RetransmitKind::COUNT],
+    /// Those of them that repeat what this node dropped, by [`DropCause`].
+    pub retransmitted_after_drop: [u64; DropCause::COUNT],
     /// Resets, by [`ResetDirection`].
     pub resets: [u64; ResetDirection::COUNT],
     /// Time from SYN to established, of client connections.
@@ -350,6 +353,6 @@ impl UdpCounters {
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 32);
-    assert!(size_of::<TcpCounters>() == 8 * (8 + 6 + 3 + 8 + 7 + 2 + 19 + 14 + 14));
+    assert!(size_of::<TcpCounters>() == 8 * (8 + 6 + 3 + 8 + 7 + 8 + 2 + 19 + 14 + 14));
     assert!(size_of::<UdpCounters>() == 8 * 5);
 };

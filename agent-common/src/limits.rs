@@ -1,7 +1,7 @@
 //! Default sizes of the maps.
 
 /// TCP flows; when the map is full, further ones count for [`crate::flow::FlowKey::other`].
-/// 16 384 × (32 bytes of key + 648 of counters + bookkeeping) ≈ 12 MiB.
+/// 16 384 × (32 bytes of key + 712 of counters + bookkeeping) ≈ 13 MiB.
 pub const DEFAULT_FLOWS: u32 = 16_384;
 
 /// UDP flows; 16 384 × (32 + 40 + bookkeeping) ≈ 2 MiB.

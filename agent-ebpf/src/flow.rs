@@ -5,6 +5,7 @@ use aya_ebpf::maps::HashMap;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_log_ebpf::debug;
 use netcause_common::dns::DnsCounters;
+use netcause_common::drops::DropCause;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
     CloseReason, ConnectFailure, FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
@@ -226,6 +227,15 @@ impl Counters {
     pub fn retransmitted(self, kind: RetransmitKind, segments: u32) {
         if segments != 0 {
             add_at(counter!(self, retransmitted_segments), kind as usize, u64::from(segments));
+        }
+    }
+
+    /// Segments were retransmitted that this node had dropped; 0 is allowed.
+    #[inline(always)]
+    pub fn retransmitted_after_drop(self, cause: u8, segments: u32) {
+        if segments != 0 {
+            let counters = counter!(self, retransmitted_after_drop);
+            add_at(counters, usize::from(cause) & (DropCause::COUNT - 1), segments.into());
         }
     }
 

@@ -206,6 +206,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("drops::reasons", drops::reasons),
     scenario("drops::sockets", drops::sockets),
     scenario("drops::healthy", drops::healthy),
+    scenario("drops::joined", drops::joined::counted),
+    scenario("drops::elsewhere", drops::joined::elsewhere),
     scenario("listeners::queues", listeners::queues),
     scenario("listeners::ended", listeners::ended),
     scenario("listeners::activated", listeners::activated),

@@ -36,6 +36,13 @@ impl SkBuff {
         u32::from(self.0.read::<u16>(layout!(skb_cb) + layout!(tcp_gso_segs)))
     }
 
+    /// Of a packet that TCP keeps to retransmit it: its first sequence number, and the one after its last.
+    #[inline(always)]
+    pub fn tcp_sequence(self) -> (u32, u32) {
+        let at = |member| self.0.read::<u32>(layout!(skb_cb) + member);
+        (at(layout!(tcp_seq)), at(layout!(tcp_end_seq)))
+    }
+
     /// Inode number of the network namespace of its receiving device; 0 when the device is no longer known.
     #[inline(always)]
     pub fn namespace(self) -> u32 {

@@ -16,6 +16,15 @@ pub const PROBE: Probe = Probe {
         hook: Hook::Tracepoint { name: "tcp_retransmit_skb", arguments: &["sock", "sk_buff"] },
     }],
     common: &[Group::Socket, Group::Tcp],
-    members: &["icsk_pending", "icsk_retransmits", "icsk_ca_state", "skb_cb", "tcp_gso_segs"],
+    members: &[
+        "icsk_pending",
+        "icsk_retransmits",
+        "icsk_ca_state",
+        "skb_cb",
+        "tcp_gso_segs",
+        "tcp_seq",
+        "tcp_end_seq",
+        "tcp_clock_cache",
+    ],
     older: None,
 };

@@ -56,6 +56,7 @@ pub(in crate::expose) fn full() -> Snapshot {
         limited_ticks: [250, 125, 1],
         connect_failures: [1; 8],
         retransmitted_segments: [2; 7],
+        retransmitted_after_drop: [0, 3, 0, 0, 1, 0, 0, 0],
         resets: [1, 4],
         ..TcpCounters::ZERO
     };
@@ -236,6 +237,7 @@ fn kernel_counters() -> KernelCounters {
         (Statistic::DnsDetailsLeftOut, 4),
         (Statistic::FlowsFolded, 6),
         (Statistic::DropsFolded, 7),
+        (Statistic::DropsForgotten, 8),
     ] {
         counters.0[statistic as usize] = count;
     }
