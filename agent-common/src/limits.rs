@@ -4,7 +4,7 @@
 /// 16 384 × (32 bytes of key + 712 of counters + bookkeeping) ≈ 13 MiB.
 pub const DEFAULT_FLOWS: u32 = 16_384;
 
-/// UDP flows; 16 384 × (32 + 40 + bookkeeping) ≈ 2 MiB.
+/// UDP flows; 16 384 × (32 + 72 + bookkeeping) ≈ 2.5 MiB.
 pub const DEFAULT_UDP_FLOWS: u32 = 16_384;
 
 /// TCP sockets, from connect to destruction; 131 072 × (8 + 96 + bookkeeping) ≈ 21 MiB.

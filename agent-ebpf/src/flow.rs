@@ -8,7 +8,7 @@ use netcause_common::dns::DnsCounters;
 use netcause_common::drops::DropCause;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
-    CloseReason, ConnectFailure, FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
+    CloseReason, ConnectFailure, FlowKey, IcmpError, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
     RetransmitKind, TcpCounters, UdpCounters,
 };
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, Histogram, RTT_BOUNDS_US, bucket};
@@ -271,6 +271,12 @@ impl DatagramCounters {
     pub fn received(self, datagrams: u64, bytes: u64) {
         add(counter!(self, received_datagrams), datagrams);
         add(counter!(self, received_bytes), bytes);
+    }
+
+    /// ICMP has reported an error to a socket.
+    #[inline(always)]
+    pub fn icmp_error(self, error: IcmpError) {
+        add_at(counter!(self, icmp_errors), error as usize, 1);
     }
 
     /// A datagram was dropped because the receive buffer was full.

@@ -70,6 +70,8 @@ pub struct DnsUnanswered<'a> {
     pub queries: u64,
     /// Whether the client has closed its socket before an answer could be expected: the server is not to blame.
     pub is_abandoned: bool,
+    /// Whether ICMP has told the client that there will be no answer; not together with the other.
+    pub is_refused: bool,
     /// The first bytes of the query; empty when they are not known any more, and at a server.
     pub message: &'a [u8],
 }

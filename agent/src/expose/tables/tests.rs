@@ -74,6 +74,7 @@ pub(in crate::expose) fn full() -> Snapshot {
         sent_datagrams: 4,
         received_datagrams: 9,
         receive_drops: 1,
+        icmp_errors: [3, 2, 0, 1],
     };
     let mut dns = DnsCounters {
         queries: [3; 11],
@@ -81,6 +82,7 @@ pub(in crate::expose) fn full() -> Snapshot {
         retries: 4,
         truncated: 1,
         timeouts: 5,
+        refused: 3,
         abandoned: 8,
         late: 2,
         unmatched: 6,
