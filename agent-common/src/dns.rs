@@ -119,8 +119,8 @@ pub struct Asked {
 }
 
 impl ClosedSocket {
-    /// In place of [`Self::at_ns`]: ICMP has said that there will be no answer, whatever becomes of the socket.
-    pub const REFUSED: u64 = u64::MAX;
+    /// Set in [`Self::at_ns`]: ICMP said at that time that there will be no answer, whatever becomes of the socket.
+    pub const REFUSED: u64 = 1 << 63;
 }
 
 impl Asked {

@@ -5,6 +5,12 @@ use bytemuck::{Pod, Zeroable};
 use crate::endpoint::Address;
 use crate::labelled_enum;
 
+mod cause;
+mod lost;
+
+pub use cause::{DropCause, REASON_FACTS, REASON_SLOTS, ReasonFacts};
+pub use lost::{Explained, GROUPS, LostGroup, LostRange, RANGES, tuple};
+
 labelled_enum! {
     /// Why the kernel dropped a packet. The label is the name in the kernel's `enum skb_drop_reason`
     /// (include/net/dropreason-core.h) in lower case and without its prefix.

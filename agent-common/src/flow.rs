@@ -5,6 +5,7 @@
 
 use bytemuck::{Pod, Zeroable, zeroed};
 
+use crate::drops::DropCause;
 use crate::endpoint::Address;
 use crate::histogram::{ConnectDuration, RoundTrips};
 use crate::labelled_enum;
@@ -231,6 +232,8 @@ pub struct TcpCounters {
     pub timeouts: [u64; Timeouts::COUNT],
     /// The first of several in a row, of data that was sent after at least [`LONG_IDLE`].
     pub timeouts_after_idle: u64,
+    /// Those of them that repeat what this node dropped, by [`DropCause`].
+    pub retransmitted_after_drop: [u64; DropCause::COUNT],
     /// Resets, by [`ResetDirection`].
     pub resets: [u64; ResetDirection::COUNT],
     /// Resets sent, by [`ResetReason`].
@@ -339,6 +342,39 @@ impl UdpSpeaker {
     pub const SERVER: u16 = 3;
 }
 
+labelled_enum! {
+    /// What ICMP reported to a connected UDP socket: index into [`UdpCounters::icmp_errors`].
+    pub enum IcmpError: u8 {
+        /// Nobody listens at the port.
+        PortUnreachable = 0, "port_unreachable";
+        /// The host or its network cannot be reached.
+        HostUnreachable = 1, "host_unreachable";
+        /// A policy rejects it.
+        Prohibited = 2, "prohibited";
+        /// Anything else, as a packet that is too big.
+        Other = 3, "other";
+    }
+}
+
+impl IcmpError {
+    /// From the error that the socket gets, a number of `include/uapi/asm-generic/errno.h`
+    /// (`icmp_err_convert`, net/ipv4/icmp.c; `icmpv6_err_convert`, net/ipv6/icmp.c). IPv4 has no error of its own for a policy
+    /// and says that the host is unreachable.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(error: i32) -> Self {
+        match error {
+            // ECONNREFUSED.
+            111 => Self::PortUnreachable,
+            // ENONET, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH.
+            64 | 101 | 112 | 113 => Self::HostUnreachable,
+            // EPERM, EACCES.
+            1 | 13 => Self::Prohibited,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Counters of a UDP flow since the agent started.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
@@ -353,6 +389,8 @@ pub struct UdpCounters {
     pub received_datagrams: u64,
     /// Datagrams dropped because the receive buffer was full, or for lack of memory.
     pub receive_drops: u64,
+    /// ICMP errors that its connected sockets got, by [`IcmpError`].
+    pub icmp_errors: [u64; IcmpError::COUNT],
 }
 
 impl UdpCounters {
@@ -362,6 +400,6 @@ impl UdpCounters {
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 32);
-    assert!(size_of::<TcpCounters>() == 8 * (8 + 6 + 3 + 8 + 7 + 1 + 3 + 1 + 2 + 6 + 19 + 14 + 14));
-    assert!(size_of::<UdpCounters>() == 8 * 5);
+    assert!(size_of::<TcpCounters>() == 8 * (8 + 6 + 3 + 8 + 7 + 1 + 3 + 1 + 8 + 2 + 6 + 19 + 14 + 14));
+    assert!(size_of::<UdpCounters>() == 8 * (5 + 4));
 };

@@ -238,6 +238,12 @@ kernel_layout! {
     skb_len = "sk_buff"."len";
     /// Segments in a packet.
     tcp_gso_segs = "tcp_skb_cb"."tcp_gso_segs";
+    /// First sequence number of a packet that TCP has sent.
+    tcp_seq = "tcp_skb_cb"."seq";
+    /// Sequence number after its last one.
+    tcp_end_seq = "tcp_skb_cb"."end_seq";
+    /// The clock that TCP read last, in nanoseconds.
+    tcp_clock_cache = "tcp_sock"."tcp_clock_cache";
     /// Start of the packet's buffer.
     skb_head = "sk_buff"."head";
     /// Offset of the IP header from there.
@@ -246,6 +252,8 @@ kernel_layout! {
     skb_transport_header = "sk_buff"."transport_header";
     /// End of what lies in the buffer itself, as an offset from there.
     skb_tail = "sk_buff"."tail";
+    /// Where the packet begins in its buffer, as a pointer.
+    skb_data = "sk_buff"."data";
     /// EtherType of the packet, network order.
     skb_protocol = "sk_buff"."protocol";
     /// Whom the link layer sent it to: `PACKET_HOST` and so on.

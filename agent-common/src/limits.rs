@@ -1,10 +1,10 @@
 //! Default sizes of the maps.
 
 /// TCP flows; when the map is full, further ones count for [`crate::flow::FlowKey::other`].
-/// 16 384 × (32 bytes of key + 736 of counters + bookkeeping) ≈ 13 MiB.
+/// 16 384 × (32 bytes of key + 800 of counters + bookkeeping) ≈ 13 MiB.
 pub const DEFAULT_FLOWS: u32 = 16_384;
 
-/// UDP flows; 16 384 × (32 + 40 + bookkeeping) ≈ 2 MiB.
+/// UDP flows; 16 384 × (32 + 72 + bookkeeping) ≈ 2.5 MiB.
 pub const DEFAULT_UDP_FLOWS: u32 = 16_384;
 
 /// TCP sockets, from connect to destruction; 131 072 × (8 + 104 + bookkeeping) ≈ 22 MiB.

@@ -37,8 +37,10 @@ labelled_enum! {
         ExtensionsUnread = 12, "extensions_unread";
         /// Dropped packets that count for [`crate::drops::DropKey::other`] because the table was full.
         DropsFolded = 13, "drops_folded";
+        /// Dropped ranges of TCP data that others replaced before their retransmission.
+        DropsForgotten = 14, "drops_forgotten";
         /// First of [`ProbeId::COUNT`] numbers: events that were lost because the ring buffer was full, by probe.
-        EventsLost = 14, "events_lost";
+        EventsLost = 15, "events_lost";
     }
 }
 

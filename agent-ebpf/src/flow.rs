@@ -5,9 +5,10 @@ use aya_ebpf::maps::HashMap;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_log_ebpf::debug;
 use netcause_common::dns::DnsCounters;
+use netcause_common::drops::DropCause;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
-    CloseReason, ConnectFailure, FlowKey, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
+    CloseReason, ConnectFailure, FlowKey, IcmpError, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER, ResetDirection,
     ResetReason, RetransmitKind, TcpCounters, Timeouts, UdpCounters,
 };
 use netcause_common::histogram::{CONNECT_BOUNDS_NS, Histogram, RTT_BOUNDS_US, bucket};
@@ -229,6 +230,15 @@ impl Counters {
         }
     }
 
+    /// Segments were retransmitted that this node had dropped; 0 is allowed.
+    #[inline(always)]
+    pub fn retransmitted_after_drop(self, cause: u8, segments: u32) {
+        if segments != 0 {
+            let counters = counter!(self, retransmitted_after_drop);
+            add_at(counters, usize::from(cause) & (DropCause::COUNT - 1), segments.into());
+        }
+    }
+
     /// Segments that were retransmitted are as large as the connection's maximum; 0 is allowed.
     #[inline(always)]
     pub fn retransmitted_full_size(self, segments: u32) {
@@ -288,6 +298,12 @@ impl DatagramCounters {
     pub fn received(self, datagrams: u64, bytes: u64) {
         add(counter!(self, received_datagrams), datagrams);
         add(counter!(self, received_bytes), bytes);
+    }
+
+    /// ICMP has reported an error to a socket.
+    #[inline(always)]
+    pub fn icmp_error(self, error: IcmpError) {
+        add_at(counter!(self, icmp_errors), error as usize, 1);
     }
 
     /// A datagram was dropped because the receive buffer was full.

@@ -16,7 +16,7 @@ mod sock;
 mod task;
 mod tcp;
 
-pub use headers::Headers;
+pub use headers::{Headers, TcpRange};
 pub use inet::InetSock;
 pub use iterator::Reader;
 pub use layout::{

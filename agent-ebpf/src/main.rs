@@ -9,7 +9,7 @@
 //! probe                                one file per probe: the programs
 //! dns                                  DNS messages
 //! traffic   udp                        totals of TCP sockets; UDP datagrams
-//! stray                                flows of peers that are unverified
+//! stray   lost                         flows of peers that are unverified; dropped data
 //! flow      socket                     counters; state of TCP sockets
 //! emit                                 events
 //! kernel  packet  maps  settings  once kernel memory, packets, maps, settings, twin programs
@@ -23,6 +23,7 @@ mod dns;
 mod emit;
 mod flow;
 mod kernel;
+mod lost;
 mod maps;
 mod once;
 mod packet;

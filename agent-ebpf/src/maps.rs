@@ -8,7 +8,7 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramAr
 use netcause_common::dns::{
     Asked, ClosedSocket, DetailWindow, DnsCounters, LastQuestion, QueryKey, Served, Streams,
 };
-use netcause_common::drops::DropKey;
+use netcause_common::drops::{DropKey, GROUPS, LostGroup};
 use netcause_common::flow::{FlowKey, TcpCounters, Tenant, UdpCounters, UdpService, UdpSpeaker};
 use netcause_common::limits;
 use netcause_common::networks;
@@ -107,6 +107,10 @@ pub static DNS_RECEIVED: ProgramArray = ProgramArray::with_max_entries(2, 0);
 /// Dropped packets. The daemon inserts the entries of [`DropKey::other`].
 #[map]
 pub static DROPS: HashMap<DropKey, u64> = HashMap::with_max_entries(limits::DROPS, 0);
+
+/// TCP data that was dropped and is to be retransmitted.
+#[map]
+pub static LOST: Array<LostGroup> = Array::with_max_entries(GROUPS, 0);
 
 /// How many flows each local end has.
 #[map]

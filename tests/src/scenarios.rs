@@ -213,6 +213,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("drops::reasons", drops::reasons),
     scenario("drops::sockets", drops::sockets),
     scenario("drops::healthy", drops::healthy),
+    scenario("drops::joined", drops::joined::counted),
+    scenario("drops::elsewhere", drops::joined::elsewhere),
     scenario("listeners::queues", listeners::queues),
     scenario("listeners::ended", listeners::ended),
     scenario("listeners::activated", listeners::activated),
@@ -223,6 +225,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("udp::extension_headers", udp::extension_headers).on_outermost_kernels(),
     scenario("udp::receive_drops", udp::receive_drops),
     scenario("udp::receive_drops_v6", udp::receive_drops_v6),
+    scenario("udp::icmp_errors", udp::icmp_errors),
     needing(Needs::Alone, "udp::full_tables", udp::full_tables),
     // First of them, because it waits for half a minute.
     needing(Needs::Dns, "dns::unanswered", dns::server::unanswered).on_outermost_kernels(),

@@ -117,6 +117,8 @@ pub struct DnsCounters {
     pub truncated: u64,
     /// Queries without a response within the timeout.
     pub timeouts: u64,
+    /// Those of them that ICMP refused: nobody listens there, or the way there is rejected. Counted by the daemon.
+    pub refused: u64,
     /// Queries whose socket was closed before an answer came, sooner than any resolver gives up. Counted by the daemon.
     pub abandoned: u64,
     /// Responses that came after the timeout.
@@ -150,4 +152,4 @@ impl DnsCounters {
     pub const ZERO: Self = zeroed();
 }
 
-const _: () = assert!(size_of::<DnsCounters>() == 8 * (11 + 9 + 19 + 8 + 4));
+const _: () = assert!(size_of::<DnsCounters>() == 8 * (11 + 9 + 19 + 9 + 4));

@@ -20,8 +20,14 @@ pub struct Retransmitted {
     pub congestion_state: u8,
     /// `icsk_retransmits`: consecutive retransmission timeouts.
     pub consecutive_timeouts: u8,
+    /// Those of the segments that repeat what this node dropped.
+    pub dropped_segments: u32,
+    /// A [`crate::drops::DropReason`] plus one; 0 when none was dropped here.
+    pub dropped_reason: u8,
+    /// Always zero.
+    pub reserved: [u8; 3],
 }
 
 impl Event for Retransmitted {}
 
-const _: () = assert!(size_of::<Retransmitted>() == 48 + 8);
+const _: () = assert!(size_of::<Retransmitted>() == 48 + 16);

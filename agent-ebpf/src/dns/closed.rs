@@ -10,12 +10,9 @@ use crate::maps::DNS_CLOSED;
 #[inline(always)]
 pub fn closed(socket: u64) {
     if let Some(slot) = slot(socket)
-        && (slot.socket != socket || slot.at_ns != ClosedSocket::REFUSED)
+        && (slot.socket != socket || slot.at_ns < ClosedSocket::REFUSED)
     {
-        // SAFETY: the helper takes nothing and cannot fail.
-        #[expect(unsafe_code, reason = "call of a kernel helper")]
-        let at_ns = unsafe { bpf_ktime_get_ns() };
-        *slot = ClosedSocket { socket, at_ns };
+        *slot = ClosedSocket { socket, at_ns: now() };
     }
 }
 
@@ -23,7 +20,16 @@ pub fn closed(socket: u64) {
 #[inline(always)]
 pub fn refused(socket: u64) {
     if let Some(slot) = slot(socket) {
-        *slot = ClosedSocket { socket, at_ns: ClosedSocket::REFUSED };
+        *slot = ClosedSocket { socket, at_ns: now() | ClosedSocket::REFUSED };
+    }
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper takes nothing and cannot fail.
+    #[expect(unsafe_code, reason = "call of a kernel helper")]
+    unsafe {
+        bpf_ktime_get_ns()
     }
 }
 

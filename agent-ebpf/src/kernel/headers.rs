@@ -21,6 +21,19 @@ pub struct Headers {
     pub destination_port: u16,
     /// Where the next header begins, from the start of the buffer.
     transport: u32,
+    /// Where the packet ends, likewise; below `transport` when its header does not say, as of packets that are too long for it.
+    end: u32,
+}
+
+/// What a TCP segment has of its connection's sequence space.
+#[derive(Clone, Copy)]
+pub struct TcpRange {
+    /// The first sequence number.
+    pub start: u32,
+    /// The one after its last.
+    pub end: u32,
+    /// It has a SYN.
+    pub is_syn: bool,
 }
 
 // EtherTypes, include/uapi/linux/if_ether.h.
@@ -57,7 +70,7 @@ impl SkBuff {
     /// Its headers; `None` when it is neither IPv4 nor IPv6, or they do not lie in the buffer itself.
     #[inline(always)]
     pub fn headers(self) -> Option<Headers> {
-        let buffer = Buffer { head: self.0.read(layout!(skb_head)), end: self.0.read(layout!(skb_tail)) };
+        let buffer = self.buffer();
         let network = self.0.read::<u16>(layout!(skb_network_header));
         // Not set yet.
         if network == 0 || network == u16::MAX {
@@ -72,6 +85,37 @@ impl SkBuff {
         }
         let outer = buffer.ip(at, kind)?;
         Some(buffer.inner(&outer).unwrap_or(outer))
+    }
+
+    /// Of a TCP segment, its range; `None` for other packets, and for a segment that is never retransmitted because it has neither
+    /// data nor a SYN nor a FIN.
+    #[inline(always)]
+    pub fn tcp_range(self, headers: &Headers) -> Option<TcpRange> {
+        if headers.protocol != TCP || headers.source_port == 0 {
+            return None;
+        }
+        // RFC 9293 §3.1: the sequence number in bytes 4 to 7; the length in words, and the flags FIN 1, SYN 2 and RST 4.
+        let [_, sequence, _, flags] = self.buffer().read::<[u32; 4]>(headers.transport)?;
+        let [words, flags, ..] = flags.to_ne_bytes();
+        let data = headers.transport + u32::from(words >> 4) * 4;
+        let end = if headers.end > headers.transport { headers.end } else { self.end() };
+        let length = end.saturating_sub(data) + u32::from(flags & 1) + u32::from(flags >> 1 & 1);
+        let start = u32::from_be(sequence);
+        let range = TcpRange { start, end: start.wrapping_add(length), is_syn: flags & 2 != 0 };
+        (length != 0 && length < 1 << 30 && flags & 4 == 0).then_some(range)
+    }
+
+    #[inline(always)]
+    fn buffer(self) -> Buffer {
+        Buffer { head: self.0.read(layout!(skb_head)), end: self.0.read(layout!(skb_tail)) }
+    }
+
+    /// Where it ends, from the start of its buffer, were all of it there.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "buffers are shorter than 4 GiB")]
+    fn end(self) -> u32 {
+        let begin = self.0.read::<u64>(layout!(skb_data)).wrapping_sub(self.0.read(layout!(skb_head))) as u32;
+        begin.wrapping_add(self.0.read(layout!(skb_len)))
     }
 }
 
@@ -114,7 +158,8 @@ impl Buffer {
     fn ip(self, at: u32, kind: u16) -> Option<Headers> {
         // RFC 791 §3.1: 20 bytes; RFC 8200 §3: 40.
         let first: [u32; 5] = self.read(at)?;
-        let [version, ..] = first[0].to_ne_bytes();
+        let [version, _, v4_length @ ..] = first[0].to_ne_bytes();
+        let [v6_high, v6_low, ..] = first[1].to_ne_bytes();
         let mut headers = match (kind, version >> 4) {
             (IPV4, 4) => {
                 let [_, _, fragment_high, fragment_low] = first[1].to_ne_bytes();
@@ -126,6 +171,8 @@ impl Buffer {
                     source_port: 0,
                     destination_port: 0,
                     transport: at + u32::from(version & 0xf) * 4,
+                    // RFC 791 §3.1: the total length in bytes 2 and 3.
+                    end: at + u32::from(u16::from_be_bytes(v4_length)),
                 }
             }
             (IPV6, 6) => {
@@ -137,6 +184,11 @@ impl Buffer {
                     source_port: 0,
                     destination_port: 0,
                     transport: at + 40,
+                    // RFC 8200 §3: the length of what follows in bytes 4 and 5.
+                    end: match u16::from_be_bytes([v6_high, v6_low]) {
+                        0 => at,
+                        length => at + 40 + u32::from(length),
+                    },
                 }
             }
             _ => return None,

@@ -8,6 +8,7 @@ use super::layout::layout;
 use super::memory::{Memory, Typed};
 use super::packet::SkBuff;
 use super::sock::{self, SockCommon};
+use super::tcp::TcpSock;
 use super::tcp::state::{NEW_SYN_RECV, TIME_WAIT};
 
 const AF_INET: u16 = 2;
@@ -49,6 +50,18 @@ impl InetSock {
     #[inline(always)]
     pub fn local(self) -> u64 {
         sock::local(self.0)
+    }
+
+    /// Inode number of its network namespace.
+    #[inline(always)]
+    pub fn namespace(self) -> u32 {
+        sock::namespace(self.0)
+    }
+
+    /// Of a TCP socket: whether it has sent a segment that begins at this sequence number before.
+    #[inline(always)]
+    pub fn has_sent(self, start: u32) -> bool {
+        TcpSock::from_address(self.0.0 as u64).is_some_and(|socket| socket.has_sent(start))
     }
 
     /// Local port, host order; 0 once the socket is unhashed.

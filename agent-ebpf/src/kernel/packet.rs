@@ -42,6 +42,13 @@ impl SkBuff {
         self.0.read(layout!(skb_len))
     }
 
+    /// Of a packet that TCP keeps to retransmit it: its first sequence number, and the one after its last.
+    #[inline(always)]
+    pub fn tcp_sequence(self) -> (u32, u32) {
+        let at = |member| self.0.read::<u32>(layout!(skb_cb) + member);
+        (at(layout!(tcp_seq)), at(layout!(tcp_end_seq)))
+    }
+
     /// Inode number of the network namespace of its receiving device; 0 when the device is no longer known.
     #[inline(always)]
     pub fn namespace(self) -> u32 {

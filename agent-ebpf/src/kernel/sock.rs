@@ -99,6 +99,23 @@ impl UdpSock {
         local(self.0)
     }
 
+    /// The error that the kernel reports to it now, as a positive error number; 0 for none, and for what is no error.
+    ///
+    /// With `IP_RECVERR`, as glibc's resolver has it, the kernel reports an ICMP message twice: when it puts it into the queue of
+    /// errors, and when it sets the error (`__udp4_lib_err`, net/ipv4/udp.c). The first one counts; it is not seen while an earlier
+    /// error has not been read.
+    #[inline(always)]
+    pub fn reported_error(self) -> i32 {
+        let error = self.0.read::<i32>(layout!(sk_err));
+        if self.0.read::<u32>(layout!(sk_error_queue_length)) == 0 {
+            return error;
+        }
+        if error != 0 {
+            return 0;
+        }
+        self.0.follow(layout!(sk_error_queue_newest)).read(layout!(skb_cb) + layout!(ee_errno))
+    }
+
     /// Its cookie, which no other socket ever has; 0 while nobody has asked for it. Read, because programs of tracepoints have a
     /// helper for it from 5.12 on only.
     #[inline(always)]

@@ -308,6 +308,18 @@ impl<M: Memory> TcpSock<M> {
         self.memory.read(layout!(sk_drops))
     }
 
+    /// Whether it takes a segment that begins at this sequence number for sent.
+    #[inline(always)]
+    pub fn has_sent(self, start: u32) -> bool {
+        self.memory.read::<u32>(layout!(snd_nxt)).wrapping_sub(start).wrapping_sub(1) >> 31 == 0
+    }
+
+    /// The clock that TCP read before it last sent or received something, in nanoseconds of `CLOCK_MONOTONIC`.
+    #[inline(always)]
+    pub fn clock(self) -> u64 {
+        self.memory.read(layout!(tcp_clock_cache))
+    }
+
     /// Consecutive retransmission timeouts.
     #[inline(always)]
     pub fn consecutive_timeouts(self) -> u8 {

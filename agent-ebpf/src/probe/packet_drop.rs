@@ -22,6 +22,7 @@ use netcause_common::statistics::Statistic;
 
 use crate::flow::client;
 use crate::kernel::{Headers, InetSock, SkBuff, drop_has_socket};
+use crate::lost;
 use crate::maps::{DROPS, EEXIST, add, count};
 use crate::settings::drop_reason;
 
@@ -30,18 +31,48 @@ fn packet_drop(context: BtfTracePointContext) -> i32 {
     // First of all: most packets come here for other reasons.
     if let Some(reason) = drop_reason(context.arg(2))
         && let Some(packet) = SkBuff::from_argument(context.arg(0))
-        && let Some(key) = key(&context, packet, reason)
-        && let Some(counter) = counter(&key)
     {
-        add(counter, 1);
+        dropped(&context, packet, reason);
     }
     0
 }
 
+#[inline(always)]
+fn dropped(context: &BtfTracePointContext, packet: SkBuff, reason: u8) {
+    let headers = packet.headers();
+    let Some(key) = key(context, packet, headers, reason) else { return };
+    if let Some(counter) = counter(&key) {
+        add(counter, 1);
+    }
+    // Copies that raw sockets receive are no loss; a full buffer of TCP has another reason.
+    if let Some(headers) = headers
+        && reason != DropReason::SocketRcvbuff as u8
+    {
+        lost::dropped(packet, &headers, reason, |start| was_sent(packet, reason, key.direction, start));
+    }
+}
+
+/// Whether TCP takes for sent what was dropped. A refusal in the sender's own namespace it hears of; on its way through the node a packet
+/// may still have the sender's socket, and on its way out of a socket it may have no device yet.
+#[inline(always)]
+fn was_sent(packet: SkBuff, reason: u8, direction: u8, start: u32) -> bool {
+    if lost::facts(reason).refuses_to_send == 0 || direction != DropDirection::Sent as u8 {
+        return true;
+    }
+    let Some(sender) = InetSock::of(packet) else { return true };
+    let at = packet.namespace();
+    let is_on_its_way = at != 0 && at != sender.namespace();
+    is_on_its_way || sender.has_sent(start)
+}
+
 /// Whom a dropped packet counts for; `None` if nobody was to have it in particular.
 #[inline(always)]
-fn key(context: &BtfTracePointContext, packet: SkBuff, reason: u8) -> Option<DropKey> {
-    let headers = packet.headers();
+fn key(
+    context: &BtfTracePointContext,
+    packet: SkBuff,
+    headers: Option<Headers>,
+    reason: u8,
+) -> Option<DropKey> {
     if packet.is_to_many() || headers.is_some_and(|headers| headers.is_to_many()) {
         return None;
     }

@@ -22,6 +22,7 @@ use crate::emit::{emit, header};
 use crate::flow::{Counters, counters, of_socket};
 use crate::kernel::tcp_state::SYN_SENT;
 use crate::kernel::{SkBuff, TcpSock, Typed, long_idle_ticks, retransmit_has_error};
+use crate::lost;
 use crate::socket::{client_port, infer_role, insert, state_of};
 
 /// `enum tcp_ca_state`, include/uapi/linux/tcp.h.
@@ -47,7 +48,9 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
     };
     let kind = if transmitted { kind(socket) } else { RetransmitKind::Other };
     let segments = segments.min(moved);
+    let dropped = lost::retransmitted(socket, buffer, segments);
     if let Some(counters) = counters(&flow) {
+        counters.retransmitted_after_drop(dropped.cause(), dropped.segments);
         if state.is_none() {
             let counted = Counted { retransmits: total, ..Counted::default() };
             let state = SocketState { counted, flow, phase: PHASE_OPEN, ..SocketState::default() };
@@ -77,6 +80,9 @@ fn tcp_retransmit(context: BtfTracePointContext) -> i32 {
             tcp_state: socket.common().state(),
             congestion_state: socket.congestion_state(),
             consecutive_timeouts: socket.consecutive_timeouts(),
+            dropped_segments: dropped.segments,
+            dropped_reason: dropped.reason,
+            reserved: [0; 3],
         },
     );
     0

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytemuck::Pod;
 use netcause_common::dns::{AnswerDetail, QueryKey};
+use netcause_common::drops::DropReason;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{
     ConnectFailure, FlowKey, ROLE_CLIENT, ROLE_SERVER, ResetDirection, RetransmitKind,
@@ -69,6 +70,8 @@ pub struct DnsUnanswered<'a> {
     pub queries: u64,
     /// Whether the client has closed its socket before an answer could be expected: the server is not to blame.
     pub is_abandoned: bool,
+    /// Whether ICMP has told the client that there will be no answer; not together with the other.
+    pub is_refused: bool,
     /// The first bytes of the query; empty when they are not known any more, and at a server.
     pub message: &'a [u8],
 }
@@ -124,6 +127,8 @@ pub enum TcpEventKind {
         segments: u32,
         /// Retransmission timeouts in a row, this one included (`icsk_retransmits`).
         consecutive_timeouts: u8,
+        /// Those of the segments that repeat what this node dropped, and why it did.
+        dropped: Option<(u32, DropReason)>,
     },
     /// A reset (RST) was sent or received.
     Reset {
@@ -191,10 +196,19 @@ fn tcp_event_kind(probe: u8, bytes: &[u8]) -> Option<TcpEventKind> {
             kind: RetransmitKind::from_number(event.kind)?,
             segments: event.segments,
             consecutive_timeouts: event.consecutive_timeouts,
+            dropped: match event.dropped_reason.checked_sub(1) {
+                Some(reason) => Some((event.dropped_segments, DropReason::from_number(reason)?)),
+                None => None,
+            },
         }
     } else if is(ProbeId::TcpRetransmitSynack) {
         let _: SynAckRetransmitted = read(bytes)?;
-        TcpEventKind::Retransmitted { kind: RetransmitKind::SynAck, segments: 1, consecutive_timeouts: 0 }
+        TcpEventKind::Retransmitted {
+            kind: RetransmitKind::SynAck,
+            segments: 1,
+            consecutive_timeouts: 0,
+            dropped: None,
+        }
     } else if is(ProbeId::TcpReset) {
         let event: Reset = read(bytes)?;
         TcpEventKind::Reset { direction: ResetDirection::from_number(event.direction)? }

@@ -22,9 +22,10 @@ pub fn log(event: &EdgeEvent) {
             target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name, reason = why.label(),
             error, syn_retransmits, after_seconds = after.as_secs_f64(), "connect failed"
         ),
-        TcpEventKind::Retransmitted { kind: why, segments, consecutive_timeouts } => debug!(
+        TcpEventKind::Retransmitted { kind: why, segments, consecutive_timeouts, dropped } => debug!(
             target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name, kind = why.label(),
-            segments, consecutive_timeouts, "retransmitted"
+            segments, consecutive_timeouts, dropped_segments = dropped.map(|(segments, _)| segments),
+            dropped_reason = dropped.map(|(_, reason)| reason.label()), "retransmitted"
         ),
         TcpEventKind::Reset { direction: which } => debug!(
             target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name,

@@ -44,9 +44,24 @@ struct End<'a> {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Kind {
-    ConnectFailed { reason: &'static str, error: i32, syn_retransmits: u32, after_seconds: f64 },
-    Retransmitted { kind: &'static str, segments: u32, consecutive_timeouts: u8 },
-    Reset { direction: &'static str },
+    ConnectFailed {
+        reason: &'static str,
+        error: i32,
+        syn_retransmits: u32,
+        after_seconds: f64,
+    },
+    Retransmitted {
+        kind: &'static str,
+        segments: u32,
+        consecutive_timeouts: u8,
+        /// Those of the segments that repeat what this node dropped.
+        dropped_segments: u32,
+        /// Why it did; `null` when it dropped none.
+        dropped_reason: Option<&'static str>,
+    },
+    Reset {
+        direction: &'static str,
+    },
 }
 
 impl<'a> From<&'a Snapshot> for Body<'a> {
@@ -92,11 +107,15 @@ impl From<&TcpEventKind> for Kind {
                 syn_retransmits: *syn_retransmits,
                 after_seconds: after.as_secs_f64(),
             },
-            TcpEventKind::Retransmitted { kind, segments, consecutive_timeouts } => Self::Retransmitted {
-                kind: kind.label(),
-                segments: *segments,
-                consecutive_timeouts: *consecutive_timeouts,
-            },
+            TcpEventKind::Retransmitted { kind, segments, consecutive_timeouts, dropped } => {
+                Self::Retransmitted {
+                    kind: kind.label(),
+                    segments: *segments,
+                    consecutive_timeouts: *consecutive_timeouts,
+                    dropped_segments: dropped.map_or(0, |(segments, _)| segments),
+                    dropped_reason: dropped.map(|(_, reason)| reason.label()),
+                }
+            }
             TcpEventKind::Reset { direction } => Self::Reset { direction: direction.label() },
         }
     }

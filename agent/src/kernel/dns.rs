@@ -63,7 +63,9 @@ impl Dns {
         self.waiting = waiting;
         for (key, asked) in due {
             self.remove_late(now);
-            let is_abandoned = self.is_abandoned(&asked);
+            let closed = self.closed_socket(&asked);
+            let is_abandoned = closed.is_some_and(|closed| Timeouts::is_abandoned(&asked, &closed));
+            let is_refused = closed.is_some_and(|closed| Timeouts::is_refused(&asked, &closed));
             let late = Served {
                 since_ns: asked.since_ns,
                 unanswered: asked.unanswered,
@@ -85,7 +87,7 @@ impl Dns {
             if asked.unanswered != 0 {
                 let message = self.query(key.local, asked.question);
                 let (flow, queries) = (flow_of(&key), asked.unanswered.into());
-                to(DnsUnanswered { key, flow, queries, is_abandoned, message: &message });
+                to(DnsUnanswered { key, flow, queries, is_abandoned, is_refused, message: &message });
             }
         }
         let (serving, due) = overdue(&self.served, limits::DNS_SERVED.into(), |served| {
@@ -97,7 +99,14 @@ impl Dns {
                 self.serving = self.serving.saturating_sub(1);
                 if served.unanswered != 0 {
                     let (flow, queries) = (flow_of(&key), served.unanswered.into());
-                    to(DnsUnanswered { key, flow, queries, is_abandoned: false, message: &[] });
+                    to(DnsUnanswered {
+                        key,
+                        flow,
+                        queries,
+                        is_abandoned: false,
+                        is_refused: false,
+                        message: &[],
+                    });
                 }
             }
         }
@@ -136,9 +145,10 @@ impl Dns {
         if is_it { kept.to_vec() } else { Vec::new() }
     }
 
-    fn is_abandoned(&self, asked: &Asked) -> bool {
+    /// What the slot of the query's socket has.
+    fn closed_socket(&self, asked: &Asked) -> Option<ClosedSocket> {
         let slot = u32::try_from(asked.socket % u64::from(limits::DNS_CLOSED)).unwrap_or_default();
-        self.closed.get(&slot, 0).is_ok_and(|closed| Timeouts::is_abandoned(asked, &closed))
+        self.closed.get(&slot, 0).ok()
     }
 }
 

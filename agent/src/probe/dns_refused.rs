@@ -18,12 +18,20 @@ pub const PROBE: Probe = by(
 const fn by(programs: &'static [Program], older: Option<&'static Probe>) -> Probe {
     Probe {
         id: ProbeId::DnsRefused,
-        about: "DNS queries that ICMP reports as refused, apart from abandoned ones",
-        without: "refused DNS queries count as abandoned, not as timeouts",
+        about: "DNS queries that ICMP reports as refused, apart from abandoned ones; ICMP errors of UDP sockets",
+        without: "refused DNS queries count as abandoned, not as timeouts; no ICMP errors of UDP sockets",
         emits: false,
         programs,
         common: &[Group::Socket],
-        members: &["sk_protocol", "skc_cookie"],
+        members: &[
+            "sk_protocol",
+            "skc_cookie",
+            "sk_err",
+            "sk_error_queue_newest",
+            "sk_error_queue_length",
+            "skb_cb",
+            "ee_errno",
+        ],
         older,
     }
 }

@@ -9,7 +9,7 @@ use super::{Hook, Probe, Program};
 pub const PROBE: Probe = Probe {
     id: ProbeId::PacketDrop,
     about: "packets that the kernel dropped, by reason",
-    without: "no packet drop metrics",
+    without: "no packet drop metrics, and no retransmission is known to repeat what was dropped here",
     emits: false,
     programs: &[Program {
         name: "packet_drop",
@@ -24,6 +24,10 @@ pub const PROBE: Probe = Probe {
         "skb_tail",
         "skb_network_header",
         "skb_protocol",
+        "sk_protocol",
+        "snd_nxt",
+        "skb_data",
+        "skb_len",
         "skb_pkt_type",
         "skb_dev",
         "dev_net",

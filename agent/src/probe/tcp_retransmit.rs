@@ -27,6 +27,9 @@ pub const PROBE: Probe = Probe {
         "skb_cb",
         "skb_len",
         "tcp_gso_segs",
+        "tcp_seq",
+        "tcp_end_seq",
+        "tcp_clock_cache",
     ],
     older: None,
 };

@@ -10,8 +10,11 @@ use crate::lab::{
     faults::Fault,
     kernel_is_before,
     metrics::{Metrics, float},
+    namespace::Namespace,
     topology::{Net, Pod},
 };
+
+pub(super) mod joined;
 
 const DROPS: &str = "netcause_packet_drops_total";
 
@@ -180,7 +183,7 @@ pub(super) fn sockets(name: &str) -> Result<()> {
         sent(&["netfilter_drop"], by_rule)?;
         sent(&["tc_egress"], if before_6_6 { 0 } else { 4 })?;
         sent(&["neigh_failed"], 3)?;
-        let shaped = if has_shaper { dropped_by_queue(&client)? } else { 0 };
+        let shaped = if has_shaper { dropped_by_queue(&client, "eth0")? } else { 0 };
         ensure!(shaped > 0 || !has_shaper, "the shaper dropped nothing");
         sent(&["qdisc_drop", "qdisc_overlimit", "qdisc_burst_drop"], shaped)?;
         let own = [("workload", client.workload()), ("direction", "sent"), ("reason", "netfilter_drop")];
@@ -225,9 +228,9 @@ pub(super) fn healthy(name: &str) -> Result<()> {
     agent.until("the one drop is the only one", |metrics| pair.expect(metrics, "", &[], 1))
 }
 
-/// Packets that the queue of the pod's device has dropped, by `tc`.
-fn dropped_by_queue(pod: &Pod) -> Result<u64> {
-    let text = pod.run("tc", &["-s", "qdisc", "show", "dev", "eth0", "root"], "")?;
+/// Packets that the queue of a device has dropped, by `tc`.
+fn dropped_by_queue(at: &Namespace, device: &str) -> Result<u64> {
+    let text = at.run("tc", &["-s", "qdisc", "show", "dev", device, "root"], "")?;
     let (_, rest) = text.split_once("dropped ").with_context(|| format!("no drops in\n{text}"))?;
     let number = rest.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
     number.parse().with_context(|| format!("drops in\n{text}"))

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use crate::lab::{
     agent::{self, Agent, Options},
     crossed::Ends,
+    faults::Fault,
     kernel_is_before,
     metrics::{Edge, Metrics, float},
     sample::Sample,
@@ -265,4 +266,49 @@ pub(super) fn full_tables(name: &str) -> Result<()> {
     })?;
     witness.stop()?;
     agent.stop(Signal::TERM)
+}
+
+/// ICMP errors count at the client's end, once each: nobody at the port, and a rule that rejects. Datagrams that are answered get none, nor do those of sockets that are not connected.
+pub(super) fn icmp_errors(name: &str) -> Result<()> {
+    const ERRORS: &str = "netcause_udp_icmp_errors_total";
+    let agent = agent::shared()?;
+    let is_seen = agent.scrape()?.sum("netcause_probe_up", &[("probe", "dns_refused")]) == 1.0;
+    let (_net, client, server) = Net::pair(name)?;
+    let _echo = server.serve_udp("[::]:5300".parse()?, &[])?;
+    server.sysctl(&["net/ipv4/icmp_ratelimit=0", "net/ipv6/icmp/ratelimit=0"])?;
+    let _fault = Fault::on_input(
+        &server,
+        &[
+            "meta nfproto ipv4 udp dport 5302 reject with icmp type admin-prohibited",
+            "meta nfproto ipv6 udp dport 5304 reject with icmpv6 type admin-prohibited",
+        ],
+    )?;
+    let all = [
+        (server.at(5301), "port_unreachable"),
+        (server.at_v6(5303), "port_unreachable"),
+        (server.at(5302), "host_unreachable"),
+        (server.at_v6(5304), "prohibited"),
+    ];
+    let for_nobody =
+        || Ok::<_, anyhow::Error>(server.counter("Udp", "NoPorts")? + server.counter("Udp6", "NoPorts")?);
+    let before = for_nobody()?;
+    for (to, _) in all {
+        // One datagram each: what comes while an error waits to be read is another question.
+        for _ in 0..3 {
+            client.send_udp(to, &["--count", "1", "--answer-ms", "200"])?;
+        }
+        client.send_udp(to, &["--count", "2", "--unconnected"])?;
+    }
+    let found = for_nobody()? - before;
+    ensure!(found == 10, "{found} datagrams for nobody");
+    client.send_udp(server.at(5300), &[&ANSWER[..], &["--count", "20"]].concat())?;
+    let each = if is_seen { 3.0 } else { 0.0 };
+    agent.until("each error counts once", |metrics| {
+        for (to, kind) in all {
+            let edge = Edge::at_client(&client, to.ip(), to.port());
+            metrics.expect_between(ERRORS, &edge.with("kind", kind), each, each)?;
+            metrics.expect_between(ERRORS, &edge, each, each)?;
+        }
+        metrics.expect_between(ERRORS, &Edge::of_client(&client, 5300), 0.0, 0.0)
+    })
 }

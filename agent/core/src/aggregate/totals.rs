@@ -106,7 +106,10 @@ impl Counters for UdpCounters {
     }
 
     fn weight(&self) -> u64 {
-        weight(&[self.sent_datagrams, self.received_datagrams], [&self.receive_drops])
+        weight(
+            &[self.sent_datagrams, self.received_datagrams],
+            [&self.receive_drops].into_iter().chain(&self.icmp_errors),
+        )
     }
 }
 
@@ -120,7 +123,7 @@ impl Counters for DnsCounters {
             sent_bytes,
             received_datagrams: received,
             received_bytes,
-            receive_drops: 0,
+            ..UdpCounters::ZERO
         };
         add(&mut totals.udp, &udp);
     }

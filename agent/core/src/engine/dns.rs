@@ -34,10 +34,13 @@ impl Engine {
     }
 
     pub(super) fn unanswered(&mut self, unanswered: &DnsUnanswered<'_>) {
-        let DnsUnanswered { key, flow, queries, is_abandoned, message } = unanswered;
+        let DnsUnanswered { key, flow, queries, is_abandoned, is_refused, message } = unanswered;
         let mut delta = Totals::ZERO;
         let count = if *is_abandoned { &mut delta.dns.abandoned } else { &mut delta.dns.timeouts };
         *count = *queries;
+        if *is_refused {
+            delta.dns.refused = *queries;
+        }
         self.model.count(flow, &delta, self.time.monotonic, self.names.is_contested(flow));
         if *is_abandoned {
             return;

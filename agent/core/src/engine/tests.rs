@@ -239,6 +239,7 @@ fn an_unanswered_dns_query_counts_where_it_was_sent() {
         flow: dns,
         queries: 2,
         is_abandoned: false,
+        is_refused: true,
         message: &[],
     }));
     player.play(Input::DnsUnanswered(DnsUnanswered {
@@ -246,6 +247,7 @@ fn an_unanswered_dns_query_counts_where_it_was_sent() {
         flow: dns,
         queries: 4,
         is_abandoned: true,
+        is_refused: false,
         message: &[],
     }));
     player.play(Input::DnsUnanswered(DnsUnanswered {
@@ -253,16 +255,17 @@ fn an_unanswered_dns_query_counts_where_it_was_sent() {
         flow: FlowKey::other(PROTOCOL_DNS, ROLE_SERVER),
         queries: 1,
         is_abandoned: false,
+        is_refused: false,
         message: b"no DNS",
     }));
     player.read();
     let counted = |(_, entry): (_, &crate::aggregate::model::Entry)| {
         let dns = entry.totals().unpack().dns;
-        (dns.timeouts, dns.abandoned)
+        (dns.timeouts, dns.refused, dns.abandoned)
     };
-    assert_eq!(player.engine.model().edges().map(counted).collect::<Vec<_>>(), [(2, 4)]);
+    assert_eq!(player.engine.model().edges().map(counted).collect::<Vec<_>>(), [(2, 2, 4)]);
     let overflow = player.engine.model().overflow(crate::aggregate::Reporter::Destination);
-    assert_eq!(overflow.dns.timeouts, 1);
+    assert_eq!((overflow.dns.timeouts, overflow.dns.refused), (1, 0));
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct ServerRow {
     pub failures: u64,
     /// Queries without a response in time.
     pub timeouts: u64,
+    /// Those of them that ICMP refused.
+    pub refused: u64,
     /// Queries whose client did not wait for the response.
     pub abandoned: u64,
     /// Queries with a question that was pending already.
@@ -66,6 +68,7 @@ impl ServerRow {
             nxdomain: responses(nxdomain),
             failures: responses(failed),
             timeouts: counters.timeouts,
+            refused: counters.refused,
             abandoned: counters.abandoned,
             retries: counters.retries,
             truncated: counters.truncated,

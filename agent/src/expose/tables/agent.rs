@@ -168,6 +168,13 @@ static AGENT: Table<AgentView> = Table {
             "Dropped packets that did not fit into their table and were counted under the workload other.",
             |agent, to| to.value(agent.kernel.get(Statistic::DropsFolded)),
         ),
+        counter(
+            "netcause_packet_drops_forgotten",
+            "Ranges of TCP data that were dropped, and forgotten before their retransmission because later drops took their \
+             place: such retransmissions are missing in netcause_tcp_retransmitted_after_drop_segments_total. Also counts \
+             ranges that were never to be retransmitted, because their connection ended within 150 s.",
+            |agent, to| to.value(agent.kernel.get(Statistic::DropsForgotten)),
+        ),
         gauge("netcause_series", "Time series of edges in this exposition.", |agent, to| {
             to.value(agent.series.shown);
         }),

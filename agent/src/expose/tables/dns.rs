@@ -41,6 +41,13 @@ pub(super) static CLIENTS: Table<Totals> = Table {
             |totals, to| to.value(totals.dns.timeouts),
         ),
         counter(
+            "netcause_dns_refused",
+            "Those of netcause_dns_timeouts_total that were refused at once: ICMP told the client that nobody listens at the \
+             port, or that the way there is rejected. The rest is silence. Of TCP, and of sockets that are not connected, none \
+             is known.",
+            |totals, to| to.value(totals.dns.refused),
+        ),
+        counter(
             "netcause_dns_abandoned",
             "DNS queries whose client closed its socket within 0.8 seconds, before a response came: another server was \
              faster, or it gave up sooner than any resolver does. Counted when the configured time is over; not among the \

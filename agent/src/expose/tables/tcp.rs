@@ -1,5 +1,6 @@
 //! TCP connections.
 
+use netcause_common::drops::DropCause;
 use netcause_common::flow::{
     CloseReason, ConnectFailure, LimitedBy, ResetDirection, ResetReason, RetransmitKind, Timeouts,
 };
@@ -72,6 +73,16 @@ pub(super) static TABLE: Table<Totals> = Table {
             |totals: &Totals, to| to.by(RetransmitKind::LABELS, &totals.tcp.retransmitted_segments),
         )
         .by("kind"),
+        counter(
+            "netcause_tcp_retransmitted_after_drop_segments",
+            "Those of netcause_tcp_retransmitted_segments_total that repeat what this node itself has dropped, by cause: \
+             policy, queue, next_hop, route, receiver, memory, packet, other (docs/packet-drops.md has the reasons of each). \
+             What has no drop here was lost elsewhere, or was not lost; or it was dropped where it could not be found again: \
+             behind a translation of addresses, encrypted, or by what gives no reason, as XDP and network cards. A SYN-ACK is \
+             never among them. Needs Linux 5.17.",
+            |totals: &Totals, to| to.by(DropCause::LABELS, &totals.tcp.retransmitted_after_drop),
+        )
+        .by("cause"),
         counter(
             "netcause_tcp_retransmitted_full_size_segments",
             "Retransmitted TCP segments of the largest size that the connection sends, of those in \

@@ -61,6 +61,7 @@ pub(in crate::expose) fn full() -> Snapshot {
         timeouts_after_idle: 1,
         resets: [6, 4],
         resets_sent: [1; 6],
+        retransmitted_after_drop: [0, 3, 0, 0, 1, 0, 0, 0],
         ..TcpCounters::ZERO
     };
     tcp.connect_duration.buckets[3] = 2;
@@ -77,6 +78,7 @@ pub(in crate::expose) fn full() -> Snapshot {
         sent_datagrams: 4,
         received_datagrams: 9,
         receive_drops: 1,
+        icmp_errors: [3, 2, 0, 1],
     };
     let mut dns = DnsCounters {
         queries: [3; 11],
@@ -84,6 +86,7 @@ pub(in crate::expose) fn full() -> Snapshot {
         retries: 4,
         truncated: 1,
         timeouts: 5,
+        refused: 3,
         abandoned: 8,
         late: 2,
         unmatched: 6,
@@ -253,6 +256,7 @@ fn kernel_counters() -> KernelCounters {
         (Statistic::DnsDetailsLeftOut, 4),
         (Statistic::FlowsFolded, 6),
         (Statistic::DropsFolded, 7),
+        (Statistic::DropsForgotten, 8),
     ] {
         counters.0[statistic as usize] = count;
     }

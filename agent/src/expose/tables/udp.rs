@@ -1,5 +1,6 @@
 //! UDP sockets.
 
+use netcause_common::flow::IcmpError;
 use netcause_core::aggregate::totals::Totals;
 
 use super::shared::EDGE_LABELS;
@@ -35,5 +36,15 @@ pub(super) static TABLE: Table<Totals> = Table {
              unknown.",
             |totals, to| to.value(totals.udp.receive_drops),
         ),
+        counter(
+            "netcause_udp_icmp_errors",
+            "ICMP errors that connected UDP sockets got, by kind: port_unreachable, nobody listens at the port; \
+             host_unreachable, the host or its network cannot be reached, or (IPv4) a policy rejects it; prohibited, a policy \
+             rejects it; other, as a packet that is too big. The kernel keeps from a socket without IP_RECVERR that a host cannot \
+             be reached. DNS has netcause_dns_refused_total instead. Needs Linux 5.14, or \
+             a kernel whose functions can be traced.",
+            |totals: &Totals, to| to.by(IcmpError::LABELS, &totals.udp.icmp_errors),
+        )
+        .by("kind"),
     ],
 };

@@ -25,6 +25,8 @@ pub(crate) struct Counted {
     /// Answers by code.
     pub(crate) responses: Tally,
     pub(crate) timeouts: u64,
+    /// Those of them that ICMP refused.
+    pub(crate) refused: u64,
     /// Queries whose client did not wait.
     pub(crate) abandoned: u64,
     pub(crate) late: u64,
@@ -49,6 +51,7 @@ impl Counted {
             queries: self.queries.and(&other.queries),
             responses: self.responses.and(&other.responses),
             timeouts: self.timeouts + other.timeouts,
+            refused: self.refused + other.refused,
             abandoned: self.abandoned + other.abandoned,
             late: self.late + other.late,
             retries: self.retries + other.retries,
@@ -63,6 +66,7 @@ impl Counted {
         by_label(metrics, RESPONSES, edge, "rcode", &self.responses)?;
         durations(metrics, DURATION, edge, self.responses.all())?;
         exactly(metrics, TIMEOUTS, edge, self.timeouts)?;
+        exactly(metrics, "netcause_dns_refused_total", edge, self.refused)?;
         exactly(metrics, "netcause_dns_abandoned_total", edge, self.abandoned)?;
         exactly(metrics, LATE, edge, self.late)?;
         exactly(metrics, "netcause_dns_retries_total", edge, self.retries)?;

@@ -45,7 +45,7 @@ pub(in super::super) fn dead_server(name: &str) -> Result<()> {
     })
 }
 
-/// A query to a port without a server counts as a timeout, although the client does not wait: ICMP reports it at once. On a
+/// A query to a port without a server counts as a timeout that was refused, although the client does not wait: ICMP reports it at once. On a
 /// kernel that does not say so to programs (before 5.14), the client seems to have abandoned it.
 pub(in super::super) fn no_server(name: &str) -> Result<()> {
     let agent = agent::shared()?;
@@ -55,8 +55,11 @@ pub(in super::super) fn no_server(name: &str) -> Result<()> {
     ensure!((dug.queries(), dug.refused) == (1, 1), "{dug:?}");
 
     let asked = Counted::of(&[("AAAA", 1)], &[]);
-    let counted =
-        if is_refusal_seen { Counted { timeouts: 1, ..asked } } else { Counted { abandoned: 1, ..asked } };
+    let counted = if is_refusal_seen {
+        Counted { timeouts: 1, refused: 1, ..asked }
+    } else {
+        Counted { abandoned: 1, ..asked }
+    };
     let ends = Ends::v6(&client, &pod, PORT);
     agent.until("a query without an answer", |metrics| counted.expect_at_client(metrics, &ends.client))
 }

@@ -47,7 +47,15 @@ impl Timeouts {
         is_its_own && asked.marks & Asked::REPEATED == 0 && waited_ns < ABANDONED_WITHIN_NS
     }
 
-    /// The same for a query to a server on this node.
+    /// Whether ICMP has said, after the query was sent last, that there will be no answer.
+    #[must_use]
+    pub fn is_refused(asked: &Asked, closed: &ClosedSocket) -> bool {
+        let is_its_own = asked.socket != 0 && asked.socket == closed.socket;
+        let refused_at = closed.at_ns.checked_sub(ClosedSocket::REFUSED);
+        is_its_own && refused_at.is_some_and(|at| at >= asked.last_ns)
+    }
+
+    /// Whether a query to a server on this node is over: see [`Self::is_over`].
     #[must_use]
     pub fn is_service_over(served: &Served, now: Duration) -> bool {
         served.unanswered == 0 || is_older(served.since_ns, now, SERVICE_TIMEOUT)
@@ -109,7 +117,11 @@ mod tests {
         assert!(!Timeouts::is_abandoned(&asked, &closed(8, 1_000_000_001)), "another socket");
         let repeated = Asked { marks: Asked::REPEATED, ..asked };
         assert!(!Timeouts::is_abandoned(&repeated, &closed(7, 1_000_000_001)), "it waited before");
-        assert!(!Timeouts::is_abandoned(&asked, &closed(7, ClosedSocket::REFUSED)), "there is no server");
+        let refused = closed(7, ClosedSocket::REFUSED | 1_000_000_001);
+        assert!(!Timeouts::is_abandoned(&asked, &refused) && Timeouts::is_refused(&asked, &refused));
+        let earlier = closed(7, ClosedSocket::REFUSED | 999_999_999);
+        assert!(!Timeouts::is_refused(&asked, &earlier), "another query");
+        assert!(!Timeouts::is_refused(&asked, &closed(7, 1_000_000_001)), "closed by its client");
         let without = Asked { socket: 0, ..asked };
         assert!(!Timeouts::is_abandoned(&without, &closed(0, 1_000_000_001)), "an empty slot");
     }
