@@ -11,7 +11,7 @@ use crate::lab::{
     faults::Fault,
     metrics::{Edge, Metrics, USED, float},
     scaled,
-    topology::Net,
+    topology::{Net, Pod},
 };
 
 pub(super) const RTT: &str = "netcause_tcp_rtt_seconds";
@@ -111,18 +111,19 @@ pub(super) fn queueing(name: &str) -> Result<()> {
     let net = Net::new(name)?;
     let (client, slow, server) = (net.pod("client")?, net.pod("slow")?, net.pod("server")?);
     let _echo = server.serve(server.at(8080), &["--mode", "sink"])?;
-    slow.queue("tbf rate 4mbit burst 16kb latency 1s")?;
-    // TCP keeps little of each connection in the queues of its own node (TCP small queues, `tcp_small_queue_check`,
-    // net/ipv4/tcp_output.c), some kernels less than others: together they fill it on all.
-    let (mut empty, mut full) =
-        (client.hold(server.at(8080), &[])?, slow.hold(server.at(8080), &["--count", "32"])?);
+    slow.queue("tbf rate 2mbit burst 16kb latency 1s")?;
+    let hold = |pod: &Pod| pod.hold(server.at(8080), &[]);
+    let mut empty = hold(&client)?;
+    // TCP keeps little of each connection in the queues of its own node (`tcp_small_queue_check`, net/ipv4/tcp_output.c), on older
+    // kernels (5.10) less than makes a delay: together they fill it.
+    let mut full = (0..12).map(|_| hold(&slow)).collect::<Result<Vec<_>>>()?;
     let [empty_edge, full_edge] = [&client, &slow].map(|pod| Edge::at_client(pod, server.v4, 8080));
-    full.run_command("send 10")?;
+    full.iter_mut().try_for_each(|connection| connection.run_command("send 100"))?;
     agent.until("the path was seen without a queue", |metrics| {
         expect_all_in(metrics, QUEUEING, &full_edge, None, scaled("0.02", "0.05"))
     })?;
-    // Two minutes, longer than the slowest sweeps are apart.
-    full.send_command("send 2000000")?;
+    // Two minutes in all, longer than the slowest sweeps are apart.
+    full.iter_mut().try_for_each(|connection| connection.send_command("send 2500000"))?;
     empty.run_command("send 1000")?;
     agent.until("the queue shows as delay", |metrics| {
         let long = metrics.on(&format!("{QUEUEING}_count"), &full_edge)
