@@ -130,6 +130,8 @@ impl LostRange {
     }
 }
 
+const _: () = assert!(size_of::<LostRange>() == 32 && size_of::<LostGroup>() == 8 + 32 * RANGES);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +195,3 @@ mod tests {
         assert!((0..4).all(|one| (0..one).all(|other| tuples[one] != tuples[other])));
     }
 }
-
-const _: () = assert!(size_of::<LostRange>() == 32 && size_of::<LostGroup>() == 8 + 32 * RANGES);

@@ -321,7 +321,7 @@ impl Model {
         });
         for id in ended {
             if let Some(entry) = self.edges.try_remove(id) {
-                self.windows.ended(Counting::Edge(id));
+                self.windows.ended(&Counting::Edge(id));
                 self.changes.push(Change::Ended { edge: id, totals: entry.totals });
             }
         }

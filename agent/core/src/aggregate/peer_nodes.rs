@@ -124,7 +124,7 @@ impl PeerNodes {
         if let Some(row) = self.rows.get_mut(node.name) {
             if row.row.zone() != zone {
                 // Other labels: another row, which has counted nothing as yet.
-                self.windows.ended(Arc::clone(&row.row));
+                self.windows.ended(&row.row);
                 *row = Known { totals: TcpCounters::ZERO, ..Known::new(node.name, zone, row.weight) };
             }
             totals::add(&mut row.totals, counted);
@@ -166,7 +166,7 @@ impl PeerNodes {
         self.rows.retain(|_, row| {
             row.weight = lighter(row.weight);
             if row.weight == 0 {
-                windows.ended(Arc::clone(&row.row));
+                windows.ended(&row.row);
             }
             row.weight > 0
         });
@@ -191,7 +191,7 @@ impl PeerNodes {
             }
             if self.rows.len() >= self.limit {
                 if let Some(row) = self.rows.remove(&smallest) {
-                    self.windows.ended(row.row);
+                    self.windows.ended(&row.row);
                 }
                 self.candidates.insert(smallest, least);
                 self.folded += 1;

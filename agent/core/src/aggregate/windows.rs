@@ -106,26 +106,26 @@ impl<Id: Eq + Hash, N: Name, C: Pod> Windows<Id, N, C> {
     }
 
     /// A subject has another name now, and had it all the time.
-    pub fn renamed(&mut self, id: Id, name: &Arc<N>) {
+    pub fn renamed(&mut self, id: &Id, name: &Arc<N>) {
         self.subjects.rename(id, name);
     }
 
     /// A subject is a part of another one now, and was all the time. Its `Id` may be used again.
-    pub fn merged(&mut self, from: Id, into: Id, name: &Arc<N>) {
+    pub fn merged(&mut self, from: &Id, into: Id, name: &Arc<N>) {
         self.subjects.merge(from, into, name);
     }
 
     /// A part of what one subject has counted is another one's, and was all the time. It is taken from the latest windows first,
     /// and never more than they have.
-    pub fn moved(&mut self, from: Id, to: Id, name: &Arc<N>, past: &C) {
-        if let Some(from) = self.subjects.find(&from).filter(|_| self.moves.len() < MAX_MOVES) {
+    pub fn moved(&mut self, from: &Id, to: Id, name: &Arc<N>, past: &C) {
+        if let Some(from) = self.subjects.find(from).filter(|_| self.moves.len() < MAX_MOVES) {
             let to = self.subjects.of(to, name);
             self.moves.push((from, to, Packed::new(past)));
         }
     }
 
     /// A subject is no more; what it has counted stays. Its `Id` may be used again.
-    pub fn ended(&mut self, id: Id) {
+    pub fn ended(&mut self, id: &Id) {
         self.subjects.end(id);
     }
 

@@ -35,7 +35,7 @@ fn lately() -> Lately {
     let large = TcpCounters { opened: 1, sent_bytes: 1000, received_bytes: 50, ..TcpCounters::ZERO };
     windows.count(Counting::Edge(2), &edge("large"), &tcp(large));
     windows.end_reading(Duration::from_secs(105));
-    windows.ended(Counting::Edge(2));
+    windows.ended(&Counting::Edge(2));
     windows.count(Counting::Edge(3), &edge("large"), &tcp(large));
     windows.end_reading(Duration::from_secs(110));
     Lately { edges: windows.recent(), read_at: 7, interval: Duration::from_secs(10), ..Lately::default() }

@@ -113,7 +113,7 @@ impl Model {
     /// Windows have the past where it belongs.
     pub(super) fn follow_past(&mut self, from: EdgeId, to: EdgeId, past: &Totals) {
         if let Some(entry) = self.edges.get(to) {
-            self.windows.moved(Counting::Edge(from), Counting::Edge(to), &entry.edge, past);
+            self.windows.moved(&Counting::Edge(from), Counting::Edge(to), &entry.edge, past);
         }
     }
 
@@ -140,7 +140,7 @@ impl Model {
                 self.merge(from, to);
                 merged.insert(from, to);
             } else if let Some(entry) = self.edges.get_mut(to) {
-                self.windows.renamed(Counting::Edge(to), &new);
+                self.windows.renamed(&Counting::Edge(to), &new);
                 entry.edge = new;
             }
         }
@@ -162,7 +162,7 @@ impl Model {
         let own = Arc::clone(&entry.totals);
         entry.add(&totals);
         entry.flows += old.flows;
-        self.windows.merged(Counting::Edge(from), Counting::Edge(to), &entry.edge);
+        self.windows.merged(&Counting::Edge(from), Counting::Edge(to), &entry.edge);
         entry.began = entry.began.min(old.began);
         entry.left = entry.left.max(old.left);
         self.changes.push(Change::Merged { from, into: to, past: Box::new(without_open(&totals)), own });

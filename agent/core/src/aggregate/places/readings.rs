@@ -66,16 +66,16 @@ impl<Id: Clone + Eq + Hash> Readings<Id> {
             self.known.insert(id, Known { place, totals: totals.into() });
         }
         for id in before.into_keys() {
-            self.windows.ended(id);
+            self.windows.ended(&id);
         }
     }
 
     fn rename(&mut self, id: &Id, old: &Place, place: Place) -> Arc<Place> {
         let place = Arc::new(place);
         if old.is_nameless() {
-            self.windows.renamed(id.clone(), &place);
+            self.windows.renamed(id, &place);
         } else {
-            self.windows.ended(id.clone());
+            self.windows.ended(id);
         }
         place
     }

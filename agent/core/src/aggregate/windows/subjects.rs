@@ -65,22 +65,22 @@ impl<Id: Eq + Hash, N: Name> Subjects<Id, N> {
     }
 
     /// Another name for a subject.
-    pub fn rename(&mut self, id: Id, name: &Arc<N>) {
-        if let Some(known) = self.find(&id).and_then(|subject| self.known.get_mut(subject)) {
+    pub fn rename(&mut self, id: &Id, name: &Arc<N>) {
+        if let Some(known) = self.find(id).and_then(|subject| self.known.get_mut(subject)) {
             known.name = Arc::clone(name);
         }
     }
 
     /// Makes a subject a part of another one.
-    pub fn merge(&mut self, from: Id, into: Id, name: &Arc<N>) {
-        let Some(from) = self.of.remove(&from) else { return };
+    pub fn merge(&mut self, from: &Id, into: Id, name: &Arc<N>) {
+        let Some(from) = self.of.remove(from) else { return };
         let into = self.of(into, name);
         self.become_part(from, into);
     }
 
     /// A subject counts no more.
-    pub fn end(&mut self, id: Id) {
-        let Some(subject) = self.of.remove(&id) else { return };
+    pub fn end(&mut self, id: &Id) {
+        let Some(subject) = self.of.remove(id) else { return };
         if self.ended < MAX_ENDED {
             self.set(subject, State::Ended);
             self.ended += 1;

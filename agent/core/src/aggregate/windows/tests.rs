@@ -115,14 +115,14 @@ fn a_late_name_is_that_of_the_past_and_a_new_holder_begins_anew() {
     windows.count(1, &name(1), &[0, 5, 0, 0]);
     windows.count(2, &name(2), &[0, 1, 0, 0]);
     windows.end_reading(seconds(105));
-    windows.renamed(1, &Arc::new("web".to_owned()));
+    windows.renamed(&1, &Arc::new("web".to_owned()));
     // The number of an edge that has ended is another one's.
-    windows.ended(2);
+    windows.ended(&2);
     windows.count(2, &name(3), &[0, 2, 0, 0]);
     windows.end_reading(seconds(110));
     let expected = [("n2", 1), ("n3", 2), ("web", 5)].map(|(name, count)| (name.to_owned(), count));
     assert_eq!(sums(&windows, 600), BTreeMap::from(expected));
-    windows.merged(2, 1, &Arc::new("web".to_owned()));
+    windows.merged(&2, 1, &Arc::new("web".to_owned()));
     windows.count(2, &name(4), &[0, 3, 0, 0]);
     let expected = [("n2", 1), ("n4", 3), ("web", 7)].map(|(name, count)| (name.to_owned(), count));
     assert_eq!(sums(&windows, 600), BTreeMap::from(expected));
@@ -168,7 +168,7 @@ fn edges_that_come_and_go_are_bounded() {
     let count = 3 * 4096;
     for id in 0..count {
         windows.count(id, &name(id), &[0, 1, 0, 0]);
-        windows.ended(id);
+        windows.ended(&id);
     }
     windows.end_reading(seconds(105));
     let all = sums(&windows, 600);
@@ -223,10 +223,10 @@ proptest! {
                 }
                 Happening::Rename(id, to) => {
                     names.insert(id, name(to));
-                    windows.renamed(id, &names[&id]);
+                    windows.renamed(&id, &names[&id]);
                 }
                 Happening::Merge(from, into) if from != into => {
-                    windows.merged(from, into, &names[&into]);
+                    windows.merged(&from, into, &names[&into]);
                     if let Some(count) = live.remove(&from) {
                         *live.entry(into).or_default() += count;
                     }
@@ -236,14 +236,14 @@ proptest! {
                 Happening::Move(from, to, part) => {
                     let Some(has) = live.get(&from).copied() else { continue };
                     let part = part % (has + 1);
-                    windows.moved(from, to, &names[&to], &[0, part, 0, 0]);
+                    windows.moved(&from, to, &names[&to], &[0, part, 0, 0]);
                     *live.entry(from).or_default() -= part;
                     *live.entry(to).or_default() += part;
                     // A past moves at the end of a reading.
                     windows.end_reading(seconds(now));
                 }
                 Happening::End(id) => {
-                    windows.ended(id);
+                    windows.ended(&id);
                     *ended.entry(String::clone(&names[&id])).or_default() += live.remove(&id).unwrap_or_default();
                     fresh += 1;
                     names.insert(id, name(fresh));
