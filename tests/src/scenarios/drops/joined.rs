@@ -64,7 +64,7 @@ pub(in super::super) fn counted(name: &str) -> Result<()> {
         let args = format!("qdisc del dev {} root", server.port);
         net.switch().run("tc", &args.split(' ').collect::<Vec<_>>(), "")?;
         // TCP keeps little of a connection in the queues of its own node, so that only a short one is ever full.
-        client.queue(&format!("tbf rate {rate} burst 2kb limit 3kb"))?;
+        client.queue(&format!("tbf rate {rate} burst 2kb limit 2kb"))?;
         send(server.at(8083))?;
         let refused = dropped_by_queue(&client, "eth0")?;
         ensure!(shaped > 0 && refused > 0, "the shapers dropped {shaped} and {refused}");
