@@ -213,7 +213,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("drops::reasons", drops::reasons),
     scenario("drops::sockets", drops::sockets),
     scenario("drops::healthy", drops::healthy),
-    scenario("drops::joined", drops::joined::counted),
+    scenario("drops::joined", drops::joined::counted).on_outermost_kernels(),
     scenario("drops::elsewhere", drops::joined::elsewhere),
     scenario("listeners::queues", listeners::queues),
     scenario("listeners::ended", listeners::ended),

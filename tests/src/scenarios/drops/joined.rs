@@ -55,7 +55,7 @@ pub(in super::super) fn counted(name: &str) -> Result<()> {
 
     // A shaper on the way to the server, and one that TCP hears of: it sends again what was not sent.
     let rate = scaled("20mbit", "2mbit");
-    let args = format!("qdisc add dev {} root tbf rate {rate} burst 8kb limit 16kb", server.port);
+    let args = format!("qdisc add dev {} root tbf rate {rate} burst 4kb limit 6kb", server.port);
     let has_shaper = net.switch().run("tc", &args.split(' ').collect::<Vec<_>>(), "").is_ok();
     let mut shaped = 0;
     if has_shaper {
