@@ -232,7 +232,7 @@ pub struct TcpCounters {
     pub timeouts: [u64; Timeouts::COUNT],
     /// The first of several in a row, of data that was sent after at least [`LONG_IDLE`].
     pub timeouts_after_idle: u64,
-    /// Those of them that repeat what this node dropped, by [`DropCause`].
+    /// Retransmitted segments that repeat what this node dropped, by [`DropCause`].
     pub retransmitted_after_drop: [u64; DropCause::COUNT],
     /// Resets, by [`ResetDirection`].
     pub resets: [u64; ResetDirection::COUNT],

@@ -1,4 +1,5 @@
-//! ICMP errors of UDP sockets; DNS queries that the network refuses: ICMP says that nobody listens at the port, or that the way there is rejected.
+//! ICMP errors of UDP sockets, and DNS queries that the network refuses: ICMP says that nobody listens at the port, or that the
+//! way there is rejected.
 //!
 //! ```c
 //! TP_PROTO(const struct sock *sk)                      // inet_sk_error_report
@@ -13,7 +14,6 @@ use core::ffi::c_void;
 
 use aya_ebpf::macros::{btf_tracepoint, fentry};
 use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
-
 use netcause_common::flow::{IcmpError, PROTOCOL_UDP};
 
 use crate::dns;

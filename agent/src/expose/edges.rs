@@ -3,7 +3,7 @@
 //! `netcause edges` reads the same types. Every answer says what time it covers, because windows are whole.
 
 mod query;
-pub(super) mod row;
+mod row;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +20,7 @@ use super::tables::own_sidecar;
 
 pub use super::query::Window;
 pub use query::{Limit, Query, Sort, Workload};
-pub use row::{Labels, Row};
+pub use row::{Labels, Row, Tcp};
 
 /// The answer.
 #[derive(Debug, Serialize, Deserialize)]

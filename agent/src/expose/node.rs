@@ -15,7 +15,7 @@ use netcause_core::aggregate::windows::{Recent, Span};
 use netcause_core::enrich::Workload;
 use serde::Serialize;
 
-use super::edges::row::Tcp;
+use super::edges::Tcp;
 use super::lately::Lately;
 use super::query::{BadQuery, Window, each_parameter, parsed};
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use netcause_common::flow::FlowKey;
-use netcause_common::histogram::{RTT_BOUNDS_US, RoundTrips, bucket};
+use netcause_common::histogram::{Histogram, RTT_BOUNDS_US, RoundTrips, bucket};
 use netcause_common::probe::open_sockets::QueueKey;
 
 use super::model::Model;
@@ -42,11 +42,16 @@ struct Found {
 }
 
 /// Adds an observation to a histogram that most flows do not have.
-fn observe(times: &mut Option<Box<WaitTimes>>, time: Duration) {
-    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let times = times.get_or_insert_with(|| Box::new(WaitTimes::ZERO));
-    times.buckets[bucket(&WAIT_BOUNDS_MS, milliseconds)] += 1;
-    times.sum = times.sum.saturating_add(milliseconds);
+fn observe<const BOUNDS: usize, const BUCKETS: usize>(
+    histogram: &mut Option<Box<Histogram<BUCKETS>>>,
+    bounds: &[u64; BOUNDS],
+    value: u128,
+) {
+    const { assert!(BUCKETS == BOUNDS + 1) };
+    let value = u64::try_from(value).unwrap_or(u64::MAX);
+    let histogram = histogram.get_or_insert_with(|| Box::new(Histogram::ZERO));
+    histogram.buckets[bucket(bounds, value)] += 1;
+    histogram.sum = histogram.sum.saturating_add(value);
 }
 
 impl Waiting {
@@ -73,16 +78,13 @@ impl Waiting {
         found.waiting[on as usize] += 1;
         found.used[usize::from(connection.has_retransmitted)] += u32::from(connection.was_used);
         if let Some(queueing) = connection.queueing {
-            let microseconds = u64::try_from(queueing.as_micros()).unwrap_or(u64::MAX);
-            let delays = found.queueing.get_or_insert_with(|| Box::new(RoundTrips::ZERO));
-            delays.buckets[bucket(&RTT_BOUNDS_US, microseconds)] += 1;
-            delays.sum = delays.sum.saturating_add(microseconds);
+            observe(&mut found.queueing, &RTT_BOUNDS_US, queueing.as_micros());
         }
         if let Some(response) = response {
-            observe(&mut found.responses, response);
+            observe(&mut found.responses, &WAIT_BOUNDS_MS, response.as_millis());
         }
         if let Some(waited) = overdue(connection) {
-            observe(&mut found.unacknowledged, waited);
+            observe(&mut found.unacknowledged, &WAIT_BOUNDS_MS, waited.as_millis());
         }
         if connection.is_unaccepted {
             let listener = QueueKey { local: flow.local, port: flow.service_port, ..QueueKey::default() };

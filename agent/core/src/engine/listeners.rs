@@ -6,7 +6,7 @@ use std::time::Duration;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 
 use super::Engine;
-use crate::aggregate::listeners::{DropReason, Dropped, Namespace, NamespaceCounters};
+use crate::aggregate::listeners::{DropReason, Dropped, Listeners, Namespace, NamespaceCounters};
 use crate::aggregate::sums::Sums;
 use crate::enrich::Workload;
 
@@ -26,7 +26,27 @@ pub struct Listener {
 }
 
 /// What a workload's listening sockets at a port add up to: discards, cookies, handshakes by reason.
-pub(super) type Sum = Sums<(Workload, Option<u16>), QueueKey, [u64; 2 + DropReason::COUNT]>;
+pub(super) type Sum = Sums<(Workload, Option<u16>), QueueKey, Counters>;
+
+/// Discards, cookies, handshakes by reason: [`Place::counters`](crate::aggregate::places::Place::counters).
+type Counters = [u64; 2 + DropReason::COUNT];
+
+/// The listening ports and what each has dropped, then those where nobody listens any more.
+pub(super) fn ports(
+    queues: &[(QueueKey, AcceptQueue)],
+    listeners: &Listeners,
+) -> impl Iterator<Item = (QueueKey, AcceptQueue, Dropped)> {
+    let open: HashSet<_> = queues.iter().map(|(key, _)| *key).collect();
+    let others = listeners.others(move |key| open.contains(key));
+    let others = others.map(|(key, dropped)| (key, AcceptQueue::default(), dropped));
+    queues.iter().map(|(key, queue)| (*key, *queue, listeners.of(key))).chain(others)
+}
+
+/// The counters of a port.
+pub(super) fn counters(queue: &AcceptQueue, dropped: &Dropped) -> Counters {
+    let [full, requests, other] = dropped.handshakes;
+    [queue.discards, dropped.cookies, full, requests, other]
+}
 
 impl Engine {
     /// Listening sockets, in the order of their workloads and ports. Several of one workload and port are to be shown as
@@ -35,22 +55,14 @@ impl Engine {
     pub fn listeners(&mut self) -> Vec<Listener> {
         let moment = self.moment();
         let Self { names, queues, listeners, listener_sums, waiting, .. } = self;
-        let listener = |key: QueueKey, queue, dropped| {
+        let listener = |(key, queue, dropped): (QueueKey, AcceptQueue, Dropped)| {
             let port = (key.port != 0).then_some(key.port);
             let workload = names.server(key.local, key.port);
             (key, Listener { workload, port, queue, oldest: waiting.oldest_unaccepted(&key), dropped })
         };
-        let open: HashSet<_> = queues.iter().map(|(key, _)| *key).collect();
-        let others = listeners.others(|key| open.contains(key));
-        let now: Vec<_> = queues
-            .iter()
-            .map(|(key, queue)| listener(*key, *queue, listeners.of(key)))
-            .chain(others.map(|(key, dropped)| listener(key, AcceptQueue::default(), dropped)))
-            .collect();
+        let now: Vec<_> = ports(queues, listeners).map(listener).collect();
         let parts = now.iter().map(|(key, listener)| {
-            let [full, requests, other] = listener.dropped.handshakes;
-            let counters = [listener.queue.discards, listener.dropped.cookies, full, requests, other];
-            (*key, (listener.workload.clone(), listener.port), counters)
+            (*key, (listener.workload.clone(), listener.port), counters(&listener.queue, &listener.dropped))
         });
         let kept = listener_sums.keep(parts, &moment).map(|((workload, port), counters)| {
             let [discards, cookies, handshakes @ ..] = counters;

@@ -2,7 +2,7 @@
 
 use netcause_common::probe::open_sockets::QueueKey;
 
-use super::Engine;
+use super::{Engine, listeners};
 use crate::aggregate::places::{Found, Place, Readings};
 use crate::aggregate::windows::Statistics;
 use crate::node::growth::Counts;
@@ -50,24 +50,18 @@ impl Engine {
         let place = |key: &QueueKey| {
             Place::Listener(names.server(key.local, key.port), (key.port != 0).then_some(key.port))
         };
-        let open = queues.iter().map(|(key, queue)| {
-            (*key, queue.discards, listeners.of(key), [u64::from(queue.length), u64::from(queue.limit)])
-        });
-        let others = listeners.others(|key| queues.iter().any(|(open, _)| open == key));
-        let others = others.map(|(key, dropped)| (key, 0, dropped, [0; 2]));
-        let found: Vec<_> = open
-            .chain(others)
-            .map(|(key, discards, dropped, levels)| {
-                let [full, requests, other] = dropped.handshakes;
-                (key, [discards, dropped.cookies, full, requests, other], levels)
+        let found: Vec<_> = listeners::ports(queues, listeners)
+            .map(|(key, queue, dropped)| {
+                // One that is closed has no queue.
+                let levels = (queue.sweep != 0).then(|| [queue.length, queue.limit].map(u64::from));
+                (key, listeners::counters(&queue, &dropped), levels)
             })
             .collect();
         places.listeners.read(found.iter().map(|(key, totals, levels)| Found {
             id: *key,
             place: place(key),
             totals,
-            // Of a port that nobody listens at there is none.
-            levels: if levels[1] == 0 { &[] } else { levels },
+            levels: levels.as_ref().map_or(&[], |levels| levels),
         }));
     }
 
