@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{exec, tools::unpacked};
 
-/// Memory of a VM. 512 MiB has been too little for a kernel with an image of this size.
-const MEMORY_MIB: u32 = 1024;
+/// Memory of a VM. Scenarios that run at the same time have an agent each: 900 MiB of them at most on the newest kernel.
+const MEMORY_MIB: u32 = 2048;
 
 /// How instructions become time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
