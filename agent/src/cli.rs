@@ -38,12 +38,40 @@ pub enum Command {
         1   any other error"
     )]
     Check(CheckArguments),
+    /// Say what is wrong with the network of this node, or that nothing is: cause, side, evidence, who acts, and the next step.
+    ///
+    /// Asks a running agent for `/api/v1/findings`. Needs no rights of its own.
+    #[command(after_help = WHY_NOTES)]
+    Why(WhyArguments),
     /// Show who talks to whom right now, and how well: rates per pair of workloads, like top.
     ///
     /// Asks a running agent for `/api/v1/edges`. Needs no rights of its own.
     #[command(after_help = EDGES_NOTES)]
     Edges(EdgesArguments),
 }
+
+const WHY_NOTES: &str = "\
+Confidence:
+  high    neighbouring causes are excluded by evidence
+  medium  the nearest other cause cannot be excluded; it is named
+  low     more likely than not
+
+Examples:
+  Is it the network? For one workload, over the last ten minutes:
+      netcause why --workload shop/checkout --since 10m
+  Wait for whatever comes:
+      netcause why --follow
+  In a script, by the exit code:
+      netcause why --fail-on high -o json
+  An agent in a cluster:
+      kubectl -n netcause port-forward pod/netcause-x7k2p 9779 &
+      netcause why
+
+Exit codes:
+  0   nothing is wrong that is as sure as --fail-on
+  1   the agent cannot be reached, or does not answer
+  2   something is
+  64  error in the command line";
 
 const EDGES_NOTES: &str = "\
 Columns:
@@ -139,7 +167,41 @@ pub struct EdgesArguments {
     pub output: EdgesOutput,
 }
 
-/// How `netcause edges` prints.
+/// Arguments of `netcause why`.
+#[derive(Args, Debug)]
+pub struct WhyArguments {
+    /// Only what concerns this workload; without a namespace, in any.
+    #[arg(short = 'n', long, value_name = "NS/NAME")]
+    pub workload: Option<Workload>,
+    /// Say too what has ended within this time, up to 10m.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub since: Window,
+    /// Go on, and say what begins and ends, until interrupted.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Exit with 2 for findings that are active and at least so sure.
+    #[arg(long, value_name = "CONFIDENCE", default_value = "medium")]
+    pub fail_on: Confidence,
+    /// URL of the agent.
+    #[arg(long, value_name = "URL", env = "NETCAUSE_URL", default_value = "http://127.0.0.1:9779")]
+    pub url: String,
+    /// Output format. json is the agent's own answer.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: EdgesOutput,
+}
+
+/// How sure a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Confidence {
+    /// More likely than not.
+    Low,
+    /// The nearest other cause cannot be excluded.
+    Medium,
+    /// Neighbouring causes are excluded.
+    High,
+}
+
+/// How `netcause edges` and `netcause why` print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EdgesOutput {
     /// A table for people.

@@ -1,14 +1,13 @@
 //! `netcause edges`: what a running agent sees between workloads right now, on a terminal.
 
-mod client;
 mod table;
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use crate::cli::{EdgesArguments, EdgesOutput};
+use crate::client::{Client, ClientError};
 use crate::expose::edges::{Answer, Query};
-use client::{Client, ClientError};
 use table::{Style, table};
 
 /// How often `--watch` asks.

@@ -7,6 +7,7 @@ pub mod edges;
 pub mod event_log;
 pub mod events;
 pub mod exposed;
+pub mod findings;
 pub mod http;
 pub mod lately;
 mod node;

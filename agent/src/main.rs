@@ -5,6 +5,7 @@
 mod app;
 mod check;
 mod cli;
+mod client;
 mod config;
 mod edges;
 mod expose;
@@ -12,6 +13,7 @@ mod kernel;
 mod probe;
 mod sources;
 mod telemetry;
+mod why;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -27,6 +29,8 @@ use kernel::LoadError;
 /// Exit codes, after sysexits(3).
 mod exit {
     pub const OTHER: u8 = 1;
+    /// Of `netcause why`.
+    pub const FOUND: u8 = 2;
     pub const USAGE: u8 = 64;
     pub const UNAVAILABLE: u8 = 69;
     pub const NOT_PERMITTED: u8 = 77;
@@ -54,6 +58,11 @@ fn main() -> ExitCode {
         Command::Edges(arguments) => match edges::run(&arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(exit::UNAVAILABLE, &error),
+        },
+        Command::Why(arguments) => match why::run(&arguments) {
+            Ok(true) => ExitCode::from(exit::FOUND),
+            Ok(false) => ExitCode::SUCCESS,
+            Err(error) => fail(exit::OTHER, &error),
         },
         Command::Check(arguments) => match check::run(arguments.output) {
             Ok(true) => ExitCode::SUCCESS,

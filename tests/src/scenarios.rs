@@ -17,6 +17,7 @@ mod drops;
 mod edges;
 mod exposition;
 mod external;
+mod findings;
 mod idle;
 mod itself;
 mod late;
@@ -271,6 +272,15 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::DnsAlone, "dns::waiting_queries", dns::limits::waiting_queries).on_outermost_kernels(),
     needing(Needs::DnsAlone, "dns::flows", dns::limits::flows).on_outermost_kernels(),
     needing(Needs::Dns, "dns::dnsperf", dns::load::dnsperf_agrees),
+    scenario("findings::path_loss", findings::path_loss),
+    scenario("findings::dead_path", findings::dead_path).on_outermost_kernels(),
+    scenario("findings::mtu_black_hole", findings::mtu_black_hole).on_outermost_kernels(),
+    scenario("findings::refused", findings::refused).on_outermost_kernels(),
+    scenario("findings::policy_drop", findings::policy_drop).on_outermost_kernels(),
+    scenario("findings::slow_server", findings::slow_server).on_one_kernel(),
+    scenario("findings::stalled", findings::stalled).on_outermost_kernels(),
+    scenario("findings::accept_queue", findings::accept_queue).on_outermost_kernels(),
+    scenario("findings::healthy", findings::healthy).on_one_kernel(),
     scenario("external::clients", external::clients).on_outermost_kernels(),
     scenario("sidecar::over_loopback", sidecar::over_loopback).on_one_kernel(),
     scenario("sidecar::redirected", sidecar::redirected).on_one_kernel(),

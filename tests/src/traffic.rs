@@ -4,6 +4,7 @@
 mod client;
 mod dns;
 mod flood;
+pub(crate) mod path;
 mod relay;
 mod server;
 mod udp;
@@ -28,6 +29,8 @@ pub(crate) enum Traffic {
     Client(client::Client),
     /// Send TCP segments without a connection
     Flood(flood::Flood),
+    /// Pass frames between two network namespaces, and treat them as told until standard input closes
+    Path(path::PathBetween),
     /// Receive datagrams until standard input closes
     UdpServer(udp::server::Server),
     /// Send datagrams
@@ -49,6 +52,7 @@ impl Traffic {
             Self::Relay(relay) => relay.run(),
             Self::Client(client) => client.run(),
             Self::Flood(flood) => flood.run(),
+            Self::Path(path) => path.run(),
             Self::UdpServer(server) => server.run(),
             Self::UdpClient(client) => client.run(),
             Self::DnsResolve(resolve) => resolve.run(),

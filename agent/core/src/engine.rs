@@ -11,7 +11,7 @@ mod places;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,7 @@ use crate::aggregate::model::Model;
 use crate::aggregate::peer_nodes::PeerNodes;
 use crate::aggregate::totals::Totals;
 use crate::aggregate::waits::Waiting;
+use crate::diagnose::{self, Diagnosis, Turn};
 use crate::enrich::conntrack::{Outcome, Pass, Support};
 use crate::enrich::extra::Extra;
 use crate::enrich::names::Statistics;
@@ -119,6 +120,8 @@ pub enum Input<'a> {
     Losses(Losses),
     /// What the readers of the node found.
     Node(Box<node::Reading>),
+    /// Evidence that this node cannot have, by its signal, and why.
+    Missing(HashMap<&'static str, String>),
     /// What scrapers have got.
     Seen(Seen),
 }
@@ -156,6 +159,8 @@ pub enum Output {
     Networks(Vec<IpNet>),
     /// Something failed, and these are the names of both ends.
     Event(Arc<EdgeEvent>),
+    /// A finding has begun or ended.
+    Finding(Turn),
 }
 
 /// What the engine is made by.
@@ -183,6 +188,7 @@ pub struct Engine {
     listeners: Listeners,
     listener_sums: listeners::Sum,
     places: Places,
+    diagnosis: Diagnosis,
     events: RecentEvents,
     health: Vec<SourceHealth>,
     losses: Losses,
@@ -217,6 +223,7 @@ impl Engine {
             listeners: Listeners::default(),
             listener_sums: listeners::Sum::default(),
             places: Places::default(),
+            diagnosis: Diagnosis::default(),
             events: RecentEvents::default(),
             health: Vec::new(),
             losses: [0; STATISTICS as usize],
@@ -277,6 +284,7 @@ impl Engine {
             Input::Health(health) => self.health = health,
             Input::Losses(losses) => self.losses = losses,
             Input::Node(reading) => self.read_node(*reading),
+            Input::Missing(missing) => self.diagnosis.set_missing(missing),
             Input::Seen(seen) => self.seen = self.seen.and(seen),
             Input::Conntrack(outcome) => {
                 if self.names.answer_conntrack(outcome) {
@@ -342,6 +350,12 @@ impl Engine {
     #[must_use]
     pub fn events(&self) -> &RecentEvents {
         &self.events
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn diagnosis(&self) -> &Diagnosis {
+        &self.diagnosis
     }
 
     /// How the sources of names were doing at the last reading.
@@ -442,6 +456,23 @@ impl Engine {
         }
         self.drops.end_reading(self.time.monotonic, &self.names);
         self.details.name_clients(|local| self.names.local(local));
+        self.diagnose();
+    }
+
+    /// Judges what was counted, when a window has ended.
+    fn diagnose(&mut self) {
+        let windows = self.model.windows();
+        if !windows.has_just_ended() {
+            return;
+        }
+        let turns = self.diagnosis.judge(&diagnose::Windows {
+            edges: &windows.recent(),
+            listeners: &self.places.listeners.recent(),
+            node: &self.places.node.recent(),
+            now: self.time.monotonic,
+            wall: self.time.wall,
+        });
+        self.outputs.extend(turns.into_iter().map(Output::Finding));
     }
 
     /// Gives an event the names of its flow.

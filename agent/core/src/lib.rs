@@ -4,6 +4,7 @@
 //! together. Nothing here reads a clock, a file, a socket or a kernel map: what is needed from outside comes in as an input.
 
 pub mod aggregate;
+pub mod diagnose;
 pub mod engine;
 pub mod enrich;
 pub mod expose;

@@ -3,12 +3,13 @@
 //! One task owns it, so nothing here is locked. Everything that takes long happens elsewhere: rendering in the HTTP thread,
 //! questions to the connection tracking on a thread of their own, sources of names in tasks.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
+use netcause_common::probe::ProbeId;
 use netcause_core::engine::{Engine, Input, Output, Time};
 use netcause_core::enrich::conntrack::{Outcome, Pass, Support};
 use netcause_core::enrich::extra::Extra;
@@ -23,7 +24,7 @@ use netcause_core::seen::Seen;
 use tracing::{info, warn};
 
 use crate::expose::event_log;
-use crate::expose::lately::Lately;
+use crate::expose::lately::{Findings, Lately};
 use crate::expose::snapshot::{AgentCounts, Snapshot};
 use crate::expose::tables::series;
 use crate::kernel::cgroups::CgroupTree;
@@ -45,6 +46,8 @@ pub(super) struct Agent {
     pub engine: Engine,
     pub health: Health,
     pub kernel_release: String,
+    /// The name of this node.
+    node: String,
     /// Where questions to the connection tracking go.
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
     rings: [Events; 2],
@@ -89,11 +92,14 @@ impl Agent {
     pub fn new(parts: Parts) -> Self {
         let Parts { kernel, rings, engine, health, conntrack, max_series, pace, counts_since } = parts;
         let cgroups = CgroupTree::below(kernel.cgroup_root().map(std::path::Path::to_owned));
+        let mut engine = engine;
+        engine.handle(now(), Input::Missing(missing_evidence(&kernel)));
         Self {
             kernel,
             engine,
             health,
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
+            node: node_name(),
             conntrack,
             rings,
             cgroups,
@@ -244,11 +250,24 @@ impl Agent {
             peer_nodes: self.engine.peer_nodes().windows().recent(),
             listeners: self.engine.places().listeners.recent(),
             node: self.engine.places().node.recent(),
+            findings: self.findings(),
             read_at: self.engine.time().wall,
             interval: self.pace.interval,
         });
         self.lately = Some((Instant::now(), Arc::clone(&lately)));
         Ok(lately)
+    }
+
+    /// What is wrong, by windows that have ended.
+    fn findings(&self) -> Findings {
+        let diagnosis = self.engine.diagnosis();
+        Findings {
+            told: diagnosis.told(),
+            insufficient: diagnosis.insufficient().to_vec(),
+            watched: diagnosis.watched(),
+            missing: diagnosis.missing().clone(),
+            node: self.node.clone(),
+        }
     }
 
     /// Sweeps the open sockets if it is time, and reads the tables.
@@ -345,6 +364,7 @@ impl Agent {
                     }
                 }
                 Output::Event(event) => event_log::log(&event),
+                Output::Finding(turn) => event_log::log_finding(&turn),
             }
         }
     }
@@ -364,6 +384,25 @@ impl Agent {
             }
         }
     }
+}
+
+/// What diagnosis has to do without, by the probes that do not run.
+fn missing_evidence(kernel: &Kernel) -> HashMap<&'static str, String> {
+    let down = kernel.probes().iter().filter_map(|state| Some((state.probe.id, state.unavailable.as_ref()?)));
+    down.map(|(id, unavailable)| {
+        let signal = match id {
+            ProbeId::PacketDrop => "packet_drops",
+            id => id.label(),
+        };
+        (signal, unavailable.message.clone())
+    })
+    .collect()
+}
+
+/// The name of this node: as Kubernetes has it where the manifest says it, else the host's.
+fn node_name() -> String {
+    let given = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
+    given.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// What time it is.

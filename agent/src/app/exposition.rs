@@ -16,8 +16,9 @@ use netcause_core::expose::budget::Shown;
 use super::agent::Agent;
 use crate::expose::dns::rows::{Details, ServerRow};
 use crate::expose::snapshot::{
-    AgentCounts, AgentView, DnsView, Down, DropRow, EdgeRow, EventsView, KernelCounters, ListenerRow, MapRow,
-    NamesView, PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot, SourceRow,
+    AgentCounts, AgentView, DnsView, Down, DropRow, EdgeRow, EventsView, FindingsView, KernelCounters,
+    ListenerRow, MapRow, NamesView, PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot,
+    SourceRow,
 };
 use crate::kernel::{self, ProbeState};
 use crate::telemetry;
@@ -79,6 +80,10 @@ impl Agent {
             events: self.events(),
             peer_nodes: self.engine.peer_nodes().rows().into_iter().map(peer_node).collect(),
             node: self.engine.node(),
+            findings: FindingsView {
+                active: self.engine.diagnosis().active().cloned().collect(),
+                found: self.engine.diagnosis().found().collect(),
+            },
             agent: AgentView {
                 probes: self.kernel.probes().iter().map(probe).collect(),
                 kernel: counters,

@@ -122,7 +122,7 @@ settings! {
 
         /// Longest time between sweeps. A sweep reads the counters of all open connections; a scrape starts one, too.
         #[arg(value_name = "SECONDS")]
-        sweep_interval_seconds: u32 = 10, 1..=86_400;
+        sweep_interval_seconds: u32 = 5, 1..=86_400;
 
         /// CPU limit for sweeps, in percent of one CPU. With many open connections, sweeps run less often to stay below it.
         #[arg(value_name = "PERCENT")]

@@ -1,12 +1,13 @@
-//! TCP failure events as log lines, for debugging one node: `log: info,tcp_events=debug`.
+//! What happens as log lines: findings, and for debugging one node TCP failure events (`log: info,tcp_events=debug`).
 
 use std::net::SocketAddr;
 
 use netcause_core::aggregate::Reporter;
 use netcause_core::aggregate::events::EdgeEvent;
+use netcause_core::diagnose::Turn;
 use netcause_core::ingest::TcpEventKind;
-use tracing::debug;
 use tracing::field::display;
+use tracing::{debug, info, warn};
 
 /// Logs one event of an edge.
 pub fn log(event: &EdgeEvent) {
@@ -31,5 +32,18 @@ pub fn log(event: &EdgeEvent) {
             target: "tcp_events", %source, %destination, port, client_port, %peer, peer_name,
             direction = which.label(), "reset"
         ),
+    }
+}
+
+/// Logs that a finding has begun or ended.
+pub fn log_finding(turn: &Turn) {
+    match turn {
+        Turn::Began(finding) => warn!(
+            target: "findings", id = finding.id(), confidence = finding.confidence.label(), side = finding.side.label(),
+            owner = finding.owner.label(), "{}", finding.summary
+        ),
+        Turn::Ended(finding, after) => {
+            info!(target: "findings", id = finding.id(), after_seconds = after.as_secs(), "no longer seen");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What was counted in the last minutes, at one point in time.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use netcause_common::flow::TcpCounters;
@@ -8,6 +9,7 @@ use netcause_core::aggregate::peer_nodes;
 use netcause_core::aggregate::places::{Counted, Place};
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::windows::Recent;
+use netcause_core::diagnose::finding::{Insufficient, Told, Watched};
 
 /// Windows of everything that is counted.
 #[derive(Debug, Default)]
@@ -20,8 +22,25 @@ pub struct Lately {
     pub listeners: Recent<Place, Counted>,
     /// What the readers of the node find.
     pub node: Recent<Place, Counted>,
+    /// What is wrong, by windows that have ended.
+    pub findings: Findings,
     /// When the kernel's tables were read: seconds since 1970.
     pub read_at: u64,
     /// The tables are read this often at least.
     pub interval: Duration,
+}
+
+/// What is wrong, and what was looked at.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// The findings, the active ones first.
+    pub told: Vec<Told>,
+    /// Symptoms without a cause.
+    pub insufficient: Vec<Insufficient>,
+    /// What was looked at.
+    pub watched: Watched,
+    /// Evidence that this node cannot have: signal and reason.
+    pub missing: HashMap<&'static str, String>,
+    /// The name of this node.
+    pub node: String,
 }

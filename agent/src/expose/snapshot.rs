@@ -13,6 +13,8 @@ use netcause_core::aggregate::events::EdgeEvent;
 use netcause_core::aggregate::listeners::Dropped;
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::{drops, windows};
+use netcause_core::diagnose::cause::{Cause, Side};
+use netcause_core::diagnose::finding::Finding;
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::policy::DnsNames;
 use netcause_core::node;
@@ -39,6 +41,8 @@ pub struct Snapshot {
     pub peer_nodes: Vec<PeerNodeRow>,
     /// What the kernel counts of the node.
     pub node: node::View,
+    /// What is wrong.
+    pub findings: FindingsView,
     /// The agent itself.
     pub agent: AgentView,
     /// Sources of names and what they know.
@@ -75,6 +79,15 @@ pub struct ListenerRow {
     pub oldest: Duration,
     /// What it has dropped.
     pub dropped: Dropped,
+}
+
+/// What is wrong.
+#[derive(Debug, Default)]
+pub struct FindingsView {
+    /// The findings that are active.
+    pub active: Vec<Arc<Finding>>,
+    /// How many have begun, by cause and side.
+    pub found: Vec<(Cause, Side, u64)>,
 }
 
 /// TCP with the pods of a node.

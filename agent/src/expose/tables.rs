@@ -5,6 +5,7 @@ mod agent;
 mod dns;
 mod drops;
 mod edge;
+mod findings;
 mod listener;
 mod names;
 mod node;
@@ -29,6 +30,7 @@ pub fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
         .chain(dns::search_families(&snapshot.searches))
         .chain(peer_node::families(&snapshot.peer_nodes))
         .chain(node::families(&snapshot.node))
+        .chain(findings::families(&snapshot.findings))
         .chain(agent::families(&snapshot.agent))
         .chain(names::families(&snapshot.names))
 }

@@ -11,11 +11,14 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
+use crate::traffic::path::DEVICE;
+
 pub(crate) use super::program::{Client, Outcome, Server};
 use super::{
     cgroup::{Cgroup, kubepods},
     machine,
     namespace::{Namespace, tethered},
+    path::Path,
     process::Process,
 };
 
@@ -23,6 +26,8 @@ use super::{
 pub(crate) struct Net {
     scenario: String,
     switch: Namespace,
+    /// The last byte of the bridge's address.
+    bridge: u8,
     pods: Cell<u8>,
     holders: Holders,
 }
@@ -32,11 +37,34 @@ type Holders = Arc<Mutex<Vec<(IpAddr, String)>>>;
 
 impl Net {
     pub(crate) fn new(scenario: &str) -> Result<Self> {
-        let switch = Namespace::new(&format!("{scenario}-switch"), None)?;
+        Self::numbered(scenario, "switch", 1, Holders::default())
+    }
+
+    /// A bridge at this last byte of its address; its pods have the numbers behind it.
+    fn numbered(scenario: &str, switch: &str, bridge: u8, holders: Holders) -> Result<Self> {
+        let switch = Namespace::new(&format!("{scenario}-{switch}"), None)?;
         // No forward delay and no multicast snooping: the first packet of a pod passes at once, neighbour discovery too.
-        let script = "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 addrgenmode none\nlink set br0 up\naddr add 10.77.0.1/24 dev br0\n";
-        switch.run("ip", &["-batch", "-"], script)?;
-        Ok(Self { scenario: scenario.to_owned(), switch, pods: Cell::new(0), holders: Holders::default() })
+        let script = format!(
+            "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 addrgenmode none\nlink set br0 up\n\
+             addr add 10.77.0.{bridge}/24 dev br0\n"
+        );
+        switch.run("ip", &["-batch", "-"], &script)?;
+        Ok(Self { scenario: scenario.to_owned(), switch, bridge, pods: Cell::new(bridge - 1), holders })
+    }
+
+    /// The bridge of another node, with the same network behind a path that is a program; see [`Path`].
+    pub(crate) fn beyond(&self) -> Result<(Self, Path)> {
+        let far = Self::numbered(&self.scenario, "far-switch", self.bridge + 100, Arc::clone(&self.holders))?;
+        let path = Path::between(&self.switch, &far.switch)?;
+        for switch in [&self.switch, &far.switch] {
+            let script = format!(
+                "link set {DEVICE} addrgenmode none\nlink set {DEVICE} master br0\nlink set {DEVICE} up\n"
+            );
+            switch.run("ip", &["-batch", "-"], &script)?;
+        }
+        // Both bridges have found the cable plugged in when packets pass.
+        self.switch.reach(IpAddr::V4(Ipv4Addr::new(10, 77, 0, far.bridge)))?;
+        Ok((far, path))
     }
 
     /// A network with two pods, `client` and `server`. The pods are cut off when it is dropped.
@@ -108,7 +136,7 @@ impl Net {
             ),
         )?;
         // The bridge opens a port when the kernel's link watcher finds the cable plugged in, up to a second later.
-        namespace.reach(IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)))?;
+        namespace.reach(IpAddr::V4(Ipv4Addr::new(10, 77, 0, self.bridge)))?;
         let pod = Pod { namespace, cgroup, v4, v6, port, holders: Arc::clone(&self.holders) };
         pod.holds(v4.into());
         pod.holds(v6.into());

@@ -153,6 +153,12 @@ impl<Id: Eq + Hash, N: Name, C: Pod> Windows<Id, N, C> {
         }
     }
 
+    /// True when the last reading has ended a window.
+    #[must_use]
+    pub fn has_just_ended(&self) -> bool {
+        self.began == Some(self.read) && self.history.begin().is_some()
+    }
+
     /// What is kept, to be read elsewhere.
     #[must_use]
     pub fn recent(&self) -> Recent<N, C> {

@@ -54,6 +54,14 @@ pub enum Sort {
     Failures,
 }
 
+impl Workload {
+    /// True for this namespace and name.
+    #[must_use]
+    pub fn is(&self, namespace: &str, name: &str) -> bool {
+        self.namespace.as_ref().is_none_or(|wanted| wanted == namespace) && self.name == name
+    }
+}
+
 impl Query {
     /// From the part of a URL behind the question mark.
     ///
@@ -77,11 +85,9 @@ impl Query {
 
     /// True when one of the edge's ends is asked for.
     pub fn matches(&self, edge: &Edge) -> bool {
-        let Some(Workload { namespace, name }) = &self.workload else { return true };
+        let Some(workload) = &self.workload else { return true };
         let labels = pair_labels(edge);
-        let is_it = |end: &[std::borrow::Cow<'_, str>]| {
-            namespace.as_ref().is_none_or(|namespace| *namespace == end[0]) && *name == end[1]
-        };
+        let is_it = |end: &[std::borrow::Cow<'_, str>]| workload.is(&end[0], &end[1]);
         // The namespaces and names of both ends come behind the reporter.
         labels.get(1..5).is_some_and(|ends| ends.chunks_exact(2).any(is_it))
     }
@@ -91,12 +97,17 @@ impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { window, sort, workload, limit } = self;
         write!(f, "window={}s&sort={sort}&limit={}", window.0.as_secs(), limit.0)?;
-        let Some(Workload { namespace, name }) = workload else { return Ok(()) };
-        f.write_str("&workload=")?;
-        if let Some(namespace) = namespace {
+        workload.as_ref().map_or(Ok(()), |workload| write!(f, "&workload={workload}"))
+    }
+}
+
+/// As a parameter of a URL.
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(namespace) = &self.namespace {
             write!(f, "{}/", encoded(namespace))?;
         }
-        f.write_str(&encoded(name))
+        f.write_str(&encoded(&self.name))
     }
 }
 

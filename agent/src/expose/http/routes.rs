@@ -10,7 +10,7 @@ use crate::expose::lately::Lately;
 use crate::expose::prometheus::Format;
 use crate::expose::query::BadQuery;
 use crate::expose::snapshot::Snapshot;
-use crate::expose::{dns, edges, events, node, scrapers, status};
+use crate::expose::{dns, edges, events, findings, node, scrapers, status};
 
 /// The content type of plain answers.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -40,7 +40,7 @@ pub(super) enum Answer {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 9] = [
+pub(super) static ROUTES: [Route; 10] = [
     Route {
         path: "/metrics",
         about: "metrics, as Prometheus text, OpenMetrics or protobuf as the client asks",
@@ -63,6 +63,14 @@ pub(super) static ROUTES: [Route; 9] = [
         path: "/api/v1/events",
         about: "the last failed connects, retransmissions and resets of each pair (JSON)",
         answer: Answer::View(JSON, |view| json(&events::Body::from(view))),
+    },
+    Route {
+        path: "/api/v1/findings",
+        about: "what is wrong: cause, side, owner, evidence and the next step of each; ?workload= (JSON)",
+        answer: Answer::Lately(|text| {
+            let query = findings::Query::parse(text)?;
+            Ok(Box::new(move |lately| json(&findings::Answer::new(lately, &query))))
+        }),
     },
     Route {
         path: "/api/v1/node",

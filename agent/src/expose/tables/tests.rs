@@ -19,6 +19,7 @@ use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::turn::{On, Waits};
 use netcause_core::aggregate::windows;
 use netcause_core::aggregate::{Edge, Reporter, Via};
+use netcause_core::diagnose::cause::{Cause, Side};
 use netcause_core::enrich::Workload;
 use netcause_core::enrich::name::Name;
 use netcause_core::enrich::sidecar::Direction;
@@ -27,11 +28,12 @@ use super::agent::Durations;
 use super::shared::EDGE_LABELS;
 use super::*;
 use crate::expose::births::Reader;
+use crate::expose::findings::tests::finding;
 use crate::expose::prometheus::{Format, render};
 use crate::expose::series::{Kind, Metric};
 use crate::expose::snapshot::{
-    AgentView, Down, DropRow, EdgeRow, KernelCounters, ListenerRow, MapRow, NamesView, PeerNodeRow, ProbeRow,
-    ProgramRow, SearchRow, SeriesBudget, SourceRow,
+    AgentView, Down, DropRow, EdgeRow, FindingsView, KernelCounters, ListenerRow, MapRow, NamesView,
+    PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, SourceRow,
 };
 use crate::expose::status;
 
@@ -206,6 +208,10 @@ pub(in crate::expose) fn full() -> Snapshot {
             },
         ],
         tick: Duration::from_millis(4),
+        findings: FindingsView {
+            active: vec![Arc::new(finding())],
+            found: vec![(Cause::PathLoss, Side::Path, 2)],
+        },
         node: node::view(),
         agent: AgentView {
             probes: vec![

@@ -120,7 +120,10 @@ impl Client {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         match status {
             StatusCode::OK => Ok(text),
-            StatusCode::NOT_FOUND => Err(self.not_an_agent(&"it has no /api/v1/edges")),
+            StatusCode::NOT_FOUND => {
+                let path = path.split('?').next().unwrap_or_default();
+                Err(self.not_an_agent(&format_args!("it has no {path}")))
+            }
             status => Err(ClientError::Refused {
                 url: self.url.clone(),
                 status,

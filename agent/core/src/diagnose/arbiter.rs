@@ -1,0 +1,250 @@
+//! One cause, one finding: where several drafts have one explanation, the widest remains, and names whom it hurts.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::cause::{Cause, Confidence};
+use super::draft::Draft;
+use super::finding::{MAX_AFFECTED, Subject, name, server};
+use super::symptoms::{Around, peer};
+use crate::aggregate::{Edge, Reporter};
+use crate::enrich::Workload;
+
+/// Edges with one fault and one thing in common, before it is said of that.
+const SEVERAL: usize = 2;
+/// Edges with one fault before it is said of the whole node.
+const MANY: usize = 4;
+/// The share of the edges in a group that must have the fault.
+const NEARLY_ALL: f64 = 0.8;
+
+/// Settles what is said.
+#[must_use]
+pub fn settle(drafts: Vec<Draft>, active: &[Arc<Edge>], around: &Around) -> Vec<Draft> {
+    let drafts = both_ends(drafts);
+    let drafts = explained(drafts, around);
+    let mut by_cause: BTreeMap<u8, Vec<Draft>> = BTreeMap::new();
+    for draft in drafts {
+        by_cause.entry(draft.finding.cause as u8).or_default().push(draft);
+    }
+    let mut settled: Vec<Draft> = by_cause.into_values().flat_map(|drafts| grouped(drafts, active)).collect();
+    for draft in &mut settled {
+        let finding = &mut draft.finding;
+        finding.affected_total = finding.affected.len();
+        finding.affected.truncate(MAX_AFFECTED);
+    }
+    settled
+}
+
+/// Both ends of a pair on one node see one fault: the stronger draft remains.
+fn both_ends(drafts: Vec<Draft>) -> Vec<Draft> {
+    let mut by_id: BTreeMap<(u8, Subject), Draft> = BTreeMap::new();
+    for draft in drafts {
+        let key = (draft.finding.cause as u8, draft.finding.subject.clone());
+        match by_id.get_mut(&key) {
+            None => {
+                by_id.insert(key, draft);
+            }
+            Some(other) => *other = merged(other.clone(), draft),
+        }
+    }
+    by_id.into_values().collect()
+}
+
+/// Two drafts of one subject: what the stronger says, of the edges of both.
+fn merged(one: Draft, other: Draft) -> Draft {
+    let rank = |draft: &Draft| (draft.finding.confidence as u8, draft.weight);
+    let (mut strong, weak) = if rank(&one) >= rank(&other) { (one, other) } else { (other, one) };
+    strong.is_plain |= weak.is_plain;
+    for edge in weak.finding.affected {
+        if !strong.finding.affected.contains(&edge) {
+            strong.finding.affected.push(edge);
+        }
+    }
+    let (impact, more) = (&mut strong.finding.impact, weak.finding.impact);
+    impact.failed_connections_per_second =
+        impact.failed_connections_per_second.max(more.failed_connections_per_second);
+    impact.stalled_connections = impact.stalled_connections.max(more.stalled_connections);
+    impact.retransmitted_share = impact.retransmitted_share.max(more.retransmitted_share);
+    impact.failed_queries_per_second = impact.failed_queries_per_second.max(more.failed_queries_per_second);
+    strong
+}
+
+/// What a wider draft explains is no finding of its own.
+fn explained(drafts: Vec<Draft>, around: &Around) -> Vec<Draft> {
+    let (mut wide, narrow): (Vec<_>, Vec<_>) =
+        drafts.into_iter().partition(|draft| is_wide(&draft.finding.subject));
+    let mut rest = Vec::new();
+    for draft in narrow {
+        let Some(explanation) = wide.iter_mut().find(|wide| explains(wide, &draft, around)) else {
+            rest.push(draft);
+            continue;
+        };
+        for edge in draft.finding.affected {
+            if !explanation.finding.affected.contains(&edge) {
+                explanation.finding.affected.push(edge);
+            }
+        }
+        let (impact, more) = (&mut explanation.finding.impact, draft.finding.impact);
+        impact.failed_connections_per_second += more.failed_connections_per_second;
+        impact.stalled_connections += more.stalled_connections;
+        impact.failed_queries_per_second += more.failed_queries_per_second;
+        impact.retransmitted_share = impact.retransmitted_share.max(more.retransmitted_share);
+    }
+    let dead: BTreeSet<Workload> = rest
+        .iter()
+        .filter(|draft| draft.finding.cause == Cause::DeadPath)
+        .flat_map(|draft| draft.finding.affected.iter().map(|edge| peer(edge).clone()))
+        .collect();
+    // Connections with a peer that is not there stall and end in many ways.
+    rest.retain(|draft| {
+        let is_consequence =
+            matches!(draft.finding.cause, Cause::HalfOpenPeer | Cause::SlowServer | Cause::ReceiverStalled);
+        !(is_consequence && draft.finding.affected.iter().any(|edge| dead.contains(peer(edge))))
+    });
+    wide.extend(rest);
+    wide
+}
+
+fn is_wide(subject: &Subject) -> bool {
+    matches!(subject, Subject::Node | Subject::Listener(..) | Subject::Workload(_))
+}
+
+/// True if the wide draft explains the narrow one.
+fn explains(wide: &Draft, narrow: &Draft, _: &Around) -> bool {
+    let Some(edge) = narrow.finding.affected.first() else { return false };
+    let cause = narrow.finding.cause;
+    let is_handshake = matches!(cause, Cause::DeadPath | Cause::PolicyDrop | Cause::AcceptQueueOverflow);
+    let is_loss = matches!(
+        cause,
+        Cause::PathLoss | Cause::DeadPath | Cause::ReceiverMemoryPressure | Cause::PacketCorruption
+    );
+    match (&wide.finding.subject, wide.finding.cause) {
+        (
+            Subject::Listener(workload, port),
+            Cause::AcceptQueueOverflow | Cause::SynFlood | Cause::SlowAccept,
+        ) => {
+            edge.destination == *workload
+                && (port.is_none() || edge.port == *port)
+                && (is_handshake
+                    || matches!(cause, Cause::SlowServer | Cause::PathLoss | Cause::ReceiverStalled))
+        }
+        (Subject::Node, Cause::ConntrackFull) => is_handshake || cause == Cause::ShaperDrop,
+        (Subject::Node, Cause::SoftirqOverload) => is_loss || cause == Cause::ShaperDrop,
+        (Subject::Node, Cause::NeighbourTableFull) => is_handshake || cause == Cause::NoRoute,
+        (Subject::Node, Cause::PacketCorruption) => is_loss,
+        (Subject::Workload(workload), Cause::PacketCorruption | Cause::ReceiverMemoryPressure) => {
+            is_loss && (edge.source == *workload || edge.destination == *workload)
+        }
+        (Subject::Workload(workload), Cause::ConntrackFull) => is_handshake && edge.source == *workload,
+        _ => false,
+    }
+}
+
+/// Drafts of one cause: where nearly all edges with something in common have it, and others have not, it is said of that.
+fn grouped(mut drafts: Vec<Draft>, active: &[Arc<Edge>]) -> Vec<Draft> {
+    let mut grouped = Vec::new();
+    for dimension in [Dimension::Node, Dimension::Server, Dimension::Local] {
+        while let Some((key, members)) = largest(&drafts, active, dimension) {
+            let (taken, rest): (Vec<_>, Vec<_>) =
+                drafts.into_iter().enumerate().partition(|(index, _)| members.contains(index));
+            drafts = rest.into_iter().map(|(_, draft)| draft).collect();
+            let of_all = taken.into_iter().map(|(_, draft)| draft).reduce(sum);
+            grouped.extend(of_all.map(|draft| named(draft, dimension, &key, members.len())));
+        }
+    }
+    grouped.extend(drafts);
+    grouped
+}
+
+/// What edges may have in common.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dimension {
+    Node,
+    Server,
+    Local,
+}
+
+/// The end that this node runs, so that both ends of one pair are not two; and what they have in common.
+type GroupKey = (Reporter, Workload, Option<u16>);
+
+impl Dimension {
+    fn key(self, edge: &Edge) -> GroupKey {
+        match self {
+            Self::Node => (edge.reporter, Workload::Any, None),
+            Self::Server => (edge.reporter, edge.destination.clone(), edge.port),
+            Self::Local => (edge.reporter, local(edge).clone(), None),
+        }
+    }
+}
+
+fn local(edge: &Edge) -> &Workload {
+    match edge.reporter {
+        Reporter::Source => &edge.source,
+        Reporter::Destination => &edge.destination,
+    }
+}
+
+/// The largest group whose edges have the fault nearly all, as the positions of the drafts in it.
+fn largest(
+    drafts: &[Draft],
+    active: &[Arc<Edge>],
+    dimension: Dimension,
+) -> Option<(GroupKey, BTreeSet<usize>)> {
+    let mut groups: HashMap<GroupKey, BTreeSet<usize>> = HashMap::new();
+    for (index, draft) in drafts.iter().enumerate() {
+        if let (Subject::Edge(_), Some(edge)) = (&draft.finding.subject, draft.finding.affected.first()) {
+            groups.entry(dimension.key(edge)).or_default().insert(index);
+        }
+    }
+    let least = if dimension == Dimension::Node { MANY } else { SEVERAL };
+    groups.retain(|key, members| {
+        let all = active.iter().filter(|edge| dimension.key(edge) == *key).count();
+        // For the node, several servers and several clients have to be concerned.
+        let others = |part: fn(&Edge) -> Workload| {
+            let parts: BTreeSet<Workload> = members
+                .iter()
+                .filter_map(|index| drafts[*index].finding.affected.first())
+                .map(|edge| part(edge))
+                .collect();
+            parts.len()
+        };
+        let is_wide = match dimension {
+            Dimension::Node => {
+                others(|edge| peer(edge).clone()) >= 3 && others(|edge| local(edge).clone()) >= 2
+            }
+            Dimension::Server => others(|edge| edge.source.clone()) >= SEVERAL,
+            Dimension::Local => others(|edge| peer(edge).clone()) >= 3,
+        };
+        is_wide && members.len() >= least && members.len() as f64 >= NEARLY_ALL * all as f64
+    });
+    groups.into_iter().max_by(|(a, one), (b, other)| one.len().cmp(&other.len()).then_with(|| b.cmp(a)))
+}
+
+/// Two drafts of a group.
+fn sum(one: Draft, other: Draft) -> Draft {
+    let impacts = [one.finding.impact, other.finding.impact];
+    let weight = one.weight + other.weight;
+    let mut sum = merged(one, other);
+    sum.weight = weight;
+    let total = |part: fn(&super::finding::Impact) -> f64| impacts.iter().map(part).sum();
+    sum.finding.impact.failed_connections_per_second = total(|impact| impact.failed_connections_per_second);
+    sum.finding.impact.stalled_connections = total(|impact| impact.stalled_connections);
+    sum.finding.impact.failed_queries_per_second = total(|impact| impact.failed_queries_per_second);
+    sum
+}
+
+/// The draft of a whole group.
+fn named(mut draft: Draft, dimension: Dimension, (_, workload, port): &GroupKey, edges: usize) -> Draft {
+    let finding = &mut draft.finding;
+    let (subject, what) = match dimension {
+        Dimension::Node => (Subject::Node, "this node".to_owned()),
+        Dimension::Server => (Subject::Listener(workload.clone(), *port), server(workload, *port)),
+        Dimension::Local => (Subject::Workload(workload.clone()), name(workload)),
+    };
+    finding.subject = subject;
+    finding.summary = format!("All {edges} pairs of {what}, as {}", finding.summary);
+    if finding.confidence == Confidence::Medium {
+        finding.confidence = Confidence::High;
+    }
+    draft
+}

@@ -1,0 +1,213 @@
+//! What is usual: of each edge, what it did before, so that it is compared with itself.
+//!
+//! Old times weigh less and less, and bad ones are learned slowly: what is wrong for long does not become usual within minutes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::symptoms::{responses, round_trips};
+use crate::aggregate::Edge;
+use crate::aggregate::totals::Totals;
+use crate::aggregate::turn::On;
+
+/// What an edge did loses half of its weight in this time.
+const HALF_LIFE: Duration = Duration::from_mins(5);
+/// What happens while something is wrong weighs so much.
+const BAD: f32 = 0.05;
+/// An edge without traffic is forgotten after this.
+const KEPT: Duration = Duration::from_mins(30);
+/// Edges that are remembered: as many as the windows have at most.
+const MAX_EDGES: usize = 16_384;
+
+/// A sum with the weight of what it is of.
+#[derive(Clone, Copy, Debug, Default)]
+struct Weighted {
+    sum: f32,
+    of: f32,
+}
+
+impl Weighted {
+    fn add(&mut self, sum: f64, of: f64, weight: f32) {
+        self.sum += sum as f32 * weight;
+        self.of += of as f32 * weight;
+    }
+
+    fn fade(&mut self, factor: f32) {
+        self.sum *= factor;
+        self.of *= factor;
+    }
+
+    /// `None` below so much of what it is of.
+    fn value(self, at_least: f32) -> Option<f64> {
+        (self.of >= at_least).then(|| f64::from(self.sum) / f64::from(self.of))
+    }
+}
+
+/// What an edge did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    seconds: f32,
+    last: Duration,
+    sent: Weighted,
+    retransmitted: Weighted,
+    failed_connects: Weighted,
+    resets_sent: Weighted,
+    round_trip: Weighted,
+    response: Weighted,
+    waited_for_peer: Weighted,
+    waited_here: Weighted,
+    dns_time: Weighted,
+    dns_failed: Weighted,
+}
+
+impl Past {
+    /// True where enough is known to compare with.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.seconds >= 30.0
+    }
+
+    /// Payload that was acknowledged, in bytes per second.
+    #[must_use]
+    pub fn sent(&self) -> Option<f64> {
+        self.sent.value(5.0)
+    }
+
+    /// Share of the segments that were sent again.
+    #[must_use]
+    pub fn retransmitted(&self) -> Option<f64> {
+        self.retransmitted.value(100.0)
+    }
+
+    /// Share of the connects that failed.
+    #[must_use]
+    pub fn failed_connects(&self) -> Option<f64> {
+        self.failed_connects.value(3.0)
+    }
+
+    /// Resets by the application for each connection that ended.
+    #[must_use]
+    pub fn resets_sent(&self) -> Option<f64> {
+        self.resets_sent.value(3.0)
+    }
+
+    /// Mean round-trip time in seconds.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<f64> {
+        self.round_trip.value(3.0)
+    }
+
+    /// Mean time to an answer in seconds.
+    #[must_use]
+    pub fn response(&self) -> Option<f64> {
+        self.response.value(3.0)
+    }
+
+    /// Connections that waited for the application of the peer, on average.
+    #[must_use]
+    pub fn waited_for_peer(&self) -> Option<f64> {
+        self.waited_for_peer.value(30.0)
+    }
+
+    /// Connections that waited for the local application, on average.
+    #[must_use]
+    pub fn waited_here(&self) -> Option<f64> {
+        self.waited_here.value(30.0)
+    }
+
+    /// Mean time to a DNS answer in seconds.
+    #[must_use]
+    pub fn dns_time(&self) -> Option<f64> {
+        self.dns_time.value(3.0)
+    }
+
+    /// Share of the DNS answers that were failures.
+    #[must_use]
+    pub fn dns_failed(&self) -> Option<f64> {
+        self.dns_failed.value(3.0)
+    }
+
+    fn learn(&mut self, totals: &Totals, seconds: f64, now: Duration, is_bad: bool) {
+        let weight = if is_bad { BAD } else { 1.0 };
+        let elapsed = now.saturating_sub(self.last).as_secs_f32();
+        let factor = if self.last.is_zero() { 0.0 } else { 0.5_f32.powf(elapsed / HALF_LIFE.as_secs_f32()) };
+        let Self {
+            seconds: known,
+            sent,
+            retransmitted,
+            failed_connects,
+            resets_sent,
+            round_trip,
+            response,
+            waited_for_peer,
+            waited_here,
+            dns_time,
+            dns_failed,
+            ..
+        } = self;
+        let all = [
+            &mut *sent,
+            retransmitted,
+            failed_connects,
+            resets_sent,
+            round_trip,
+            response,
+            waited_for_peer,
+            waited_here,
+            dns_time,
+            dns_failed,
+        ];
+        all.into_iter().for_each(|value| value.fade(factor));
+        *known = *known * factor + seconds as f32 * weight;
+        self.last = now;
+        let (tcp, dns) = (&totals.tcp, &totals.dns);
+        let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
+        sent.add(tcp.sent_bytes as f64, seconds, weight);
+        retransmitted.add(sum(&tcp.retransmitted_segments), tcp.sent_segments as f64, weight);
+        let failed = sum(&tcp.connect_failures);
+        failed_connects.add(failed, failed + tcp.opened as f64, weight);
+        resets_sent.add(sum(&tcp.resets_sent[..2]), tcp.closed() as f64, weight);
+        let (time, count) = round_trips(&tcp.rtt);
+        round_trip.add(time, count as f64, weight);
+        let (time, count) = responses(&totals.waits);
+        response.add(time, count as f64, weight);
+        let waited = |on: On| totals.waits.waited_us[on as usize] as f64 / 1e6;
+        waited_for_peer.add(waited(On::PeerApplication), seconds, weight);
+        waited_here.add(waited(On::LocalApplication), seconds, weight);
+        dns_time.add(dns.duration.sum as f64 / 1e9, sum(&dns.duration.buckets), weight);
+        let harmless = dns.responses[0] + dns.responses[3];
+        let answers = sum(&dns.responses);
+        dns_failed.add(answers - harmless as f64, answers, weight);
+    }
+}
+
+/// The past of all edges.
+#[derive(Debug, Default)]
+pub struct Pasts {
+    edges: BTreeMap<Arc<Edge>, Past>,
+}
+
+impl Pasts {
+    /// What is known of an edge.
+    #[must_use]
+    pub fn of(&self, edge: &Edge) -> Past {
+        self.edges.get(edge).copied().unwrap_or_default()
+    }
+
+    /// Takes what an edge did in a window.
+    pub fn learn(&mut self, edge: &Arc<Edge>, totals: &Totals, seconds: f64, now: Duration, is_bad: bool) {
+        if let Some(past) = self.edges.get_mut(edge) {
+            past.learn(totals, seconds, now, is_bad);
+        } else if self.edges.len() < MAX_EDGES {
+            let mut past = Past::default();
+            past.learn(totals, seconds, now, is_bad);
+            self.edges.insert(Arc::clone(edge), past);
+        }
+    }
+
+    /// Forgets edges that have been silent for long.
+    pub fn forget(&mut self, now: Duration) {
+        self.edges.retain(|_, past| now.saturating_sub(past.last) < KEPT);
+    }
+}

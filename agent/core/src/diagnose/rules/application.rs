@@ -1,0 +1,223 @@
+//! It is not the network: an application does not read, does not answer, or resets.
+
+use netcause_common::flow::{CloseReason, ResetReason};
+
+use crate::aggregate::turn::On;
+use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
+use crate::diagnose::draft::Draft;
+use crate::diagnose::finding::{Signal, name};
+use crate::diagnose::statistics::share;
+use crate::diagnose::symptoms::{Case, data_retransmits, responses, round_trips, time};
+
+/// Answers that take less are nobody's complaint.
+const SLOW: f64 = 0.3;
+/// So many times what is usual is another state.
+const WORSE: f64 = 3.0;
+/// Connections that wait on average: below that nobody is held up.
+const HELD_UP: f64 = 0.3;
+/// Fewer resets may be anything.
+const RESETS: u64 = 5;
+
+/// What is wrong, if anything.
+pub fn judge(case: &Case<'_>) -> Option<Draft> {
+    stalled(case).or_else(|| gone(case)).or_else(|| slow(case)).or_else(|| aborts(case))
+}
+
+/// Data waits for an application that does not read.
+fn stalled(case: &Case<'_>) -> Option<Draft> {
+    let [(peer, peer_recently), (here, here_recently)] =
+        [On::PeerWindow, On::LocalReader].map(|on| (case.waited(on), case.waited_recently(on)));
+    let is_peer = peer >= here;
+    let (waiting, recently) = if is_peer { (peer, peer_recently) } else { (here, here_recently) };
+    // Two sweeps at least: data that has just come is unread for a moment.
+    if waiting < HELD_UP || recently < HELD_UP || (!is_peer && case.lately.tcp.received_bytes > 1 << 16) {
+        return None;
+    }
+    let reader = if is_peer { case.peer() } else { case.local() };
+    let at_server = case.is_client() == is_peer;
+    let (side, owner) = if at_server { (Side::Server, Owner::Server) } else { (Side::Client, Owner::Client) };
+    let summary = format!(
+        "{}: {} does not read what it was sent. Data waits at its closed window; the network is fine.",
+        case.ends(),
+        name(reader)
+    );
+    let says = format!("{waiting:.1} connections wait for it to read");
+    let signal = if is_peer {
+        "tcp_waiting_connections{on=\"peer_window\"}"
+    } else {
+        "tcp_waiting_connections{on=\"local_reader\"}"
+    };
+    let mut draft = Draft::of_edge(Cause::ReceiverStalled, case.edge, Confidence::High, summary)
+        .at(side, owner)
+        .weighs(waiting * case.seconds, false)
+        .hurts(case.impact())
+        .because(Signal::value(signal, waiting, "connections", says))
+        .not(Cause::PathLoss, "what was sent has arrived")
+        .then("See the unread bytes (Recv-Q) at the reader, and what its threads do.", case.sockets());
+    draft.finding.counter_evidence = case.healthy_path();
+    Some(draft)
+}
+
+/// Connections end because the peer does not answer any more.
+fn gone(case: &Case<'_>) -> Option<Draft> {
+    let (tcp, recent) = (&case.lately.tcp, &case.recent.tcp);
+    let ended = |counters: &[u64], reason: CloseReason| counters[reason as usize];
+    let silent = ended(&tcp.closed, CloseReason::TimedOut) + ended(&tcp.closed, CloseReason::KeepAlive);
+    if silent > 0 && recent.received_segments == 0 {
+        let summary = format!(
+            "{}: {} is gone without a word: connections ended because it did not answer any more.",
+            case.ends(),
+            name(case.peer())
+        );
+        let side =
+            if case.is_client() { (Side::Server, Owner::Server) } else { (Side::Client, Owner::Client) };
+        return Some(
+            Draft::of_edge(Cause::HalfOpenPeer, case.edge, Confidence::Medium, summary)
+                .at(side.0, side.1)
+                .weighs(silent as f64, silent >= 5)
+                .hurts(case.impact())
+                .because(Signal::value(
+                    "tcp_connections_closed",
+                    silent as f64,
+                    "connections",
+                    format!("{silent} connections timed out"),
+                ))
+                .then("See whether its node is up.", case.sockets()),
+        );
+    }
+    let reset = ended(&tcp.closed, CloseReason::ResetReceived);
+    let closed = tcp.closed();
+    let at_once = ended(&recent.closed, CloseReason::ResetReceived);
+    // All of them, together, and nothing of the kind before.
+    let usual = case.past.resets_sent().unwrap_or(0.0);
+    if at_once >= RESETS
+        && share(reset, closed) > 0.9
+        && usual < 0.1
+        && share(reset, reset + tcp.open()) > 0.8
+        && tcp.opened < reset
+    {
+        let summary = format!(
+            "{}: {} reset {reset} established connections together: it crashed, was killed or restarted.",
+            case.ends(),
+            name(case.peer())
+        );
+        return Some(
+            Draft::of_edge(Cause::PeerCrash, case.edge, Confidence::Medium, summary)
+                .weighs(reset as f64, false)
+                .hurts(case.impact())
+                .because(Signal::part(
+                    "tcp_connections_closed",
+                    reset,
+                    closed,
+                    "connections",
+                    format!("{reset} of {closed} connections that ended were reset by it"),
+                ))
+                .not(Cause::PathLoss, "resets arrived")
+                .then("See when the peer's processes started.", case.sockets()),
+        );
+    }
+    None
+}
+
+/// The server's application takes long to answer.
+fn slow(case: &Case<'_>) -> Option<Draft> {
+    let on = if case.is_client() { On::PeerApplication } else { On::LocalApplication };
+    let (sum, count) = responses(&case.lately.waits);
+    let waiting = case.waited(on);
+    let usual_wait = if case.is_client() { case.past.waited_for_peer() } else { case.past.waited_here() };
+    let usual = case.past.response();
+    let answer = if count > 0 { sum / count as f64 } else { 0.0 };
+    // Nothing at all is answered any more, or answers take longer than they did.
+    let is_slow = count >= 3 && answer > SLOW && usual.is_some_and(|usual| answer > WORSE * usual);
+    let is_silent = waiting > 0.7
+        && case.waited_recently(on) > 0.7
+        && case.past.is_known()
+        && usual_wait.is_some_and(|usual| waiting > WORSE * usual + 0.5)
+        && usual.is_some_and(|usual| usual < SLOW);
+    if !(is_slow || is_silent) || waiting < HELD_UP || case.waited_recently(on) == 0.0 {
+        return None;
+    }
+    // A path that is bad as well comes first.
+    let (rtt, observed) = round_trips(&case.lately.tcp.rtt);
+    let rtt = if observed > 0 { rtt / observed as f64 } else { 0.0 };
+    let is_clean = share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) < 0.01
+        && rtt < answer.max(SLOW) / 4.0;
+    let confidence = if is_clean { Confidence::High } else { Confidence::Low };
+    let took = if is_slow {
+        format!("takes {} to answer", time(answer))
+    } else {
+        "does not answer any more".to_owned()
+    };
+    let before = usual.map_or_else(String::new, |usual| format!("; {} before", time(usual)));
+    let summary = format!(
+        "{}: the server's application {took}{before}. It is not the network: requests are acknowledged within {}.",
+        case.ends(),
+        time(rtt)
+    );
+    let mut draft = Draft::of_edge(Cause::SlowServer, case.edge, confidence, summary)
+        .weighs(waiting * case.seconds, false)
+        .hurts(case.impact())
+        .because_of((count > 0).then(|| {
+            Signal::value(
+                "tcp_response_seconds",
+                answer,
+                "seconds",
+                format!("{count} answers took {} on average{before}", time(answer)),
+            )
+            .usually(usual)
+        }))
+        .because(
+            Signal::value(
+                "tcp_waiting_connections",
+                waiting,
+                "connections",
+                format!("{waiting:.1} connections wait for the server's application"),
+            )
+            .usually(usual_wait),
+        )
+        .not(Cause::PathLoss, "all that was sent is acknowledged")
+        .not(Cause::ReceiverStalled, "the server has read the requests")
+        .then("Look into the server: its threads, its locks, and what it waits for itself.", case.sockets());
+    draft.finding.counter_evidence = case.healthy_path();
+    draft.finding.impact.stalled_connections = waiting;
+    Some(draft)
+}
+
+/// The local application resets connections.
+fn aborts(case: &Case<'_>) -> Option<Draft> {
+    let tcp = &case.lately.tcp;
+    let [unread, aborted] =
+        [ResetReason::UnreadData, ResetReason::Aborted].map(|reason| tcp.resets_sent[reason as usize]);
+    let recent = case.recent.tcp.resets_sent[..2].iter().sum::<u64>();
+    let (resets, closed) = (unread + aborted, tcp.closed());
+    let usual = case.past.resets_sent();
+    // Health checks that connect and reset do so always: without a past they are not told apart.
+    let is_unusual = usual.is_some_and(|usual| share(resets, closed) > WORSE * usual + 0.1);
+    if resets < RESETS || recent == 0 || !is_unusual || tcp.received_bytes + tcp.sent_bytes == 0 {
+        return None;
+    }
+    let (side, owner) =
+        if case.is_client() { (Side::Client, Owner::Client) } else { (Side::Server, Owner::Server) };
+    let how = if unread > aborted {
+        "closes them with data that it has not read"
+    } else {
+        "asks for it (SO_LINGER of 0)"
+    };
+    let summary = format!("{}: {} resets its connections: it {how}.", case.ends(), name(case.local()));
+    let says = format!(
+        "{resets} of {closed} connections that ended were reset by {}: {unread} with unread data, {aborted} on request",
+        name(case.local())
+    );
+    Some(
+        Draft::of_edge(Cause::ApplicationAbort, case.edge, Confidence::High, summary)
+            .at(side, owner)
+            .weighs(resets as f64, false)
+            .hurts(case.impact())
+            .because(Signal::part("tcp_resets_sent", resets, closed, "connections", says).usually(usual))
+            .not(Cause::PeerCrash, "the resets were sent by this end")
+            .then(
+                "Look for an early close in the application: timeouts, limits on size, exceptions.",
+                case.sockets(),
+            ),
+    )
+}

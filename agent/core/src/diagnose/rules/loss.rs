@@ -1,0 +1,398 @@
+//! Segments that are sent again: why.
+//!
+//! First what this node dropped itself, since that is known and not guessed; then whether only large segments are concerned; then
+//! whether anything still comes back; then whether the retransmissions were needless; what is left was lost on the way.
+
+use netcause_common::drops::DropCause;
+use netcause_common::flow::{RetransmitKind, Timeouts};
+
+use crate::aggregate::turn::On;
+use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
+use crate::diagnose::draft::Draft;
+use crate::diagnose::finding::Signal;
+use crate::diagnose::statistics::{share, share_at_least};
+use crate::diagnose::symptoms::{Case, data_retransmits, mean_of, percent, round_trips, time};
+
+/// Fewer retransmissions say nothing.
+const LEAST: u64 = 5;
+/// Links below this share are healthy: what TCP makes of it cannot be felt.
+const HARMLESS: f64 = 0.002;
+/// So many times what is usual is another state.
+const WORSE: f64 = 3.0;
+/// A standing queue of so many seconds is felt.
+const QUEUEING: f64 = 0.05;
+
+/// What is wrong, if anything.
+pub fn judge(case: &Case<'_>) -> Option<Draft> {
+    dropped_here(case)
+        .or_else(|| black_hole(case))
+        .or_else(|| dead_path(case))
+        .or_else(|| needless(case))
+        .or_else(|| lost(case))
+        .or_else(|| queueing(case))
+}
+
+/// This node dropped what was sent again.
+fn dropped_here(case: &Case<'_>) -> Option<Draft> {
+    let tcp = &case.lately.tcp;
+    let dropped: u64 = tcp.retransmitted_after_drop.iter().sum();
+    let again = tcp.retransmitted_segments.iter().sum::<u64>();
+    let is_going_on = case.recent.tcp.retransmitted_after_drop.iter().sum::<u64>() > 0;
+    if dropped < 3 || !is_going_on || share(dropped, again) < 0.5 {
+        return None;
+    }
+    let (count, why) =
+        tcp.retransmitted_after_drop.iter().zip(DropCause::ALL).max_by_key(|(count, _)| **count)?;
+    let harm = share_at_least(dropped, tcp.sent_segments + dropped);
+    let blocks = tcp.retransmitted_segments[RetransmitKind::Syn as usize] > 0;
+    if harm < HARMLESS && !blocks {
+        return None;
+    }
+    let (cause, side, owner, what) = match why {
+        DropCause::Policy => (Cause::PolicyDrop, Side::Policy, Owner::Platform, "a rule on this node drops"),
+        DropCause::Queue => (Cause::ShaperDrop, Side::Node, Owner::Node, "a queue on this node drops"),
+        DropCause::NextHop => {
+            (Cause::NoRoute, Side::Node, Owner::Node, "the next hop does not answer this node for")
+        }
+        DropCause::Route => (
+            Cause::AsymmetricRoute,
+            Side::Path,
+            Owner::Network,
+            "this node's routes or its reverse path filter drop",
+        ),
+        DropCause::Receiver => (
+            Cause::ReceiverMemoryPressure,
+            Side::Server,
+            Owner::Server,
+            "the receiving socket on this node drops",
+        ),
+        DropCause::Memory => {
+            (Cause::ReceiverMemoryPressure, Side::Node, Owner::Node, "for lack of memory this node drops")
+        }
+        DropCause::Packet => {
+            (Cause::PacketCorruption, Side::Path, Owner::Network, "this node finds damaged, and drops,")
+        }
+        DropCause::Other => return None,
+    };
+    let summary =
+        format!("{}: {what} packets that have to be sent again ({dropped} of {again}).", case.ends());
+    let says =
+        format!("{count} of {again} segments sent again had been dropped on this node: {}", why.label());
+    let draft = Draft::of_edge(cause, case.edge, Confidence::High, summary)
+        .at(side, owner)
+        .weighs(dropped as f64, dropped >= 20)
+        .hurts(case.impact())
+        .because(Signal::part("tcp_retransmitted_after_drop_segments", *count, again, "segments", says))
+        .because(case.retransmitted())
+        .not(Cause::PathLoss, "this node dropped the very segments that were sent again");
+    Some(match cause {
+        Cause::PolicyDrop => draft.then(
+            "See which rule counts them, on the node and in the pod's network namespace.",
+            "nft list ruleset | grep -B2 -A2 drop".to_owned(),
+        ),
+        Cause::ShaperDrop => draft.then("See which queue drops.", "tc -s qdisc show".to_owned()),
+        Cause::NoRoute => {
+            draft.then("See which neighbours have failed.", "ip neigh show nud failed".to_owned())
+        }
+        Cause::AsymmetricRoute => draft.then(
+            "Compare the route back with the device that packets come in by.",
+            "ip route show table all".to_owned(),
+        ),
+        _ => draft.then(
+            "See what the kernel counts.",
+            "nstat -az | grep -E 'Prune|Csum|RcvQDrop|Backlog'".to_owned(),
+        ),
+    })
+}
+
+/// Timeouts one after the other, and nothing comes back.
+fn dead_path(case: &Case<'_>) -> Option<Draft> {
+    let (tcp, recent) = (&case.lately.tcp, &case.recent.tcp);
+    let repeated: u64 = tcp.timeouts[Timeouts::Later as usize];
+    let is_silent = recent.received_segments == 0 && (recent.sent_segments > 0 || case.is_stuck());
+    if !is_silent || (repeated == 0 && !(case.has(Cause::DeadPath) && case.is_stuck())) {
+        return None;
+    }
+    let timeouts: u64 = tcp.timeouts.iter().sum();
+    let waiting = case.waited(On::Network);
+    let after_idle = tcp.timeouts_after_idle;
+    if after_idle > 0 && after_idle >= tcp.timeouts[Timeouts::First as usize] {
+        return Some(forgotten(case, after_idle));
+    }
+    let others = case.around.peers.get(case.peer()).map_or(0, |sums| sums.received_segments);
+    let summary = format!(
+        "{}: nothing comes back any more. Connections repeat the same data after {timeouts} timeouts and hear nothing from {}.",
+        case.ends(),
+        crate::diagnose::finding::name(case.peer()),
+    );
+    let says = format!("{timeouts} retransmission timeouts, {repeated} of them the third in a row or later");
+    Some(
+        Draft::of_edge(
+            Cause::DeadPath,
+            case.edge,
+            if others == 0 { Confidence::High } else { Confidence::Medium },
+            summary,
+        )
+        .weighs(timeouts as f64, true)
+        .hurts(case.impact())
+        .because(Signal::value("tcp_timeouts", timeouts as f64, "timeouts", says))
+        .because(Signal::part(
+            "tcp_received_segments",
+            recent.received_segments,
+            recent.sent_segments,
+            "segments",
+            format!(
+                "in the last {} nothing was received while {} segments were sent",
+                time(case.recent_seconds),
+                recent.sent_segments
+            ),
+        ))
+        .because_of((waiting > 0.0).then(|| {
+            Signal::value(
+                "tcp_waiting_connections",
+                waiting,
+                "connections",
+                format!("{waiting:.1} connections wait for acknowledgements"),
+            )
+        }))
+        .although((others > 0).then(|| {
+            Signal::value(
+                "tcp_received_segments",
+                others as f64,
+                "segments",
+                format!("other connections with it still receive: {others} segments"),
+            )
+        }))
+        .not(Cause::PathLoss, "everything is lost, not a part")
+        .then(
+            "See which connections repeat, and ping the addresses that they go to from this node.",
+            case.sockets(),
+        ),
+    )
+}
+
+/// Connections were idle for long, and the first segment after that stayed without an answer.
+fn forgotten(case: &Case<'_>, after_idle: u64) -> Draft {
+    let summary = format!(
+        "{}: connections that were idle for more than 30 s are dead when they are used again. A NAT, firewall or load balancer has forgotten them.",
+        case.ends()
+    );
+    let opened = case.lately.tcp.opened;
+    let says =
+        format!("{after_idle} connections ran into timeouts with the first data after a long idle time");
+    let confidence = if opened > 0 { Confidence::High } else { Confidence::Medium };
+    Draft::of_edge(Cause::NatIdleTimeout, case.edge, confidence, summary)
+        .weighs(after_idle as f64, after_idle >= 3)
+        .hurts(case.impact())
+        .because(Signal::value("tcp_timeouts_after_idle", after_idle as f64, "timeouts", says))
+        .because_of((opened > 0).then(|| {
+            Signal::value(
+                "tcp_connections_opened",
+                opened as f64,
+                "connections",
+                format!("new connections work: {opened} opened meanwhile"),
+            )
+        }))
+        .not(Cause::DeadPath, "only connections that were idle are concerned")
+        .then(
+            "Send keep-alives more often than what is on the way forgets, or close idle connections earlier.",
+            "sysctl net.ipv4.tcp_keepalive_time net.netfilter.nf_conntrack_tcp_timeout_established"
+                .to_owned(),
+        )
+}
+
+/// Only segments of full size are repeated, and small ones pass.
+fn black_hole(case: &Case<'_>) -> Option<Draft> {
+    let tcp = &case.lately.tcp;
+    let again = data_retransmits(tcp);
+    let timeouts: u64 = tcp.timeouts.iter().sum();
+    let full = tcp.full_size_retransmits;
+    let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
+    let goes_on = case.recent.tcp.full_size_retransmits > 0 || case.is_stuck();
+    // A bulk transfer whose path died repeats full-size segments too: it had got on before, and nothing comes back.
+    let is_alive = tcp.opened > 0 || tcp.received_segments > 0;
+    let has_never_sent = case.past.sent().is_none_or(|sent| sent < 1000.0);
+    // Progress in full-size segments is no black hole.
+    let through = case.recent.tcp.sent_bytes / 1000;
+    let is_known = case.has(Cause::MtuBlackHole) && case.is_stuck() && (is_alive || has_never_sent);
+    let is_found =
+        timeouts >= 3 && share(full, again) >= 0.8 && fast <= full / 4 && (is_alive || has_never_sent);
+    if !goes_on || through > full.max(1) || !(is_found || is_known) {
+        return None;
+    }
+    let confidence = if full >= 5 && is_alive { Confidence::High } else { Confidence::Medium };
+    let summary = format!(
+        "{}: packets of full size vanish on the way and small ones pass: a smaller MTU on the path, and its ICMP messages are filtered.",
+        case.ends()
+    );
+    Some(
+        Draft::of_edge(Cause::MtuBlackHole, case.edge, confidence, summary)
+            .weighs(full as f64, full >= 6)
+            .hurts(case.impact())
+            .because(Signal::part(
+                "tcp_retransmitted_full_size_segments",
+                full,
+                again,
+                "segments",
+                format!("{full} of {again} segments sent again had the full size"),
+            ))
+            .because(Signal::value("tcp_timeouts", timeouts as f64, "timeouts", format!("{timeouts} retransmission timeouts")))
+            .because(Signal::value(
+                "tcp_received_segments",
+                tcp.received_segments as f64,
+                "segments",
+                format!("small segments pass: {} connections opened, {} segments received", tcp.opened, tcp.received_segments),
+            ))
+            .not(Cause::DeadPath, "handshakes and small segments pass")
+            .not(Cause::PathLoss, "segments of other sizes are not repeated")
+            .then("See the segment size (mss, pmtu) of these connections, and lower the MTU or let ICMP (type 3, code 4) pass.", case.sockets()),
+    )
+}
+
+/// What was sent again had arrived.
+fn needless(case: &Case<'_>) -> Option<Draft> {
+    let tcp = &case.lately.tcp;
+    let again = data_retransmits(tcp);
+    let duplicates = tcp.spurious_retransmits;
+    let timeouts: u64 = tcp.timeouts.iter().sum();
+    let recent = data_retransmits(&case.recent.tcp);
+    if again < LEAST
+        || recent == 0
+        || share(duplicates, again) < 0.7
+        || share_at_least(again, tcp.sent_segments) < HARMLESS
+    {
+        return None;
+    }
+    let (sum, count) = round_trips(&tcp.rtt);
+    let now = if count > 0 { sum / count as f64 } else { 0.0 };
+    let usual = case.past.round_trip();
+    let is_later = usual.is_some_and(|usual| now > 2.0 * usual && now > 0.02);
+    let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
+    let (cause, summary) = if fast > again / 2 {
+        (
+            Cause::Reordering,
+            format!(
+                "{}: segments overtake each other on the way. They arrive, but TCP takes them for lost and slows down.",
+                case.ends()
+            ),
+        )
+    } else if is_later || timeouts == 0 {
+        (
+            Cause::SpuriousTimeout,
+            format!(
+                "{}: acknowledgements come later than TCP waits for them. Nothing is lost; round trips take {}.",
+                case.ends(),
+                time(now)
+            ),
+        )
+    } else {
+        (
+            Cause::AckLoss,
+            format!("{}: data arrives, but the acknowledgements on the way back are lost.", case.ends()),
+        )
+    };
+    let says = format!(
+        "the peer had {duplicates} of the {again} segments sent again already ({})",
+        percent(share(duplicates, again))
+    );
+    Some(
+        Draft::of_edge(cause, case.edge, Confidence::Medium, summary)
+            .weighs(again as f64, again >= 50)
+            .hurts(case.impact())
+            .because(Signal::part("tcp_spurious_retransmits", duplicates, again, "segments", says))
+            .because(case.retransmitted())
+            .because_of(case.round_trip())
+            .not(Cause::PathLoss, "the segments had arrived")
+            .then(
+                "See the connections (dsack_dups, reordering, rtt), and compare both directions of the path.",
+                case.sockets(),
+            ),
+    )
+}
+
+/// What was sent again was lost on the way.
+fn lost(case: &Case<'_>) -> Option<Draft> {
+    let tcp = &case.lately.tcp;
+    let again = data_retransmits(tcp);
+    let dropped: u64 = tcp.retransmitted_after_drop.iter().sum();
+    let lost = again.saturating_sub(tcp.spurious_retransmits).saturating_sub(dropped);
+    let usual = case.past.retransmitted().unwrap_or(0.0);
+    let least = share_at_least(lost, tcp.sent_segments);
+    if lost < LEAST || data_retransmits(&case.recent.tcp) == 0 || least < HARMLESS.max(WORSE * usual) {
+        return None;
+    }
+    let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
+    // By timeouts alone, and large segments alone: something that lets no large ones through is about to be found.
+    // And where connections hang on the network, whether anything comes back at all.
+    if fast == 0 && (share(tcp.full_size_retransmits, again) >= 0.8 || case.is_stuck()) {
+        return None;
+    }
+    let is_exact = !case.around.missing.contains_key("packet_drops");
+    let confidence = if is_exact && lost >= 20 { Confidence::High } else { Confidence::Medium };
+    let summary = format!(
+        "{}: the network between the nodes loses packets. {} of the segments were sent again, and this node dropped none of them.",
+        case.ends(),
+        percent(share(lost, tcp.sent_segments))
+    );
+    let mut draft = Draft::of_edge(Cause::PathLoss, case.edge, confidence, summary)
+        .weighs(lost as f64, lost >= 50)
+        .hurts(case.impact())
+        .because(case.retransmitted())
+        .because_of((fast > 0).then(|| {
+            Signal::part("tcp_retransmitted_segments", fast, again, "segments", format!("{fast} were found lost by what came behind them"))
+        }))
+        .not(Cause::Reordering, "the peer reported few duplicates")
+        .then("See the connections that retransmit (retrans), and trace the path to their addresses: mtr --tcp.", case.sockets());
+    if is_exact {
+        draft = draft.because(Signal::part(
+            "tcp_retransmitted_after_drop_segments",
+            dropped,
+            again,
+            "segments",
+            format!("this node dropped {dropped} of them itself"),
+        ));
+        draft = draft.not(Cause::ShaperDrop, "no queue of this node dropped them");
+    } else if let Some(why) = case.around.missing.get("packet_drops") {
+        draft = draft.without("packet_drops", why);
+    }
+    Some(draft)
+}
+
+/// Round trips are long because packets wait in a queue on the way.
+fn queueing(case: &Case<'_>) -> Option<Draft> {
+    let (tcp, waits) = (&case.lately.tcp, &case.lately.waits);
+    let observed: u64 = waits.queueing.buckets.iter().sum();
+    let queueing = mean_of(waits.queueing.sum, &waits.queueing.buckets)? / 1e6;
+    let recent = mean_of(case.recent.waits.queueing.sum, &case.recent.waits.queueing.buckets)? / 1e6;
+    let (sum, count) = round_trips(&tcp.rtt);
+    let usual = case.past.round_trip();
+    let now = sum / count.max(1) as f64;
+    let is_unusual = usual.is_some_and(|usual| now > WORSE * usual);
+    if observed < 3 || queueing < QUEUEING || recent < QUEUEING || !is_unusual {
+        return None;
+    }
+    let lowest = mean_of(tcp.min_rtt.sum, &tcp.min_rtt.buckets).unwrap_or(0.0) / 1e6;
+    let summary = format!(
+        "{}: packets wait {} in a queue on the way. Round trips take {}, and can take {}; nothing is lost.",
+        case.ends(),
+        time(queueing),
+        time(now),
+        time(lowest)
+    );
+    Some(
+        Draft::of_edge(Cause::Bufferbloat, case.edge, Confidence::Medium, summary)
+            .weighs(queueing * observed as f64, false)
+            .hurts(case.impact())
+            .because(Signal::value(
+                "tcp_queueing_delay_seconds",
+                queueing,
+                "seconds",
+                format!("round trips exceed the lowest of their connection by {}", time(queueing)),
+            ))
+            .because_of(case.round_trip())
+            .although(Some(case.retransmitted()))
+            .not(Cause::PathLoss, "hardly anything is sent again")
+            .not(Cause::SlowServer, "the kernels' own acknowledgements are late, not the application")
+            .then("Find the link that is full.", "ip -s link; tc -s qdisc show".to_owned()),
+    )
+}

@@ -1,0 +1,77 @@
+//! Places: listening ports and what the node counts. Each is judged by the rule of its kind.
+
+use std::collections::BTreeMap;
+
+use super::{listener, node};
+use crate::aggregate::places::{Counted, Place};
+use crate::diagnose::draft::Draft;
+
+/// Fewer of anything say nothing.
+pub(super) const LEAST: u64 = 3;
+
+/// What places have counted: in the span that is judged, and in the last part of it.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Counted in the span, and in its last part.
+    pub rows: BTreeMap<Place, (Counted, Option<Counted>)>,
+    /// The time of the span, in seconds.
+    pub seconds: f64,
+}
+
+/// One place.
+pub(super) struct Seen<'a> {
+    place: &'a Place,
+    lately: &'a Counted,
+    pub(super) recent: Option<&'a Counted>,
+    pub(super) seconds: f64,
+}
+
+/// What is wrong.
+pub fn judge(places: &Places) -> Vec<Draft> {
+    let seen = places.rows.iter().map(|(place, (lately, recent))| Seen {
+        place,
+        lately,
+        recent: recent.as_ref(),
+        seconds: places.seconds,
+    });
+    seen.filter_map(|seen| match seen.place {
+        Place::Listener(workload, port) => listener::judge(&seen, workload, *port),
+        Place::Softnet => node::softnet(&seen),
+        Place::Conntrack(owner) => node::conntrack(&seen, owner.as_ref()),
+        Place::NeighbourTable(table) => node::neighbour_table(&seen, table),
+        Place::Neighbours => node::duplicate_address(&seen),
+        Place::Protocols(owner) => node::protocols(&seen, owner.as_ref()),
+        Place::Qdisc(..) | Place::Device(_) | Place::Cpu | Place::Configuration => None,
+    })
+    .collect()
+}
+
+impl Seen<'_> {
+    pub(super) fn count(&self, name: &str) -> u64 {
+        of(self.place, self.lately, name)
+    }
+
+    /// The same in the last part of the span.
+    pub(super) fn recently(&self, name: &str) -> u64 {
+        self.recent.map_or(0, |recent| of(self.place, recent, name))
+    }
+
+    pub(super) fn level(&self, name: &str) -> Option<f64> {
+        let index = self.place.levels().iter().position(|level| *level == name)?;
+        let sum = *self.lately.levels.get(index)?;
+        (self.lately.readings > 0).then(|| sum as f64 / self.lately.readings as f64)
+    }
+
+    pub(super) fn sum(&self, names: &[&str]) -> u64 {
+        names.iter().map(|name| self.count(name)).sum()
+    }
+
+    pub(super) fn recent_sum(&self, names: &[&str]) -> u64 {
+        names.iter().map(|name| self.recently(name)).sum()
+    }
+}
+
+fn of(place: &Place, counted: &Counted, name: &str) -> u64 {
+    let index = place.counters().iter().position(|counter| *counter == name);
+    index.and_then(|index| counted.counters.get(index)).copied().unwrap_or(0)
+}

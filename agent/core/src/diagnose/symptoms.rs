@@ -1,0 +1,310 @@
+//! What rules look at: what an edge has counted in the last seconds, what it did before, and what the rest of the node shows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters};
+use netcause_common::histogram::RoundTrips;
+
+use super::cause::Cause;
+use super::finding::{Impact, Signal, name, server};
+use super::past::Past;
+use super::statistics::{mean, share};
+use crate::aggregate::totals::Totals;
+use crate::aggregate::turn::{On, Waits};
+use crate::aggregate::{Edge, Reporter};
+use crate::enrich::Workload;
+
+/// From this share of the time on that some task waits for a CPU, times are those of the scheduler.
+const SHORT_OF_CPU: f64 = 0.9;
+
+/// An edge to be judged.
+pub struct Case<'a> {
+    /// Who talks to whom.
+    pub edge: &'a Arc<Edge>,
+    /// What was counted in the span that is judged.
+    pub lately: &'a Totals,
+    /// What was counted in the last part of it: whether it goes on.
+    pub recent: &'a Totals,
+    /// The time of `lately`, in seconds.
+    pub seconds: f64,
+    /// The time of `recent`, in seconds.
+    pub recent_seconds: f64,
+    /// What it did before.
+    pub past: Past,
+    /// What the rest of the node shows.
+    pub around: &'a Around,
+    /// The causes that were found of it and go on as far as is known: less evidence is enough for them.
+    pub active: &'a [Cause],
+}
+
+/// What the node shows beside the edge that is judged.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// What edges with a workload at the other end have in sum, by that workload: whether it can be reached at all.
+    pub peers: HashMap<Workload, Sums>,
+    /// What the server's end of an edge has, where this node runs it, by workload and port.
+    pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
+    /// All edges.
+    pub all: Sums,
+    /// The share of the time in which some task waited for a CPU; `None` where that is not known.
+    pub cpu_waiting: Option<f64>,
+    /// Evidence that cannot be had here: signal and reason.
+    pub missing: HashMap<&'static str, String>,
+}
+
+/// Sums over edges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Edges.
+    pub edges: u64,
+    /// TCP segments received.
+    pub received_segments: u64,
+    /// TCP segments sent.
+    pub sent_segments: u64,
+    /// Handshakes completed.
+    pub opened: u64,
+    /// Segments sent again.
+    pub retransmits: u64,
+}
+
+/// What the server's end of connections has counted, and its listening port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerEnd {
+    /// Handshakes completed.
+    pub opened: u64,
+    /// Resets sent because nobody listens.
+    pub no_socket: u64,
+    /// Handshakes dropped at a full accept queue.
+    pub accept_queue_full: u64,
+    /// A port listens there.
+    pub listens: bool,
+}
+
+impl Sums {
+    /// Adds an edge.
+    pub fn add(&mut self, tcp: &TcpCounters) {
+        self.edges += 1;
+        self.received_segments += tcp.received_segments;
+        self.sent_segments += tcp.sent_segments;
+        self.opened += tcp.opened;
+        self.retransmits += tcp.retransmitted_segments.iter().sum::<u64>();
+    }
+}
+
+impl Around {
+    /// Why times say little on this node now: tasks wait for a CPU nearly always, so that everything is late.
+    #[must_use]
+    pub fn short_of_cpu(&self) -> Option<Signal> {
+        let share = self.cpu_waiting.filter(|share| *share > SHORT_OF_CPU)?;
+        let says = format!(
+            "tasks of this node waited for a CPU in {} of the time: everything here is late",
+            percent(share)
+        );
+        Some(Signal::value("node_pressure_cpu_waiting_seconds", share, "seconds per second", says))
+    }
+}
+
+impl Case<'_> {
+    /// True where this node runs the client.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.edge.reporter == Reporter::Source
+    }
+
+    /// True if this was found already.
+    #[must_use]
+    pub fn has(&self, cause: Cause) -> bool {
+        self.active.contains(&cause)
+    }
+
+    /// True if connections wait for acknowledgements now, though nothing be sent again at this moment: timeouts back off.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        self.waited_recently(On::Network) >= 0.5
+    }
+
+    /// The workload at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Workload {
+        peer(self.edge)
+    }
+
+    /// The local workload.
+    #[must_use]
+    pub fn local(&self) -> &Workload {
+        if self.is_client() { &self.edge.source } else { &self.edge.destination }
+    }
+
+    /// `source → destination:port`.
+    #[must_use]
+    pub fn ends(&self) -> String {
+        format!("{} → {}", name(&self.edge.source), self.server())
+    }
+
+    /// `destination:port`.
+    #[must_use]
+    pub fn server(&self) -> String {
+        server(&self.edge.destination, self.edge.port)
+    }
+
+    /// A command that shows the connections of the edge, where they are: on the node, or in the pod's network namespace.
+    #[must_use]
+    pub fn sockets(&self) -> String {
+        match (self.edge.port, self.is_client()) {
+            (Some(port), true) => format!("ss -tino 'dport = :{port}'"),
+            (Some(port), false) => format!("ss -tino 'sport = :{port}'"),
+            (None, _) => "ss -tino".to_owned(),
+        }
+    }
+
+    /// How much it hurts, as far as counters say.
+    #[must_use]
+    pub fn impact(&self) -> Impact {
+        let tcp = &self.lately.tcp;
+        let per_second = |count: u64| if self.seconds > 0.0 { count as f64 / self.seconds } else { 0.0 };
+        let stalled = self.waited(On::Network) + self.waited(On::PeerWindow) + self.waited(On::LocalReader);
+        Impact {
+            failed_connections_per_second: per_second(failed_connects(tcp)),
+            stalled_connections: stalled,
+            retransmitted_share: share(data_retransmits(tcp), tcp.sent_segments),
+            failed_queries_per_second: per_second(failed_queries(self.lately)),
+        }
+    }
+
+    /// Connections that waited for this, on average.
+    #[must_use]
+    pub fn waited(&self, on: On) -> f64 {
+        waited(&self.lately.waits, on, self.seconds)
+    }
+
+    /// The same, in the last part of the span.
+    #[must_use]
+    pub fn waited_recently(&self, on: On) -> f64 {
+        waited(&self.recent.waits, on, self.recent_seconds)
+    }
+
+    /// Segments sent again, against all.
+    #[must_use]
+    pub fn retransmitted(&self) -> Signal {
+        let tcp = &self.lately.tcp;
+        let (count, sent) = (data_retransmits(tcp), tcp.sent_segments);
+        let usual = self.past.retransmitted();
+        let before = usual.map_or_else(String::new, |usual| format!("; {} before", percent(usual)));
+        let says = format!(
+            "{} of the segments were sent again ({count} of {sent}){before}",
+            percent(share(count, sent))
+        );
+        Signal::part("tcp_retransmitted_segments", count, sent, "segments", says).usually(usual)
+    }
+
+    /// The path is fine: round trips and retransmissions.
+    #[must_use]
+    pub fn healthy_path(&self) -> Vec<Signal> {
+        let mut signals = vec![self.retransmitted()];
+        signals.extend(self.round_trip());
+        signals
+    }
+
+    /// The mean round-trip time.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Signal> {
+        let (sum, count) = round_trips(&self.lately.tcp.rtt);
+        let rtt = (count > 0).then(|| sum / count as f64)?;
+        let usual = self.past.round_trip();
+        let before = usual.map_or_else(String::new, |usual| format!("; {} before", time(usual)));
+        Some(
+            Signal::value(
+                "tcp_rtt_seconds",
+                rtt,
+                "seconds",
+                format!("round trips take {}{before}", time(rtt)),
+            )
+            .usually(usual),
+        )
+    }
+}
+
+/// The workload at the other end.
+#[must_use]
+pub fn peer(edge: &Edge) -> &Workload {
+    match edge.reporter {
+        Reporter::Source => &edge.destination,
+        Reporter::Destination => &edge.source,
+    }
+}
+
+/// Connections that waited for this, on average.
+#[must_use]
+pub fn waited(waits: &Waits, on: On, seconds: f64) -> f64 {
+    if seconds > 0.0 { waits.waited_us[on as usize] as f64 / 1e6 / seconds } else { 0.0 }
+}
+
+/// Segments sent again but for handshakes.
+#[must_use]
+pub fn data_retransmits(tcp: &TcpCounters) -> u64 {
+    let handshakes =
+        [RetransmitKind::Syn, RetransmitKind::SynAck].map(|kind| tcp.retransmitted_segments[kind as usize]);
+    tcp.retransmitted_segments.iter().sum::<u64>().saturating_sub(handshakes.iter().sum())
+}
+
+/// Connects that failed, without those that the application gave up before anything was amiss.
+#[must_use]
+pub fn failed_connects(tcp: &TcpCounters) -> u64 {
+    tcp.connect_failures.iter().sum::<u64>() - tcp.connect_failures[ConnectFailure::Aborted as usize]
+}
+
+/// DNS queries without an answer, or with one that is a failure.
+#[must_use]
+pub fn failed_queries(totals: &Totals) -> u64 {
+    totals.dns.timeouts + failed_answers(totals)
+}
+
+/// DNS answers that are failures: not NXDOMAIN, which is an answer.
+#[must_use]
+pub fn failed_answers(totals: &Totals) -> u64 {
+    let responses = &totals.dns.responses;
+    responses.iter().sum::<u64>() - responses[0] - responses[3]
+}
+
+/// Round-trip times: their sum in seconds, and how many.
+#[must_use]
+pub fn round_trips(rtt: &RoundTrips) -> (f64, u64) {
+    (rtt.sum as f64 / 1e6, rtt.buckets.iter().sum())
+}
+
+/// Times to an answer: their sum in seconds, and how many.
+#[must_use]
+pub fn responses(waits: &Waits) -> (f64, u64) {
+    (waits.responses.sum as f64 / 1e3, waits.responses.buckets.iter().sum())
+}
+
+/// The mean of times in a histogram, in its unit.
+#[must_use]
+pub fn mean_of(sum: u64, buckets: &[u64]) -> Option<f64> {
+    mean(sum, buckets.iter().sum())
+}
+
+/// A share in words.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    match percent {
+        _ if percent >= 10.0 => format!("{percent:.0} %"),
+        _ if percent >= 1.0 => format!("{percent:.1} %"),
+        _ if percent >= 0.01 || percent == 0.0 => format!("{percent:.2} %"),
+        _ => "less than 0.01 %".to_owned(),
+    }
+}
+
+/// A time in words.
+#[must_use]
+pub fn time(seconds: f64) -> String {
+    match seconds {
+        _ if seconds >= 10.0 => format!("{seconds:.0} s"),
+        _ if seconds >= 1.0 => format!("{seconds:.1} s"),
+        _ if seconds >= 0.01 => format!("{:.0} ms", seconds * 1e3),
+        _ if seconds >= 0.001 => format!("{:.1} ms", seconds * 1e3),
+        _ => format!("{:.0} µs", seconds * 1e6),
+    }
+}

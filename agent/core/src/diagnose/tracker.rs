@@ -1,0 +1,161 @@
+//! Findings over time: they begin with evidence in two judgements, or one that leaves no doubt, and end when it stays away.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::draft::Draft;
+use super::finding::{Finding, Told};
+use crate::enrich::objects::Seconds;
+
+/// A finding ends when there is no evidence of it for so long: SYNs are repeated after 1, 3, 7, 15 and 31 seconds.
+const QUIET: Duration = Duration::from_secs(35);
+/// The first evidence waits so long for the second.
+const SECOND_EVIDENCE: Duration = Duration::from_secs(30);
+/// An ended finding is told for so long.
+const KEPT: Duration = Duration::from_mins(15);
+/// Findings that are active at a time; the weightiest come first.
+const MAX_ACTIVE: usize = 512;
+/// Ended ones that are kept.
+const MAX_ENDED: usize = 512;
+
+/// Something that happened to a finding.
+#[derive(Clone, Debug)]
+pub enum Turn {
+    /// It has begun.
+    Began(Arc<Finding>),
+    /// It has ended, after so long.
+    Ended(Arc<Finding>, Duration),
+}
+
+/// All findings.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    current: BTreeMap<String, Current>,
+    /// The latest last, with when it ended.
+    ended: VecDeque<(Duration, Told)>,
+    /// How often each cause was found, by its number and side.
+    found: BTreeMap<(u8, u8), u64>,
+}
+
+#[derive(Debug)]
+struct Current {
+    finding: Arc<Finding>,
+    /// The first evidence: by both clocks.
+    began: (Duration, Seconds),
+    /// The last.
+    last: (Duration, Seconds),
+    judgements: u32,
+    is_active: bool,
+}
+
+impl Tracker {
+    /// Takes what one judgement says; the times are those of its end, and of the begin of its last part.
+    pub fn judge(&mut self, drafts: Vec<Draft>, now: Duration, wall: Seconds, window: Duration) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        let mut drafts = drafts;
+        let mut replaced = self.replaced(&drafts);
+        drafts.sort_by(|a, b| b.weight.total_cmp(&a.weight));
+        for draft in drafts {
+            let id = draft.finding.id();
+            if !self.current.contains_key(&id) && self.current.len() >= MAX_ACTIVE {
+                continue;
+            }
+            let began = (now.saturating_sub(window), wall.saturating_sub(window.as_secs()));
+            let current = self.current.entry(id).or_insert_with(|| Current {
+                finding: Arc::new(draft.finding.clone()),
+                began,
+                last: (now, wall),
+                judgements: 0,
+                is_active: false,
+            });
+            current.judgements += 1;
+            current.last = (now, wall);
+            // It does not become less sure while it lasts: what has ended in the meantime was seen.
+            let confidence = if current.is_active {
+                std::cmp::max_by_key(current.finding.confidence, draft.finding.confidence, |confidence| {
+                    *confidence as u8
+                })
+            } else {
+                draft.finding.confidence
+            };
+            current.finding = Arc::new(Finding { confidence, ..draft.finding });
+            if !current.is_active && (draft.is_plain || current.judgements >= 2) {
+                current.is_active = true;
+                let key = (current.finding.cause as u8, current.finding.side as u8);
+                *self.found.entry(key).or_default() += 1;
+                turns.push(Turn::Began(Arc::clone(&current.finding)));
+            }
+        }
+        let over: Vec<String> = self
+            .current
+            .iter()
+            .filter(|(_, current)| {
+                let silent = now.saturating_sub(current.last.0);
+                silent >= if current.is_active { QUIET } else { SECOND_EVIDENCE }
+            })
+            .map(|(id, _)| id.clone())
+            .chain(replaced.drain(..))
+            .collect();
+        for id in over {
+            if let Some(current) = self.current.remove(&id).filter(|current| current.is_active) {
+                turns.push(Turn::Ended(
+                    Arc::clone(&current.finding),
+                    current.last.0.saturating_sub(current.began.0),
+                ));
+                let told =
+                    Told { finding: current.finding, since: current.began.1, until: Some(current.last.1) };
+                self.ended.push_back((now, told));
+            }
+        }
+        self.ended.retain(|(at, _)| now.saturating_sub(*at) < KEPT);
+        while self.ended.len() > MAX_ENDED {
+            self.ended.pop_front();
+        }
+        turns
+    }
+
+    /// Findings that the drafts give another cause of the same family: what looked like one is known better now.
+    fn replaced(&self, drafts: &[Draft]) -> Vec<String> {
+        let is_replaced = |current: &Finding| {
+            let same = |draft: &&Draft| {
+                draft.finding.subject == current.subject
+                    && draft.finding.cause.family() == current.cause.family()
+            };
+            let mut of_subject = drafts.iter().filter(same).peekable();
+            of_subject.peek().is_some() && of_subject.all(|draft| draft.finding.cause != current.cause)
+        };
+        self.current
+            .iter()
+            .filter(|(_, current)| is_replaced(&current.finding))
+            .map(|(id, _)| id.clone())
+            .collect()
+    }
+
+    /// Those that are active, the surest first, and then those that have ended, the latest first.
+    #[must_use]
+    pub fn told(&self) -> Vec<Told> {
+        let active = self.current.values().filter(|current| current.is_active);
+        let mut told: Vec<Told> = active
+            .map(|current| Told {
+                finding: Arc::clone(&current.finding),
+                since: current.began.1,
+                until: None,
+            })
+            .collect();
+        told.sort_by_key(|told| (std::cmp::Reverse(told.finding.confidence as u8), told.since));
+        told.extend(self.ended.iter().rev().map(|(_, told)| told.clone()));
+        told
+    }
+
+    /// The active findings.
+    pub fn active(&self) -> impl Iterator<Item = &Arc<Finding>> {
+        self.current.values().filter(|current| current.is_active).map(|current| &current.finding)
+    }
+
+    /// How often each cause was found: by the numbers of the cause and of the side.
+    #[must_use]
+    pub fn found(&self) -> &BTreeMap<(u8, u8), u64> {
+        &self.found
+    }
+}

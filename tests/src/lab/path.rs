@@ -1,0 +1,36 @@
+//! The path between two simulated nodes: a program outside of every kernel.
+
+use anyhow::Result;
+
+use super::{
+    machine,
+    namespace::{Namespace, tethered},
+    process::Process,
+};
+
+/// A running path; nothing passes any more when it is dropped.
+pub(crate) struct Path {
+    process: Process,
+    /// Lines sent so far.
+    told: u64,
+}
+
+impl Path {
+    /// Makes a TAP device in each of two namespaces, and passes frames between them.
+    pub(super) fn between(a: &Namespace, b: &Namespace) -> Result<Self> {
+        let mut command = tethered(None, None, &[])?;
+        let (a, b) = (a.pid().to_string(), b.pid().to_string());
+        command.arg(&machine()?.exe).args(["traffic", "path", "--a", &a, "--b", &b]);
+        let process = Process::spawn("the path", &mut command)?;
+        process.wait_stdout("its devices", |line| line.contains("\"ready\"").then_some(()))?;
+        Ok(Self { process, told: 0 })
+    }
+
+    /// From now on, treats frames so: `forward lose=0.05`, `both delay_ms=30`, `both`; see `netcause-lab traffic path`.
+    pub(crate) fn treat(&mut self, how: &str) -> Result<()> {
+        self.process.write_line(how)?;
+        self.told += 1;
+        let done = format!("{{\"done\":{}}}", self.told);
+        self.process.wait_stdout("the path does so", |line| (line == done).then_some(()))
+    }
+}

@@ -1,0 +1,344 @@
+//! The path between two simulated nodes, as a program: it passes frames from one TAP device to another one, and loses, delays,
+//! reorders, duplicates, corrupts or swallows them on their way.
+//!
+//! No kernel sees what it does, as no node sees what a switch between racks does. What it does to each direction is told by lines
+//! on standard input, and chance comes from a seed.
+
+use std::{
+    cmp::Reverse,
+    collections::BinaryHeap,
+    fs::File,
+    io::{self, BufRead as _, PipeReader, Read as _, Write as _},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    sync::mpsc::{self, Receiver},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
+use serde_json::json;
+
+/// The name of the device at each end.
+pub(crate) const DEVICE: &str = "path0";
+/// The largest frame: an Ethernet header and 9000 bytes.
+const MAX_FRAME: usize = 9018;
+/// An Ethernet header.
+const HEADER: usize = 14;
+/// Frames taken from one end before the other has its turn.
+const BURST: usize = 64;
+
+/// `netcause-lab traffic path`
+#[derive(Args)]
+pub(crate) struct PathBetween {
+    /// The process in whose network namespace the first end is
+    #[arg(long)]
+    a: u32,
+    /// The process in whose network namespace the other end is
+    #[arg(long)]
+    b: u32,
+    /// Where chance begins
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// What happens to the frames of one direction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Treatment {
+    /// Shares of frames, from 0 to 1.
+    lose: f64,
+    duplicate: f64,
+    corrupt: f64,
+    /// These are held back so long that those behind them overtake them.
+    reorder: f64,
+    delay: Duration,
+    jitter: Duration,
+    /// Longer IP packets vanish.
+    mtu: usize,
+    /// Bytes per second; a queue forms before it.
+    rate: f64,
+    /// Bytes that fit into that queue.
+    queue: f64,
+}
+
+impl Default for Treatment {
+    fn default() -> Self {
+        Self {
+            lose: 0.0,
+            duplicate: 0.0,
+            corrupt: 0.0,
+            reorder: 0.0,
+            delay: Duration::ZERO,
+            jitter: Duration::ZERO,
+            mtu: usize::MAX,
+            rate: f64::INFINITY,
+            queue: f64::INFINITY,
+        }
+    }
+}
+
+impl Treatment {
+    /// From words such as `lose=0.05 delay_ms=30`.
+    fn parse(words: &[&str]) -> Result<Self> {
+        let mut treatment = Self::default();
+        for word in words {
+            let (key, value) = word.split_once('=').with_context(|| format!("{word}: no value"))?;
+            let number: f64 = value.parse().with_context(|| format!("{word}: no number"))?;
+            ensure!(number >= 0.0, "{word}: below zero");
+            let time = Duration::from_secs_f64(number / 1e3);
+            match key {
+                "lose" => treatment.lose = number,
+                "duplicate" => treatment.duplicate = number,
+                "corrupt" => treatment.corrupt = number,
+                "reorder" => treatment.reorder = number,
+                "delay_ms" => treatment.delay = time,
+                "jitter_ms" => treatment.jitter = time,
+                "mtu" => treatment.mtu = number as usize,
+                "rate" => treatment.rate = number,
+                "queue" => treatment.queue = number,
+                _ => bail!("{word}: unknown"),
+            }
+        }
+        Ok(treatment)
+    }
+}
+
+/// A line: which directions, and what happens to them.
+fn parse(line: &str) -> Result<[Option<Treatment>; 2]> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let (direction, rest) = words.split_first().context("an empty line")?;
+    let treatment = Treatment::parse(rest)?;
+    match *direction {
+        "forward" => Ok([Some(treatment), None]),
+        "back" => Ok([None, Some(treatment)]),
+        "both" => Ok([Some(treatment); 2]),
+        other => bail!("{other}: forward, back or both"),
+    }
+}
+
+/// Numbers that look random (xorshift64*, Vigna 2016), the same for the same seed.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> f64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn is(&mut self, share: f64) -> bool {
+        share > 0.0 && self.next() < share
+    }
+}
+
+/// A frame on its way: when it arrives, its place among those of the same time, at which end, and its bytes.
+type OnItsWay = Reverse<(Instant, u64, usize, Vec<u8>)>;
+
+struct Path {
+    ends: [File; 2],
+    treatments: [Treatment; 2],
+    /// When the queue of each direction will be empty.
+    busy: [Instant; 2],
+    /// When the last frame of each direction arrives.
+    last: [Instant; 2],
+    waiting: BinaryHeap<OnItsWay>,
+    taken: u64,
+    lost: [u64; 2],
+    passed: [u64; 2],
+    chance: Chance,
+}
+
+impl PathBetween {
+    pub(crate) fn run(self) -> Result<()> {
+        let ends = [end(self.a)?, end(self.b)?];
+        println!("{}", json!({"ready": true}));
+        let now = Instant::now();
+        let mut path = Path {
+            ends,
+            treatments: [Treatment::default(); 2],
+            busy: [now; 2],
+            last: [now; 2],
+            waiting: BinaryHeap::new(),
+            taken: 0,
+            lost: [0; 2],
+            passed: [0; 2],
+            chance: Chance(self.seed.max(1)),
+        };
+        let (wake, commands) = commands()?;
+        let result = path.pass(&wake, &commands);
+        println!("{}", json!({"passed": path.passed, "lost": path.lost}));
+        result
+    }
+}
+
+/// Opens the TAP device of a network namespace.
+fn end(process: u32) -> Result<File> {
+    let open = || -> Result<File> {
+        let path = format!("/proc/{process}/ns/net");
+        let namespace = File::open(&path).with_context(|| format!("opening {path}"))?;
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .with_context(|| format!("entering {path}"))?;
+        tap()
+    };
+    thread::scope(|scope| scope.spawn(open).join()).map_err(|_| anyhow::anyhow!("panicked at an end"))?
+}
+
+#[expect(unsafe_code, reason = "no library opens TAP devices without many dependencies")]
+fn tap() -> Result<File> {
+    let file = File::options().read(true).write(true).open("/dev/net/tun").context("opening /dev/net/tun")?;
+    // SAFETY: an `ifreq` of zeros is one; its name ends with a zero because the device's is shorter than the field.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(DEVICE.bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes one `ifreq` (drivers/net/tun.c), which outlives the call.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
+    ensure!(result == 0, "making {DEVICE}: {}", io::Error::last_os_error());
+    rustix::io::ioctl_fionbio(&file, true).context("making it non-blocking")?;
+    Ok(file)
+}
+
+/// Lines of standard input, and what becomes readable with each; closed at its end.
+fn commands() -> Result<(PipeReader, Receiver<String>)> {
+    let (read, mut write) = io::pipe().context("a pipe")?;
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if sender.send(line).is_err() || write.write_all(&[0]).is_err() {
+                return;
+            }
+        }
+    });
+    Ok((read, receiver))
+}
+
+impl Path {
+    fn pass(&mut self, mut wake: &PipeReader, commands: &Receiver<String>) -> Result<()> {
+        let mut buffer = vec![0; MAX_FRAME];
+        let mut done = 0_u64;
+        loop {
+            let due =
+                self.waiting.peek().map(|Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
+            if self.wait(wake, due)? {
+                if wake.read(&mut [0])? == 0 {
+                    return Ok(());
+                }
+                let line = commands.recv().context("the line")?;
+                for (now, new) in self.treatments.iter_mut().zip(parse(&line)?) {
+                    *now = new.unwrap_or(*now);
+                }
+                done += 1;
+                println!("{}", json!({"done": done}));
+            }
+            for from in 0..2 {
+                for _ in 0..BURST {
+                    match (&self.ends[from]).read(&mut buffer) {
+                        Ok(length) => self.take(from, &buffer[..length]),
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(error) => return Err(error).context("reading a frame"),
+                    }
+                }
+            }
+            self.deliver();
+        }
+    }
+
+    /// Waits for a frame, a command or a time; true when there is a command.
+    fn wait(&self, wake: &PipeReader, due: Option<Duration>) -> Result<bool> {
+        let fds: [BorrowedFd<'_>; 3] = [self.ends[0].as_fd(), self.ends[1].as_fd(), wake.as_fd()];
+        let mut polled = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        let due = due
+            .map(|due| Timespec { tv_sec: due.as_secs().cast_signed(), tv_nsec: due.subsec_nanos().into() });
+        match poll(&mut polled, due.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("waiting"),
+        }
+        Ok(!polled[2].revents().is_empty())
+    }
+
+    /// Takes a frame from one end.
+    fn take(&mut self, from: usize, frame: &[u8]) {
+        let Treatment { lose, duplicate, corrupt, reorder, delay, jitter, mtu, rate, queue } =
+            self.treatments[from];
+        let now = Instant::now();
+        let begin = self.busy[from].max(now);
+        let queued = begin.duration_since(now).as_secs_f64() * rate;
+        let is_lost = self.chance.is(lose) || frame.len() > mtu.saturating_add(HEADER) || queued > queue;
+        if is_lost {
+            self.lost[from] += 1;
+            return;
+        }
+        let mut arrival = begin;
+        if rate.is_finite() {
+            arrival += Duration::from_secs_f64(frame.len() as f64 / rate);
+            self.busy[from] = arrival;
+        }
+        arrival += delay + jitter.mul_f64(self.chance.next());
+        // Jitter does not reorder by itself: queues are first in, first out.
+        arrival = arrival.max(self.last[from]);
+        self.last[from] = arrival;
+        if self.chance.is(reorder) {
+            arrival += Duration::from_millis(4);
+        }
+        let mut frame = frame.to_vec();
+        // Behind the headers of IPv4 and TCP, so that a checksum finds it.
+        if self.chance.is(corrupt) && frame.len() > HEADER + 52 {
+            let last = frame.len() - 1;
+            frame[last] ^= 0x55;
+        }
+        if self.chance.is(duplicate) {
+            self.send(from, arrival, frame.clone());
+        }
+        self.send(from, arrival, frame);
+    }
+
+    fn send(&mut self, from: usize, arrival: Instant, frame: Vec<u8>) {
+        self.taken += 1;
+        self.waiting.push(Reverse((arrival, self.taken, 1 - from, frame)));
+    }
+
+    /// Delivers what has arrived.
+    fn deliver(&mut self) {
+        let now = Instant::now();
+        while self.waiting.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((_, _, to, frame))) = self.waiting.pop() else { return };
+            // A device that is down or gone takes nothing.
+            match (&self.ends[to]).write(&frame) {
+                Ok(_) => self.passed[1 - to] += 1,
+                Err(_) => self.lost[1 - to] += 1,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_what_happens_to_which_direction() {
+        let [forward, back] = parse("forward lose=0.05 delay_ms=30 mtu=1400").unwrap();
+        let forward = forward.unwrap();
+        assert_eq!((forward.lose, forward.delay, forward.mtu), (0.05, Duration::from_millis(30), 1400));
+        assert_eq!(back, None);
+        assert_eq!(parse("both").unwrap(), [Some(Treatment::default()); 2]);
+        for wrong in ["", "up", "both lose", "both lose=x", "both lose=-1", "both loose=1"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn chance_is_as_large_as_it_is_said_to_be() {
+        let mut chance = Chance(7);
+        let hits = (0..10_000).filter(|_| chance.is(0.2)).count();
+        assert!((1_800..2_200).contains(&hits), "{hits}");
+        assert!(!chance.is(0.0));
+        assert!((0..100).all(|_| chance.is(1.0)));
+    }
+}
