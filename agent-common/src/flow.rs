@@ -118,11 +118,11 @@ labelled_enum! {
         TimedOut = 1, "timed_out";
         /// A reset during the handshake (ECONNRESET).
         Reset = 2, "reset";
-        /// An ICMP network- or host-unreachable message, or the route disappeared.
+        /// An ICMP network- or host-unreachable message, or there is no route.
         Unreachable = 3, "unreachable";
         /// No free local port (EADDRNOTAVAIL): no SYN was sent.
         NoLocalPort = 4, "no_local_port";
-        /// Administratively prohibited (EACCES, EPERM).
+        /// Administratively prohibited, by an ICMP message or on this host (EACCES, EPERM).
         Denied = 5, "denied";
         /// The application closed the socket before any SYN retransmission.
         Aborted = 6, "aborted";

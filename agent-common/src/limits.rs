@@ -44,6 +44,9 @@ pub const SPARE_SOCKETS: u32 = 8192;
 /// [`crate::drops::DropKey::other`]. 4096 × (48 + 8 + bookkeeping) ≈ 0.5 MiB.
 pub const DROPS: u32 = 4096;
 
+/// Threads that are connecting at a time, where kprobes have to find out what fails. 1024 × (8 + 24 + bookkeeping) ≈ 0.1 MiB.
+pub const CONNECTS: u32 = 1024;
+
 /// Networks whose clients count by address, in addition to those of the names file.
 pub const NETWORKS: u32 = 1024;
 

@@ -3,6 +3,7 @@
 use crate::labelled_enum;
 
 pub mod open_sockets;
+pub mod tcp_connect;
 pub mod tcp_reset;
 pub mod tcp_retransmit;
 pub mod tcp_retransmit_synack;
@@ -31,5 +32,7 @@ labelled_enum! {
         DnsRefused = 8, "dns_refused";
         /// Packets that the kernel dropped.
         PacketDrop = 9, "packet_drop";
+        /// Connects that fail before a SYN is sent.
+        TcpConnect = 10, "tcp_connect";
     }
 }

@@ -26,8 +26,10 @@ pub struct SocketState {
     pub lowest_round_trip_us: u32,
     /// 1 when something was retransmitted since the sweep last reported it, but for a tail loss probe.
     pub retransmitted: u8,
+    /// 1 when it failed within the call of connect(2), which has not returned yet.
+    pub failed_in_call: u8,
     /// Always zero.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
 }
 
 /// The SYN was sent.

@@ -5,6 +5,7 @@
 //! is reached through untyped pointers goes through `bpf_probe_read_kernel`. Only this module can make such a pointer.
 #![expect(unsafe_code, reason = "reading kernel memory is what this module is for")]
 
+mod address;
 mod headers;
 mod inet;
 mod iterator;
@@ -16,6 +17,7 @@ mod sock;
 mod task;
 mod tcp;
 
+pub use address::SocketAddress;
 pub use headers::{Headers, TcpRange};
 pub use inet::InetSock;
 pub use iterator::Reader;
@@ -23,7 +25,7 @@ pub use layout::{
     drop_has_socket, first_ephemeral_port, has_sock_from_file, long_idle_ticks, retransmit_has_error,
     udp_drop_has_packet,
 };
-pub use memory::{Memory, Typed};
+pub use memory::{Memory, Typed, Untyped};
 pub use packet::{Segment, SkBuff};
 pub use sock::{SockCommon, UdpSock, address_from_file, namespace_of_packet_socket, sock_from_file};
 pub use task::Task;

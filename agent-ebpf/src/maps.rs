@@ -13,6 +13,7 @@ use netcause_common::flow::{FlowKey, TcpCounters, Tenant, UdpCounters, UdpServic
 use netcause_common::limits;
 use netcause_common::networks;
 use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, Sweep};
+use netcause_common::probe::tcp_connect::Call;
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::{STATISTICS, Statistic};
 
@@ -128,6 +129,10 @@ pub static NETWORKS_V4: LpmTrie<u32, u8> = LpmTrie::with_max_entries(limits::NET
 #[map]
 pub static NETWORKS_V6: LpmTrie<[u32; 4], u8> =
     LpmTrie::with_max_entries(limits::NETWORKS, BPF_F_NO_PREALLOC);
+
+/// Connects that have not returned, by thread, where kprobes have to find out what fails. What a thread leaves makes room for others.
+#[map]
+pub static CONNECTS: LruHashMap<u64, Call> = LruHashMap::with_max_entries(limits::CONNECTS, 0);
 
 /// TCP sockets by the address of their `struct sock`.
 #[map]

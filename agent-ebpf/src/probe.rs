@@ -4,6 +4,7 @@ mod dns;
 mod dns_refused;
 mod open_sockets;
 mod packet_drop;
+mod tcp_connect;
 mod tcp_reset;
 mod tcp_retransmit;
 mod tcp_retransmit_synack;

@@ -153,6 +153,21 @@ impl Tracked {
         unsafe { (*self.0).errors_queued }
     }
 
+    /// Notes whether it has failed within the call of connect(2).
+    #[inline(always)]
+    pub fn set_failed_in_call(self, failed: bool) {
+        // SAFETY: as in `role`.
+        unsafe { (*self.0).failed_in_call = failed.into() }
+    }
+
+    /// True when it has failed within the call of connect(2) since the last call of this function.
+    #[inline(always)]
+    pub fn take_failed_in_call(self) -> bool {
+        // SAFETY: as in `role`.
+        let failed = unsafe { &mut (*self.0).failed_in_call };
+        core::mem::take(failed) != 0
+    }
+
     /// The totals that have been added to its flow.
     #[inline(always)]
     pub fn counted(self) -> *mut Counted {

@@ -64,7 +64,7 @@ pub fn run(output: Output) -> Result<bool, LoadError> {
 }
 
 fn row(state: ProbeState) -> Row {
-    let ProbeState { probe, unavailable } = state;
+    let ProbeState { probe, unavailable, .. } = state;
     Row {
         probe: probe.name(),
         state: State::new(probe.about, probe.without, unavailable.map(|unavailable| unavailable.message)),

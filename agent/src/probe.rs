@@ -12,6 +12,7 @@ mod dns;
 mod dns_refused;
 mod open_sockets;
 mod packet_drop;
+mod tcp_connect;
 mod tcp_reset;
 mod tcp_retransmit;
 mod tcp_retransmit_synack;
@@ -31,6 +32,7 @@ pub const ALL: [&Probe; ProbeId::COUNT] = [
     &dns::PROBE,
     &dns_refused::PROBE,
     &packet_drop::PROBE,
+    &tcp_connect::PROBE,
 ];
 
 /// The BPF iterator over a map's entries, by its name in the kernel.
@@ -57,6 +59,20 @@ pub enum Hook {
     },
     /// The beginning of a function of the kernel, by its name.
     Function(&'static str),
+    /// The end of a function of the kernel.
+    FunctionEnd {
+        /// The function's name.
+        name: &'static str,
+        /// How many arguments the program takes it to have; its return value is behind them.
+        arguments: usize,
+    },
+    /// The beginning or the end of functions, whichever the program is for, by kprobes.
+    Kprobe {
+        /// Names of the functions.
+        functions: &'static [&'static str],
+        /// How many arguments the program takes each to have.
+        arguments: usize,
+    },
     /// The packets of every socket: cgroup_skb at the cgroup v2 root.
     Cgroup(Direction),
     /// A tail call for DNS packets from a program at [`Hook::Cgroup`].
@@ -107,7 +123,7 @@ pub struct Probe {
     pub common: &'static [Group],
     /// Further kernel members that it reads: fields of [`KernelLayout`].
     pub members: &'static [&'static str],
-    /// The same by other hooks, for kernels that do not support these.
+    /// The same by other hooks, for kernels that do not support these or do not let them be attached.
     pub older: Option<&'static Self>,
 }
 
@@ -191,6 +207,16 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
                     }
                 }
             },
+            Hook::FunctionEnd { name, arguments } => {
+                if let Some(why) = differs(name, arguments, btf) {
+                    return Support::No(why);
+                }
+            }
+            Hook::Kprobe { functions, arguments } => {
+                if let Some(why) = functions.iter().find_map(|name| differs(name, arguments, btf)) {
+                    return Support::No(why);
+                }
+            }
             // Whether a function can be traced is known when it is tried.
             Hook::Function(_) | Hook::Cgroup(_) | Hook::Continuation { .. } | Hook::SocketClosed => {}
             Hook::AtStart { .. } | Hook::Sweep(_) | Hook::SweepMaps(_) => {
@@ -207,6 +233,15 @@ pub fn support(probe: &Probe, btf: &Btf, missing: &BTreeMap<&'static str, String
     match probe.needed().find_map(|member| missing.get(member)) {
         Some(why) => Support::No(why.clone()),
         None => Support::Yes,
+    }
+}
+
+/// Why a function is not what a program takes it to be.
+fn differs(function: &str, arguments: usize, btf: &Btf) -> Option<String> {
+    match btf.arguments(function) {
+        Err(error) => Some(error.to_string()),
+        Ok(found) if found == arguments => None,
+        Ok(found) => Some(format!("function {function} has {found} arguments on this kernel")),
     }
 }
 

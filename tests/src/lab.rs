@@ -27,6 +27,7 @@ pub(crate) mod promql;
 pub(crate) mod sample;
 pub(crate) mod service;
 pub(crate) mod topology;
+pub(crate) mod trampolines;
 pub(crate) mod witness;
 
 use std::{

@@ -37,6 +37,9 @@ const TRACEPOINTS: &[&str] = &[
     "udp_fail_queue_rcv_skb",
 ];
 
+/// Functions that the probes attach to, whose arguments they count.
+const FUNCTIONS: &[&str] = &["tcp_v4_connect", "tcp_v4_pre_connect", "tcp_v6_connect", "tcp_v6_pre_connect"];
+
 /// Enums whose values the programs use.
 const ENUMS: &[&str] = &["bpf_func_id", "skb_drop_reason", "skb_drop_reason_subsys", "sock_flags"];
 
@@ -71,7 +74,8 @@ fn fixture(image: &Path, release: &str, directory: &Path) -> Result<()> {
 
     let structs = KernelLayout::MEMBERS.iter().map(|member| member.structure.to_owned());
     let structs = structs.chain(ITERATORS.iter().map(|name| format!("bpf_iter__{name}"))).collect();
-    let prototypes: BTreeSet<String> = TRACEPOINTS.iter().map(|name| format!("btf_trace_{name}")).collect();
+    let prototypes = TRACEPOINTS.iter().map(|name| format!("btf_trace_{name}"));
+    let prototypes: BTreeSet<String> = prototypes.chain(FUNCTIONS.iter().map(|&name| name.into())).collect();
     let enums = ENUMS.iter().map(|name| (*name).to_owned()).collect();
     let wanted = Wanted { structs: &structs, prototypes: &prototypes, enums: &enums };
     let reduced = types::write(&reduce::reduce(&types::parse(&data)?, &wanted)?)?;

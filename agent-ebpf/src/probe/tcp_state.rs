@@ -275,6 +275,7 @@ fn failed(socket: Socket, state: Option<Tracked>) {
         Some(state) => {
             state.enter(PHASE_CLOSED);
             let uncounted = state.take_uncounted_retransmits(socket.total_retransmits());
+            state.set_failed_in_call(socket.is_unconnected());
             (state.started_ns(), uncounted, state.errors_queued())
         }
         None => (0, 0, 0),

@@ -182,7 +182,7 @@ pub fn event(bytes: &[u8]) -> Option<Event> {
 
 fn tcp_event_kind(probe: u8, bytes: &[u8]) -> Option<TcpEventKind> {
     let is = |id: ProbeId| probe == id as u8;
-    Some(if is(ProbeId::TcpState) {
+    Some(if is(ProbeId::TcpState) || is(ProbeId::TcpConnect) {
         let event: ConnectFailed = read(bytes)?;
         TcpEventKind::ConnectFailed {
             reason: ConnectFailure::from_number(event.reason)?,

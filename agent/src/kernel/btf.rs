@@ -39,6 +39,9 @@ pub enum BtfError {
     /// The kernel has no such tracepoint.
     #[error("this kernel has no tracepoint {0}")]
     NoTracepoint(String),
+    /// The kernel has no such function.
+    #[error("this kernel has no function {0}")]
+    NoFunction(String),
     /// The kernel has no such enumerator.
     #[error("this kernel has no {enumerator} in enum {enumeration}")]
     NoEnumerator {
@@ -90,6 +93,7 @@ mod kind {
     pub(super) const VOLATILE: u32 = 9;
     pub(super) const CONST: u32 = 10;
     pub(super) const RESTRICT: u32 = 11;
+    pub(super) const FUNC: u32 = 12;
     pub(super) const FUNC_PROTO: u32 = 13;
     pub(super) const VAR: u32 = 14;
     pub(super) const DATASEC: u32 = 15;
@@ -211,6 +215,18 @@ impl Btf {
         };
         let count = prototype.count.min(1 + MAX_ARGUMENTS);
         Ok((1..count).map(|index| argument(index).unwrap_or(Argument::Other)).collect())
+    }
+
+    /// The number of arguments of a function.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel has no such function, or it cannot be traced.
+    pub fn arguments(&self, function: &str) -> Result<usize, BtfError> {
+        let found = self.named(function, kind::FUNC).next();
+        let prototype = found.and_then(|found| self.record(found.reference));
+        let prototype = prototype.filter(|prototype| prototype.kind == kind::FUNC_PROTO);
+        prototype.map(|prototype| prototype.count).ok_or_else(|| BtfError::NoFunction(function.to_owned()))
     }
 
     /// The value of an enumerator; it may differ between kernel releases.

@@ -1,15 +1,15 @@
 //! Loads and attaches the eBPF programs, probe by probe: one that is unavailable on this kernel does not affect the others.
 
+mod programs;
+
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::Instant;
 
-use aya::maps::{Array, HashMap, ProgramArray};
+use aya::maps::{Array, HashMap};
 use aya::programs::{
-    BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, Iter, Program as AyaProgram,
-    ProgramError, ProgramFd,
+    BtfTracePoint, CgroupSkb, CgroupSock, FEntry, FExit, Iter, KProbe, Program as AyaProgram,
 };
 use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
 use netcause_common::dns::{self, DnsCounters, PROTOCOL_DNS};
@@ -22,12 +22,11 @@ use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
 use super::btf::{Btf, BtfError};
-use super::iterators::walk;
 use super::layout::{self, Resolved};
 use super::maps::table;
 use super::options::Options;
 use super::{drops, heap, networks, ports};
-use crate::probe::{self, Direction, Hook, Probe, Reason, Support, Unavailable};
+use crate::probe::{self, Hook, Probe, Reason, Support, Unavailable};
 
 /// The eBPF object; empty if agent/build.rs had no toolchain for it.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netcause-ebpf"));
@@ -56,6 +55,8 @@ pub enum LoadError {
 pub struct ProbeState {
     /// The probe.
     pub probe: &'static Probe,
+    /// The same by other hooks, which the kernel has as well, to be tried if these cannot be had.
+    older: Option<&'static Probe>,
     /// Why it does not run; `None` if it runs.
     pub unavailable: Option<Unavailable>,
 }
@@ -77,8 +78,9 @@ pub fn attach(options: &Options) -> Result<Loaded, LoadError> {
     let mut has_packets = false;
     for state in &mut loaded.probes {
         if state.unavailable.is_none() {
-            state.unavailable = lacks_packets(state.probe, has_packets)
-                .or_else(|| start(&mut loaded.ebpf, &kernel_btf, state.probe, options).err());
+            let start = |probe: &_| programs::start(&mut loaded.ebpf, &kernel_btf, probe, options);
+            state.unavailable =
+                lacks_packets(state.probe, has_packets).or_else(|| or_older(state, start).err());
         }
         has_packets |= state.unavailable.is_none() && state.probe.has(|hook| matches!(hook, Hook::Cgroup(_)));
     }
@@ -97,10 +99,9 @@ pub fn rehearse(options: &Options) -> Result<Vec<ProbeState>, LoadError> {
     let mut has_packets = false;
     for state in &mut loaded.probes {
         if state.unavailable.is_none() {
-            let mut programs = state.probe.programs.iter();
-            state.unavailable = lacks_packets(state.probe, has_packets).or_else(|| {
-                programs.find_map(|program| verify(&mut loaded.ebpf, &kernel_btf, program).err())
-            });
+            let mut verify = |program: &_| programs::verify(&mut loaded.ebpf, &kernel_btf, program);
+            state.unavailable = lacks_packets(state.probe, has_packets)
+                .or_else(|| or_older(state, |probe| probe.programs.iter().try_for_each(&mut verify)).err());
         }
         has_packets |= state.unavailable.is_none() && state.probe.has(|hook| matches!(hook, Hook::Cgroup(_)));
     }
@@ -209,7 +210,8 @@ fn readiness(probe: &'static Probe, btf: &Btf, resolved: &Resolved, options: &Op
         Support::Yes => probe.programs.iter().find_map(|program| obstacle(program.hook, options)),
         Support::No(why) => Some(Unavailable::new(Reason::KernelFeatureMissing, why)),
     };
-    ProbeState { probe, unavailable }
+    let older = probe.older.filter(is_supported);
+    ProbeState { probe, older, unavailable }
 }
 
 /// Why a hook is unavailable on this node for reasons other than the kernel's features.
@@ -244,133 +246,21 @@ fn obstacle(hook: Hook, options: &Options) -> Option<Unavailable> {
     Some(Unavailable::new(reason, message))
 }
 
-fn start(ebpf: &mut Ebpf, btf: &aya::Btf, probe: &Probe, options: &Options) -> Result<(), Unavailable> {
-    // Load all programs of a probe before attaching any: with only some attached, its counts would be wrong.
-    for program in probe.programs {
-        verify(ebpf, btf, program)?;
-    }
-    for program in probe.programs {
-        let failed = |error: &dyn std::fmt::Display| {
-            Unavailable::new(Reason::AttachFailed, format!("cannot attach {}: {error}", program.name))
-        };
-        match (find(ebpf, program.name)?, program.hook) {
-            (AyaProgram::BtfTracePoint(tracepoint), _) => {
-                tracepoint.attach().map_err(|error| failed(&error))?;
-            }
-            (AyaProgram::FEntry(function), _) => {
-                function.attach().map_err(|error| failed(&error))?;
-            }
-            (AyaProgram::CgroupSkb(packets), Hook::Cgroup(direction)) => {
-                attach_to_cgroup(packets, direction, options)
-                    .map_err(|error| failed(&format_args!("{error:#}")))?;
-            }
-            (AyaProgram::CgroupSkb(packets), Hook::Continuation { direction, over }) => {
-                let program = packets.fd().and_then(|fd| Ok(fd.try_clone()?));
-                let program = program.map_err(|error| failed(&error))?;
-                continue_with(ebpf, direction, over, &program)
-                    .map_err(|error| failed(&format_args!("{error:#}")))?;
-            }
-            (AyaProgram::CgroupSock(sockets), Hook::SocketClosed) => {
-                let root = open_cgroup_root(options).map_err(|error| failed(&error))?;
-                sockets.attach(root, CgroupAttachMode::Single).map_err(|error| failed(&error))?;
-            }
-            (AyaProgram::Iter(iterator), Hook::AtStart { only_since_start, .. }) => {
-                if !only_since_start || options.count_since_start {
-                    walk(iterator, 1, |_| {}).map_err(|error| failed(&error))?;
-                }
-            }
-            // Run by `Kernel::sweep`.
-            (AyaProgram::Iter(_), Hook::Sweep(_) | Hook::SweepMaps(_)) => {}
-            _ => return Err(misfit(program)),
+/// Tries a probe, and if that fails the same by its older hooks.
+fn or_older(
+    state: &mut ProbeState,
+    mut attempt: impl FnMut(&Probe) -> Result<(), Unavailable>,
+) -> Result<(), Unavailable> {
+    let Err(why) = attempt(state.probe) else { return Ok(()) };
+    let Some(older) = state.older else { return Err(why) };
+    match attempt(older) {
+        Ok(()) => {
+            tracing::debug!(probe = older.name(), message = %why.message, "uses its older hooks");
+            state.probe = older;
+            Ok(())
         }
+        Err(also) => Err(Unavailable { message: format!("{}; {}", why.message, also.message), ..also }),
     }
-    Ok(())
-}
-
-fn attach_to_cgroup(packets: &mut CgroupSkb, direction: Direction, options: &Options) -> anyhow::Result<()> {
-    let direction = match direction {
-        Direction::Ingress => CgroupSkbAttachType::Ingress,
-        Direction::Egress => CgroupSkbAttachType::Egress,
-    };
-    // Links of this mode coexist with programs of others; see `cgroup_bpf_attach`, kernel/bpf/cgroup.c.
-    packets.attach(open_cgroup_root(options)?, direction, CgroupAttachMode::Single)?;
-    Ok(())
-}
-
-fn open_cgroup_root(options: &Options) -> io::Result<File> {
-    File::open(options.cgroup_root.as_deref().unwrap_or(Path::new("/sys/fs/cgroup")))
-}
-
-/// Inserts a program into the map of tail calls, so that packets reach it from now on.
-fn continue_with(
-    ebpf: &mut Ebpf,
-    direction: Direction,
-    over: u32,
-    program: &ProgramFd,
-) -> anyhow::Result<()> {
-    let name = match direction {
-        Direction::Ingress => "DNS_RECEIVED",
-        Direction::Egress => "DNS_SENT",
-    };
-    let mut programs: ProgramArray<_> = table(ebpf, name)?.try_into()?;
-    Ok(programs.set(over, program, 0)?)
-}
-
-fn verify(ebpf: &mut Ebpf, btf: &aya::Btf, program: &probe::Program) -> Result<(), Unavailable> {
-    let begin = Instant::now();
-    let result = match (find(ebpf, program.name)?, program.hook) {
-        (AyaProgram::BtfTracePoint(tracepoint), Hook::Tracepoint { name, .. }) => tracepoint.load(name, btf),
-        (AyaProgram::FEntry(function), Hook::Function(name)) => function.load(name, btf),
-        (AyaProgram::CgroupSkb(packets), Hook::Cgroup(_) | Hook::Continuation { .. }) => packets.load(),
-        (AyaProgram::CgroupSock(sockets), Hook::SocketClosed) => sockets.load(),
-        (AyaProgram::Iter(iterator), Hook::AtStart { iterator: name, .. } | Hook::Sweep(name)) => {
-            iterator.load(name, btf)
-        }
-        (AyaProgram::Iter(iterator), Hook::SweepMaps(_)) => iterator.load(probe::MAP_ITERATOR, btf),
-        _ => return Err(misfit(program)),
-    };
-    tracing::debug!(program = program.name, took = ?begin.elapsed(), "program loaded");
-    result.map_err(|error| {
-        let reason = match &error {
-            ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
-                Reason::NotPermitted
-            }
-            ProgramError::LoadError { .. } => Reason::VerifierRejected,
-            _ => Reason::Other,
-        };
-        Unavailable::new(reason, format!("cannot load the program {}: {}", program.name, refusal(&error)))
-    })
-}
-
-fn find<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut AyaProgram, Unavailable> {
-    let missing = || Unavailable::new(Reason::Other, format!("the eBPF object has no program {name}"));
-    ebpf.program_mut(name).ok_or_else(missing)
-}
-
-fn misfit(program: &probe::Program) -> Unavailable {
-    Unavailable::new(
-        Reason::Other,
-        format!("the type of the program {} does not match its hook", program.name),
-    )
-}
-
-/// The error of loading a program, with the last lines of the verifier's log, which have the instruction and the reason.
-fn refusal(error: &ProgramError) -> String {
-    let ProgramError::LoadError { io_error, verifier_log } = error else {
-        return error.to_string();
-    };
-    let log = verifier_log.to_string();
-    // The log ends with the verifier's statistics.
-    let statistics = ["processed ", "verification time ", "stack depth ", "insns processed "];
-    let mut lines: Vec<&str> = log
-        .lines()
-        .rev()
-        .filter(|line| !line.is_empty() && !statistics.iter().any(|begin| line.starts_with(begin)))
-        .take(3)
-        .collect();
-    lines.reverse();
-    tracing::debug!(%log, "verifier log");
-    if lines.is_empty() { io_error.to_string() } else { format!("{io_error}: {}", lines.join(" / ")) }
 }
 
 fn load_error(error: &EbpfError) -> LoadError {
@@ -409,6 +299,9 @@ impl Loaded {
         let descriptor = |name: &'static str| {
             let fd = match self.ebpf.program(name)? {
                 AyaProgram::BtfTracePoint(program) => BtfTracePoint::fd(program).ok()?.as_fd().as_raw_fd(),
+                AyaProgram::FEntry(program) => FEntry::fd(program).ok()?.as_fd().as_raw_fd(),
+                AyaProgram::FExit(program) => FExit::fd(program).ok()?.as_fd().as_raw_fd(),
+                AyaProgram::KProbe(program) => KProbe::fd(program).ok()?.as_fd().as_raw_fd(),
                 AyaProgram::Iter(program) => Iter::fd(program).ok()?.as_fd().as_raw_fd(),
                 AyaProgram::CgroupSkb(program) => CgroupSkb::fd(program).ok()?.as_fd().as_raw_fd(),
                 AyaProgram::CgroupSock(program) => CgroupSock::fd(program).ok()?.as_fd().as_raw_fd(),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 // `enum bpf_cmd`, include/uapi/linux/bpf.h.
 const BPF_PROG_LOAD: libc::c_int = 5;
@@ -54,6 +55,9 @@ struct ProgramLoad {
     name: [u8; 16],
     interface: u32,
     attach_type: u32,
+    /// Types of the program's own, which it has none of.
+    types: [u32; 9],
+    attach_to: u32,
 }
 
 /// The head of `union bpf_attr` for BPF_LINK_CREATE (kernel 5.7 on).
@@ -77,6 +81,13 @@ pub(crate) fn map_name(id: u32) -> Result<String> {
 
 /// Loads a program that returns a value and does nothing.
 pub(crate) fn load(program_type: u32, attach_type: u32, value: u32) -> Result<OwnedFd> {
+    load_at(program_type, attach_type, value, 0)
+}
+
+/// As [`load`], for what has this number in the kernel's types.
+pub(crate) fn load_at(program_type: u32, attach_type: u32, value: u32, attach_to: u32) -> Result<OwnedFd> {
+    // Before Linux 5.11 programs count against this limit. Where it may not be raised, loading fails or does not need it.
+    let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
     // r0 = value; exit
     let instructions: [u64; 2] = [u64::from(value) << 32 | 0xb7, 0x95];
     let load = ProgramLoad {
@@ -92,6 +103,8 @@ pub(crate) fn load(program_type: u32, attach_type: u32, value: u32) -> Result<Ow
         name: [0; 16],
         interface: 0,
         attach_type,
+        types: [0; 9],
+        attach_to,
     };
     open(BPF_PROG_LOAD, &load).context("loading a program that does nothing")
 }

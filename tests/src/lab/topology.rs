@@ -5,6 +5,7 @@ use std::{
     cell::Cell,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     ops::Deref,
+    path::Path,
     process::Command,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -247,6 +248,11 @@ impl Pod {
     /// Its name in the agent's metrics, where nothing else names it.
     pub(crate) fn workload(&self) -> &str {
         self.cgroup.name()
+    }
+
+    /// Where its cgroup is.
+    pub(crate) fn cgroup_path(&self) -> &Path {
+        self.cgroup.path()
     }
 
     fn holds(&self, address: IpAddr) {

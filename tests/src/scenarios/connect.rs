@@ -10,6 +10,8 @@ use crate::lab::{
     topology::Net,
 };
 
+pub(super) mod unsent;
+
 /// A connect to a port without a listener counts as one failure of reason `refused`, with the reset that the client
 /// received.
 pub(super) fn refused(name: &str) -> Result<()> {

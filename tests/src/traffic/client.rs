@@ -282,6 +282,7 @@ fn name(errno: Errno) -> String {
         Errno::ADDRINUSE => "EADDRINUSE".to_owned(),
         Errno::ACCESS => "EACCES".to_owned(),
         Errno::PERM => "EPERM".to_owned(),
+        Errno::INVAL => "EINVAL".to_owned(),
         other => format!("{other:?}"),
     }
 }

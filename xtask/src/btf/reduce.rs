@@ -10,7 +10,7 @@ use super::types::{Cell, Type, kind};
 pub(super) struct Wanted<'a> {
     /// Structs, with everything in them.
     pub structs: &'a BTreeSet<String>,
-    /// Typedefs of functions, with the names of the structs that are passed by pointer.
+    /// Functions and typedefs of functions, with the names of the structs that are passed by pointer.
     pub prototypes: &'a BTreeSet<String>,
     /// Enums, with the names of their values.
     pub enums: &'a BTreeSet<String>,
@@ -31,7 +31,7 @@ pub(super) fn reduce(types: &[Type], wanted: &Wanted<'_>) -> Result<Vec<Type>> {
         if is_wanted {
             follow(types, id, Follow::Values, &mut whole)?;
         }
-        if one.kind() == kind::TYPEDEF && wanted.prototypes.contains(&one.name) {
+        if matches!(one.kind(), kind::TYPEDEF | kind::FUNC) && wanted.prototypes.contains(&one.name) {
             follow(types, id, Follow::Names, &mut named)?;
         }
     }

@@ -20,6 +20,7 @@ pub(super) mod kind {
     pub(in crate::btf) const UNION: u32 = 5;
     pub(in crate::btf) const ENUM: u32 = 6;
     pub(in crate::btf) const TYPEDEF: u32 = 8;
+    pub(in crate::btf) const FUNC: u32 = 12;
     pub(in crate::btf) const FUNC_PROTO: u32 = 13;
     pub(in crate::btf) const ENUM64: u32 = 19;
 }

@@ -49,8 +49,10 @@ pub(super) static TABLE: Table<Totals> = Table {
             "netcause_tcp_connect_failures",
             "TCP connection attempts of clients that failed, by reason. timed_out: the kernel gave up, or the \
              application did after a SYN retransmission; aborted: the application closed the socket before the first \
-             SYN retransmission. A non-blocking connect that succeeds is not a failure. Errors before a SYN would be \
-             sent, such as no route, are not counted.",
+             SYN retransmission. A non-blocking connect that succeeds is not a failure. Errors before a SYN is sent \
+             are among them where the probe tcp_connect runs: unreachable, no route, or a route of type unreachable or \
+             blackhole; denied, a route of type prohibit, or a BPF program at the cgroup. Those that are the \
+             application's own, as a bad address, are not.",
             |totals: &Totals, to| to.by(ConnectFailure::LABELS, &totals.tcp.connect_failures),
         )
         .by("reason"),

@@ -153,6 +153,20 @@ fn names_end_with_the_strings() {
     assert!(!Btf::parse(data).unwrap().has_struct("sock"));
 }
 
+#[test]
+fn functions_have_as_many_arguments_as_the_programs_take_them_to_have() {
+    for fixture in fixtures() {
+        let btf = Btf::parse(fixture.data).unwrap();
+        for name in ["tcp_v4_connect", "tcp_v6_connect", "tcp_v4_pre_connect", "tcp_v6_pre_connect"] {
+            assert_eq!(btf.arguments(name).unwrap(), 3, "{name} on {:?}", fixture.version);
+        }
+        // A tracepoint's prototype is no function.
+        for name in ["tcp_connect", "btf_trace_tcp_send_reset", ""] {
+            assert!(btf.arguments(name).is_err(), "{name} on {:?}", fixture.version);
+        }
+    }
+}
+
 /// Does all lookups of the agent, and fails if they take long: whole kernels take milliseconds.
 fn look_up_all(data: Vec<u8>) {
     let start = Instant::now();
@@ -163,6 +177,8 @@ fn look_up_all(data: Vec<u8>) {
         for program in probe::ALL.iter().flat_map(|probe| probe.programs) {
             match program.hook {
                 Hook::Tracepoint { name, .. } => drop(btf.tracepoint(name)),
+                Hook::FunctionEnd { name, .. } => drop(btf.arguments(name)),
+                Hook::Kprobe { functions, .. } => functions.iter().for_each(|name| drop(btf.arguments(name))),
                 Hook::Function(_)
                 | Hook::Cgroup(_)
                 | Hook::Continuation { .. }
