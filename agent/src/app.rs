@@ -135,6 +135,7 @@ async fn serve(
     let (conntrack, passes) = mpsc::unbounded_channel();
     let mut agent = Agent::new(Parts {
         kernel,
+        node: config.node_name.clone().unwrap_or_default(),
         rings,
         engine,
         health: health.clone(),

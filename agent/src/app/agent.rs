@@ -78,6 +78,8 @@ pub(super) struct Agent {
 /// What an agent is put together from.
 pub(super) struct Parts {
     pub kernel: Kernel,
+    /// The name of this node.
+    pub node: String,
     pub rings: [Events; 2],
     pub engine: Engine,
     pub health: Health,
@@ -90,7 +92,7 @@ pub(super) struct Parts {
 
 impl Agent {
     pub fn new(parts: Parts) -> Self {
-        let Parts { kernel, rings, engine, health, conntrack, max_series, pace, counts_since } = parts;
+        let Parts { kernel, node, rings, engine, health, conntrack, max_series, pace, counts_since } = parts;
         let cgroups = CgroupTree::below(kernel.cgroup_root().map(std::path::Path::to_owned));
         let mut engine = engine;
         engine.handle(now(), Input::Missing(missing_evidence(&kernel)));
@@ -99,7 +101,7 @@ impl Agent {
             engine,
             health,
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
-            node: node_name(),
+            node,
             conntrack,
             rings,
             cgroups,
@@ -397,12 +399,6 @@ fn missing_evidence(kernel: &Kernel) -> HashMap<&'static str, String> {
         (signal, unavailable.message.clone())
     })
     .collect()
-}
-
-/// The name of this node: as Kubernetes has it where the manifest says it, else the host's.
-fn node_name() -> String {
-    let given = std::env::var("NODE_NAME").ok().filter(|name| !name.is_empty());
-    given.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 /// What time it is.
