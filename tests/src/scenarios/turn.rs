@@ -1,5 +1,7 @@
 //! Whose turn it is: what open connections wait for.
 
+pub(super) mod servers;
+
 use anyhow::{Result, ensure};
 
 use crate::lab::{
