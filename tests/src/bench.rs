@@ -16,6 +16,7 @@ mod rounds;
 mod scale;
 mod sites;
 mod transactions;
+mod turn;
 
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ enum Part {
     DnsCount(dns::Counting),
     /// Memory for the names of a cluster of pods; for the bytes per pod see `cargo bench -p netcause-core --bench directory`
     Names(names::Names),
+    /// What connections wait for: what the agent says beside what clients have measured
+    Turn(turn::Turn),
     /// The programs inside the pods
     #[command(subcommand, hide = true)]
     Generate(generate::Generate),
@@ -74,6 +77,7 @@ impl Bench {
             Some(Part::Dns(dns)) => dns.run(),
             Some(Part::DnsCount(count)) => count.run(),
             Some(Part::Names(names)) => names.run(),
+            Some(Part::Turn(turn)) => turn.run(),
             Some(Part::Generate(program)) => program.run(),
         }
     }

@@ -25,6 +25,7 @@ pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod promql;
 pub(crate) mod sample;
+pub(crate) mod servers;
 pub(crate) mod service;
 pub(crate) mod topology;
 pub(crate) mod trampolines;

@@ -304,6 +304,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("idle::flows", idle::flows).on_outermost_kernels(),
     scenario("turn::whose", turn::whose).on_outermost_kernels(),
     scenario("turn::responses", turn::responses).on_outermost_kernels(),
+    needing(Needs::Programs(turn::servers::PROGRAMS), "turn::real_servers", turn::servers::real)
+        .on_one_kernel(),
     scenario("sweep::duration", sweep::duration),
     scenario("sweep::without_descriptor", sweep::without_descriptor),
     needing(Needs::Unshare, "sweep::own_pid_namespace", sweep::own_pid_namespace),

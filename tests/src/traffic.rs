@@ -1,6 +1,7 @@
 //! The programs that run inside the pods: real processes with real sockets, which count exactly what they did and print
 //! it as JSON, so that a scenario compares the agent's counts with the truth.
 
+mod ask;
 mod client;
 mod dns;
 mod flood;
@@ -27,6 +28,8 @@ pub(crate) enum Traffic {
     Relay(relay::Relay),
     /// Make connections
     Client(client::Client),
+    /// Ask a server that was not written for the lab
+    Ask(ask::Ask),
     /// Send TCP segments without a connection
     Flood(flood::Flood),
     /// Pass frames between two network namespaces, and treat them as told until standard input closes
@@ -51,6 +54,7 @@ impl Traffic {
             Self::Server(server) => server.run(),
             Self::Relay(relay) => relay.run(),
             Self::Client(client) => client.run(),
+            Self::Ask(ask) => ask.run(),
             Self::Flood(flood) => flood.run(),
             Self::Path(path) => path.run(),
             Self::UdpServer(server) => server.run(),

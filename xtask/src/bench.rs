@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SCRIPT")]
     command: Option<String>,
     /// Measure on this machine instead of in a VM (needs root): throughput with and without the agent, many sockets and
-    /// edges, connections and DNS queries as fast as they come, the names of a cluster
+    /// edges, connections and DNS queries as fast as they come, the names of a cluster, what connections wait for
     #[arg(long, conflicts_with_all = ["kernel", "seconds", "command"])]
     native: bool,
     /// Arguments of `netcause-lab bench`, after `--`
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 }
 
 /// The parts of the lab's benchmark that measure a machine; any of them can be given as its argument.
-const NATIVE: [&str; 6] = ["load", "scale", "churn", "dns", "dns-count", "names"];
+const NATIVE: [&str; 7] = ["load", "scale", "churn", "dns", "dns-count", "names", "turn"];
 
 /// Runs the lab's benchmark and prints what it prints.
 pub(crate) fn command(args: &Args) -> Result<()> {

@@ -21,6 +21,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     tools::validator()?;
     tools::envoy()?;
     tools::resolvers()?;
+    tools::servers();
     if !args.no_vm {
         vm::fetch_kernels()?;
     }

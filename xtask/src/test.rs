@@ -142,6 +142,7 @@ fn path() -> Result<OsString> {
         Err(error) => exec::say(format!("the scenarios with Envoy are skipped: {error:#}")),
     }
     path.extend(tools::resolvers()?);
+    path.extend(tools::servers());
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     path.extend(["/usr/sbin", "/sbin"].map(Into::into));
     env::join_paths(path).context("a directory on the search path has a colon in its name")

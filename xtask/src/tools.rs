@@ -6,6 +6,7 @@ mod envoy;
 pub(crate) mod packages;
 mod python;
 mod resolvers;
+mod servers;
 mod toolchain;
 pub(crate) mod unpacked;
 mod validator;
@@ -16,6 +17,7 @@ use packages::Purpose;
 
 pub(crate) use envoy::ensure as envoy;
 pub(crate) use resolvers::ensure as resolvers;
+pub(crate) use servers::ensure as servers;
 pub(crate) use toolchain::ensure as toolchain;
 pub(crate) use validator::ensure as validator;
 

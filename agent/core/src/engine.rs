@@ -253,6 +253,7 @@ impl Engine {
                 self.names.counted(&key, &delta.tcp);
                 self.names.counted_datagrams(&key, &delta.udp);
                 self.peer_nodes.count(&key, &delta.tcp, &self.names);
+                self.waiting.count(&key, &delta.tcp);
                 self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
             }
             Input::Drops { key, packets } => self.dropped(key, packets),

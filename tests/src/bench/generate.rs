@@ -4,6 +4,7 @@
 mod dns;
 mod drive;
 mod held;
+mod think;
 
 use std::{
     io::{BufRead as _, stdin},
@@ -16,6 +17,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
 pub(super) use drive::Load;
+pub(super) use think::{Distribution, Style};
 
 /// `netcause-lab bench generate`
 #[derive(Subcommand)]
@@ -26,6 +28,10 @@ pub(crate) enum Generate {
     Answer(dns::Answer),
     /// Accept connections and keep them
     Keep(held::Keep),
+    /// Answer requests that say how long that is to take
+    Think(think::Think),
+    /// Send such requests; prints its sums for each line of the input
+    Ask(think::Ask),
     /// Hold connections; commands are `open N` and `touch`
     Hold(held::Hold),
 }
@@ -36,6 +42,8 @@ impl Generate {
             Self::Drive(drive) => drive.run(),
             Self::Answer(answer) => answer.run(),
             Self::Keep(keep) => keep.run(),
+            Self::Think(think) => think.run(),
+            Self::Ask(ask) => ask.run(),
             Self::Hold(hold) => hold.run(),
         }
     }

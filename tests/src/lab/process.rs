@@ -161,6 +161,21 @@ impl Process {
             .with_context(|| format!("{}: waited for {what}; it said:\n{}", self.name, self.said()))
     }
 
+    /// The `n`-th thing that `find` makes of lines of standard output.
+    pub(crate) fn wait_nth_stdout<T>(
+        &self,
+        what: &str,
+        n: usize,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> Result<T> {
+        let left = std::cell::Cell::new(n);
+        self.wait_stdout(what, |line| {
+            let found = find(line)?;
+            left.set(left.get().saturating_sub(1));
+            (left.get() == 0).then_some(found)
+        })
+    }
+
     /// The first thing `find` makes of a line of standard error.
     pub(crate) fn wait_stderr<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         self.stderr

@@ -81,6 +81,11 @@ impl Client {
         self.wait_done(self.commands)
     }
 
+    /// Waits until it has carried out all commands so far.
+    pub(crate) fn wait_all_done(&self) -> Result<()> {
+        self.wait_done(self.commands)
+    }
+
     /// Waits until it has carried out the `n`-th command.
     pub(crate) fn wait_done(&self, n: u64) -> Result<()> {
         let done = format!("{{\"done\":{n}}}");

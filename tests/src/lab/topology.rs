@@ -339,6 +339,13 @@ impl Pod {
         Ok(client)
     }
 
+    /// Starts a client of a real server and waits until its session has begun. `args`: see `netcause-lab traffic ask --help`.
+    pub(crate) fn ask(&self, to: SocketAddr, language: &str) -> Result<Client> {
+        let client = Client::start(to, &["--language", language], |args| self.traffic("ask", args))?;
+        client.wait_open()?;
+        Ok(client)
+    }
+
     /// Runs a UDP client to its end. `args`: see `netcause-lab traffic udp-client --help`.
     pub(crate) fn send_udp(&self, to: SocketAddr, args: &[&str]) -> Result<Outcome> {
         self.send("udp-client", to, args)

@@ -1,5 +1,7 @@
 //! Whose turn it is: what open connections wait for.
 
+pub(super) mod servers;
+
 use anyhow::{Result, ensure};
 
 use crate::lab::{
@@ -38,6 +40,7 @@ pub(super) fn whose(name: &str) -> Result<()> {
     let _far = server.serve(server.at(8083), &["--mode", "echo"])?;
     let _pushes = server.serve(server.at(8084), &["--mode", "push", "--think-ms", "1500"])?;
     let _sink = server.serve(server.at(8085), &["--mode", "sink"])?;
+    let answers = server.serve(server.at(8086), &["--mode", "echo"])?;
     let agent = agent(name)?;
 
     let mut asks = client.hold(server.at(8080), &["--count", "2"])?;
@@ -53,6 +56,13 @@ pub(super) fn whose(name: &str) -> Result<()> {
     let _listens = client.start_client(server.at(8084), &["--send", "64", "--receive", "1000000"])?;
     let mut logs = client.hold(server.at(8085), &[])?;
     logs.run_command("send 64")?;
+    // Answered on a connection that has ended, which no sweep has seen; then the client ends its side and waits.
+    client.connect(server.at(8086), &["--send", "64", "--receive", "64"])?;
+    answers.finish()?;
+    let _silent = server.serve(server.at(8086), &["--mode", "answer"])?;
+    let mut half = client.hold(server.at(8086), &[])?;
+    half.run_command("send 64")?;
+    half.run_command("end")?;
 
     let ends = |port| Ends::v4(&client, &server, port);
     agent.until("each connection waits for what holds it up", |metrics| {
@@ -65,6 +75,7 @@ pub(super) fn whose(name: &str) -> Result<()> {
             (8084, "idle", "idle", 1),
             // Never answered: perhaps it never will be.
             (8085, "unknown", "unknown", 1),
+            (8086, "peer_application", "local_application", 1),
         ] {
             let [source, destination] = ends(port).both().map(Clone::clone);
             expect(metrics, &source, at_client, connections)?;
@@ -72,13 +83,18 @@ pub(super) fn whose(name: &str) -> Result<()> {
         }
         Ok(())
     })?;
-    let ages = |port: u16| {
-        let metrics = agent.scrape()?;
-        Ok::<_, anyhow::Error>(
-            metrics.on("netcause_tcp_unacknowledged_age_seconds_count", ends(port).both()[0]),
-        )
+    let metrics = agent.scrape()?;
+    let ages = |what, port| {
+        ends(port).both().map(|edge| metrics.on(&format!("netcause_tcp_{what}_age_seconds_count"), edge))
     };
-    ensure!(ages(8083)? >= 1.0 && ages(8080)? == 0.0 && ages(8082)? == 0.0, "ages of what the network owes");
+    let network = [8080, 8082, 8083].map(|port| ages("unacknowledged", port)[0] >= 1.0);
+    ensure!(network == [false, false, true], "ages of what the network owes: {network:?}");
+    for port in [8080, 8086] {
+        ensure!(ages("unanswered", port).iter().all(|count| *count >= 1.0), "ages of what servers owe");
+    }
+    for port in [8081, 8082, 8083, 8084, 8085] {
+        ensure!(ages("unanswered", port) == [0.0; 2], "servers owe nothing at {port}");
+    }
     let waited = |metrics: &Metrics| metrics.on(WAITED, &ends(8080).both()[0].with("on", "peer_application"));
     let before = agent.scrape()?;
     agent.sweep_again()?;

@@ -15,6 +15,8 @@ pub(crate) enum Purpose {
     Lab,
     /// Further resolvers of the lab, for a few scenarios on this machine.
     Resolvers,
+    /// Servers of the lab that were not written for it, for a few scenarios on this machine.
+    Servers,
     /// Measuring this machine, together with [`Purpose::Lab`].
     Bench,
     /// Booting the kernel matrix.
@@ -44,6 +46,8 @@ impl Purpose {
             Self::Lab => &["iproute2", "nftables", "curl", "bind9-dnsutils", "dnsperf"],
             // dnsmasq without the package that starts a service; a compiler and the static C library for those that are compiled.
             Self::Resolvers => &["dnsmasq-base", "gcc", "libc6-dev"],
+            // All are unpacked.
+            Self::Servers => &[],
             // As above.
             Self::Bench => &["dnsmasq-base"],
             // The emulator is unpacked (`unpacked`). binutils strips programs for the image, kmod makes its module index, xz and
@@ -57,7 +61,7 @@ impl Purpose {
     /// The programs by which a machine without Debian's package manager is judged; none for what only Debian's packages have.
     const fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Toolchain => &[],
+            Self::Toolchain | Self::Servers => &[],
             Self::Lab => &["ip", "tc", "nft", "curl", "dig", "dnsperf"],
             Self::Resolvers => &["dnsmasq", "cc"],
             Self::Bench => &["dnsmasq"],
@@ -73,6 +77,7 @@ impl Purpose {
             Self::Toolchain => "compiling eBPF programs",
             Self::Lab => "the lab",
             Self::Resolvers => "the lab's other resolvers",
+            Self::Servers => "the lab's servers",
             Self::Bench => "the benchmark",
             Self::Vm => "booting other kernels",
             Self::Btf => "making BTF fixtures",

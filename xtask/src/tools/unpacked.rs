@@ -149,10 +149,14 @@ fn file_of<'a>(package: &str, files: &'a [PathBuf]) -> Result<&'a Path> {
     found.with_context(|| format!("apt-get fetched no {package}"))
 }
 
+/// Libraries that a server loads for a part that we turn off: PostgreSQL compiles long queries with a library of 110 MB.
+const UNUSED: &str = "libllvm";
+
 /// The libraries in a package's field `Depends`: `libc6 (>= 2.34), adduser, libx1 | libx2`. Of alternatives the first.
 fn libraries(depends: &str) -> Vec<&str> {
     let names = depends.split(',').filter_map(|one| one.split([' ', '|', '(']).find(|word| !word.is_empty()));
-    names.map(str::trim).filter(|name| name.starts_with("lib")).collect()
+    let is_used = |name: &&str| name.starts_with("lib") && !name.starts_with(UNUSED);
+    names.map(str::trim).filter(is_used).collect()
 }
 
 #[cfg(test)]
@@ -161,7 +165,8 @@ mod tests {
 
     #[test]
     fn libraries_are_separated_from_other_packages() {
-        let depends = "adduser, lsb-base, libc6 (>= 2.34),libevent-2.1-7 | libevent-2.2 (>= 2.0), openssl\n";
+        let depends =
+            "adduser, lsb-base, libc6 (>= 2.34),libevent-2.1-7 | libevent-2.2 (>= 2.0), libllvm14, openssl\n";
         assert_eq!(libraries(depends), ["libc6", "libevent-2.1-7"]);
         assert!(libraries("").is_empty());
     }

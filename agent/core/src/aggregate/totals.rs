@@ -57,8 +57,8 @@ impl Totals {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = self.tcp;
         let tcp = TcpCounters { connect_duration, rtt, min_rtt, ..TcpCounters::ZERO };
         let dns = DnsCounters { duration: self.dns.duration, ..DnsCounters::ZERO };
-        let Waits { responses, unacknowledged, queueing, .. } = self.waits;
-        let waits = Waits { responses, unacknowledged, queueing, ..Waits::ZERO };
+        let Waits { responses, unacknowledged, unanswered, queueing, .. } = self.waits;
+        let waits = Waits { responses, unacknowledged, unanswered, queueing, ..Waits::ZERO };
         Self { tcp, udp: UdpCounters::ZERO, dns, waits }
     }
 
@@ -67,8 +67,8 @@ impl Totals {
     pub fn plain(&self) -> Self {
         let TcpCounters { connect_duration, rtt, min_rtt, .. } = TcpCounters::ZERO;
         let dns = DnsCounters { duration: DnsCounters::ZERO.duration, ..self.dns };
-        let Waits { responses, unacknowledged, queueing, .. } = Waits::ZERO;
-        let waits = Waits { responses, unacknowledged, queueing, ..self.waits };
+        let Waits { responses, unacknowledged, unanswered, queueing, .. } = Waits::ZERO;
+        let waits = Waits { responses, unacknowledged, unanswered, queueing, ..self.waits };
         Self { tcp: TcpCounters { connect_duration, rtt, min_rtt, ..self.tcp }, udp: self.udp, dns, waits }
     }
 

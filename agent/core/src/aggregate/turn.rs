@@ -63,6 +63,9 @@ pub struct Waits {
     pub responses: WaitTimes,
     /// Ages of data without an acknowledgement where the network is waited for, at each sweep, in milliseconds.
     pub unacknowledged: WaitTimes,
+    /// Ages of requests without an answer where an application is waited for, the peer's at a client and the local one at a server, at
+    /// each sweep, in milliseconds.
+    pub unanswered: WaitTimes,
     /// Connections that sweeps have found used since the one before: without and with retransmissions meanwhile.
     pub used: [u64; 2],
     /// By how much the smoothed round-trip time of each of them exceeded the lowest one found, in microseconds.
@@ -82,6 +85,7 @@ impl Waits {
         waiting: [0; On::COUNT],
         responses: WaitTimes::ZERO,
         unacknowledged: WaitTimes::ZERO,
+        unanswered: WaitTimes::ZERO,
         used: [0; 2],
         queueing: RoundTrips::ZERO,
     };
@@ -133,6 +137,16 @@ pub fn response(connection: &Connection, habit: &Habit, since_sweep: Duration) -
     let is_new = since_answer < since_visit && (since_request < since_visit || was_waiting);
     let is_answered = connection.speaker.is_some_and(|speaker| speaker != client);
     (is_answered && is_new && habit.answers(connection)).then(|| since_request.saturating_sub(since_answer))
+}
+
+/// How long ago the last data of the request came that an application has not answered; `None` when it waits for something else.
+#[must_use]
+pub fn unanswered(connection: &Connection, on: On) -> Option<Duration> {
+    match on {
+        On::PeerApplication => Some(connection.since_sent),
+        On::LocalApplication => Some(connection.since_received),
+        _ => None,
+    }
 }
 
 /// How long the oldest byte without an acknowledgement has waited for one, if for longer than the round trip explains. It was sent

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use netcause_common::flow::FlowKey;
+use netcause_common::flow::{FlowKey, TcpCounters};
 use netcause_common::histogram::{Histogram, RTT_BOUNDS_US, RoundTrips, bucket};
 use netcause_common::probe::open_sockets::QueueKey;
 
 use super::model::Model;
 use super::totals::Totals;
-use super::turn::{Habit, On, WAIT_BOUNDS_MS, WaitTimes, overdue, response, turn};
+use super::turn::{Habit, On, WAIT_BOUNDS_MS, WaitTimes, overdue, response, turn, unanswered};
 use crate::enrich::Names;
 use crate::ingest::Connection;
 
@@ -37,6 +37,7 @@ struct Found {
     waiting: [u32; On::COUNT],
     responses: Option<Box<WaitTimes>>,
     unacknowledged: Option<Box<WaitTimes>>,
+    unanswered: Option<Box<WaitTimes>>,
     used: [u32; 2],
     queueing: Option<Box<RoundTrips>>,
 }
@@ -60,13 +61,21 @@ impl Waiting {
         self.swept.get_or_insert(now);
     }
 
+    /// Takes what a flow has counted: of connections that end between two sweeps this is all there is.
+    pub fn count(&mut self, flow: &FlowKey, counted: &TcpCounters) {
+        if (counted.sent_bytes != 0 || counted.received_bytes != 0)
+            && let Some(habit) = habit(&mut self.habits, *flow)
+        {
+            habit.learn_directions(counted.sent_bytes != 0, counted.received_bytes != 0);
+        }
+    }
+
     /// Takes a connection that a sweep has found.
     pub fn see(&mut self, connection: &Connection, now: Duration) {
         let since_sweep = self.since_sweep(now);
         let flow = connection.flow;
         let mut unlearned = Habit::default();
-        let has_room = self.habits.len() < MAX_FLOWS || self.habits.contains_key(&flow);
-        let habit = if has_room { self.habits.entry(flow).or_default() } else { &mut unlearned };
+        let habit = habit(&mut self.habits, flow).unwrap_or(&mut unlearned);
         habit.learn(connection);
         let on = turn(connection, habit);
         let response = response(connection, habit, since_sweep);
@@ -85,6 +94,9 @@ impl Waiting {
         }
         if let Some(waited) = overdue(connection) {
             observe(&mut found.unacknowledged, &WAIT_BOUNDS_MS, waited.as_millis());
+        }
+        if let Some(waited) = unanswered(connection, on) {
+            observe(&mut found.unanswered, &WAIT_BOUNDS_MS, waited.as_millis());
         }
         if connection.is_unaccepted {
             let listener = QueueKey { local: flow.local, port: flow.service_port, ..QueueKey::default() };
@@ -117,6 +129,7 @@ impl Waiting {
             }
             more.waits.responses = found.responses.map_or(WaitTimes::ZERO, |times| *times);
             more.waits.unacknowledged = found.unacknowledged.map_or(WaitTimes::ZERO, |times| *times);
+            more.waits.unanswered = found.unanswered.map_or(WaitTimes::ZERO, |times| *times);
             more.waits.used = found.used.map(u64::from);
             more.waits.queueing = found.queueing.map_or(RoundTrips::ZERO, |delays| *delays);
             model.count(&flow, &more, now, names.is_contested(&flow));
@@ -143,6 +156,12 @@ impl Waiting {
     fn since_sweep(&self, now: Duration) -> Duration {
         self.swept.map(|swept| now.saturating_sub(swept)).unwrap_or_default()
     }
+}
+
+/// What is known of a flow, if there is room for it.
+fn habit(habits: &mut HashMap<FlowKey, Habit>, flow: FlowKey) -> Option<&mut Habit> {
+    let has_room = habits.len() < MAX_FLOWS || habits.contains_key(&flow);
+    has_room.then(|| habits.entry(flow).or_default())
 }
 
 #[cfg(test)]

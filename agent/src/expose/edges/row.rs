@@ -92,6 +92,9 @@ pub struct Tcp {
     /// Mean age of data without an acknowledgement, of connections that sweeps found waiting for the network.
     #[serde(default)]
     pub unacknowledged_mean_seconds: Option<f64>,
+    /// Mean age of requests without an answer, of connections that sweeps found waiting for an application.
+    #[serde(default)]
+    pub unanswered_mean_seconds: Option<f64>,
 }
 
 /// What was counted of UDP.
@@ -220,6 +223,7 @@ impl Tcp {
                 waits.unacknowledged.sum,
                 MILLISECONDS,
             ),
+            unanswered_mean_seconds: mean(&waits.unanswered.buckets, waits.unanswered.sum, MILLISECONDS),
         }
     }
 }

@@ -239,6 +239,15 @@ pub(super) static TABLE: Table<Totals> = Table {
              peer that is gone.",
             |totals: &Totals, to| wait_times(&totals.waits.unacknowledged, to),
         ),
+        histogram(
+            "netcause_tcp_unanswered_age_seconds",
+            "Age of the last data of a request without an answer, of TCP connections that wait for an application \
+             (netcause_tcp_waiting_connections): at the client for the peer's, at the server for the local one, as the label \
+             reporter names it. By sampling: one observation per sweep for each such connection, so one that hangs is observed \
+             again and again, each time older. Long waits are found more often than short ones; how long answers took is \
+             netcause_tcp_response_duration_seconds.",
+            |totals: &Totals, to| wait_times(&totals.waits.unanswered, to),
+        ),
     ],
 };
 

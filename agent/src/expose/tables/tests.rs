@@ -106,6 +106,8 @@ pub(in crate::expose) fn full() -> Snapshot {
     waits.responses.sum = 1_900;
     waits.unacknowledged.buckets[12] = 1;
     waits.unacknowledged.sum = 41_000;
+    waits.unanswered.buckets[8] = 3;
+    waits.unanswered.sum = 6_200;
     waits.used = [40, 2];
     waits.queueing.buckets[1] = 41;
     waits.queueing.buckets[8] = 1;

@@ -17,8 +17,9 @@ const MOST: u8 = 64;
 /// What connections of a flow have shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Habit {
-    /// Both ends have spoken on one connection.
-    is_two_way: bool,
+    /// The local end has spoken, the peer has: on connections of the flow, which may have ended before a sweep found them.
+    has_sent: bool,
+    has_received: bool,
     /// The server has spoken on a connection before the client did.
     server_began: bool,
     /// Silences after the client's word that the server broke.
@@ -35,7 +36,8 @@ impl Habit {
     /// Whether an answer to the client's last word is to be expected.
     #[must_use]
     pub fn answers(&self, connection: &Connection) -> bool {
-        let is_two_way = self.is_two_way || (connection.has_sent && connection.has_received);
+        let is_two_way =
+            (self.has_sent || connection.has_sent) && (self.has_received || connection.has_received);
         // A server that speaks first may be the one that asks.
         let client_asks = self.asked > 0 || !self.server_began;
         let is_rare = |wrong: u8, right: u8| u16::from(wrong) * TOLERATED <= right.into();
@@ -45,11 +47,17 @@ impl Habit {
             && is_rare(self.pushed, self.asked)
     }
 
+    /// Learns that connections of the flow have carried data from this end, or to it.
+    pub fn learn_directions(&mut self, has_sent: bool, has_received: bool) {
+        self.has_sent |= has_sent;
+        self.has_received |= has_received;
+    }
+
     /// Learns from a connection that the sweep found.
     pub fn learn(&mut self, connection: &Connection) {
         let Connection { has_sent, has_received, since_sent, since_received, .. } = *connection;
         let client = client(connection.role);
-        self.is_two_way |= has_sent && has_received;
+        self.learn_directions(has_sent, has_received);
         self.server_began |= match client {
             End::Local => has_received && !has_sent,
             End::Peer => has_sent && !has_received,

@@ -1,4 +1,4 @@
-use netcause_common::flow::{FlowKey, LimitedBy, PROTOCOL_TCP, ROLE_CLIENT};
+use netcause_common::flow::{FlowKey, LimitedBy, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER};
 
 use super::*;
 use crate::aggregate::turn::On;
@@ -109,6 +109,64 @@ fn a_connection_that_stands_still_is_observed_at_each_sweep_and_older() {
     let ages = sweep(&mut node, &mut waiting, &[acknowledged])[0].totals.waits.unacknowledged;
     assert_eq!((ages.sum, ages.buckets.iter().sum::<u64>()), (24_000, 2));
     assert_eq!(ages.buckets[10..12], [1, 1], "up to ten seconds, and up to thirty");
+}
+
+#[test]
+fn a_request_without_an_answer_is_observed_at_each_sweep_and_older() {
+    let mut node = Node::new(1000);
+    let mut waiting = Waiting::default();
+    waiting.begin(Duration::ZERO);
+    let server = FlowKey { role: ROLE_SERVER, ..flow(2) };
+    for flow in [flow(1), server] {
+        node.open(flow, 1);
+    }
+    node.read();
+    let hangs = |seconds| {
+        let client = connection(flow(1), true, Duration::from_secs(seconds));
+        let (sent, received) = (client.since_sent, client.since_received);
+        let server = Connection {
+            flow: server,
+            role: Role::Server,
+            since_sent: received,
+            since_received: sent,
+            speaker: Some(End::Peer),
+            ..client
+        };
+        [client, server]
+    };
+    sweep(&mut node, &mut waiting, &hangs(4));
+    sweep(&mut node, &mut waiting, &hangs(7));
+    let idle = connection(flow(1), false, Duration::from_secs(9));
+    let shown = sweep(&mut node, &mut waiting, &[idle]);
+    assert_eq!(shown.len(), 2);
+    for shown in shown {
+        let ages = shown.totals.waits.unanswered;
+        assert_eq!((ages.sum, ages.buckets[9..11].to_vec()), (11_000, vec![1, 1]), "{shown:?}");
+    }
+}
+
+/// A server may answer each connection's only request and close it, so that no sweep finds both ends' words on one.
+#[test]
+fn answers_on_connections_that_have_ended_count() {
+    let mut node = Node::new(1000);
+    let mut waiting = Waiting::default();
+    waiting.begin(Duration::ZERO);
+    node.open(flow(1), 1);
+    node.read();
+    let asks = connection(flow(1), true, Duration::from_secs(2));
+    let asks = Connection { has_received: false, ..asks };
+    let waits = |node: &mut Node, waiting: &mut Waiting, on: On| {
+        sweep(node, waiting, &[asks])[0].totals.waits.waiting[on as usize]
+    };
+    let sends = TcpCounters { sent_bytes: 100, ..TcpCounters::ZERO };
+    for counted in [TcpCounters::ZERO, sends] {
+        waiting.count(&flow(1), &counted);
+        assert_eq!(waits(&mut node, &mut waiting, On::Unknown), 1, "{counted:?}");
+    }
+    waiting.count(&flow(2), &TcpCounters { received_bytes: 9, ..sends });
+    assert_eq!(waits(&mut node, &mut waiting, On::Unknown), 1, "of another flow");
+    waiting.count(&flow(1), &TcpCounters { received_bytes: 9, ..TcpCounters::ZERO });
+    assert_eq!(waits(&mut node, &mut waiting, On::PeerApplication), 1);
 }
 
 #[test]
