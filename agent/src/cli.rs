@@ -204,7 +204,7 @@ pub enum Confidence {
 /// How `netcause edges` and `netcause why` print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EdgesOutput {
-    /// A table for people.
+    /// For people.
     Text,
     /// For programs.
     Json,

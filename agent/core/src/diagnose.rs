@@ -83,7 +83,7 @@ impl Diagnosis {
         let (recent, recent_span) = sums(windows.edges, RECENTLY);
         let began = *self.began.get_or_insert(windows.now.saturating_sub(span.covered));
         let places = places(windows);
-        let around = self.around(&lately, &places);
+        let around = self.around(&lately, &recent, &places);
         let mut drafts = rules::judge_places(&places);
         let active = self.causes();
         let mut bad = Vec::new();
@@ -181,12 +181,14 @@ impl Diagnosis {
         self.pasts.forget(windows.now);
     }
 
-    fn around(&self, lately: &HashMap<Arc<Edge>, Packed<Totals>>, places: &Places) -> Around {
+    fn around(&self, lately: &Sums, recent: &Sums, places: &Places) -> Around {
         let mut around = Around { missing: self.missing.clone(), ..Around::default() };
         for (edge, packed) in lately {
             let totals = packed.unpack();
-            around.all.add(&totals.tcp);
-            around.peers.entry(symptoms::peer(edge).clone()).or_default().add(&totals.tcp);
+            let recently = recent.get(edge).map(|packed| packed.unpack().tcp);
+            around.all.add(&totals.tcp, recently.as_ref());
+            let peer = around.peers.entry(symptoms::peer(edge).clone()).or_default();
+            peer.add(&totals.tcp, recently.as_ref());
             if edge.reporter == Reporter::Destination {
                 let end = around.servers.entry((edge.destination.clone(), edge.port)).or_default();
                 end.opened += totals.tcp.opened;
@@ -209,8 +211,10 @@ impl Diagnosis {
 }
 
 /// What each edge has counted in a time.
-fn sums(recent: &Recent<Edge, Totals>, time: Duration) -> (HashMap<Arc<Edge>, Packed<Totals>>, Span) {
-    let mut sums: HashMap<Arc<Edge>, Packed<Totals>> = HashMap::new();
+type Sums = HashMap<Arc<Edge>, Packed<Totals>>;
+
+fn sums(recent: &Recent<Edge, Totals>, time: Duration) -> (Sums, Span) {
+    let mut sums = Sums::new();
     let span = recent.each(time, |edge, counted| {
         sums.entry(Arc::clone(edge)).or_default().add(counted);
     });

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::cause::{Cause, Confidence};
+use super::cause::Cause;
 use super::draft::Draft;
 use super::finding::{MAX_AFFECTED, Subject, name, server};
 use super::symptoms::{Around, peer};
@@ -243,8 +243,5 @@ fn named(mut draft: Draft, dimension: Dimension, (_, workload, port): &GroupKey,
     };
     finding.subject = subject;
     finding.summary = format!("All {edges} pairs of {what}, as {}", finding.summary);
-    if finding.confidence == Confidence::Medium {
-        finding.confidence = Confidence::High;
-    }
     draft
 }

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::symptoms::{responses, round_trips};
+use netcause_common::flow::CloseReason;
+
+use super::symptoms::{responses, round_trips, unanswered as unanswered_ages};
 use crate::aggregate::Edge;
 use crate::aggregate::totals::Totals;
 use crate::aggregate::turn::On;
@@ -53,8 +55,10 @@ pub struct Past {
     retransmitted: Weighted,
     failed_connects: Weighted,
     resets_sent: Weighted,
+    resets_received: Weighted,
     round_trip: Weighted,
     response: Weighted,
+    unanswered: Weighted,
     waited_for_peer: Weighted,
     waited_here: Weighted,
     dns_time: Weighted,
@@ -92,6 +96,12 @@ impl Past {
         self.resets_sent.value(3.0)
     }
 
+    /// Connections that the peer reset, of those that ended; 0 where none ended in a time that is known.
+    #[must_use]
+    pub fn resets_received(&self) -> Option<f64> {
+        self.resets_received.value(1.0).or_else(|| self.is_known().then_some(0.0))
+    }
+
     /// Mean round-trip time in seconds.
     #[must_use]
     pub fn round_trip(&self) -> Option<f64> {
@@ -102,6 +112,12 @@ impl Past {
     #[must_use]
     pub fn response(&self) -> Option<f64> {
         self.response.value(3.0)
+    }
+
+    /// Mean age of requests without an answer in seconds, of those that sweeps found.
+    #[must_use]
+    pub fn unanswered(&self) -> Option<f64> {
+        self.unanswered.value(3.0)
     }
 
     /// Connections that waited for the application of the peer, on average.
@@ -138,8 +154,10 @@ impl Past {
             retransmitted,
             failed_connects,
             resets_sent,
+            resets_received,
             round_trip,
             response,
+            unanswered,
             waited_for_peer,
             waited_here,
             dns_time,
@@ -151,8 +169,10 @@ impl Past {
             retransmitted,
             failed_connects,
             resets_sent,
+            resets_received,
             round_trip,
             response,
+            unanswered,
             waited_for_peer,
             waited_here,
             dns_time,
@@ -168,10 +188,17 @@ impl Past {
         let failed = sum(&tcp.connect_failures);
         failed_connects.add(failed, failed + tcp.opened as f64, weight);
         resets_sent.add(sum(&tcp.resets_sent[..2]), tcp.closed() as f64, weight);
+        resets_received.add(
+            tcp.closed[CloseReason::ResetReceived as usize] as f64,
+            tcp.closed() as f64,
+            weight,
+        );
         let (time, count) = round_trips(&tcp.rtt);
         round_trip.add(time, count as f64, weight);
         let (time, count) = responses(&totals.waits);
         response.add(time, count as f64, weight);
+        let (time, count) = unanswered_ages(&totals.waits);
+        unanswered.add(time, count as f64, weight);
         let waited = |on: On| totals.waits.waited_us[on as usize] as f64 / 1e6;
         waited_for_peer.add(waited(On::PeerApplication), seconds, weight);
         waited_here.add(waited(On::LocalApplication), seconds, weight);

@@ -60,6 +60,8 @@ pub struct Sums {
     pub edges: u64,
     /// TCP segments received.
     pub received_segments: u64,
+    /// The same in the last part of the span.
+    pub received_recently: u64,
     /// TCP segments sent.
     pub sent_segments: u64,
     /// Handshakes completed.
@@ -83,8 +85,9 @@ pub struct ServerEnd {
 
 impl Sums {
     /// Adds an edge.
-    pub fn add(&mut self, tcp: &TcpCounters) {
+    pub fn add(&mut self, tcp: &TcpCounters, recent: Option<&TcpCounters>) {
         self.edges += 1;
+        self.received_recently += recent.map_or(0, |recent| recent.received_segments);
         self.received_segments += tcp.received_segments;
         self.sent_segments += tcp.sent_segments;
         self.opened += tcp.opened;
@@ -277,6 +280,12 @@ pub fn round_trips(rtt: &RoundTrips) -> (f64, u64) {
 #[must_use]
 pub fn responses(waits: &Waits) -> (f64, u64) {
     (waits.responses.sum as f64 / 1e3, waits.responses.buckets.iter().sum())
+}
+
+/// Ages of requests without an answer: their sum in seconds, and how many.
+#[must_use]
+pub fn unanswered(waits: &Waits) -> (f64, u64) {
+    (waits.unanswered.sum as f64 / 1e3, waits.unanswered.buckets.iter().sum())
 }
 
 /// The mean of times in a histogram, in its unit.

@@ -278,11 +278,37 @@ fn a_server_is_slow_by_its_own_measure() {
     assert!(!finding.counter_evidence.is_empty());
 }
 
+/// Requests that sweeps find waiting for so long.
+fn unanswered(milliseconds: u64) -> Totals {
+    let mut totals = waiting(On::PeerApplication, 2);
+    totals.waits.unanswered.buckets[6] = 2;
+    totals.waits.unanswered.sum = 2 * milliseconds;
+    totals
+}
+
+#[test]
+fn a_server_that_closes_after_each_answer_is_slow_by_the_age_of_requests() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[]);
+    node.windows(12, &[(Arc::clone(&bad), unanswered(15))]);
+    assert!(node.causes().is_empty());
+    node.windows(4, &[(Arc::clone(&bad), unanswered(900))]);
+    assert_eq!(node.causes(), ["slow_server"]);
+}
+
+#[test]
+fn a_server_that_was_never_waited_for_and_hangs_is_slow() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    node.windows(4, &[(Arc::clone(&bad), unanswered(4_000))]);
+    assert_eq!(node.causes(), ["slow_server"]);
+}
+
 #[test]
 fn long_polls_are_not_slow() {
-    let polled = edge("web", "events");
+    let (polled, waited) = (edge("web", "events"), edge("web", "queue"));
     let mut node = Node::with_past(&[]);
-    node.windows(40, &[(polled, answering(25_000))]);
+    node.windows(40, &[(polled, answering(25_000)), (waited, unanswered(12_000))]);
     assert!(node.turns.is_empty(), "{:?}", node.turns);
 }
 

@@ -7,7 +7,7 @@ use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
 use crate::diagnose::statistics::share;
-use crate::diagnose::symptoms::{Case, data_retransmits, responses, round_trips, time};
+use crate::diagnose::symptoms::{Case, data_retransmits, responses, round_trips, time, unanswered};
 
 /// Answers that take less are nobody's complaint.
 const SLOW: f64 = 0.3;
@@ -37,9 +37,10 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
     let at_server = case.is_client() == is_peer;
     let (side, owner) = if at_server { (Side::Server, Owner::Server) } else { (Side::Client, Owner::Client) };
     let summary = format!(
-        "{}: {} does not read what it was sent. Data waits at its closed window; the network is fine.",
+        "{}: {} does not read what it was sent. {}; the network is fine.",
         case.ends(),
-        name(reader)
+        name(reader),
+        if is_peer { "Data waits at its closed window" } else { "Data waits in its receive buffer" }
     );
     let says = format!("{waiting:.1} connections wait for it to read");
     let signal = if is_peer {
@@ -69,11 +70,10 @@ fn gone(case: &Case<'_>) -> Option<Draft> {
             case.ends(),
             name(case.peer())
         );
-        let side =
-            if case.is_client() { (Side::Server, Owner::Server) } else { (Side::Client, Owner::Client) };
+        let (side, owner) = far_end(case);
         return Some(
             Draft::of_edge(Cause::HalfOpenPeer, case.edge, Confidence::Medium, summary)
-                .at(side.0, side.1)
+                .at(side, owner)
                 .weighs(silent as f64, silent >= 5)
                 .hurts(case.impact())
                 .because(Signal::value(
@@ -82,6 +82,10 @@ fn gone(case: &Case<'_>) -> Option<Draft> {
                     "connections",
                     format!("{silent} connections timed out"),
                 ))
+                .without(
+                    "nat_idle_timeout",
+                    "a NAT or firewall that has forgotten the connections looks the same from this end",
+                )
                 .then("See whether its node is up.", case.sockets()),
         );
     }
@@ -89,34 +93,39 @@ fn gone(case: &Case<'_>) -> Option<Draft> {
     let closed = tcp.closed();
     let at_once = ended(&recent.closed, CloseReason::ResetReceived);
     // All of them, together, and nothing of the kind before.
-    let usual = case.past.resets_sent().unwrap_or(0.0);
-    if at_once >= RESETS
-        && share(reset, closed) > 0.9
-        && usual < 0.1
-        && share(reset, reset + tcp.open()) > 0.8
-        && tcp.opened < reset
+    let usual = case.past.resets_received();
+    let is_unusual = usual.is_some_and(|usual| usual < 0.1);
+    if at_once < RESETS
+        || !is_unusual
+        || share(reset, closed) < 0.9
+        || share(reset, reset + tcp.open()) < 0.8
+        || tcp.opened >= reset
     {
-        let summary = format!(
-            "{}: {} reset {reset} established connections together: it crashed, was killed or restarted.",
-            case.ends(),
-            name(case.peer())
-        );
-        return Some(
-            Draft::of_edge(Cause::PeerCrash, case.edge, Confidence::Medium, summary)
-                .weighs(reset as f64, false)
-                .hurts(case.impact())
-                .because(Signal::part(
-                    "tcp_connections_closed",
-                    reset,
-                    closed,
-                    "connections",
-                    format!("{reset} of {closed} connections that ended were reset by it"),
-                ))
-                .not(Cause::PathLoss, "resets arrived")
-                .then("See when the peer's processes started.", case.sockets()),
-        );
+        return None;
     }
-    None
+    let summary = format!(
+        "{}: {} reset {reset} established connections together: it crashed, was killed or restarted.",
+        case.ends(),
+        name(case.peer())
+    );
+    let says = format!("{reset} of {closed} connections that ended were reset by it");
+    let (side, owner) = far_end(case);
+    Some(
+        Draft::of_edge(Cause::PeerCrash, case.edge, Confidence::Medium, summary)
+            .at(side, owner)
+            .weighs(reset as f64, false)
+            .hurts(case.impact())
+            .because(
+                Signal::part("tcp_connections_closed", reset, closed, "connections", says).usually(usual),
+            )
+            .not(Cause::PathLoss, "resets arrived")
+            .then("See when the peer's processes started.", case.sockets()),
+    )
+}
+
+/// The other end of the edge is at fault.
+fn far_end(case: &Case<'_>) -> (Side, Owner) {
+    if case.is_client() { (Side::Server, Owner::Server) } else { (Side::Client, Owner::Client) }
 }
 
 /// The server's application takes long to answer.
@@ -127,26 +136,33 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     let usual_wait = if case.is_client() { case.past.waited_for_peer() } else { case.past.waited_here() };
     let usual = case.past.response();
     let answer = if count > 0 { sum / count as f64 } else { 0.0 };
-    // Nothing at all is answered any more, or answers take longer than they did.
-    let is_slow = count >= 3 && answer > SLOW && usual.is_some_and(|usual| answer > WORSE * usual);
-    let is_silent = waiting > 0.7
-        && case.waited_recently(on) > 0.7
+    let (ages, asked) = unanswered(&case.lately.waits);
+    let age = if asked > 0 { ages / asked as f64 } else { 0.0 };
+    let worse = |now: f64, usual: Option<f64>| now > SLOW && usual.is_some_and(|usual| now > WORSE * usual);
+    // Answers take longer than they did, or have been waited for so long: connections that close after one answer, or get none, show
+    // their age alone.
+    let is_slow = count >= 3 && worse(answer, usual);
+    let is_late = asked >= 3 && worse(age, case.past.unanswered().or(usual));
+    // A server that was never waited for had no ages.
+    let is_silent = asked >= 3
+        && age > SLOW
         && case.past.is_known()
-        && usual_wait.is_some_and(|usual| waiting > WORSE * usual + 0.5)
-        && usual.is_some_and(|usual| usual < SLOW);
-    if !(is_slow || is_silent) || waiting < HELD_UP || case.waited_recently(on) == 0.0 {
+        && case.past.unanswered().is_none()
+        && usual.is_none_or(|usual| usual < SLOW)
+        && usual_wait.is_some_and(|usual| waiting > WORSE * usual + 0.5);
+    if !(is_slow || is_late || is_silent) || waiting < HELD_UP || case.waited_recently(on) == 0.0 {
         return None;
     }
     // A path that is bad as well comes first.
     let (rtt, observed) = round_trips(&case.lately.tcp.rtt);
     let rtt = if observed > 0 { rtt / observed as f64 } else { 0.0 };
     let is_clean = share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) < 0.01
-        && rtt < answer.max(SLOW) / 4.0;
+        && rtt < answer.max(age).max(SLOW) / 4.0;
     let confidence = if is_clean { Confidence::High } else { Confidence::Low };
     let took = if is_slow {
         format!("takes {} to answer", time(answer))
     } else {
-        "does not answer any more".to_owned()
+        format!("has kept requests waiting for {}", time(age))
     };
     let before = usual.map_or_else(String::new, |usual| format!("; {} before", time(usual)));
     let summary = format!(
@@ -165,6 +181,15 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
                 format!("{count} answers took {} on average{before}", time(answer)),
             )
             .usually(usual)
+        }))
+        .because_of((asked > 0).then(|| {
+            Signal::value(
+                "tcp_unanswered_age_seconds",
+                age,
+                "seconds",
+                format!("requests had waited {} for an answer when sweeps found them", time(age)),
+            )
+            .usually(case.past.unanswered())
         }))
         .because(
             Signal::value(

@@ -144,6 +144,10 @@ fn no_route(case: &Case<'_>) -> Option<Draft> {
             .hurts(case.impact())
             .because(of_all(case, failed, all, "were unreachable (EHOSTUNREACH, ENETUNREACH)"))
             .not(Cause::DeadPath, "an answer came")
+            .without(
+                "icmp",
+                "a rule that rejects with ICMP host prohibited (policy_reject) gives the same error",
+            )
             .not(Cause::ConnectionRefused, "it was no refusal")
             .then(
                 "Compare routes and neighbours with the addresses of the destination.",
@@ -199,7 +203,7 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
                 .then("See the queue (Recv-Q) against its limit (Send-Q).", listen_command(case)),
         );
     }
-    let is_alive = seen.received_segments > 0;
+    let is_alive = seen.received_recently > 0;
     let (cause, summary) = if is_alive {
         (
             Cause::PolicyDrop,
@@ -225,12 +229,12 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
         .because(evidence)
         .because(Signal::value(
             "tcp_received_segments",
-            seen.received_segments as f64,
+            seen.received_recently as f64,
             "segments",
             format!(
                 "{} segments came from it over all its ports within {}",
-                seen.received_segments,
-                time(case.seconds)
+                seen.received_recently,
+                time(case.recent_seconds)
             ),
         ))
         .not(Cause::ConnectionRefused, "nothing refuses");
@@ -239,9 +243,14 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
             "Look for rules on this port: network policies, security groups, nftables.",
             "nft list ruleset | grep -B2 -A2 drop".to_owned(),
         ),
-        _ => draft.without("policy_drop", "a rule that drops everything looks the same from this end").then(
-            "See what is tried, and ping the addresses from this node.",
-            "ss -tno state syn-sent".to_owned(),
-        ),
+        _ => draft
+            .without(
+                "packet_drops",
+                "a rule on the way that drops everything (policy_drop) looks the same from this end",
+            )
+            .then(
+                "See what is tried, and ping the addresses from this node.",
+                "ss -tno state syn-sent".to_owned(),
+            ),
     })
 }

@@ -8,6 +8,7 @@ use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Pair, Signal, Subject};
 use crate::diagnose::statistics::{share, share_at_least};
 use crate::diagnose::symptoms::{Case, failed_answers, mean_of, percent, time};
+use crate::enrich::Workload;
 
 /// Fewer queries say nothing.
 const LEAST: u64 = 3;
@@ -30,6 +31,14 @@ fn draft(case: &Case<'_>, cause: Cause, confidence: Confidence, summary: String)
     Draft::new(cause, Subject::DnsServer(Pair::of(case.edge)), confidence, summary)
         .affects(case.edge)
         .hurts(case.impact())
+}
+
+/// A question to the server, where its address is its name or it has a port of its own.
+fn dig(case: &Case<'_>, option: &str) -> String {
+    match (&case.edge.destination, case.edge.port) {
+        (Workload::Address(address), Some(port)) => format!("dig {option}@{address} -p {port} example.com"),
+        _ => format!("dig {option}example.com"),
+    }
 }
 
 /// No answers.
@@ -68,10 +77,7 @@ fn down(case: &Case<'_>) -> Option<Draft> {
                 )
             }))
             .not(Cause::DnsFailures, "there are no answers that say so")
-            .then(
-                "Ask the server from the client's network namespace.",
-                "resolvectl query --cache=no example.com || dig example.com".to_owned(),
-            ),
+            .then("Ask the server from the client's network namespace.", dig(case, "")),
     )
 }
 
@@ -102,7 +108,7 @@ fn truncated(case: &Case<'_>) -> Option<Draft> {
                 format!("{syns} SYNs to the server were repeated"),
             ))
             .not(Cause::DnsServerDown, "it answers over UDP")
-            .then("Ask over TCP.", "dig +tcp example.com".to_owned()),
+            .then("Ask over TCP.", dig(case, "+tcp ")),
     )
 }
 
@@ -131,10 +137,7 @@ fn failing(case: &Case<'_>) -> Option<Draft> {
             .weighs(failed as f64, failed >= 20)
             .because(Signal::part("dns_responses", failed, answers, "answers", says).usually(usual))
             .not(Cause::DnsServerDown, "it answers")
-            .then(
-                "Ask for one of the names that fail; the server's log says why.",
-                "dig example.com".to_owned(),
-            ),
+            .then("Ask for one of the names that fail; the server's log says why.", dig(case, "")),
     )
 }
 
@@ -157,6 +160,6 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
             .because(Signal::value("dns_duration_seconds", took, "seconds", says).usually(Some(usual)))
             .although(case.round_trip())
             .not(Cause::DnsServerDown, "it answers")
-            .then("See the server's load and what it forwards to.", "resolvectl statistics".to_owned()),
+            .then("Ask it, and compare with the server's load and what it forwards to.", dig(case, "")),
     )
 }

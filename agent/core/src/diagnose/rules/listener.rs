@@ -43,6 +43,7 @@ pub(super) fn judge(seen: &Seen<'_>, workload: &Workload, port: Option<u16>) -> 
                 .then("See the queue (Recv-Q) against its limit (Send-Q): the application must accept faster, or listen with a larger backlog.", command),
         );
     }
+    // With net.ipv4.tcp_syncookies=2 every SYN is answered with a cookie, and connections come to be.
     let flood = seen.sum(&["request_queue_full", "syn_cookies_sent"]);
     if flood >= 10 && seen.recent_sum(&["request_queue_full", "syn_cookies_sent"]) > 0 {
         let cookies = seen.count("syn_cookies_sent");
@@ -60,7 +61,7 @@ pub(super) fn judge(seen: &Seen<'_>, workload: &Workload, port: Option<u16>) -> 
                     format!("{cookies} SYNs were answered with a cookie, {} dropped", flood - cookies),
                 ))
                 .although(Some(queue))
-                .not(Cause::AcceptQueueOverflow, "the accept queue is not full")
+                .not(Cause::AcceptQueueOverflow, "nothing was dropped at the accept queue")
                 .then("See who begins the handshakes.", "ss -tn state syn-recv".to_owned()),
         );
     }

@@ -25,6 +25,7 @@ const QUEUEING: f64 = 0.05;
 /// What is wrong, if anything.
 pub fn judge(case: &Case<'_>) -> Option<Draft> {
     dropped_here(case)
+        .or_else(|| forgotten(case))
         .or_else(|| black_hole(case))
         .or_else(|| dead_path(case))
         .or_else(|| needless(case))
@@ -115,11 +116,8 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     }
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let waiting = case.waited(On::Network);
-    let after_idle = tcp.timeouts_after_idle;
-    if after_idle > 0 && after_idle >= tcp.timeouts[Timeouts::First as usize] {
-        return Some(forgotten(case, after_idle));
-    }
-    let others = case.around.peers.get(case.peer()).map_or(0, |sums| sums.received_segments);
+    let others = case.around.peers.get(case.peer()).map_or(0, |sums| sums.received_recently);
+    let others = others.saturating_sub(recent.received_segments);
     let summary = format!(
         "{}: nothing comes back any more. Connections repeat the same data after {timeouts} timeouts and hear nothing from {}.",
         case.ends(),
@@ -171,34 +169,40 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     )
 }
 
-/// Connections were idle for long, and the first segment after that stayed without an answer.
-fn forgotten(case: &Case<'_>, after_idle: u64) -> Draft {
+/// Connections were idle for long, and the first data after that stayed without an answer, while others go on.
+fn forgotten(case: &Case<'_>) -> Option<Draft> {
+    let tcp = &case.lately.tcp;
+    let after_idle = tcp.timeouts_after_idle;
+    let others =
+        tcp.received_segments + case.around.peers.get(case.peer()).map_or(0, |sums| sums.received_recently);
+    let is_all = after_idle > 0 && after_idle >= tcp.timeouts[Timeouts::First as usize];
+    let goes_on = case.recent.tcp.timeouts.iter().sum::<u64>() > 0 || case.has(Cause::NatIdleTimeout);
+    if !is_all || !goes_on || tcp.timeouts[Timeouts::Second as usize] == 0 || others == 0 {
+        return None;
+    }
     let summary = format!(
         "{}: connections that were idle for more than 30 s are dead when they are used again. A NAT, firewall or load balancer has forgotten them.",
         case.ends()
     );
-    let opened = case.lately.tcp.opened;
     let says =
         format!("{after_idle} connections ran into timeouts with the first data after a long idle time");
+    let opened = tcp.opened;
     let confidence = if opened > 0 { Confidence::High } else { Confidence::Medium };
-    Draft::of_edge(Cause::NatIdleTimeout, case.edge, confidence, summary)
-        .weighs(after_idle as f64, after_idle >= 3)
-        .hurts(case.impact())
-        .because(Signal::value("tcp_timeouts_after_idle", after_idle as f64, "timeouts", says))
-        .because_of((opened > 0).then(|| {
-            Signal::value(
-                "tcp_connections_opened",
-                opened as f64,
-                "connections",
-                format!("new connections work: {opened} opened meanwhile"),
-            )
-        }))
-        .not(Cause::DeadPath, "only connections that were idle are concerned")
-        .then(
-            "Send keep-alives more often than what is on the way forgets, or close idle connections earlier.",
-            "sysctl net.ipv4.tcp_keepalive_time net.netfilter.nf_conntrack_tcp_timeout_established"
-                .to_owned(),
-        )
+    Some(
+        Draft::of_edge(Cause::NatIdleTimeout, case.edge, confidence, summary)
+            .weighs(after_idle as f64, after_idle >= 3)
+            .hurts(case.impact())
+            .because(Signal::value("tcp_timeouts_after_idle", after_idle as f64, "timeouts", says))
+            .because_of((opened > 0).then(|| {
+                let says = format!("new connections work: {opened} opened meanwhile");
+                Signal::value("tcp_connections_opened", opened as f64, "connections", says)
+            }))
+            .not(Cause::DeadPath, "only connections that were idle are concerned")
+            .then(
+                "See the connections; send keep-alives more often than what is on the way forgets, or close idle connections earlier.",
+                case.sockets(),
+            ),
+    )
 }
 
 /// Only segments of full size are repeated, and small ones pass.
@@ -252,8 +256,10 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
 /// What was sent again had arrived.
 fn needless(case: &Case<'_>) -> Option<Draft> {
     let tcp = &case.lately.tcp;
-    let again = data_retransmits(tcp);
-    let duplicates = tcp.spurious_retransmits;
+    // A tail loss probe that was not needed costs nothing.
+    let probes = tcp.retransmitted_segments[RetransmitKind::TailLossProbe as usize];
+    let again = data_retransmits(tcp).saturating_sub(probes);
+    let duplicates = tcp.spurious_retransmits.saturating_sub(probes);
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let recent = data_retransmits(&case.recent.tcp);
     if again < LEAST
@@ -341,7 +347,7 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
         .because_of((fast > 0).then(|| {
             Signal::part("tcp_retransmitted_segments", fast, again, "segments", format!("{fast} were found lost by what came behind them"))
         }))
-        .not(Cause::Reordering, "the peer reported few duplicates")
+        .not(Cause::Reordering, &format!("the peer reported {} duplicates", tcp.spurious_retransmits))
         .then("See the connections that retransmit (retrans), and trace the path to their addresses: mtr --tcp.", case.sockets());
     if is_exact {
         draft = draft.because(Signal::part(
@@ -368,7 +374,8 @@ fn queueing(case: &Case<'_>) -> Option<Draft> {
     let usual = case.past.round_trip();
     let now = sum / count.max(1) as f64;
     let is_unusual = usual.is_some_and(|usual| now > WORSE * usual);
-    if observed < 3 || queueing < QUEUEING || recent < QUEUEING || !is_unusual {
+    let is_lossy = share(data_retransmits(tcp), tcp.sent_segments) > 0.01;
+    if observed < 3 || queueing < QUEUEING || recent < QUEUEING || !is_unusual || is_lossy {
         return None;
     }
     let lowest = mean_of(tcp.min_rtt.sum, &tcp.min_rtt.buckets).unwrap_or(0.0) / 1e6;

@@ -6,6 +6,8 @@ use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Impact, Signal, Subject, name};
 use crate::enrich::Workload;
 
+/// Broken or late packets come now and then on a healthy network.
+const MANY: u64 = 10;
 /// Connection tracking is full from this share on.
 const FULL: f64 = 0.95;
 
@@ -52,47 +54,64 @@ pub(super) fn softnet(seen: &Seen<'_>) -> Option<Draft> {
 
 /// Connection tracking without room, or with a race.
 pub(super) fn conntrack(seen: &Seen<'_>, owner: Option<&Workload>) -> Option<Draft> {
-    let dropped = seen.sum(&["drop", "early_drop"]);
     let (entries, limit) = (seen.level("entries"), seen.level("entries_limit"));
     let level = entries.zip(limit).filter(|(_, limit)| *limit > 0.0);
-    let is_full = level.is_none_or(|(entries, limit)| entries >= FULL * limit);
-    if dropped >= LEAST && seen.recent_sum(&["drop", "early_drop"]) > 0 {
-        let summary = format!(
-            "Connection tracking of {} is full: new connections are dropped, those that exist go on.",
-            whose(owner)
-        );
-        let confidence = if level.is_some() && is_full { Confidence::High } else { Confidence::Medium };
-        return Some(
-            Draft::new(Cause::ConntrackFull, subject(owner), confidence, summary)
-                .weighs(dropped as f64, dropped >= 10)
-                .hurts(Impact {
-                    failed_connections_per_second: seen.count("drop") as f64 / seen.seconds.max(1.0),
-                    ..Impact::default()
-                })
-                .because(Signal::value(
-                    "node_nf_conntrack_drop",
-                    dropped as f64,
-                    "packets",
-                    format!("{dropped} packets found no room in the table"),
-                ))
-                .because_of(level.map(|(entries, limit)| Signal {
-                    of: Some(limit),
-                    ..Signal::value(
-                        "node_nf_conntrack_entries",
-                        entries,
-                        "entries",
-                        format!("{entries:.0} of {limit:.0} entries are taken"),
-                    )
-                }))
-                .not(Cause::PathLoss, "only new connections are concerned")
-                .not(Cause::PolicyDrop, "no rule drops them")
-                .then(
-                    "See who has the entries, and raise the limit.",
-                    "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max".to_owned(),
-                ),
-        );
+    if level.is_some_and(|(entries, limit)| entries < FULL * limit) {
+        return raced(seen, owner);
     }
-    None
+    let dropped = seen.count("drop");
+    if dropped < LEAST || seen.recently("drop") == 0 {
+        return None;
+    }
+    let summary = format!(
+        "Connection tracking of {} is full: new connections are dropped, those that exist go on.",
+        whose(owner)
+    );
+    let confidence = if level.is_some() { Confidence::High } else { Confidence::Low };
+    let says = format!("{dropped} packets found no room in the table");
+    Some(
+        Draft::new(Cause::ConntrackFull, subject(owner), confidence, summary)
+            .weighs(dropped as f64, dropped >= 10)
+            .hurts(Impact {
+                failed_connections_per_second: dropped as f64 / seen.seconds.max(1.0),
+                ..Impact::default()
+            })
+            .because(Signal::value("node_nf_conntrack_drop", dropped as f64, "packets", says))
+            .because_of(level.map(|(entries, limit)| Signal {
+                of: Some(limit),
+                ..Signal::value(
+                    "node_nf_conntrack_entries",
+                    entries,
+                    "entries",
+                    format!("{entries:.0} of {limit:.0} entries are taken"),
+                )
+            }))
+            .not(Cause::PathLoss, "only new connections are concerned")
+            .then(
+                "See how full it is, and raise the limit.",
+                "conntrack -S; conntrack -C; sysctl net.netfilter.nf_conntrack_max".to_owned(),
+            ),
+    )
+}
+
+/// Packets that raced for one entry, as the queries for A and AAAA from one socket do.
+fn raced(seen: &Seen<'_>, owner: Option<&Workload>) -> Option<Draft> {
+    let failed = seen.count("insert_failed");
+    if failed < LEAST || seen.recently("insert_failed") == 0 {
+        return None;
+    }
+    let summary = format!(
+        "Connection tracking of {} loses packets that race for one entry, as DNS queries for A and AAAA from one socket do.",
+        whose(owner)
+    );
+    let says = format!("{failed} entries could not be inserted, and the table is not full");
+    Some(
+        Draft::new(Cause::DnsConntrackRace, subject(owner), Confidence::Low, summary)
+            .weighs(failed as f64, false)
+            .because(Signal::value("node_nf_conntrack_insert_failed", failed as f64, "entries", says))
+            .not(Cause::ConntrackFull, "there is room in the table")
+            .then("See the counters of each CPU.", "conntrack -S".to_owned()),
+    )
 }
 
 /// A table of neighbours without room.
@@ -126,7 +145,7 @@ pub(super) fn neighbour_table(seen: &Seen<'_>, table: &str) -> Option<Draft> {
             .not(Cause::NoRoute, "there is a route; the address of the next hop cannot be kept")
             .then(
                 "Raise the limits of the table.",
-                "sysctl -a --pattern 'neigh.default.gc_thresh'".to_owned(),
+                "sysctl net.ipv4.neigh.default.gc_thresh3 net.ipv6.neigh.default.gc_thresh3".to_owned(),
             ),
     )
 }
@@ -173,7 +192,7 @@ pub(super) fn protocols(seen: &Seen<'_>, owner: Option<&Workload>) -> Option<Dra
     ];
     const OLD: [&str; 3] = ["TcpExt_PAWSActive", "TcpExt_PAWSEstab", "TcpExt_PAWSTimewait"];
     let broken = seen.sum(&CHECKSUMS);
-    if broken >= LEAST && seen.recent_sum(&CHECKSUMS) > 0 {
+    if broken >= MANY && seen.recent_sum(&CHECKSUMS) > 0 {
         let summary = format!("Packets reach {} damaged: {broken} had a wrong checksum.", whose(owner));
         return Some(
             Draft::new(Cause::PacketCorruption, subject(owner), Confidence::High, summary)
@@ -214,7 +233,7 @@ pub(super) fn protocols(seen: &Seen<'_>, owner: Option<&Workload>) -> Option<Dra
         );
     }
     let old = seen.sum(&OLD);
-    if old >= LEAST && seen.recent_sum(&OLD) > 0 {
+    if old >= MANY && seen.recent_sum(&OLD) > 0 {
         let summary = format!(
             "{} discards segments with old timestamps: ports of ended connections are used again too soon, as behind a NAT.",
             whose(owner)
