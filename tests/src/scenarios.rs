@@ -4,6 +4,7 @@
 //! They run as the tests of a Rust test binary do. A scenario that this environment cannot run is reported as ignored,
 //! with the reason, never as passed.
 
+mod activation;
 mod budget;
 mod bytes;
 mod closes;
@@ -217,7 +218,9 @@ const SCENARIOS: &[Scenario] = &[
     scenario("drops::elsewhere", drops::joined::elsewhere),
     scenario("listeners::queues", listeners::queues),
     scenario("listeners::ended", listeners::ended),
-    scenario("listeners::activated", listeners::activated),
+    scenario("activation::handed_on", activation::handed_on),
+    needing(Needs::Programs(activation::SYSTEMD), "activation::by_systemd", activation::by_systemd)
+        .on_one_kernel(),
     scenario("listeners::reasons", listeners::reasons),
     scenario("udp::both_ways", udp::both_ways),
     scenario("udp::loopback", udp::loopback),
