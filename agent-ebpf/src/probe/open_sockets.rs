@@ -10,7 +10,11 @@
 //! The first iterator walks the tasks of the opener's PID namespace and sees sockets of every network namespace. A socket that
 //! several processes hold comes several times. Files that no process has in its table of descriptors it does not see: direct
 //! descriptors of io_uring, descriptors on their way through a Unix socket. Nor are there files of connections that wait to be
-//! accepted, that are closed and still send, and of the kernel itself.
+//! accepted, that are closed and still send, and of the kernel itself. Such connections are in the socket map if they are younger than
+//! the agent, or in its network namespace.
+
+mod adopt;
+mod namespace;
 
 use core::ffi::c_void;
 
@@ -19,19 +23,18 @@ use netcause_common::flow::Counted;
 use netcause_common::probe::open_sockets::{
     Holders, ListeningNamespace, OpenConnection, SPEAKER_NONE, Visit,
 };
-use netcause_common::socket::{PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
+use netcause_common::socket::{PHASE_LISTENING, PHASE_OPEN, SocketState};
 
-use crate::flow::{counters, counters_of, of_socket};
+use self::adopt::{adopt, adopt_as_counted};
+use crate::flow::counters;
 use crate::holders;
-use crate::kernel::tcp_state::{
-    CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LISTEN, SYN_RECV, SYN_SENT,
-};
+use crate::kernel::tcp_state::{CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LISTEN};
 use crate::kernel::{
     Memory, Reader, Task, TcpSock, UdpSock, address_from_file, has_sock_from_file, sock_from_file,
 };
 use crate::maps::{LISTENING_NAMESPACES, SWEEP, add};
-use crate::socket::{Tracked, accept_queue, infer_role, insert, insert_listener, state_of};
-use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping, ticks};
+use crate::socket::{Tracked, accept_queue, insert, insert_listener, state_of};
+use crate::traffic::{has_moved, is_fin_acknowledged, settle, sweeping, ticks};
 use crate::verifier::{forget8, forget32};
 
 /// The iterator's argument; every member takes eight bytes.
@@ -148,16 +151,7 @@ fn find_listener<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
 
 #[inline(always)]
 fn skip_older<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
-    let state = socket.common().state();
-    // A connection that began while the agent started has an entry already, and counts in full.
-    if state != LISTEN
-        && state != CLOSE
-        && state_of(socket.id).is_none()
-        && let Some(tracked) = adopt(socket, state)
-    {
-        let fin_acknowledged = || is_fin_acknowledged(socket, state);
-        skip(socket, tracked.role(), fin_acknowledged, tracked.counted());
-    }
+    adopt_as_counted(socket);
 }
 
 #[inline(always)]
@@ -280,24 +274,6 @@ fn report<M: Memory>(context: *const c_void, socket: TcpSock<M>, state: u8, trac
         let is_quiet = since_sent.min(since_received) >= quiet;
         tracked.set_visit(Visit::new(now, connection.speaker, is_quiet));
     }
-}
-
-/// Inserts a connection from before the agent started, or whose start the programs missed.
-#[inline(always)]
-fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Tracked> {
-    let is_open = state != SYN_SENT && state != SYN_RECV;
-    let phase = if is_open { PHASE_OPEN } else { PHASE_CONNECTING };
-    let flow = of_socket(socket, infer_role(socket));
-    let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
-    // A connection that began while the agent started has an entry already, which stays.
-    if state_of(socket.id).is_none()
-        && insert(socket.id, &SocketState { counted, flow, phase, ..SocketState::default() })
-        && is_open
-        && let Some(counters) = counters_of(socket, &flow)
-    {
-        counters.one_more_open();
-    }
-    state_of(socket.id)
 }
 
 #[inline(always)]
