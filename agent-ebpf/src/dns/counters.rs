@@ -21,13 +21,9 @@ impl Counters {
         dns_counters(flow, Unseen).map(Self)
     }
 
-    /// The same of a query, which most flows begin with. One over TCP, as few begin, has no room on the stack to be announced with
-    /// its addresses.
+    /// The same of a query, which most flows begin with: a new one is announced with its addresses.
     #[inline(always)]
     pub fn of_query(flow: &FlowKey, message: Message, direction: Direction) -> Option<Self> {
-        if !message.is_in_datagram() {
-            return Self::of(flow);
-        }
         dns_counters(flow, FirstPacket { packet: message.packet, direction }).map(Self)
     }
 

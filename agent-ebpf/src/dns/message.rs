@@ -56,7 +56,7 @@ impl Message {
     #[inline(always)]
     pub fn count_traffic(self, direction: Direction) {
         if self.is_in_datagram() {
-            udp::count_unnamed(self.packet, self.local, self.ends, self.datagrams, direction);
+            udp::count_read(self.packet, self.local, self.ends, self.datagrams, direction);
         }
     }
 }
