@@ -88,7 +88,13 @@ impl QueryKey {
     #[inline(always)]
     #[must_use]
     pub const fn flow(&self) -> FlowKey {
-        let role = self.role & Self::ROLE;
+        self.flow_in(self.role & Self::ROLE)
+    }
+
+    /// The same, for those who know the role.
+    #[inline(always)]
+    #[must_use]
+    pub const fn flow_in(&self, role: u8) -> FlowKey {
         let (remote, service_port) = if role == ROLE_CLIENT {
             (self.remote, self.remote_port)
         } else {

@@ -29,6 +29,10 @@ pub const UNVERIFIED_FLOWS: i64 = 64;
 /// socket. 1024 × (16 + 1 + bookkeeping) ≈ 100 KiB.
 pub const UDP_SERVICES: u32 = 1024;
 
+/// UDP sockets that are held by another workload than their maker's; of further ones the maker's name stays.
+/// 1024 × (16 + 40 + bookkeeping) ≈ 130 KiB.
+pub const UDP_HOLDERS: u32 = 1024;
+
 /// Local ends whose flows are counted, to limit them, in each table; 2048 × (16 + 8 + bookkeeping) ≈ 150 KiB.
 pub const TENANTS: u32 = 2048;
 

@@ -20,4 +20,4 @@ pub mod stream;
 
 pub use closed::{closed, refused};
 pub use dispatch::count_message;
-pub use message::{Message, Volume};
+pub use message::Message;

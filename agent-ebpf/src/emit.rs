@@ -48,9 +48,25 @@ pub struct First {
     pub namespace: u32,
 }
 
+/// What the first connection or packet of a flow is read from, once it is known that the flow is new.
+pub trait Beginning {
+    /// What is announced of this flow.
+    fn first(self, flow: &FlowKey) -> First;
+}
+
+/// Nothing is known.
+pub struct Unseen;
+
+impl Beginning for Unseen {
+    #[inline(always)]
+    fn first(self, _: &FlowKey) -> First {
+        First::default()
+    }
+}
+
 /// Emits a new flow. The first one of a workload wakes the daemon, which has to look up its cgroup while it exists.
 #[inline(always)]
-pub fn announce(flow: &FlowKey, first: impl FnOnce() -> First, is_first_of_workload: bool) {
+pub fn announce(flow: &FlowKey, beginning: impl Beginning, is_first_of_workload: bool) {
     // Not by `output`: programs of DNS have no room for the event on their stacks.
     let Some(mut entry) = EVENTS.reserve::<NewFlow>(0) else { return count(Statistic::FlowsUnannounced) };
     let event = entry.as_mut_ptr();
@@ -60,7 +76,7 @@ pub fn announce(flow: &FlowKey, first: impl FnOnce() -> First, is_first_of_workl
         let header = &raw mut (*event).header;
         (&raw mut (*header).timestamp_ns).write(now());
         (&raw mut (*header).flow).write(*flow);
-        let First { client_port, own, namespace } = first();
+        let First { client_port, own, namespace } = beginning.first(flow);
         (&raw mut (*header).client_port).write(client_port);
         (&raw mut (*header).probe).write(NEW_FLOW);
         (&raw mut (*header).reserved).write([0; 5]);

@@ -15,7 +15,7 @@ use netcause_common::histogram::{CONNECT_BOUNDS_NS, Histogram, RTT_BOUNDS_US, bu
 use netcause_common::networks;
 use netcause_common::statistics::Statistic;
 
-use crate::emit::{First, announce};
+use crate::emit::{Beginning, First, Unseen, announce};
 use crate::kernel::{Memory, TcpSock};
 use crate::maps::{
     DNS_FLOWS, DNS_FLOWS_SPARE, E2BIG, EEXIST, ENOMEM, NETWORKS_V4, NETWORKS_V4_FIRST, NETWORKS_V6,
@@ -62,28 +62,33 @@ pub fn client(remote: Address) -> Address {
 /// lost.
 #[inline(always)]
 pub fn counters(key: &FlowKey) -> Option<Counters> {
-    counters_from(key, First::default)
+    counters_from(key, Unseen)
 }
 
 /// The same as [`counters`]; a new flow is announced with its first connection, which is read only then.
 #[inline(always)]
-fn counters_from(key: &FlowKey, first: impl FnOnce() -> First) -> Option<Counters> {
-    find_or_insert(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key, first).map(Counters)
+fn counters_from(key: &FlowKey, beginning: impl Beginning) -> Option<Counters> {
+    find_or_insert(&TCP_FLOWS, &TCP_FLOWS_SPARE, &ZERO_TCP, key, beginning).map(Counters)
 }
 
 /// The same as [`counters`], for the flow of a socket.
 #[inline(always)]
 pub fn counters_of<M: Memory>(socket: TcpSock<M>, key: &FlowKey) -> Option<Counters> {
-    counters_from(key, || {
-        let (own, namespace) = (socket.common().local_address(), socket.namespace());
-        if key.role != ROLE_CLIENT {
+    counters_from(key, socket)
+}
+
+impl<M: Memory> Beginning for TcpSock<M> {
+    #[inline(always)]
+    fn first(self, flow: &FlowKey) -> First {
+        let (own, namespace) = (self.common().local_address(), self.namespace());
+        if flow.role != ROLE_CLIENT {
             // The port shows the daemon which connection of a client on this node it is.
-            return First { client_port: socket.common().remote_port(), own, namespace };
+            return First { client_port: self.common().remote_port(), own, namespace };
         }
-        stray::insert_owner(key, namespace);
+        stray::insert_owner(flow, namespace);
         // The port lets the daemon look up where the address of a Service was translated to.
-        First { client_port: socket.local_port(), own, namespace }
-    })
+        First { client_port: self.local_port(), own, namespace }
+    }
 }
 
 /// The counters of a TCP flow that has an entry.
@@ -94,14 +99,14 @@ pub fn existing_counters(key: &FlowKey) -> Option<Counters> {
 
 /// The counters of a UDP flow; see [`counters`]. A new flow is announced with its first packet, which is read only then.
 #[inline(always)]
-pub fn udp_counters(key: &FlowKey, first: impl FnOnce() -> First) -> Option<DatagramCounters> {
-    find_or_insert(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key, first).map(DatagramCounters)
+pub fn udp_counters(key: &FlowKey, beginning: impl Beginning) -> Option<DatagramCounters> {
+    find_or_insert(&UDP_FLOWS, &UDP_FLOWS_SPARE, &ZERO_UDP, key, beginning).map(DatagramCounters)
 }
 
 /// The counters of a DNS flow; see [`udp_counters`].
 #[inline(always)]
-pub fn dns_counters(key: &FlowKey, first: impl FnOnce() -> First) -> Option<*mut DnsCounters> {
-    find_or_insert(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key, first)
+pub fn dns_counters(key: &FlowKey, beginning: impl Beginning) -> Option<*mut DnsCounters> {
+    find_or_insert(&DNS_FLOWS, &DNS_FLOWS_SPARE, &ZERO_DNS, key, beginning)
 }
 
 #[inline(always)]
@@ -110,7 +115,7 @@ fn find_or_insert<V>(
     overflow: &'static HashMap<FlowKey, V>,
     zero: &'static V,
     key: &FlowKey,
-    first: impl FnOnce() -> First,
+    beginning: impl Beginning,
 ) -> Option<*mut V> {
     if let Some(counters) = table.get_ptr_mut(key) {
         return Some(counters);
@@ -127,7 +132,7 @@ fn find_or_insert<V>(
     }
     match table.insert(key, zero, u64::from(BPF_NOEXIST)) {
         Ok(()) => {
-            announce(key, first, quota == Quota::Unused);
+            announce(key, beginning, quota == Quota::Unused);
             return table.get_ptr_mut(key);
         }
         // Another CPU has inserted it.

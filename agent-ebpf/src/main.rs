@@ -22,6 +22,7 @@
 mod dns;
 mod emit;
 mod flow;
+mod holders;
 mod kernel;
 mod lost;
 mod maps;

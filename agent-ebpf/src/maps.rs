@@ -12,7 +12,9 @@ use netcause_common::drops::{DropKey, GROUPS, LostGroup};
 use netcause_common::flow::{FlowKey, TcpCounters, Tenant, UdpCounters, UdpService, UdpSpeaker};
 use netcause_common::limits;
 use netcause_common::networks;
-use netcause_common::probe::open_sockets::{AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, Sweep};
+use netcause_common::probe::open_sockets::{
+    AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, Sweep, UdpHolders,
+};
 use netcause_common::probe::tcp_connect::Call;
 use netcause_common::socket::SocketState;
 use netcause_common::statistics::{STATISTICS, Statistic};
@@ -164,6 +166,11 @@ pub static LISTENERS: LruHashMap<ListenerKey, u64> =
 /// Accept queues at the last sweep. The daemon removes entries that the sweep does not update any more.
 #[map]
 pub static QUEUES: HashMap<QueueKey, AcceptQueue> = HashMap::with_max_entries(limits::DEFAULT_LISTENERS, 0);
+
+/// UDP sockets that are held by others than their makers, at the last sweep. The daemon removes entries that the sweep does not
+/// update any more.
+#[map]
+pub static UDP_HOLDERS: HashMap<QueueKey, UdpHolders> = HashMap::with_max_entries(limits::UDP_HOLDERS, 0);
 
 /// Network namespaces in which the last sweep found a listening socket of a process that is in the same. The daemon removes
 /// entries that the sweep does not update any more.

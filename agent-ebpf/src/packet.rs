@@ -3,6 +3,9 @@
 #![expect(unsafe_code, reason = "reading packets and their context is what this module is for")]
 
 mod first;
+mod linear;
+
+pub use first::FirstPacket;
 
 use core::ffi::c_void;
 use core::ptr::null_mut;
@@ -30,8 +33,6 @@ const TCP_HEADER_WORDS: usize = 5;
 const TCP_SYN: u32 = 2;
 /// Mask of all lengths that an IP header may have, with its extension headers.
 const HEADER_LENGTH_MASK: u32 = 0x1ff;
-/// Below the largest packet offset that the verifier accepts, 65 535 (`MAX_PACKET_OFF`, kernel/bpf/verifier.c).
-const MAX_OFFSET: u32 = 0x7fff;
 /// RFC 8200 §3.
 const IPV6_HEADER_BYTES: u32 = 40;
 /// Extension headers that are parsed; RFC 8200 §4.1 has five in its order, of which the fragment header is gone.
@@ -74,10 +75,9 @@ fn is_extension(protocol: u8) -> bool {
     matches!(protocol, HOP_BY_HOP | ROUTING | DESTINATION)
 }
 
-/// One or more datagrams between a socket and a peer: the kernel may carry several in one buffer.
-pub struct Datagrams {
-    /// The two ends.
-    pub ends: Ends,
+/// UDP datagrams of a packet and their payload: the kernel may carry several in one buffer. Both are 0 for TCP.
+#[derive(Clone, Copy)]
+pub struct Volume {
     /// Number of datagrams.
     pub count: u64,
     /// Their payload in bytes.
@@ -210,14 +210,13 @@ impl Packet {
         self.at(ip.length as usize).copied().map(Ports)
     }
 
-    /// The datagrams of a UDP packet.
+    /// What a UDP packet carries.
     #[inline(always)]
-    pub fn datagrams(self, ip: Ip, direction: Direction) -> Option<Datagrams> {
-        let ends = self.ends(ip, direction)?;
+    pub fn volume(self, ip: Ip) -> Volume {
         // SAFETY: the context is the program's own; the verifier checks the offset.
         let segments = unsafe { (*self.0).gso_segs };
         let bytes = self.length().saturating_sub(ip.length + UDP_HEADER_BYTES).into();
-        Some(Datagrams { ends, count: segments.max(1).into(), bytes })
+        Volume { count: segments.max(1).into(), bytes }
     }
 
     /// The segment of a TCP packet.
@@ -235,8 +234,9 @@ impl Packet {
         })
     }
 
+    /// Sender and receiver of a UDP or TCP packet.
     #[inline(always)]
-    fn ends(self, ip: Ip, direction: Direction) -> Option<Ends> {
+    pub fn ends(self, ip: Ip, direction: Direction) -> Option<Ends> {
         let ports = self.ports(ip)?;
         let (source, destination) = (u16::from_be(ports.source()), u16::from_be(ports.destination()));
         let (local_port, remote_port) =
@@ -256,25 +256,6 @@ impl Packet {
     fn length(self) -> u32 {
         // SAFETY: the context is the program's own; the verifier checks the offset.
         unsafe { (*self.0).len }
-    }
-
-    /// The same as [`Self::load`]; cheaper when the bytes lie in the packet's linear part, as those of small packets do.
-    #[inline(always)]
-    pub fn read<T: Copy + 'static>(self, offset: u32, to: &mut T) -> bool {
-        match self.near::<T>(offset) {
-            Some(bytes) => {
-                *to = *bytes;
-                true
-            }
-            None => self.load(offset, to),
-        }
-    }
-
-    /// Reference to a value at an offset of the packet's linear part, which contains all of a small packet.
-    #[inline(always)]
-    pub fn near<T: 'static>(self, offset: u32) -> Option<&'static T> {
-        let near = opaque(offset);
-        if near <= MAX_OFFSET { self.at(near as usize) } else { None }
     }
 
     /// Copies as many bytes as `to` holds, from any part of the packet; false when the packet is shorter.

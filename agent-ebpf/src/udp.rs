@@ -4,41 +4,42 @@ pub mod role;
 
 use netcause_common::flow::{PROTOCOL_UDP, ROLE_CLIENT};
 
-use crate::emit::First;
 use crate::flow::{key, udp_counters};
-use crate::packet::{Datagrams, Direction, Packet};
+use crate::packet::{Direction, Ends, FirstPacket, Ip, Packet, Volume};
 
 /// Adds the datagrams of a packet to the flow of a local end, whose socket may be connected.
 #[inline(always)]
-pub fn count(packet: Packet, is_connected: bool, local: u64, datagrams: &Datagrams, direction: Direction) {
-    let ends = datagrams.ends;
+pub fn count(packet: Packet, is_connected: bool, local: u64, ip: Ip, direction: Direction) {
+    let Some(ends) = packet.ends(ip, direction) else { return };
     let role = role::of_packet(packet, is_connected, local, ends, direction);
-    count_in_role(role, local, datagrams, direction, || packet.first(ends, role, direction));
+    // Read when it is needed, so that nothing but the packet is kept over calls.
+    count_in_role(packet, role, local, ends, || packet.volume(ip), direction);
 }
 
-/// The same in programs of DNS, which have no room to announce where the packet came from: its peer is not looked for on this node.
+/// The same of a packet that was read already.
 #[inline(always)]
-pub fn count_unnamed(packet: Packet, local: u64, datagrams: &Datagrams, direction: Direction) {
+pub fn count_read(packet: Packet, local: u64, ends: Ends, volume: Volume, direction: Direction) {
     let is_connected = packet.connected_port() != 0;
-    let role = role::of_packet(packet, is_connected, local, datagrams.ends, direction);
-    count_in_role(role, local, datagrams, direction, First::default);
+    let role = role::of_packet(packet, is_connected, local, ends, direction);
+    count_in_role(packet, role, local, ends, || volume, direction);
 }
 
 #[inline(always)]
 fn count_in_role(
+    packet: Packet,
     role: u8,
     local: u64,
-    datagrams: &Datagrams,
+    ends: Ends,
+    volume: impl FnOnce() -> Volume,
     direction: Direction,
-    first: impl FnOnce() -> First,
 ) {
-    let ends = datagrams.ends;
     let flow =
         key(PROTOCOL_UDP, local, ends.remote, service_port(role, ends.local_port, ends.remote_port), role);
-    let Some(counters) = udp_counters(&flow, first) else { return };
+    let Some(counters) = udp_counters(&flow, FirstPacket { packet, direction }) else { return };
+    let Volume { count, bytes } = volume();
     match direction {
-        Direction::Sent => counters.sent(datagrams.count, datagrams.bytes),
-        Direction::Received => counters.received(datagrams.count, datagrams.bytes),
+        Direction::Sent => counters.sent(count, bytes),
+        Direction::Received => counters.received(count, bytes),
     }
 }
 

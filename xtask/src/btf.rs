@@ -44,7 +44,7 @@ const FUNCTIONS: &[&str] = &["tcp_v4_connect", "tcp_v4_pre_connect", "tcp_v6_con
 const ENUMS: &[&str] = &["bpf_func_id", "skb_drop_reason", "skb_drop_reason_subsys", "sock_flags"];
 
 /// Iterators that the probes run; a kernel with an iterator has a struct of its name.
-const ITERATORS: &[&str] = &["bpf_map_elem", "task_file"];
+const ITERATORS: &[&str] = &["bpf_map_elem", "task_file", "tcp"];
 
 /// Makes a fixture of each kernel of the matrix.
 pub(crate) fn command() -> Result<()> {

@@ -44,35 +44,73 @@ pub struct AcceptQueue {
     pub limit: u32,
     /// Inode number of the network namespace in which the port first listened.
     pub namespace: u32,
-    /// Whether the maker's cgroup holds a descriptor of it ([`Self::HELD_BY_MAKER`]), and whether more others do than
-    /// [`Self::holders`] has ([`Self::HELD_BY_MORE`]), as bits.
-    pub held: u32,
     /// Handshakes that wait for the last acknowledgement; of sockets that share the port, the most.
     pub requests: u32,
-    /// Always zero.
-    pub reserved: u32,
-    /// Other cgroups whose processes hold a descriptor of it; 0 for none.
-    pub holders: [u64; 2],
+    /// Whose processes hold a descriptor of it.
+    pub holders: Holders,
 }
 
-impl AcceptQueue {
-    /// Bit of [`Self::held`].
-    pub const HELD_BY_MAKER: u32 = 1;
-    /// Bit of [`Self::held`].
-    pub const HELD_BY_MORE: u32 = 2;
+/// Cgroups whose processes hold a descriptor of a socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Holders {
+    /// Others than the maker's; 0 for none.
+    pub others: [u64; 2],
+    /// Whether the maker's does ([`Self::MAKER`]), and whether more others do than [`Self::others`] has ([`Self::MORE`]), as bits.
+    pub and: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
 
-    /// A process of this cgroup holds a descriptor of the listening socket, which one of `maker` has made.
+impl Holders {
+    /// Bit of [`Self::and`].
+    pub const MAKER: u32 = 1;
+    /// Bit of [`Self::and`].
+    pub const MORE: u32 = 2;
+
+    /// A process of this cgroup holds a descriptor of the socket, which one of `maker` has made.
     #[inline(always)]
-    pub fn held_by(&mut self, cgroup: u64, maker: u64) {
+    pub fn add(&mut self, cgroup: u64, maker: u64) {
         if cgroup == maker {
-            self.held |= Self::HELD_BY_MAKER;
-        } else if self.holders[0] == 0 || self.holders[0] == cgroup {
-            self.holders[0] = cgroup;
-        } else if self.holders[1] == 0 || self.holders[1] == cgroup {
-            self.holders[1] = cgroup;
+            self.and |= Self::MAKER;
+        } else if self.others[0] == 0 || self.others[0] == cgroup {
+            self.others[0] = cgroup;
+        } else if self.others[1] == 0 || self.others[1] == cgroup {
+            self.others[1] = cgroup;
         } else {
-            self.held |= Self::HELD_BY_MORE;
+            self.and |= Self::MORE;
         }
+    }
+}
+
+/// The holders of a UDP socket that receives from anybody, once one of them is of another cgroup than its maker. The key in its map
+/// is that of an accept queue.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UdpHolders {
+    /// Number of the last sweep that found one.
+    pub sweep: u64,
+    /// Number of the first. What that one found may lack the maker, whose processes it may have passed before.
+    pub since: u64,
+    /// Those that the last sweep found.
+    pub holders: Holders,
+}
+
+impl UdpHolders {
+    /// The sweep of this number has found a process of this cgroup, of a socket that one of `maker` has made.
+    #[inline(always)]
+    pub fn found(&mut self, sweep: u64, cgroup: u64, maker: u64) {
+        if self.sweep != sweep {
+            self.sweep = sweep;
+            self.holders = Holders { others: [0; 2], and: 0, reserved: 0 };
+        }
+        self.holders.add(cgroup, maker);
+    }
+
+    /// What a sweep of this number has found in full, if it is the last.
+    #[must_use]
+    pub fn complete(&self, sweep: u64) -> Option<Holders> {
+        (self.sweep == sweep && self.since != sweep).then_some(self.holders)
     }
 }
 
@@ -234,6 +272,7 @@ impl Visit {
 const _: () = {
     assert!(size_of::<QueueKey>() == 16);
     assert!(size_of::<AcceptQueue>() == 56);
+    assert!(size_of::<UdpHolders>() == 40);
     assert!(size_of::<ListeningNamespace>() == 16);
     assert!(size_of::<Sweep>() == 16);
     // The iterator shows a socket again when its record ends where the buffer does: the buffer is a power of two.
@@ -268,13 +307,26 @@ mod tests {
 
     #[test]
     fn holders_are_those_of_other_cgroups() {
-        let mut queue = AcceptQueue::default();
+        let mut holders = Holders::default();
         for cgroup in [5, 7, 5, 9, 7, 9] {
-            queue.held_by(cgroup, 5);
+            holders.add(cgroup, 5);
         }
-        assert_eq!((queue.held, queue.holders), (AcceptQueue::HELD_BY_MAKER, [7, 9]));
-        queue.held_by(11, 5);
-        assert_eq!(queue.held, AcceptQueue::HELD_BY_MAKER | AcceptQueue::HELD_BY_MORE);
+        assert_eq!((holders.and, holders.others), (Holders::MAKER, [7, 9]));
+        holders.add(11, 5);
+        assert_eq!(holders.and, Holders::MAKER | Holders::MORE);
+    }
+
+    #[test]
+    fn holders_of_a_udp_socket_are_known_after_a_whole_sweep() {
+        // The maker, 5, comes first in each sweep, and does not make the entry.
+        let mut socket = UdpHolders { since: 3, ..UdpHolders::default() };
+        socket.found(3, 7, 5);
+        assert_eq!(socket.complete(3), None);
+        [5, 7].into_iter().for_each(|cgroup| socket.found(4, cgroup, 5));
+        let both = Holders { others: [7, 0], and: Holders::MAKER, reserved: 0 };
+        assert_eq!((socket.complete(4), socket.complete(5)), (Some(both), None));
+        socket.found(5, 7, 5);
+        assert_eq!(socket.complete(5), Some(Holders { and: 0, ..both }));
     }
 
     #[test]

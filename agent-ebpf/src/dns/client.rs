@@ -2,6 +2,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use netcause_common::dns::{Asked, QueryKey};
+use netcause_common::flow::ROLE_CLIENT;
 
 use super::counters::Counters;
 use super::message::{Header, Message, Response};
@@ -14,11 +15,14 @@ use crate::settings::setting;
 /// A query was sent.
 #[inline(always)]
 pub fn query(message: Message, question: Question, key: &QueryKey, now: u64) {
-    let Some(counters) = Counters::of_query(&key.flow(), message, Direction::Sent) else { return };
+    let Some(counters) = Counters::of_query(&key.flow_in(ROLE_CLIENT), message, Direction::Sent) else {
+        return;
+    };
     counters.sent(message.datagrams);
     counters.query(question.kind);
     let socket = message.packet.socket_cookie();
-    let query = Asked {
+    // References, here and below: a value that is passed on is copied.
+    let query = &Asked {
         since_ns: now,
         last_ns: now,
         question: question.hash,
@@ -33,7 +37,7 @@ pub fn query(message: Message, question: Question, key: &QueryKey, now: u64) {
                 counters.retried();
             }
         }
-        Err(EEXIST) => id_in_use(message, key, &query, counters),
+        Err(EEXIST) => id_in_use(message, key, query, counters),
         Err(_) => counters.untracked(),
     }
 }
@@ -102,20 +106,22 @@ fn is_over(earlier: &Asked, query: &Asked) -> bool {
 /// A response was received.
 #[inline(always)]
 pub fn response(message: Message, header: Header, key: &QueryKey, now: u64) {
-    let Some((key, pending)) = find(message, header, key) else {
+    let mut own = *key;
+    let Some(pending) = find(message, header, &mut own) else {
         return late_response(message, header, key, now);
     };
-    let flow = key.flow();
+    let key = &own;
+    let flow = key.flow_in(ROLE_CLIENT);
     // SAFETY: the pointer comes from a map lookup; if the entry is removed meanwhile, it is still memory of the map.
     #[expect(unsafe_code, reason = "map value")]
     let Asked { since_ns, last_ns, question, unanswered, marks, length, .. } = unsafe { *pending };
     if unanswered == 0 {
-        return late_response(message, header, &key, now);
+        return late_response(message, header, key, now);
     }
     if unanswered == 1 && marks & Asked::SHARES_ID == 0 {
         match DNS_QUERIES.remove(key) {
             Ok(()) => {}
-            Err(ENOENT) => return late_response(message, header, &key, now),
+            Err(ENOENT) => return late_response(message, header, key, now),
             // SAFETY: as above. The removal failed with -EBUSY; the daemon removes the entry.
             #[expect(unsafe_code, reason = "map value")]
             Err(_) => unsafe { (*pending).unanswered = 0 },
@@ -139,19 +145,21 @@ pub fn response(message: Message, header: Header, key: &QueryKey, now: u64) {
         }
     }
     repeat::response(key.local, question, response);
-    detail::emit(message, response, &flow, &key, question, now, duration);
+    detail::emit(message, response, &flow, key, question, now, duration);
 }
 
-/// The pending query that a response answers. Only where its id or its sender leave that open is its question read.
+/// The pending query that a response answers; the key becomes its own. Only where its id or its sender leave open which one that is,
+/// its question is read.
 #[inline(always)]
-fn find(message: Message, header: Header, key: &QueryKey) -> Option<(QueryKey, *mut Asked)> {
-    let first = DNS_QUERIES.get_ptr_mut(key);
+fn find(message: Message, header: Header, key: &mut QueryKey) -> Option<*mut Asked> {
+    let asked: &QueryKey = key;
+    let first = DNS_QUERIES.get_ptr_mut(asked);
     if let Some(pending) = first {
         // SAFETY: the pointer comes from a map lookup.
         #[expect(unsafe_code, reason = "map value")]
         let marks = unsafe { (*pending).marks };
         if marks & Asked::SHARES_ID == 0 {
-            return Some((*key, pending));
+            return Some(pending);
         }
     }
     let question = question::hash_of_response(message, header);
@@ -159,19 +167,20 @@ fn find(message: Message, header: Header, key: &QueryKey) -> Option<(QueryKey, *
         // SAFETY: as above.
         #[expect(unsafe_code, reason = "map value")]
         Some(pending) if question == 0 || question == unsafe { (*pending).question } => {
-            return Some((*key, pending));
+            return Some(pending);
         }
-        Some(_) => key.with_question(question),
-        None => repeat::translated(key, question)?,
+        Some(_) => asked.with_question(question),
+        None => repeat::translated(asked, question)?,
     };
     let pending = DNS_QUERIES.get_ptr_mut(other)?;
-    Some((other, pending))
+    *key = other;
+    Some(pending)
 }
 
 /// A response without a pending query: that has timed out, was not tracked, or never existed.
 #[inline(always)]
 fn late_response(message: Message, header: Header, key: &QueryKey, now: u64) {
-    let flow = key.flow();
+    let flow = key.flow_in(ROLE_CLIENT);
     let Some(late) = DNS_LATE.get_ptr_mut(key) else {
         return match Counters::of_known(&flow) {
             Some(counters) => {

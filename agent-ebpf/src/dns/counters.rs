@@ -4,11 +4,11 @@ use netcause_common::dns::{DnsCounters, QueryType};
 use netcause_common::flow::FlowKey;
 use netcause_common::histogram::DNS_BOUNDS_NS;
 
-use super::message::{Message, Response, Volume};
-use crate::emit::First;
+use super::message::{Message, Response};
+use crate::emit::Unseen;
 use crate::flow::{add_at, counter, dns_counters, observe};
 use crate::maps::{DNS_FLOWS, add};
-use crate::packet::Direction;
+use crate::packet::{Direction, FirstPacket, Volume};
 
 /// The counters of one flow, in the map. They only grow.
 #[derive(Clone, Copy)]
@@ -18,17 +18,13 @@ impl Counters {
     /// Those of a flow, which is inserted when it is new; those of [`FlowKey::other`] when the map is full.
     #[inline(always)]
     pub fn of(flow: &FlowKey) -> Option<Self> {
-        dns_counters(flow, First::default).map(Self)
+        dns_counters(flow, Unseen).map(Self)
     }
 
-    /// The same of a query, which most flows begin with. One over TCP, as few begin, has no room on the stack to be announced with
-    /// its addresses.
+    /// The same of a query, which most flows begin with: a new one is announced with its addresses.
     #[inline(always)]
     pub fn of_query(flow: &FlowKey, message: Message, direction: Direction) -> Option<Self> {
-        if !message.is_in_datagram() {
-            return Self::of(flow);
-        }
-        dns_counters(flow, || message.packet.first(message.ends, flow.role, direction)).map(Self)
+        dns_counters(flow, FirstPacket { packet: message.packet, direction }).map(Self)
     }
 
     /// Those of an existing flow: a response without a query inserts none.

@@ -4,7 +4,6 @@ use netcause_common::dns::{AnswerDetail, DETAIL_WINDOW_NS, Outcome, QueryKey, Re
 use netcause_common::flow::FlowKey;
 use netcause_common::probe::ProbeId;
 use netcause_common::statistics::Statistic;
-use netcause_common::wire::EventHeader;
 
 use super::message::{Message, Response};
 use crate::maps::{DNS_DETAILS, DNS_EVENTS, add, count, count_at};
@@ -13,6 +12,8 @@ use crate::settings::setting;
 /// The daemon polls the ring buffer four times a second, and is woken once per this many details of a window: a wake-up
 /// costs more than everything else.
 const WAKE_EVERY: u64 = 128;
+/// Size of a flow's key in words.
+const FLOW_WORDS: usize = size_of::<FlowKey>() / size_of::<u64>();
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
@@ -40,25 +41,11 @@ pub fn emit(
     let outcome = if is_success { Outcome::Success } else { Outcome::Failure };
     let Some(number) = number(outcome, now) else { return count(Statistic::DnsDetailsLeftOut) };
     let flags = if number % WAKE_EVERY == WAKE_EVERY - 1 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-    let event = EventHeader {
-        timestamp_ns: now,
-        flow: *flow,
-        client_port: asked.local_port,
-        probe: ProbeId::Dns as u8,
-        reserved: [0; 5],
-    };
-    let detail = AnswerDetail {
-        header: event,
-        duration_ns,
-        question,
-        length: message.length as u16,
-        captured: 0,
-        reserved: 0,
-    };
+    let answer = Answer { flow, client_port: asked.local_port, question, now, duration_ns };
     let is_emitted = if message.available <= AnswerDetail::SHORT as u32 {
-        output::<{ AnswerDetail::SHORT }>(message, detail, flags)
+        output::<{ AnswerDetail::SHORT }>(message, &answer, flags)
     } else {
-        output::<{ AnswerDetail::LONG }>(message, detail, flags)
+        output::<{ AnswerDetail::LONG }>(message, &answer, flags)
     };
     if !is_emitted {
         count_at(Statistic::EventsLost as u32 + ProbeId::Dns as u32);
@@ -87,17 +74,43 @@ fn number(outcome: Outcome, now: u64) -> Option<u64> {
     }
 }
 
+/// What a detail says beside the message.
+struct Answer<'a> {
+    flow: &'a FlowKey,
+    client_port: u16,
+    question: u64,
+    now: u64,
+    duration_ns: u64,
+}
+
 /// False when the ring buffer is full.
 #[inline(always)]
-fn output<const BYTES: usize>(message: Message, header: AnswerDetail, flags: u64) -> bool {
+fn output<const BYTES: usize>(message: Message, answer: &Answer<'_>, flags: u64) -> bool {
     let Some(mut detail) = DNS_EVENTS.reserve::<Detail<BYTES>>(0) else { return false };
     let to = detail.as_mut_ptr();
-    // SAFETY: the reservation is as large as the struct.
+    // SAFETY: the reservation is as large as the struct, and every byte of the header is written, member by member: a copy of a
+    // value costs twice.
     #[expect(unsafe_code, reason = "writing into the ring buffer")]
     let captured = unsafe {
         let room = (&raw mut (*to).message).cast();
         let captured = message.packet.load_up_to::<BYTES>(message.offset, room, message.available);
-        (&raw mut (*to).header).write(AnswerDetail { captured: captured.unwrap_or(0) as u16, ..header });
+        let header = &raw mut (*to).header;
+        let event = &raw mut (*header).header;
+        (&raw mut (*event).timestamp_ns).write(answer.now);
+        let (flow, words) = (&raw mut (*event).flow, (&raw const *answer.flow).cast::<[u64; FLOW_WORDS]>());
+        let mut word = 0;
+        while word < FLOW_WORDS {
+            flow.cast::<u64>().add(word).write((*words)[word]);
+            word += 1;
+        }
+        (&raw mut (*event).client_port).write(answer.client_port);
+        (&raw mut (*event).probe).write(ProbeId::Dns as u8);
+        (&raw mut (*event).reserved).write([0; 5]);
+        (&raw mut (*header).duration_ns).write(answer.duration_ns);
+        (&raw mut (*header).question).write(answer.question);
+        (&raw mut (*header).length).write(message.length as u16);
+        (&raw mut (*header).captured).write(captured.unwrap_or(0) as u16);
+        (&raw mut (*header).reserved).write(0);
         captured
     };
     if captured.is_none() {

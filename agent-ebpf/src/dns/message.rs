@@ -2,18 +2,9 @@
 
 use netcause_common::dns::{HEADER_BYTES, ResponseCode};
 
-use crate::packet::{Datagrams, Direction, Ends, Packet};
+use crate::packet::{Direction, Ends, Packet, Volume};
 use crate::udp;
 use crate::verifier::forget;
-
-/// UDP datagrams and their payload; both 0 for a message over TCP.
-#[derive(Clone, Copy)]
-pub struct Volume {
-    /// Number of datagrams.
-    pub count: u64,
-    /// Their payload in bytes.
-    pub bytes: u64,
-}
 
 /// A message in a packet.
 #[derive(Clone, Copy)]
@@ -64,10 +55,8 @@ impl Message {
     /// Counts the datagram as one of any other protocol.
     #[inline(always)]
     pub fn count_traffic(self, direction: Direction) {
-        let Volume { count, bytes } = self.datagrams;
         if self.is_in_datagram() {
-            let datagrams = Datagrams { ends: self.ends, count, bytes };
-            udp::count_unnamed(self.packet, self.local, &datagrams, direction);
+            udp::count_read(self.packet, self.local, self.ends, self.datagrams, direction);
         }
     }
 }

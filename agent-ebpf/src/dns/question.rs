@@ -97,15 +97,15 @@ pub fn hash_of_response(message: Message, header: Header) -> u64 {
 #[inline(always)]
 fn walk_packet(message: Message) -> Question {
     let begin = message.offset + HEADER_BYTES as u32;
-    let end = message.offset + message.available;
+    let Some(linear) = message.packet.linear_from(begin) else { return Question::LONGER };
     let mut hash = 0;
     macro_rules! steps {
         ($($index:literal)+) => { $(
             let position = begin + $index * 8;
-            if position + 8 > end {
-                return last_word(message, hash, position, end, $index == 0);
-            }
-            let Some(word) = message.packet.near::<u64>(position).copied() else { return Question::LONGER };
+            // A datagram ends where its packet does.
+            let Some(word) = linear.word($index * 8) else {
+                return last_word(message, hash, position, $index == 0);
+            };
             let zeros = self::zeros(word);
             if $index == 0 && word & NO_LABEL != 0 {
                 return Question::NONE;
@@ -121,10 +121,11 @@ fn walk_packet(message: Message) -> Question {
     Question::LONGER
 }
 
-/// The word that extends over the end of the message: taken from the last eight bytes of the message.
+/// The word that extends over the end of the message, taken from the last eight bytes of the message, or over that of the linear part.
 #[inline(always)]
-fn last_word(message: Message, hash: u64, position: u32, end: u32, is_first: bool) -> Question {
-    let beyond = position + 8 - end;
+fn last_word(message: Message, hash: u64, position: u32, is_first: bool) -> Question {
+    let end = message.offset + message.available;
+    let beyond = (position + 8).wrapping_sub(end);
     if beyond > 7 {
         return Question::LONGER;
     }

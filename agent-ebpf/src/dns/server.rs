@@ -2,6 +2,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use netcause_common::dns::{QueryKey, Served};
+use netcause_common::flow::ROLE_SERVER;
 
 use super::counters::Counters;
 use super::message::{Header, Message, Response};
@@ -12,10 +13,12 @@ use crate::packet::Direction;
 /// A query was received.
 #[inline(always)]
 pub fn query(message: Message, question: Question, key: &QueryKey, now: u64) {
-    let Some(counters) = Counters::of_query(&key.flow(), message, Direction::Received) else { return };
+    let Some(counters) = Counters::of_query(&key.flow_in(ROLE_SERVER), message, Direction::Received) else {
+        return;
+    };
     counters.received(message.datagrams);
     counters.query(question.kind);
-    let served = Served { since_ns: now, unanswered: 1, length: question.length };
+    let served = &Served { since_ns: now, unanswered: 1, length: question.length };
     match DNS_SERVED.insert(key, served, u64::from(BPF_NOEXIST)) {
         Ok(()) => {}
         Err(EEXIST) => {
@@ -38,7 +41,7 @@ pub fn query(message: Message, question: Question, key: &QueryKey, now: u64) {
 /// A response was sent.
 #[inline(always)]
 pub fn response(message: Message, header: Header, key: &QueryKey, now: u64) {
-    let flow = key.flow();
+    let flow = key.flow_in(ROLE_SERVER);
     let Some(pending) = DNS_SERVED.get_ptr_mut(key) else {
         return match Counters::of_known(&flow) {
             Some(counters) => {

@@ -12,10 +12,10 @@ use netcause_common::dns::{HEADER_BYTES, Stream};
 use netcause_common::statistics::Statistic;
 
 use super::dispatch::count_message;
-use super::message::{Header, Message, Volume};
+use super::message::{Header, Message};
 use super::question::Words;
 use crate::maps::{DNS_STREAMS, count};
-use crate::packet::{Direction, Ip, Packet, Segment};
+use crate::packet::{Direction, Ip, Packet, Segment, Volume};
 use crate::settings::is_dns_port;
 
 /// Where the state of a direction is. With an address that is never zero, `None` is one word: of two, the compiler may read the

@@ -13,6 +13,7 @@ use super::memory::{Memory, Typed, Untyped};
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOCK_STREAM: u16 = 1;
+const SOCK_DGRAM: u16 = 2;
 const S_IFMT: u16 = 0o170_000;
 const S_IFSOCK: u16 = 0o140_000;
 
@@ -71,7 +72,7 @@ impl<M: Memory> SockCommon<M> {
 
 /// A UDP socket.
 #[derive(Clone, Copy)]
-pub struct UdpSock(Typed);
+pub struct UdpSock<M = Typed>(M);
 
 impl UdpSock {
     /// From a `struct sock *` argument.
@@ -85,18 +86,6 @@ impl UdpSock {
     pub fn from_any(pointer: *const c_void) -> Option<Self> {
         Self::from_argument(pointer)
             .filter(|sock| sock.0.read::<u16>(layout!(sk_protocol)) == PROTOCOL_UDP.into())
-    }
-
-    /// What it shares with other kinds of socket.
-    #[inline(always)]
-    pub fn common(self) -> SockCommon<Typed> {
-        SockCommon(self.0)
-    }
-
-    /// Its local end: the cgroup id, or the network namespace when it has no cgroup.
-    #[inline(always)]
-    pub fn local(self) -> u64 {
-        local(self.0)
     }
 
     /// The error that the kernel reports to it now, as a positive error number; 0 for none, and for what is no error.
@@ -121,6 +110,48 @@ impl UdpSock {
     #[inline(always)]
     pub fn cookie(self) -> u64 {
         self.0.read(layout!(skc_cookie))
+    }
+}
+
+impl UdpSock {
+    /// From the typed socket of a file; `None` unless it is one that [receives from anybody](Self::is_receiver).
+    #[inline(always)]
+    pub fn receiver(sock: *const c_void) -> Option<Self> {
+        let socket = Self(Typed(sock));
+        socket.is_receiver().then_some(socket)
+    }
+}
+
+impl UdpSock<Untyped> {
+    /// As [`UdpSock::receiver`], from the address of a `struct sock`.
+    #[inline(always)]
+    pub fn receiver_at(address: u64) -> Option<Self> {
+        let socket = Self(Untyped(address));
+        (address != 0 && socket.is_receiver()).then_some(socket)
+    }
+}
+
+impl<M: Memory> UdpSock<M> {
+    /// What it shares with other kinds of socket.
+    #[inline(always)]
+    pub fn common(self) -> SockCommon<M> {
+        SockCommon(self.0)
+    }
+
+    /// Its local end: the cgroup id, or the network namespace when it has no cgroup.
+    #[inline(always)]
+    pub fn local(self) -> u64 {
+        local(self.0)
+    }
+
+    /// True of a UDP socket that is bound and has no peer. It may be any socket.
+    #[inline(always)]
+    fn is_receiver(self) -> bool {
+        self.0.read::<u16>(layout!(sk_type)) == SOCK_DGRAM
+            && matches!(self.0.read(layout!(skc_family)), AF_INET | AF_INET6)
+            && self.0.read::<u16>(layout!(sk_protocol)) == PROTOCOL_UDP.into()
+            && self.common().remote_port() == 0
+            && self.common().local_port_while_hashed() != 0
     }
 }
 

@@ -22,7 +22,7 @@ use netcause_common::dns::OVER_TCP;
 use netcause_common::flow::{PROTOCOL_TCP, PROTOCOL_UDP};
 use netcause_common::statistics::Statistic;
 
-use crate::dns::{self, Message, Volume, count_message, stream};
+use crate::dns::{self, Message, count_message, stream};
 use crate::maps::{DNS_RECEIVED, DNS_SENT, count};
 use crate::packet::{Direction, PASS, Packet, UDP_HEADER_BYTES, tail_call};
 use crate::settings::is_dns_port;
@@ -86,7 +86,8 @@ fn datagram(packet: Packet, direction: Direction) {
     if ip.protocol != PROTOCOL_UDP {
         return;
     }
-    let Some(datagrams) = packet.datagrams(ip, direction) else { return };
+    let Some(ends) = packet.ends(ip, direction) else { return };
+    let datagrams = packet.volume(ip);
     if datagrams.count > 1 {
         // Several in one buffer (UDP_SEGMENT): only the first is read.
         count(Statistic::DnsUnread);
@@ -95,8 +96,8 @@ fn datagram(packet: Packet, direction: Direction) {
     let message = Message {
         packet,
         local: packet.cgroup(),
-        ends: datagrams.ends,
-        datagrams: Volume { count: datagrams.count, bytes: datagrams.bytes },
+        ends,
+        datagrams,
         offset: ip.length + UDP_HEADER_BYTES,
         length,
         available: length,

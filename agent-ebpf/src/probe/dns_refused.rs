@@ -17,7 +17,7 @@ use aya_ebpf::programs::{BtfTracePointContext, FEntryContext};
 use netcause_common::flow::{IcmpError, PROTOCOL_UDP};
 
 use crate::dns;
-use crate::emit::First;
+use crate::emit::Unseen;
 use crate::flow::{key, udp_counters};
 use crate::kernel::UdpSock;
 use crate::settings::is_dns_port;
@@ -63,7 +63,7 @@ fn count(socket: UdpSock, port: u16) {
     let role = role::of_connected(local, own, port);
     let remote = socket.common().remote_address();
     let flow = key(PROTOCOL_UDP, local, remote, service_port(role, own, port), role);
-    if let Some(counters) = udp_counters(&flow, First::default) {
+    if let Some(counters) = udp_counters(&flow, Unseen) {
         counters.icmp_error(IcmpError::of(error));
     }
 }

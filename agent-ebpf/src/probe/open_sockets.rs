@@ -10,23 +10,31 @@
 //! The first iterator walks the tasks of the opener's PID namespace and sees sockets of every network namespace. A socket that
 //! several processes hold comes several times. Files that no process has in its table of descriptors it does not see: direct
 //! descriptors of io_uring, descriptors on their way through a Unix socket. Nor are there files of connections that wait to be
-//! accepted, that are closed and still send, and of the kernel itself.
+//! accepted, that are closed and still send, and of the kernel itself. Such connections are in the socket map if they are younger than
+//! the agent, or in its network namespace.
+
+mod adopt;
+mod namespace;
 
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::BPF_ANY;
 use netcause_common::flow::Counted;
-use netcause_common::probe::open_sockets::{ListeningNamespace, OpenConnection, SPEAKER_NONE, Visit};
-use netcause_common::socket::{PHASE_CONNECTING, PHASE_LISTENING, PHASE_OPEN, SocketState};
-
-use crate::flow::{counters, counters_of, of_socket};
-use crate::kernel::tcp_state::{
-    CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LISTEN, SYN_RECV, SYN_SENT,
+use netcause_common::probe::open_sockets::{
+    Holders, ListeningNamespace, OpenConnection, SPEAKER_NONE, Visit,
 };
-use crate::kernel::{Memory, Reader, Task, TcpSock, address_from_file, has_sock_from_file, sock_from_file};
+use netcause_common::socket::{PHASE_LISTENING, PHASE_OPEN, SocketState};
+
+use self::adopt::{adopt, adopt_as_counted};
+use crate::flow::counters;
+use crate::holders;
+use crate::kernel::tcp_state::{CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LISTEN};
+use crate::kernel::{
+    Memory, Reader, Task, TcpSock, UdpSock, address_from_file, has_sock_from_file, sock_from_file,
+};
 use crate::maps::{LISTENING_NAMESPACES, SWEEP, add};
-use crate::socket::{Tracked, accept_queue, infer_role, insert, insert_listener, state_of};
-use crate::traffic::{has_moved, is_fin_acknowledged, settle, skip, sweeping, ticks};
+use crate::socket::{Tracked, accept_queue, insert, insert_listener, state_of};
+use crate::traffic::{has_moved, is_fin_acknowledged, settle, sweeping, ticks};
 use crate::verifier::{forget8, forget32};
 
 /// The iterator's argument; every member takes eight bytes.
@@ -48,10 +56,10 @@ pub struct MapEntry {
 }
 
 /// Declares a program that calls `visit(context, socket)` with the TCP socket of the iterator's file, if it is one, or with
-/// the first subflow of its MPTCP socket. With the helper a TCP socket has a type and a member costs one load; without it
+/// the first subflow of its MPTCP socket; and another function, if there is one, with a UDP socket that receives from anybody. With the helper a TCP socket has a type and a member costs one load; without it
 /// each read is a call. The verifier removes the branch that does not apply.
 macro_rules! iterator {
-    ($(#[$doc:meta])* $name:ident => $visit:ident) => {
+    ($(#[$doc:meta])* $name:ident => $visit:ident $(, $receiver:ident)?) => {
         $(#[$doc])*
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "iter/task_file")]
@@ -65,10 +73,19 @@ macro_rules! iterator {
                     $visit(context, socket);
                     return 0;
                 }
+                $(if let Some(socket) = UdpSock::receiver(sock) {
+                    $receiver(context, socket);
+                    return 0;
+                })?
                 TcpSock::from_mptcp(sock)
             } else {
                 let Some(address) = address_from_file(file) else { return 0 };
-                TcpSock::from_address(address).or_else(|| TcpSock::from_mptcp_address(address))
+                let socket = TcpSock::from_address(address);
+                $(if socket.is_none() && let Some(socket) = UdpSock::receiver_at(address) {
+                    $receiver(context, socket);
+                    return 0;
+                })?
+                socket.or_else(|| TcpSock::from_mptcp_address(address))
             };
             if let Some(socket) = untyped {
                 $visit(context, socket);
@@ -89,8 +106,9 @@ iterator! {
 }
 
 iterator! {
-    /// The sweep: adds what is new of the totals of open connections, reports what they wait for, and reads the accept queues.
-    open_sockets => sweep
+    /// The sweep: adds what is new of the totals of open connections, reports what they wait for, and reads the accept queues and who
+    /// holds sockets of others.
+    open_sockets => sweep, receiver
 }
 
 /// The sweep's second part, over the socket map: open connections that the first has not found.
@@ -133,16 +151,7 @@ fn find_listener<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
 
 #[inline(always)]
 fn skip_older<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
-    let state = socket.common().state();
-    // A connection that began while the agent started has an entry already, and counts in full.
-    if state != LISTEN
-        && state != CLOSE
-        && state_of(socket.id).is_none()
-        && let Some(tracked) = adopt(socket, state)
-    {
-        let fin_acknowledged = || is_fin_acknowledged(socket, state);
-        skip(socket, tracked.role(), fin_acknowledged, tracked.counted());
-    }
+    adopt_as_counted(socket);
 }
 
 #[inline(always)]
@@ -267,24 +276,6 @@ fn report<M: Memory>(context: *const c_void, socket: TcpSock<M>, state: u8, trac
     }
 }
 
-/// Inserts a connection from before the agent started, or whose start the programs missed.
-#[inline(always)]
-fn adopt<M: Memory>(socket: TcpSock<M>, state: u8) -> Option<Tracked> {
-    let is_open = state != SYN_SENT && state != SYN_RECV;
-    let phase = if is_open { PHASE_OPEN } else { PHASE_CONNECTING };
-    let flow = of_socket(socket, infer_role(socket));
-    let counted = Counted { retransmits: socket.total_retransmits(), ..Counted::default() };
-    // A connection that began while the agent started has an entry already, which stays.
-    if state_of(socket.id).is_none()
-        && insert(socket.id, &SocketState { counted, flow, phase, ..SocketState::default() })
-        && is_open
-        && let Some(counters) = counters_of(socket, &flow)
-    {
-        counters.one_more_open();
-    }
-    state_of(socket.id)
-}
-
 #[inline(always)]
 fn listener<M: Memory>(task: Task, socket: TcpSock<M>) {
     let new_discards = match state_of(socket.id) {
@@ -315,9 +306,16 @@ fn listener<M: Memory>(task: Task, socket: TcpSock<M>) {
         queue.requests = requests;
     }
     if is_first {
-        (queue.held, queue.holders) = (0, [0; 2]);
+        queue.holders = Holders { others: [0; 2], and: 0, reserved: 0 };
     }
-    queue.held_by(task.cgroup(), socket.local());
+    queue.holders.add(task.cgroup(), socket.local());
+}
+
+#[inline(always)]
+fn receiver<M: Memory>(context: *const TaskFile, socket: UdpSock<M>) {
+    if let (Some(task), Some(sweep)) = (task(context), SWEEP.get(0)) {
+        holders::found(sweep.number, task.cgroup(), socket);
+    }
 }
 
 /// Remembers a thread of the socket's network namespace, for the daemon to read the namespace's counters through.

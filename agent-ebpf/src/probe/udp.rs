@@ -78,7 +78,7 @@ fn datagram(context: &SkBuffContext, packet: Packet, ip: Ip, direction: Directio
     if is_either_dns_port(ports.source(), ports.destination()) || is_translated && is_dns_port(connected) {
         pass_on(context, OVER_UDP, direction);
     }
-    count(packet, connected != 0, packet.cgroup(), &packet.datagrams(ip, direction)?, direction);
+    count(packet, connected != 0, packet.cgroup(), ip, direction);
     Some(())
 }
 

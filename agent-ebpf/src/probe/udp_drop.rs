@@ -15,7 +15,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{FlowKey, PROTOCOL_UDP, ROLE_SERVER};
 
-use crate::emit::First;
+use crate::emit::Unseen;
 use crate::flow::{key, udp_counters};
 use crate::kernel::{SkBuff, UdpSock, udp_drop_has_packet};
 use crate::udp::{role, service_port};
@@ -23,7 +23,7 @@ use crate::udp::{role, service_port};
 #[btf_tracepoint(function = "udp_fail_queue_rcv_skb")]
 fn udp_drop(context: BtfTracePointContext) -> i32 {
     if let Some(socket) = UdpSock::from_argument(context.arg(1))
-        && let Some(counters) = udp_counters(&flow(socket, &context), First::default)
+        && let Some(counters) = udp_counters(&flow(socket, &context), Unseen)
     {
         counters.dropped();
     }

@@ -19,8 +19,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use netcause_common::dns::PROTOCOL_DNS;
 use netcause_common::drops::DropKey;
-use netcause_common::flow::FlowKey;
-use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
+use netcause_common::flow::{FlowKey, PROTOCOL_UDP};
+use netcause_common::probe::open_sockets::{AcceptQueue, Holders, QueueKey};
 use netcause_common::statistics::STATISTICS;
 
 use crate::aggregate::dns::search::Waste;
@@ -89,6 +89,8 @@ pub enum Input<'a> {
         /// The counters of their network namespaces, as far as they were read since.
         namespaces: Vec<(Namespace, NamespaceCounters)>,
     },
+    /// Who holds UDP sockets that another workload has made, by the last sweep.
+    UdpHolders(Vec<(QueueKey, Holders)>),
     /// An open connection that a sweep has found.
     Connection(Connection),
     /// A sweep has ended, and all flows were read since.
@@ -258,6 +260,7 @@ impl Engine {
             }
             Input::Drops { key, packets } => self.dropped(key, packets),
             Input::Connection(connection) => self.waiting.see(&connection, time.monotonic),
+            Input::UdpHolders(found) => self.names.held(PROTOCOL_UDP, found.into_iter()),
             Input::SweepEnded => self.waiting.end_sweep(time.monotonic, &mut self.model, &self.names),
             Input::FlowRemoved(key) => self.remove(&key),
             Input::Listeners { queues, namespaces } => self.listen(queues, &namespaces),

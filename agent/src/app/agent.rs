@@ -285,9 +285,10 @@ impl Agent {
         self.drain();
         let has_swept = sweeps && self.sweep(began)?;
         self.expire_dns()?;
-        let Listening { queues, namespaces } = self.kernel.listening()?;
+        let Listening { queues, namespaces, udp_holders } = self.kernel.listening()?;
         self.listeners = queues.len() as u64;
         self.engine.handle(now(), Input::Listeners { queues, namespaces });
+        self.engine.handle(now(), Input::UdpHolders(udp_holders));
         let Self { kernel, engine, .. } = self;
         let time = now();
         self.fullness =

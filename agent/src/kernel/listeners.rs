@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use aya::Ebpf;
 use aya::maps::{HashMap as Map, MapData};
-use netcause_common::probe::open_sockets::{AcceptQueue, ListeningNamespace, QueueKey};
+use netcause_common::probe::open_sockets::{AcceptQueue, Holders, ListeningNamespace, QueueKey, UdpHolders};
 use netcause_core::aggregate::listeners::{Namespace, NamespaceCounters};
 
 use super::maps::take;
@@ -22,12 +22,15 @@ pub struct Listening {
     pub queues: Vec<(QueueKey, AcceptQueue)>,
     /// The counters of their network namespaces; none when they have been read since the sweep.
     pub namespaces: Vec<(Namespace, NamespaceCounters)>,
+    /// Who holds UDP sockets that another workload has made.
+    pub udp_holders: Vec<(QueueKey, Holders)>,
 }
 
 /// The maps of listening sockets.
 pub(super) struct Listeners {
     queues: Map<MapData, QueueKey, AcceptQueue>,
     namespaces: Map<MapData, u32, ListeningNamespace>,
+    udp_holders: Map<MapData, QueueKey, UdpHolders>,
     /// Since when a port has no listener, and what had been discarded there by then.
     closed: HashMap<QueueKey, (Instant, u64)>,
     /// Number of the last sweep whose namespaces were read.
@@ -41,6 +44,7 @@ impl Listeners {
         Ok(Self {
             queues: take(ebpf, "QUEUES")?.try_into()?,
             namespaces: take(ebpf, "LISTENING_NAMESPACES")?.try_into()?,
+            udp_holders: take(ebpf, "UDP_HOLDERS")?.try_into()?,
             closed: HashMap::new(),
             read: 0,
             unread: 0,
@@ -51,7 +55,7 @@ impl Listeners {
     pub(super) fn found(&mut self, sweep: u64) -> Result<Listening> {
         let queues = self.queues(sweep)?;
         if sweep == self.read {
-            return Ok(Listening { queues, namespaces: Vec::new() });
+            return Ok(Listening { queues, ..Listening::default() });
         }
         self.read = sweep;
         let namespaces = self.namespaces(sweep)?;
@@ -60,7 +64,7 @@ impl Listeners {
         let unread: HashSet<u32> =
             open.map(|(_, queue)| queue.namespace).filter(|namespace| !read.contains(namespace)).collect();
         self.unread = unread.len() as u64;
-        Ok(Listening { queues, namespaces })
+        Ok(Listening { queues, namespaces, udp_holders: self.udp_holders(sweep)? })
     }
 
     fn queues(&mut self, sweep: u64) -> Result<Vec<(QueueKey, AcceptQueue)>> {
@@ -89,6 +93,22 @@ impl Listeners {
             let _ = self.queues.remove(&key);
         }
         Ok(queues)
+    }
+
+    fn udp_holders(&mut self, sweep: u64) -> Result<Vec<(QueueKey, Holders)>> {
+        let (mut found, mut gone) = (Vec::new(), Vec::new());
+        for entry in self.udp_holders.iter() {
+            let (key, holders) = entry.context("cannot read who holds UDP sockets")?;
+            found.extend(holders.complete(sweep).map(|holders| (key, holders)));
+            if holders.sweep != sweep {
+                gone.push(key);
+            }
+        }
+        for key in gone {
+            // The next sweep inserts it again if it finds it.
+            let _ = self.udp_holders.remove(&key);
+        }
+        Ok(found)
     }
 
     fn namespaces(&mut self, sweep: u64) -> Result<Vec<(Namespace, NamespaceCounters)>> {

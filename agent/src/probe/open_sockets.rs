@@ -21,6 +21,14 @@ pub const PROBE: Probe = Probe {
             name: "older_connections",
             hook: Hook::AtStart { iterator: "task_file", only_since_start: true },
         },
+        Program {
+            name: "older_in_namespace",
+            hook: Hook::AtStart { iterator: "tcp", only_since_start: true },
+        },
+        Program {
+            name: "open_in_namespace",
+            hook: Hook::AtStart { iterator: "tcp", only_since_start: false },
+        },
         Program { name: "open_sockets", hook: Hook::Sweep("task_file") },
         Program { name: "tracked_sockets", hook: Hook::SweepMaps(&["SOCKETS", "SOCKETS_SPARE"]) },
     ],

@@ -1,18 +1,16 @@
 //! Listening sockets: the length and the limit of their accept queues, and the connections dropped at a full queue.
 
-use std::{fs, time::Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use rustix::process::Signal;
 use serde_json::Value;
 
 use super::edges::json;
 use crate::lab::{
-    agent::{self, Agent, Options},
+    agent::{self, Agent},
     eventually,
     faults::Fault,
-    machine,
-    metrics::{CLOSED, Edge, Metrics, OPENED, float},
+    metrics::{Edge, Metrics, float},
     topology::{Net, Pod},
 };
 
@@ -205,51 +203,4 @@ pub(super) fn reasons(name: &str) -> Result<()> {
         metrics.expect(REQUESTS, &Edge::listener(&server, 8081), 0)
     })?;
     is_exact("drops at a full queue of handshakes, and SYN cookies")
-}
-
-/// A listener that another workload has made is the one's that serves there: handed on by a service manager that keeps a descriptor,
-/// and by a maker that does not.
-pub(super) fn activated(name: &str) -> Result<()> {
-    let net = Net::new(name)?;
-    let (client, manager, maker) =
-        (net.pod("client")?, net.pod_in("manager", "init.scope")?, net.pod("maker")?);
-    // Only their cgroups.
-    let (service, other) = (net.pod("service")?, net.pod("other")?);
-    let cgroup = |pod: &Pod| Ok::<_, anyhow::Error>(machine()?.cgroup_root.join(pod.workload()));
-    let to = cgroup(&service)?;
-    let handed = ["--mode", "echo", "--backlog", "9", "--hand-to", to.to_str().context("a path")?];
-    let kept = manager.serve(manager.at(8080), &handed)?;
-    let given = maker.serve(maker.at(8081), &["--mode", "echo", "--backlog", "7"])?;
-    fs::write(cgroup(&other)?.join("cgroup.procs"), given.pid().to_string()).context("moving a server")?;
-
-    let args = ["--sweep-cpu-percent", "100"];
-    let agent =
-        Agent::start(name, "agent", &Options { args: &args, without_dns: true, ..Options::default() })?;
-    agent.until("who holds a listener has its queue", |metrics| {
-        metrics.expect(LIMIT, &Edge::listener(&service, 8080), 9)?;
-        metrics.expect(LIMIT, &Edge::listener(&other, 8081), 7)
-    })?;
-    let mut totals = Vec::new();
-    for (to, server) in [(manager.at(8080), &service), (maker.at(8081), &other)] {
-        let args = ["--count", "5", "--send", "1013", "--receive", "1013"];
-        totals.push((client.connect(to, &args)?, Edge::at_server(server, client.v4, to.port())));
-    }
-    agent.until("and its connections", |metrics| {
-        for (outcome, edge) in &totals {
-            metrics.expect(OPENED, edge, outcome.count("connected"))?;
-            metrics.expect(CLOSED, edge, 5)?;
-            metrics.expect("netcause_tcp_received_bytes_total", edge, 5 * 1013)?;
-        }
-        let of_makers = metrics.total(OPENED, |sample| {
-            let destination = sample.labels.get("destination_workload");
-            destination.is_some_and(|is| {
-                is.contains("init.scope") || is == manager.workload() || is == maker.workload()
-            })
-        });
-        ensure!(of_makers == 0.0, "{of_makers} connections count for who made the listener");
-        Ok(())
-    })?;
-    kept.finish()?;
-    given.finish()?;
-    agent.stop(Signal::TERM)
 }

@@ -15,13 +15,13 @@ const SWEEP_ALWAYS: [&str; 2] = ["--sweep-cpu-percent", "100"];
 const LIFETIME: [&str; 4] = ["--sweep-cpu-percent", "100", "--preexisting-connections", "lifetime"];
 
 /// Bytes that a connection carried before the agent started are not counted by default, and are with
-/// `--preexisting-connections lifetime`.
+/// `--preexisting-connections lifetime`, those of connections without a descriptor too.
 pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
     let (_net, client, server) = Net::pair(name)?;
     let _echo = server.serve("[::]:8080".parse()?, &["--mode", "echo"])?;
     let answer = server.serve("[::]:8081".parse()?, &["--mode", "answer", "--bytes", "3001"])?;
     let _sink = server.serve("[::]:8082".parse()?, &[])?;
-    let _before = server.serve("[::]:8083".parse()?, &["--mode", "echo"])?;
+    let _before = server.serve("[::]:8083".parse()?, &["--mode", "echo", "--ports", "2"])?;
     let early = scaled(1_000_003, 100_003);
     let mut on_both_sides = client.hold(server.at(8080), &["--count", "3"])?;
     let mut before_only = client.hold(server.at_v6(8083), &["--count", "2"])?;
@@ -33,20 +33,24 @@ pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
         half_closed.run_command(command)?;
     }
 
-    let whole =
-        Agent::start(name, "whole", &Options { args: &LIFETIME, without_dns: true, ..Options::default() })?;
-    let rest = Agent::start(
-        name,
-        "rest",
-        &Options { args: &SWEEP_ALWAYS, without_dns: true, ..Options::default() },
-    )?;
+    // No process of the client's has a descriptor of these, which agents find in their own network namespace.
+    let mut hidden = client.hold(server.at(8084), &["--count", "2"])?;
+    hidden.run_command("echo 5003")?;
+    hidden.run_command("hide-in-ring")?;
+
+    let start = |agent, args| {
+        let within = Some(&*client);
+        Agent::start(name, agent, &Options { args, within, without_dns: true, ..Options::default() })
+    };
+    let (whole, rest) = (start("whole", &LIFETIME)?, start("rest", &SWEEP_ALWAYS)?);
     let ends = [
         Ends::v4(&client, &server, 8080),
         Ends::v6(&client, &server, 8083),
         Ends::v4(&client, &server, 8081),
         Ends::v6(&client, &server, 8082),
+        Ends::v4(&client, &server, 8084),
     ];
-    let expect = |agent: &Agent, what: &str, all: [Crossed; 4], open: bool| {
+    let expect = |agent: &Agent, what: &str, all: [Crossed; 5], open: bool| {
         agent.until(what, |metrics| {
             all.iter().zip(&ends).try_for_each(|(crossed, ends)| {
                 expect_older(metrics, crossed, ends, open)?;
@@ -54,26 +58,27 @@ pub(super) fn lifetime_or_since_start(name: &str) -> Result<()> {
             })
         })
     };
-    let crossed = |early: u64, late: u64, before: u64, half: [u64; 2], after: u64| {
+    let crossed = |early: u64, late: u64, before: [u64; 2], half: [u64; 2], after: u64| {
         [
             Crossed::each(3, early + late, early + late),
-            Crossed::each(2, before, before),
+            Crossed::each(2, before[0], before[0]),
             Crossed::each(2, half[0], half[1]),
             Crossed::each(2, after, 0),
+            Crossed::each(2, before[1], before[1]),
         ]
     };
-    expect(&whole, "what came before counts", crossed(early, 0, 50_021, [1000, 3001], 0), true)?;
-    expect(&rest, "what came before does not count", crossed(0, 0, 0, [0, 0], 0), true)?;
+    expect(&whole, "what came before counts", crossed(early, 0, [50_021, 5003], [1000, 3001], 0), true)?;
+    expect(&rest, "what came before does not count", crossed(0, 0, [0, 0], [0, 0], 0), true)?;
 
     on_both_sides.run_command("echo 7019")?;
     after_only.run_command("send 1013")?;
-    let all = crossed(early, 7019, 50_021, [1000, 3001], 1013);
-    let late = crossed(0, 7019, 0, [0, 0], 1013);
+    let all = crossed(early, 7019, [50_021, 5003], [1000, 3001], 1013);
+    let late = crossed(0, 7019, [0, 0], [0, 0], 1013);
     expect(&whole, "what comes after counts too", all, true)?;
     expect(&rest, "what comes after counts", late, true)?;
 
     answer.finish()?;
-    for client in [on_both_sides, before_only, half_closed, after_only] {
+    for client in [on_both_sides, before_only, half_closed, after_only, hidden] {
         ensure!(client.finish()?.count("connected") > 0, "no connections");
     }
     client.wait_quiet()?;

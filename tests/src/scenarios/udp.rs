@@ -106,7 +106,13 @@ pub(super) fn loopback(name: &str) -> Result<()> {
     }
     let end = |reporter| Edge::named(reporter, pod.workload(), pod.workload(), 5300);
     let ends = Ends { client: end("source"), server: end("destination") };
-    agent.until("every datagram has two ends", |metrics| all.expect_answered(metrics, &ends))
+    agent.until("every datagram has two ends", |metrics| all.expect_answered(metrics, &ends))?;
+    // What is no DNS, at its port.
+    let _other = pod.serve_udp("127.0.0.1:53".parse()?, &[])?;
+    let other = Datagrams::answered(&pod.send_udp("127.0.0.1:53".parse()?, &sizes)?)?;
+    let end = |reporter| Edge::named(reporter, pod.workload(), pod.workload(), 53);
+    let ends = Ends { client: end("source"), server: end("destination") };
+    agent.until("at the port of DNS too", |metrics| other.expect_answered(metrics, &ends))
 }
 
 /// Who is the server does not depend on ports that somebody may choose: not of a service at a high port, nor of one that

@@ -1,5 +1,5 @@
 //! DNS resolvers and servers of the lab beside unbound and those of the C library: clients that are compiled here, from sources in
-//! `tests/resolvers`, and servers out of Debian's packages.
+//! `tests/resolvers`, and servers out of Debian's packages; and what makes sockets for services, out of the same package as one of them.
 //!
 //! They are for a few scenarios only. What cannot be had is announced, and its scenarios are skipped.
 
@@ -33,6 +33,14 @@ const RESOLVED: Unpacked = Unpacked {
     programs: &["systemd-resolved"],
     libraries_of: Some("libsystemd-shared"),
 };
+/// Makes sockets for services, with the library of its own release.
+const SYSTEMD: Unpacked = Unpacked {
+    purpose: Purpose::Resolvers,
+    packages: &["systemd", "libsystemd-shared"],
+    bin: "usr/bin",
+    programs: &["systemd-socket-activate"],
+    libraries_of: Some("libsystemd-shared"),
+};
 /// The C library of Alpine Linux, to link with.
 const MUSL: Unpacked = Unpacked {
     purpose: Purpose::Resolvers,
@@ -58,12 +66,13 @@ const C_ARES: Unpacked = Unpacked {
 pub(crate) fn ensure() -> Result<Vec<PathBuf>> {
     let own = workspace::setup_dir()?.join("resolvers");
     fs::create_dir_all(&own).with_context(|| format!("cannot make {}", own.display()))?;
-    let parts: [(&str, &dyn Fn() -> Result<()>); 5] = [
+    let parts: [(&str, &dyn Fn() -> Result<()>); 6] = [
         ("dnsmasq", &|| packages::ensure(&[Purpose::Resolvers])),
         ("nsd", &|| NSD.ensure().map(drop)),
         ("musl's resolver", &|| musl(&own.join("musl-resolve"))),
         ("c-ares", &|| c_ares(&own.join("c-ares-resolve"))),
-        ("systemd-resolved", &|| resolved(&own.join("systemd-resolved"))),
+        ("systemd-resolved", &|| of_systemd(&RESOLVED, &own)),
+        ("systemd-socket-activate", &|| of_systemd(&SYSTEMD, &own)),
     ];
     for (name, get) in parts {
         if let Err(error) = get() {
@@ -93,13 +102,15 @@ fn c_ares(program: &Path) -> Result<()> {
     exec::output(&mut cc, "compiling c-ares").map(drop)
 }
 
-/// A program of this name that starts systemd-resolved with its own library, which it looks for in the system's directories.
-fn resolved(program: &Path) -> Result<()> {
-    let server = RESOLVED.ensure()?.join("systemd-resolved");
-    let library = with(&RESOLVED.root()?.join("usr/lib"), "systemd")?.join("systemd");
+/// Makes a program that starts the one of systemd with its own library, which that looks for in the system's directories.
+fn of_systemd(systemd: &Unpacked, into: &Path) -> Result<()> {
+    let name = systemd.programs.first().context("a part of systemd without a program")?;
+    let started = systemd.ensure()?.join(name);
+    let library = with(&systemd.root()?.join("usr/lib"), "systemd")?.join("systemd");
     let script =
-        format!("#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n", library.display(), server.display());
-    fs::write(program, script).with_context(|| format!("cannot write {}", program.display()))?;
+        format!("#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n", library.display(), started.display());
+    let program = into.join(name);
+    fs::write(&program, script).with_context(|| format!("cannot write {}", program.display()))?;
     exec::output(Command::new("chmod").arg("755").arg(program), "making a program executable").map(drop)
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use netcause_common::flow::PROTOCOL_TCP;
 use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 
 use super::Engine;
@@ -91,9 +92,9 @@ impl Engine {
                 self.names.listens(key.local, key.port);
             }
         }
-        self.names.held(&queues);
-        let open = queues.iter().filter(|(_, queue)| queue.sweep != 0);
-        self.names.listen_in(open.map(|(key, queue)| (queue.namespace, key.local)));
+        let open = || queues.iter().filter(|(_, queue)| queue.sweep != 0);
+        self.names.held(PROTOCOL_TCP, open().map(|(key, queue)| (*key, queue.holders)));
+        self.names.listen_in(open().map(|(key, queue)| (queue.namespace, key.local)));
         self.listeners.update(&queues, namespaces, self.time.monotonic);
         self.queues = queues;
         self.read_listeners();

@@ -225,10 +225,10 @@ static AGENT: Table<AgentView> = Table {
         gauge(
             "netcause_sweep_connections",
             "Open TCP connections at the last sweep, by how it found them. descriptor: a process has a file descriptor; \
-             socket_table: none has, and the agent knows the connection from its beginning: descriptors of io_uring alone, \
-             on their way through a Unix socket or of the kernel, connections that wait to be accepted or are closed and still \
-             send, further subflows of MPTCP. Connections without a descriptor that are older than the agent, or did not fit \
-             into the socket table, are not found; they count at their close.",
+             socket_table: none has: descriptors of io_uring alone, on their way through a Unix socket or of the kernel, \
+             connections that wait to be accepted or are closed and still send, further subflows of MPTCP. Connections without \
+             a descriptor that are older than the agent are found in the agent's own network namespace, which is to be the \
+             node's; elsewhere they are not, nor are those that did not fit into the socket table: they count at their close.",
             |agent: &AgentView, to| to.by(&["descriptor", "socket_table"], &agent.counts.swept),
         )
         .by("found_by"),

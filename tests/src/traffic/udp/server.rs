@@ -3,6 +3,9 @@
 use std::{
     io::ErrorKind,
     net::{SocketAddr, UdpSocket},
+    os::fd::{AsFd as _, OwnedFd},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result};
@@ -39,10 +42,19 @@ pub(crate) struct Server {
     listen: Listen,
     #[arg(long, value_enum, default_value = "echo")]
     mode: Mode,
+    /// Let a process in this cgroup have the sockets too
+    #[arg(long)]
+    share_with: Option<PathBuf>,
+    /// Serve at the socket that is standard input, without an end
+    #[arg(long)]
+    inherited: bool,
 }
 
 impl Server {
     pub(crate) fn run(self) -> Result<()> {
+        if self.inherited {
+            return self.serve_inherited();
+        }
         let mut sockets = Vec::new();
         for address in self.listen.addresses() {
             let socket = bound(address).with_context(|| format!("listening on {address}"))?;
@@ -50,6 +62,12 @@ impl Server {
                 set_socket_recv_buffer_size(&socket, bytes)?;
             }
             sockets.push(socket);
+        }
+        let mut shared = Vec::new();
+        if let Some(cgroup) = &self.share_with {
+            for socket in &sockets {
+                shared.push(share(socket, cgroup)?);
+            }
         }
         self.listen.print_ready();
         let mut totals = Totals::default();
@@ -73,8 +91,21 @@ impl Server {
         for socket in &sockets {
             self.empty(socket, &mut totals)?;
         }
+        for mut child in shared {
+            child.kill().and_then(|()| child.wait()).context("ending who has the sockets too")?;
+        }
         println!("{}", totals.json());
         Ok(())
+    }
+
+    fn serve_inherited(&self) -> Result<()> {
+        let socket = UdpSocket::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+        socket.set_nonblocking(true)?;
+        let mut totals = Totals::default();
+        loop {
+            poll(&mut [PollFd::new(&socket, PollFlags::IN)], None).context("waiting for datagrams")?;
+            self.empty(&socket, &mut totals)?;
+        }
     }
 
     /// Takes all that has arrived; returns the sockets that were made for new clients.
@@ -102,6 +133,14 @@ impl Server {
             totals.sent(sent.context("answering")?);
         }
     }
+}
+
+/// Starts a process in another cgroup that has this socket, and does nothing.
+fn share(socket: &UdpSocket, cgroup: &Path) -> Result<Child> {
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo $$ > \"$0\" && exec sleep 600"]).arg(cgroup.join("cgroup.procs"));
+    command.stdin(Stdio::from(OwnedFd::from(socket.try_clone()?)));
+    command.spawn().context("starting who has the socket too")
 }
 
 /// A socket at an address that others may share.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_CLIENT};
+use netcause_common::flow::{FlowKey, ROLE_CLIENT};
 
 use super::remote::server_port;
 use super::{Names, Remote};
@@ -127,7 +127,7 @@ impl Names {
 
     /// The name of a server at the other end of a client's flow.
     fn peer_server(&self, flow: &FlowKey, local: u64) -> Workload {
-        if flow.protocol == PROTOCOL_TCP { self.server(local, flow.service_port) } else { self.local(local) }
+        self.server_of(flow.protocol, local, flow.service_port)
     }
 
     /// The name of all of these other ends of a flow.
