@@ -9,13 +9,13 @@ use super::{
 };
 
 /// A running path; nothing passes any more when it is dropped.
-pub(crate) struct Path {
+pub(crate) struct NodePath {
     process: Process,
     /// Lines sent so far.
     told: u64,
 }
 
-impl Path {
+impl NodePath {
     /// Makes a TAP device in each of two namespaces, and passes frames between them.
     pub(super) fn between(a: &Namespace, b: &Namespace) -> Result<Self> {
         let mut command = tethered(None, None, &[])?;

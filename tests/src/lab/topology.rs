@@ -19,7 +19,7 @@ use super::{
     cgroup::{Cgroup, kubepods},
     machine,
     namespace::{Namespace, tethered},
-    path::Path,
+    path::NodePath,
     process::Process,
 };
 
@@ -53,10 +53,10 @@ impl Net {
         Ok(Self { scenario: scenario.to_owned(), switch, bridge, pods: Cell::new(bridge - 1), holders })
     }
 
-    /// The bridge of another node, with the same network behind a path that is a program; see [`Path`].
-    pub(crate) fn beyond(&self) -> Result<(Self, Path)> {
+    /// The bridge of another node, with the same network behind a path that is a program; see [`NodePath`].
+    pub(crate) fn beyond(&self) -> Result<(Self, NodePath)> {
         let far = Self::numbered(&self.scenario, "far-switch", self.bridge + 100, Arc::clone(&self.holders))?;
-        let path = Path::between(&self.switch, &far.switch)?;
+        let path = NodePath::between(&self.switch, &far.switch)?;
         for switch in [&self.switch, &far.switch] {
             let script = format!(
                 "link set {DEVICE} addrgenmode none\nlink set {DEVICE} master br0\nlink set {DEVICE} up\n"

@@ -1,6 +1,6 @@
 //! Findings: a fault is named with its side, and nothing else is; healthy traffic is not called a fault.
 //!
-//! What happens on the way between nodes is done by a program that no kernel sees ([`Path`]).
+//! What happens on the way between nodes is done by a program that no kernel sees ([`NodePath`]).
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::lab::{
     agent::{self, Agent},
     faults::Fault,
     findings::{self, Wanted},
-    path::Path,
+    path::NodePath,
     scaled,
     topology::{Client, Net, Pod},
 };
@@ -24,7 +24,7 @@ fn named_within() -> Duration {
 struct Stage {
     _net: Net,
     _far: Net,
-    path: Path,
+    path: NodePath,
     client: Pod,
     server: Pod,
 }
