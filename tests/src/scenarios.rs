@@ -80,6 +80,8 @@ enum Needs {
     EnvoyAndPrometheus,
     /// A kernel with MPTCP.
     Mptcp,
+    /// TAP devices: `/dev/net/tun`.
+    Tap,
     /// A program that starts others in a new PID namespace.
     Unshare,
     /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
@@ -279,15 +281,15 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::DnsAlone, "dns::waiting_queries", dns::limits::waiting_queries).on_outermost_kernels(),
     needing(Needs::DnsAlone, "dns::flows", dns::limits::flows).on_outermost_kernels(),
     needing(Needs::Dns, "dns::dnsperf", dns::load::dnsperf_agrees),
-    scenario("findings::path_loss", findings::path_loss).on_outermost_kernels(),
-    scenario("findings::dead_path", findings::dead_path).on_one_kernel(),
-    scenario("findings::mtu_black_hole", findings::mtu_black_hole).on_one_kernel(),
-    scenario("findings::refused", findings::refused).on_one_kernel(),
-    scenario("findings::policy_drop", findings::policy_drop).on_outermost_kernels(),
-    scenario("findings::slow_server", findings::slow_server).on_one_kernel(),
-    scenario("findings::stalled", findings::stalled).on_one_kernel(),
-    scenario("findings::accept_queue", findings::accept_queue).on_outermost_kernels(),
-    scenario("findings::healthy", findings::healthy).on_one_kernel(),
+    needing(Needs::Tap, "findings::path_loss", findings::path_loss).on_outermost_kernels(),
+    needing(Needs::Tap, "findings::dead_path", findings::dead_path).on_one_kernel(),
+    needing(Needs::Tap, "findings::mtu_black_hole", findings::mtu_black_hole).on_one_kernel(),
+    needing(Needs::Tap, "findings::refused", findings::refused).on_one_kernel(),
+    needing(Needs::Tap, "findings::policy_drop", findings::policy_drop).on_outermost_kernels(),
+    needing(Needs::Tap, "findings::slow_server", findings::slow_server).on_one_kernel(),
+    needing(Needs::Tap, "findings::stalled", findings::stalled).on_one_kernel(),
+    needing(Needs::Tap, "findings::accept_queue", findings::accept_queue).on_outermost_kernels(),
+    needing(Needs::Tap, "findings::healthy", findings::healthy).on_one_kernel(),
     scenario("external::clients", external::clients).on_outermost_kernels(),
     scenario("sidecar::over_loopback", sidecar::over_loopback).on_one_kernel(),
     scenario("sidecar::redirected", sidecar::redirected).on_one_kernel(),
@@ -415,6 +417,7 @@ fn prepare() -> Result<Vec<Trial>> {
     let no_prometheus = (!faults::has_program("prometheus", "--version")
         || !faults::has_program("promtool", "--version"))
     .then_some("no prometheus and promtool here");
+    let no_tap = File::open("/dev/net/tun").is_err().then_some("no /dev/net/tun here");
     let no_unshare = (!agent::can_have_own_pids()).then_some("no unshare here");
     let dns = [("unbound", "-V"), ("dig", "-v"), ("dnsperf", "-h")];
     let no_dns = (!dns.iter().all(|(program, about)| faults::has_program(program, about)))
@@ -431,6 +434,7 @@ fn prepare() -> Result<Vec<Trial>> {
             Needs::Prometheus => no_prometheus,
             Needs::Dns | Needs::DnsAlone => no_dns,
             Needs::Dashboard => no_prometheus.or(no_dns),
+            Needs::Tap => no_tap,
             Needs::Unshare => no_unshare,
             Needs::Envoy => no_envoy,
             Needs::EnvoyAndPrometheus => no_envoy.or(no_prometheus),

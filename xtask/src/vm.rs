@@ -34,7 +34,7 @@ use qemu::{Clock, Machine};
 pub(crate) const LIMIT_SECONDS: u64 = 2400;
 
 /// Modules that the lab's faults use; loaded at boot, so that parallel scenarios do not wait for them.
-const MODULES: &str = "veth bridge dummy nf_tables nft_numgen nft_reject_inet nft_limit nft_ct nft_nat nft_redir nft_chain_nat \
+const MODULES: &str = "veth bridge dummy tun nf_tables nft_numgen nft_reject_inet nft_limit nft_ct nft_nat nft_redir nft_chain_nat \
                        nft_quota nft_counter nf_conntrack nf_conntrack_netlink sch_netem sch_tbf";
 
 /// Arguments of `cargo xtask vm`.

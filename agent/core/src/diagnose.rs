@@ -19,7 +19,7 @@ mod symptoms;
 mod tests;
 mod tracker;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +28,10 @@ use bytemuck::Zeroable as _;
 use crate::aggregate::places::{Counted, Place};
 use crate::aggregate::totals::{self, Totals};
 use crate::aggregate::windows::{Recent, Span};
-use crate::aggregate::{Edge, Packed, Reporter};
+use crate::aggregate::{Edge, Packed};
 use crate::enrich::Workload;
 use crate::enrich::objects::Seconds;
 use cause::Cause;
-use draft::Draft;
 use finding::{Finding, Insufficient, Told, Watched};
 use past::Pasts;
 use rules::Places;
@@ -79,43 +78,39 @@ impl Diagnosis {
 
     /// Judges the windows up to one that has just ended.
     pub fn judge(&mut self, windows: &Windows<'_>) -> Vec<Turn> {
-        let (lately, span) = sums(windows.edges, LATELY);
-        let (recent, recent_span) = sums(windows.edges, RECENTLY);
-        let began = *self.began.get_or_insert(windows.now.saturating_sub(span.covered));
         let places = places(windows);
-        let around = self.around(&lately, &recent, &places);
+        let mut around = self.around(&places);
+        let (edges, suspects, span) = look(windows.edges, &mut around);
+        let began = *self.began.get_or_insert(windows.now.saturating_sub(span.covered));
         let mut drafts = rules::judge_places(&places);
         let active = self.causes();
-        let mut bad = Vec::new();
-        for (edge, packed) in &lately {
-            let Some(totals) = interesting(edge, packed) else { continue };
-            let recent = recent.get(edge).map_or(Totals::ZERO, Packed::unpack);
+        let mut bad = HashSet::new();
+        for suspect in &suspects.all {
+            let Suspect { edge, lately, recent } = suspect;
             let case = Case {
                 edge,
-                lately: &totals,
-                recent: &recent,
+                lately: &lately.unpack(),
+                recent: &recent.unpack(),
                 seconds: span.covered.as_secs_f64(),
-                recent_seconds: recent_span.covered.as_secs_f64(),
+                recent_seconds: suspects.recent_seconds,
                 past: self.pasts.of(edge),
                 around: &around,
-                active: active.get(edge).map_or(&[], Vec::as_slice),
+                active: active.get(&identity(edge)).map_or(&[], Vec::as_slice),
             };
             let found = rules::judge(&case);
-            let found: Vec<Draft> = found.into_iter().map(|draft| draft.on(&around)).collect();
             if !found.is_empty() {
-                bad.push(Arc::clone(edge));
+                bad.insert(identity(edge));
             }
-            drafts.extend(found);
+            drafts.extend(found.into_iter().map(|draft| draft.on(&around)));
         }
-        let edges: Vec<Arc<Edge>> = lately.keys().cloned().collect();
-        let drafts = arbiter::settle(drafts, &edges, &around);
-        self.learn(windows, &bad);
+        let drafts = arbiter::settle(drafts, &edges);
+        self.pasts.learn(windows.edges, windows.now, &bad);
         self.watched = Watched {
             edges: edges.len(),
             judgements: self.watched.judgements + 1,
             for_time: windows.now.saturating_sub(began),
         };
-        let window = recent_span.covered.min(RECENTLY);
+        let window = Duration::from_secs_f64(suspects.recent_seconds).min(RECENTLY);
         self.tracker.judge(drafts, windows.now, windows.wall, window)
     }
 
@@ -155,47 +150,20 @@ impl Diagnosis {
         &self.missing
     }
 
-    /// The causes that are found of each edge.
-    fn causes(&self) -> HashMap<Arc<Edge>, Vec<Cause>> {
-        let mut active: HashMap<Arc<Edge>, Vec<Cause>> = HashMap::new();
+    /// The causes that are found of each edge, by its identity.
+    fn causes(&self) -> HashMap<usize, Vec<Cause>> {
+        let mut causes: HashMap<usize, Vec<Cause>> = HashMap::new();
         for finding in self.tracker.active() {
             for edge in &finding.affected {
-                active.entry(Arc::clone(edge)).or_default().push(finding.cause);
+                causes.entry(identity(edge)).or_default().push(finding.cause);
             }
         }
-        active
+        causes
     }
 
-    /// Learns what is usual, from the last window.
-    fn learn(&mut self, windows: &Windows<'_>, bad: &[Arc<Edge>]) {
-        let (last, span) = sums(windows.edges, Duration::from_secs(1));
-        for (edge, packed) in &last {
-            self.pasts.learn(
-                edge,
-                &packed.unpack(),
-                span.covered.as_secs_f64(),
-                windows.now,
-                bad.contains(edge),
-            );
-        }
-        self.pasts.forget(windows.now);
-    }
-
-    fn around(&self, lately: &Sums, recent: &Sums, places: &Places) -> Around {
+    /// What places show of the servers here, and of the node.
+    fn around(&self, places: &Places) -> Around {
         let mut around = Around { missing: self.missing.clone(), ..Around::default() };
-        for (edge, packed) in lately {
-            let totals = packed.unpack();
-            let recently = recent.get(edge).map(|packed| packed.unpack().tcp);
-            around.all.add(&totals.tcp, recently.as_ref());
-            let peer = around.peers.entry(symptoms::peer(edge).clone()).or_default();
-            peer.add(&totals.tcp, recently.as_ref());
-            if edge.reporter == Reporter::Destination {
-                let end = around.servers.entry((edge.destination.clone(), edge.port)).or_default();
-                end.opened += totals.tcp.opened;
-                end.no_socket +=
-                    totals.tcp.resets_sent[netcause_common::flow::ResetReason::NoSocket as usize];
-            }
-        }
         let waiting = places.rows.get(&Place::Cpu).map(|(counted, _)| counted.counters[0] as f64 / 1e9);
         around.cpu_waiting = waiting.filter(|_| places.seconds > 0.0).map(|waiting| waiting / places.seconds);
         for (place, (counted, _)) in &places.rows {
@@ -210,23 +178,47 @@ impl Diagnosis {
     }
 }
 
-/// What each edge has counted in a time.
-type Sums = HashMap<Arc<Edge>, Packed<Totals>>;
-
-fn sums(recent: &Recent<Edge, Totals>, time: Duration) -> (Sums, Span) {
-    let mut sums = Sums::new();
-    let span = recent.each(time, |edge, counted| {
-        sums.entry(Arc::clone(edge)).or_default().add(counted);
-    });
-    (sums, span)
+/// What stands for an edge while it is held: the model has one `Arc` of each, and a comparison of names costs more.
+fn identity(edge: &Arc<Edge>) -> usize {
+    Arc::as_ptr(edge).addr()
 }
 
-/// The totals of an edge that may have something wrong, and of which something can be said.
-fn interesting(edge: &Edge, packed: &Packed<Totals>) -> Option<Totals> {
-    if edge.source == Workload::Other || edge.destination == Workload::Other {
-        return None;
-    }
-    Some(packed.unpack())
+/// An edge with something to be judged.
+struct Suspect {
+    edge: Arc<Edge>,
+    lately: Packed<Totals>,
+    recent: Packed<Totals>,
+}
+
+/// Edges with something to be judged.
+#[derive(Default)]
+struct Suspects {
+    all: Vec<Suspect>,
+    recent_seconds: f64,
+}
+
+/// Looks at every edge once for each span: all edges, those to be judged, and the span. Adds what they show to the rest.
+fn look(recent: &Recent<Edge, Totals>, around: &mut Around) -> (Vec<Arc<Edge>>, Suspects, Span) {
+    let (mut edges, mut suspects) = (Vec::new(), Suspects::default());
+    let mut places = HashMap::new();
+    let span = recent.each(LATELY, |edge, totals| {
+        edges.push(Arc::clone(edge));
+        around.add(edge, totals);
+        let has_names = edge.source != Workload::Other && edge.destination != Workload::Other;
+        if has_names && symptoms::is_suspect(totals) {
+            places.insert(identity(edge), suspects.all.len());
+            let lately = Packed::new(totals);
+            suspects.all.push(Suspect { edge: Arc::clone(edge), lately, recent: Packed::default() });
+        }
+    });
+    let recent_span = recent.each(RECENTLY, |edge, totals| {
+        around.add_recent(edge, &totals.tcp);
+        if let Some(suspect) = places.get(&identity(edge)).and_then(|place| suspects.all.get_mut(*place)) {
+            suspect.recent.add(totals);
+        }
+    });
+    suspects.recent_seconds = recent_span.covered.as_secs_f64();
+    (edges, suspects, span)
 }
 
 /// What listening ports and the node have counted.

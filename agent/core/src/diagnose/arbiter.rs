@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cause::Cause;
 use super::draft::Draft;
 use super::finding::{MAX_AFFECTED, Subject, name, server};
-use super::symptoms::{Around, peer};
+use super::symptoms::peer;
 use crate::aggregate::{Edge, Reporter};
 use crate::enrich::Workload;
 
@@ -19,14 +19,14 @@ const NEARLY_ALL: f64 = 0.8;
 
 /// Settles what is said.
 #[must_use]
-pub fn settle(drafts: Vec<Draft>, active: &[Arc<Edge>], around: &Around) -> Vec<Draft> {
+pub fn settle(drafts: Vec<Draft>, edges: &[Arc<Edge>]) -> Vec<Draft> {
     let drafts = both_ends(drafts);
-    let drafts = explained(drafts, around);
+    let drafts = explained(drafts);
     let mut by_cause: BTreeMap<u8, Vec<Draft>> = BTreeMap::new();
     for draft in drafts {
         by_cause.entry(draft.finding.cause as u8).or_default().push(draft);
     }
-    let mut settled: Vec<Draft> = by_cause.into_values().flat_map(|drafts| grouped(drafts, active)).collect();
+    let mut settled: Vec<Draft> = by_cause.into_values().flat_map(|drafts| grouped(drafts, edges)).collect();
     for draft in &mut settled {
         let finding = &mut draft.finding;
         finding.affected_total = finding.affected.len();
@@ -70,12 +70,12 @@ fn merged(one: Draft, other: Draft) -> Draft {
 }
 
 /// What a wider draft explains is no finding of its own.
-fn explained(drafts: Vec<Draft>, around: &Around) -> Vec<Draft> {
+fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
     let (mut wide, narrow): (Vec<_>, Vec<_>) =
         drafts.into_iter().partition(|draft| is_wide(&draft.finding.subject));
     let mut rest = Vec::new();
     for draft in narrow {
-        let Some(explanation) = wide.iter_mut().find(|wide| explains(wide, &draft, around)) else {
+        let Some(explanation) = wide.iter_mut().find(|wide| explains(wide, &draft)) else {
             rest.push(draft);
             continue;
         };
@@ -110,7 +110,7 @@ fn is_wide(subject: &Subject) -> bool {
 }
 
 /// True if the wide draft explains the narrow one.
-fn explains(wide: &Draft, narrow: &Draft, _: &Around) -> bool {
+fn explains(wide: &Draft, narrow: &Draft) -> bool {
     let Some(edge) = narrow.finding.affected.first() else { return false };
     let cause = narrow.finding.cause;
     let is_handshake = matches!(cause, Cause::DeadPath | Cause::PolicyDrop | Cause::AcceptQueueOverflow);
@@ -141,16 +141,17 @@ fn explains(wide: &Draft, narrow: &Draft, _: &Around) -> bool {
 }
 
 /// Drafts of one cause: where nearly all edges with something in common have it, and others have not, it is said of that.
-fn grouped(mut drafts: Vec<Draft>, active: &[Arc<Edge>]) -> Vec<Draft> {
+fn grouped(mut drafts: Vec<Draft>, edges: &[Arc<Edge>]) -> Vec<Draft> {
     let mut grouped = Vec::new();
     for dimension in [Dimension::Node, Dimension::Server, Dimension::Local] {
-        while let Some((key, members)) = largest(&drafts, active, dimension) {
-            let (taken, rest): (Vec<_>, Vec<_>) =
-                drafts.into_iter().enumerate().partition(|(index, _)| members.contains(index));
-            drafts = rest.into_iter().map(|(_, draft)| draft).collect();
-            let of_all = taken.into_iter().map(|(_, draft)| draft).reduce(sum);
+        let groups = groups(&drafts, edges, dimension);
+        let mut rest: Vec<Option<Draft>> = drafts.into_iter().map(Some).collect();
+        for (key, members) in groups {
+            let taken = members.iter().filter_map(|index| rest.get_mut(*index)?.take());
+            let of_all = taken.reduce(sum);
             grouped.extend(of_all.map(|draft| named(draft, dimension, &key, members.len())));
         }
+        drafts = rest.into_iter().flatten().collect();
     }
     grouped.extend(drafts);
     grouped
@@ -184,40 +185,41 @@ fn local(edge: &Edge) -> &Workload {
     }
 }
 
-/// The largest group whose edges have the fault nearly all, as the positions of the drafts in it.
-fn largest(
-    drafts: &[Draft],
-    active: &[Arc<Edge>],
-    dimension: Dimension,
-) -> Option<(GroupKey, BTreeSet<usize>)> {
-    let mut groups: HashMap<GroupKey, BTreeSet<usize>> = HashMap::new();
+/// The groups whose edges have the fault nearly all, as the positions of the drafts in each; no draft is in two.
+fn groups(drafts: &[Draft], edges: &[Arc<Edge>], dimension: Dimension) -> BTreeMap<GroupKey, Vec<usize>> {
+    let least = if dimension == Dimension::Node { MANY } else { SEVERAL };
+    let mut groups: BTreeMap<GroupKey, Vec<usize>> = BTreeMap::new();
     for (index, draft) in drafts.iter().enumerate() {
         if let (Subject::Edge(_), Some(edge)) = (&draft.finding.subject, draft.finding.affected.first()) {
-            groups.entry(dimension.key(edge)).or_default().insert(index);
+            groups.entry(dimension.key(edge)).or_default().push(index);
         }
     }
-    let least = if dimension == Dimension::Node { MANY } else { SEVERAL };
+    groups.retain(|_, members| members.len() >= least);
+    if groups.is_empty() {
+        return groups;
+    }
+    let mut all: HashMap<GroupKey, usize> = HashMap::new();
+    for edge in edges {
+        *all.entry(dimension.key(edge)).or_default() += 1;
+    }
     groups.retain(|key, members| {
-        let all = active.iter().filter(|edge| dimension.key(edge) == *key).count();
-        // For the node, several servers and several clients have to be concerned.
-        let others = |part: fn(&Edge) -> Workload| {
-            let parts: BTreeSet<Workload> = members
-                .iter()
-                .filter_map(|index| drafts[*index].finding.affected.first())
-                .map(|edge| part(edge))
-                .collect();
-            parts.len()
-        };
-        let is_wide = match dimension {
-            Dimension::Node => {
-                others(|edge| peer(edge).clone()) >= 3 && others(|edge| local(edge).clone()) >= 2
-            }
-            Dimension::Server => others(|edge| edge.source.clone()) >= SEVERAL,
-            Dimension::Local => others(|edge| peer(edge).clone()) >= 3,
-        };
-        is_wide && members.len() >= least && members.len() as f64 >= NEARLY_ALL * all as f64
+        let all = all.get(key).copied().unwrap_or_default();
+        members.len() as f64 >= NEARLY_ALL * all as f64 && is_wide_enough(drafts, members, dimension)
     });
-    groups.into_iter().max_by(|(a, one), (b, other)| one.len().cmp(&other.len()).then_with(|| b.cmp(a)))
+    groups
+}
+
+/// For the node, several servers and several clients have to be concerned; for a server, several clients.
+fn is_wide_enough(drafts: &[Draft], members: &[usize], dimension: Dimension) -> bool {
+    let different = |part: fn(&Edge) -> &Workload| {
+        let members = members.iter().filter_map(|index| drafts.get(*index)?.finding.affected.first());
+        members.map(|edge| part(edge)).collect::<BTreeSet<_>>().len()
+    };
+    match dimension {
+        Dimension::Node => different(peer) >= 3 && different(local) >= 2,
+        Dimension::Server => different(|edge| &edge.source) >= SEVERAL,
+        Dimension::Local => different(peer) >= 3,
+    }
 }
 
 /// Two drafts of a group.

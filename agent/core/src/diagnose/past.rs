@@ -2,21 +2,25 @@
 //!
 //! Old times weigh less and less, and bad ones are learned slowly: what is wrong for long does not become usual within minutes.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use netcause_common::flow::CloseReason;
 
+use super::identity;
 use super::symptoms::{responses, round_trips, unanswered as unanswered_ages};
 use crate::aggregate::Edge;
 use crate::aggregate::totals::Totals;
 use crate::aggregate::turn::On;
+use crate::aggregate::windows::Recent;
 
 /// What an edge did loses half of its weight in this time.
 const HALF_LIFE: Duration = Duration::from_mins(5);
 /// What happens while something is wrong weighs so much.
 const BAD: f32 = 0.05;
+/// The last window: any time that is shorter.
+const LAST: Duration = Duration::from_secs(1);
 /// An edge without traffic is forgotten after this.
 const KEPT: Duration = Duration::from_mins(30);
 /// Edges that are remembered: as many as the windows have at most.
@@ -209,32 +213,32 @@ impl Past {
     }
 }
 
-/// The past of all edges.
+/// The past of all edges, by their identity: an edge that ends and begins again has none at first.
 #[derive(Debug, Default)]
 pub struct Pasts {
-    edges: BTreeMap<Arc<Edge>, Past>,
+    edges: HashMap<usize, (Arc<Edge>, Past)>,
 }
 
 impl Pasts {
     /// What is known of an edge.
     #[must_use]
-    pub fn of(&self, edge: &Edge) -> Past {
-        self.edges.get(edge).copied().unwrap_or_default()
+    pub fn of(&self, edge: &Arc<Edge>) -> Past {
+        self.edges.get(&identity(edge)).map(|(_, past)| *past).unwrap_or_default()
     }
 
-    /// Takes what an edge did in a window.
-    pub fn learn(&mut self, edge: &Arc<Edge>, totals: &Totals, seconds: f64, now: Duration, is_bad: bool) {
-        if let Some(past) = self.edges.get_mut(edge) {
-            past.learn(totals, seconds, now, is_bad);
-        } else if self.edges.len() < MAX_EDGES {
-            let mut past = Past::default();
-            past.learn(totals, seconds, now, is_bad);
-            self.edges.insert(Arc::clone(edge), past);
-        }
-    }
-
-    /// Forgets edges that have been silent for long.
-    pub fn forget(&mut self, now: Duration) {
-        self.edges.retain(|_, past| now.saturating_sub(past.last) < KEPT);
+    /// Takes what edges did in the last window; something is wrong with the bad ones.
+    pub fn learn(&mut self, recent: &Recent<Edge, Totals>, now: Duration, bad: &HashSet<usize>) {
+        let seconds = recent.span(LAST).covered.as_secs_f64();
+        recent.each(LAST, |edge, totals| {
+            let id = identity(edge);
+            if let Some((_, past)) = self.edges.get_mut(&id) {
+                past.learn(totals, seconds, now, bad.contains(&id));
+            } else if self.edges.len() < MAX_EDGES {
+                let mut past = Past::default();
+                past.learn(totals, seconds, now, bad.contains(&id));
+                self.edges.insert(id, (Arc::clone(edge), past));
+            }
+        });
+        self.edges.retain(|_, (_, past)| now.saturating_sub(past.last) < KEPT);
     }
 }

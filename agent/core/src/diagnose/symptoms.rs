@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters};
+use netcause_common::flow::{ConnectFailure, ResetReason, RetransmitKind, TcpCounters};
 use netcause_common::histogram::RoundTrips;
 
 use super::cause::Cause;
@@ -17,6 +17,9 @@ use crate::enrich::Workload;
 
 /// From this share of the time on that some task waits for a CPU, times are those of the scheduler.
 const SHORT_OF_CPU: f64 = 0.9;
+
+/// Connections that wait for less, in a span, hold nobody up: a second and a half.
+const LEAST_WAITED_US: u64 = 1_500_000;
 
 /// An edge to be judged.
 pub struct Case<'a> {
@@ -45,36 +48,24 @@ pub struct Around {
     pub peers: HashMap<Workload, Sums>,
     /// What the server's end of an edge has, where this node runs it, by workload and port.
     pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
-    /// All edges.
-    pub all: Sums,
     /// The share of the time in which some task waited for a CPU; `None` where that is not known.
     pub cpu_waiting: Option<f64>,
     /// Evidence that cannot be had here: signal and reason.
     pub missing: HashMap<&'static str, String>,
 }
 
-/// Sums over edges.
+/// What comes from a workload at the other end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// Edges.
-    pub edges: u64,
     /// TCP segments received.
     pub received_segments: u64,
     /// The same in the last part of the span.
     pub received_recently: u64,
-    /// TCP segments sent.
-    pub sent_segments: u64,
-    /// Handshakes completed.
-    pub opened: u64,
-    /// Segments sent again.
-    pub retransmits: u64,
 }
 
 /// What the server's end of connections has counted, and its listening port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerEnd {
-    /// Handshakes completed.
-    pub opened: u64,
     /// Resets sent because nobody listens.
     pub no_socket: u64,
     /// Handshakes dropped at a full accept queue.
@@ -83,16 +74,43 @@ pub struct ServerEnd {
     pub listens: bool,
 }
 
-impl Sums {
+impl Around {
     /// Adds an edge.
-    pub fn add(&mut self, tcp: &TcpCounters, recent: Option<&TcpCounters>) {
-        self.edges += 1;
-        self.received_recently += recent.map_or(0, |recent| recent.received_segments);
-        self.received_segments += tcp.received_segments;
-        self.sent_segments += tcp.sent_segments;
-        self.opened += tcp.opened;
-        self.retransmits += tcp.retransmitted_segments.iter().sum::<u64>();
+    pub fn add(&mut self, edge: &Edge, totals: &Totals) {
+        let tcp = &totals.tcp;
+        self.peers.entry(peer(edge).clone()).or_default().received_segments += tcp.received_segments;
+        if edge.reporter == Reporter::Destination {
+            let end = self.servers.entry((edge.destination.clone(), edge.port)).or_default();
+            end.no_socket += tcp.resets_sent[ResetReason::NoSocket as usize];
+        }
     }
+
+    /// Adds what it has counted in the last part of the span.
+    pub fn add_recent(&mut self, edge: &Edge, tcp: &TcpCounters) {
+        if let Some(sums) = self.peers.get_mut(peer(edge)) {
+            sums.received_recently += tcp.received_segments;
+        }
+    }
+}
+
+/// True if anything that a rule begins with was counted: most edges have nothing of it.
+#[must_use]
+pub fn is_suspect(totals: &Totals) -> bool {
+    let Totals { tcp, dns, waits, .. } = totals;
+    let is_any = |counts: &[u64]| counts.iter().any(|count| *count > 0);
+    let waited = [On::Network, On::PeerWindow, On::LocalReader, On::LocalApplication, On::PeerApplication];
+    is_any(&tcp.retransmitted_segments)
+        || is_any(&tcp.connect_failures)
+        || is_any(&tcp.timeouts)
+        || is_any(&tcp.resets)
+        || is_any(&tcp.resets_sent)
+        || is_any(&tcp.closed[1..])
+        || waited.into_iter().any(|on| waits.waited_us[on as usize] >= LEAST_WAITED_US)
+        || waits.queueing.sum > 0
+        || dns.timeouts > 0
+        || dns.truncated > 0
+        || failed_answers(totals) > 0
+        || dns.duration.sum > 0
 }
 
 impl Around {

@@ -6,10 +6,10 @@ use netcause_common::drops::DropCause;
 use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters, Timeouts};
 
 use super::*;
-use crate::aggregate::Via;
 use crate::aggregate::model::{Counting, EdgeWindows};
 use crate::aggregate::places::{Found, Readings};
 use crate::aggregate::turn::{On, Waits};
+use crate::aggregate::{Reporter, Via};
 use cause::{Confidence, Side};
 use finding::Subject;
 

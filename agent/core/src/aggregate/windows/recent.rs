@@ -44,6 +44,25 @@ impl<N, C: Pod> Recent<N, C> {
     /// Calls with each subject that has counted within the latest windows, as many as it takes to cover the time asked for, and
     /// what it has counted in them. Subjects of one name may come several times.
     pub fn each(&self, time: Duration, mut act: impl FnMut(&Arc<N>, &C)) -> Span {
+        let (steps, span) = self.latest(time);
+        let resolve = |subject: Subject| self.name(subject).map_or(subject, |(whole, _)| *whole);
+        let entries = steps.iter().flat_map(|step| step.entries());
+        each_sum(entries, resolve, |subject, of_one| {
+            if let Some((_, name)) = self.name(subject) {
+                act(name, &add_up(of_one));
+            }
+        });
+        span
+    }
+
+    /// The time that [`Self::each`] would cover.
+    #[must_use]
+    pub fn span(&self, time: Duration) -> Span {
+        self.latest(time).1
+    }
+
+    /// The latest steps, as many as it takes to cover the time.
+    fn latest(&self, time: Duration) -> (Vec<&Step<C>>, Span) {
         let mut span = Span::default();
         let mut steps = Vec::new();
         let newest = self.steps.first().map_or(Duration::ZERO, |step| step.end);
@@ -56,14 +75,7 @@ impl<N, C: Pod> Recent<N, C> {
             span.windows += usize::from(step.width() > Duration::ZERO);
             steps.push(&**step);
         }
-        let resolve = |subject: Subject| self.name(subject).map_or(subject, |(whole, _)| *whole);
-        let entries = steps.iter().flat_map(|step| step.entries());
-        each_sum(entries, resolve, |subject, of_one| {
-            if let Some((_, name)) = self.name(subject) {
-                act(name, &add_up(of_one));
-            }
-        });
-        span
+        (steps, span)
     }
 
     fn name(&self, subject: Subject) -> Option<&(Subject, Arc<N>)> {
