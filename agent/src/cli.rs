@@ -43,6 +43,11 @@ pub enum Command {
     /// Asks a running agent for `/api/v1/findings`. Needs no rights of its own.
     #[command(after_help = WHY_NOTES)]
     Why(WhyArguments),
+    /// Say how a running agent is: what is down and why, what was lost, and how full its tables are.
+    ///
+    /// Asks it for `/api/v1/status`. Needs no rights of its own. Counts are since the agent started.
+    #[command(after_help = STATUS_NOTES)]
+    Status(StatusArguments),
     /// Show who talks to whom right now, and how well: rates per pair of workloads, like top.
     ///
     /// Asks a running agent for `/api/v1/edges`. Needs no rights of its own.
@@ -71,6 +76,28 @@ Exit codes:
   0   nothing is wrong that is as sure as --fail-on
   1   the agent cannot be reached, or does not answer
   2   something is
+  64  error in the command line";
+
+const STATUS_NOTES: &str = "\
+The second line is `all well`, or `impaired` with the parts that are not as they should be:
+  probes        a probe does not run; one that a setting has switched off does not count
+  node_readers  a reader of the node does not work
+  name_sources  a source of names does not work; the names that it gave stay
+  lost          something was lost, folded or left out since the agent started
+Each is a line below, with its reason. Lines end where the terminal does; in a file or a pipe, and with -o json, reasons are whole.
+
+Examples:
+  Is anything missing in what this agent shows?
+      netcause status
+  In a script, the metrics that say what was lost:
+      netcause status -o json | jq -r '.lost[] | \"\\(.metric) \\(.count)\"'
+  An agent in a cluster:
+      kubectl -n netcause exec netcause-x7k2p -- /usr/bin/netcause status
+
+Exit codes:
+  0   all well
+  1   the agent cannot be reached, or does not answer
+  2   impaired: something is down, or was lost
   64  error in the command line";
 
 const EDGES_NOTES: &str = "\
@@ -190,6 +217,17 @@ pub struct WhyArguments {
     pub output: EdgesOutput,
 }
 
+/// Arguments of `netcause status`.
+#[derive(Args, Debug)]
+pub struct StatusArguments {
+    /// URL of the agent.
+    #[arg(long, value_name = "URL", env = "NETCAUSE_URL", default_value = "http://127.0.0.1:9779")]
+    pub url: String,
+    /// Output format. json is the agent's own answer.
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: EdgesOutput,
+}
+
 /// How sure a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Confidence {
@@ -201,7 +239,7 @@ pub enum Confidence {
     High,
 }
 
-/// How `netcause edges` and `netcause why` print.
+/// How `netcause edges`, `netcause status` and `netcause why` print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EdgesOutput {
     /// For people.

@@ -2,13 +2,14 @@
 
 mod table;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use crate::cli::{EdgesArguments, EdgesOutput};
 use crate::client::{Client, ClientError};
 use crate::expose::edges::{Answer, Query};
-use table::{Style, table};
+use crate::terminal::{self, Style};
+use table::table;
 
 /// How often `--watch` asks.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -24,13 +25,14 @@ pub fn run(arguments: &EdgesArguments) -> Result<(), ClientError> {
     let EdgesArguments { watch, workload, sort, window, limit, url, output } = arguments;
     let client = Client::new(url)?;
     let query = Query { window: *window, sort: *sort, workload: workload.clone(), limit: *limit };
-    let is_terminal = io::stdout().is_terminal();
+    let style = Style::of_output();
+    // Once, it may be longer than the screen.
+    let style = Style { height: style.height.filter(|_| *watch), ..style };
     let show = |body: &str| -> Result<String, ClientError> {
         if *output == EdgesOutput::Json {
             return Ok(format!("{body}\n"));
         }
         let answer: Answer = serde_json::from_str(body).map_err(|error| client.not_an_agent(&error))?;
-        let style = if is_terminal { Style::of_terminal(*watch) } else { Style::default() };
         Ok(table(&answer, &style))
     };
     let mut has_answered = false;
@@ -41,14 +43,11 @@ pub fn run(arguments: &EdgesArguments) -> Result<(), ClientError> {
             shown => shown?,
         };
         has_answered = true;
-        let clear = if *watch && is_terminal { CLEAR } else { "" };
-        let mut out = io::stdout().lock();
-        let written = out.write_all(clear.as_bytes()).and_then(|()| out.write_all(text.as_bytes()));
-        // The reader of a pipe may have closed it.
-        if !watch || written.and_then(|()| out.flush()).is_err() {
+        let clear = if *watch && io::stdout().is_terminal() { CLEAR } else { "" };
+        let is_read = terminal::print(&format!("{clear}{text}"));
+        if !watch || !is_read {
             return Ok(());
         }
-        drop(out);
         std::thread::sleep(INTERVAL);
     }
 }

@@ -12,7 +12,9 @@ mod expose;
 mod kernel;
 mod probe;
 mod sources;
+mod status;
 mod telemetry;
+mod terminal;
 mod why;
 
 use std::io::{self, Write as _};
@@ -31,6 +33,8 @@ mod exit {
     pub const OTHER: u8 = 1;
     /// Of `netcause why`.
     pub const FOUND: u8 = 2;
+    /// Of `netcause status`.
+    pub const IMPAIRED: u8 = 2;
     pub const USAGE: u8 = 64;
     pub const UNAVAILABLE: u8 = 69;
     pub const NOT_PERMITTED: u8 = 77;
@@ -61,6 +65,11 @@ fn main() -> ExitCode {
         },
         Command::Why(arguments) => match why::run(&arguments) {
             Ok(true) => ExitCode::from(exit::FOUND),
+            Ok(false) => ExitCode::SUCCESS,
+            Err(error) => fail(exit::OTHER, &error),
+        },
+        Command::Status(arguments) => match status::run(&arguments) {
+            Ok(true) => ExitCode::from(exit::IMPAIRED),
             Ok(false) => ExitCode::SUCCESS,
             Err(error) => fail(exit::OTHER, &error),
         },

@@ -3,7 +3,6 @@
 mod text;
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -11,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::cli::{Confidence, EdgesOutput, WhyArguments};
 use crate::client::{Client, ClientError};
 use crate::expose::findings::{Answer, Query, Row};
-use text::Style;
+use crate::terminal::{Style, print};
 
 /// How often `--follow` asks.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -34,12 +33,12 @@ pub fn run(arguments: &WhyArguments) -> Result<bool, ClientError> {
     let is_found = answer.findings.iter().any(|finding| {
         finding.until.is_none() && confidence(finding).is_some_and(|confidence| confidence >= *fail_on)
     });
-    let style = Style::of_output(io::stdout().is_terminal());
+    let style = Style::of_output();
     if *output == EdgesOutput::Json {
-        say(&format!("{body}\n"));
+        print(&format!("{body}\n"));
     } else {
         answer.findings.retain(|finding| is_within(finding, &answer.generated_at, since.0));
-        say(&text::answer(&answer, &style));
+        print(&text::answer(&answer, &style));
     }
     if *follow {
         follow_on(answer, *output, &style, ask)?;
@@ -67,7 +66,7 @@ fn follow_on(
         let now = match ask() {
             Ok((_, now)) => states(now),
             Err(error) => {
-                if !say(&format!("{error}\n")) {
+                if !print(&format!("{error}\n")) {
                     return Ok(());
                 }
                 continue;
@@ -81,18 +80,12 @@ fn follow_on(
                 EdgesOutput::Json => serde_json::to_string(finding).unwrap_or_default() + "\n",
                 EdgesOutput::Text => text::finding(finding, style) + "\n",
             };
-            if !say(&text) {
+            if !print(&text) {
                 return Ok(());
             }
         }
         known = now;
     }
-}
-
-/// Prints; false when the reader of a pipe has closed it.
-fn say(text: &str) -> bool {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 fn confidence(finding: &Row) -> Option<Confidence> {

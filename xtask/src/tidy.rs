@@ -5,6 +5,7 @@ mod deploy;
 mod files;
 mod probes;
 mod reach;
+mod runbooks;
 mod rust;
 mod text;
 
@@ -77,6 +78,7 @@ fn check(paths: &[String], files: &Files) -> Vec<Violation> {
         rust::unsafe_places(files),
         text::machine_facts(files),
         text::links(paths, files),
+        runbooks::pages(files),
         deploy::image(files),
         deploy::agents(files),
         deploy::permissions(files),

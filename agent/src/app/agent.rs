@@ -47,7 +47,9 @@ pub(super) struct Agent {
     pub health: Health,
     pub kernel_release: String,
     /// The name of this node.
-    node: String,
+    pub node: String,
+    /// When the agent began to observe.
+    pub started: Instant,
     /// Where questions to the connection tracking go.
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
     rings: [Events; 2],
@@ -61,7 +63,7 @@ pub(super) struct Agent {
     /// When every counter was zero, seconds since 1970, if ever.
     pub counts_since: Option<u64>,
     /// When the last sweep began, and how long it took.
-    last_sweep: Option<(Instant, Duration)>,
+    pub last_sweep: Option<(Instant, Duration)>,
     pub counts: AgentCounts,
     /// What is shown of edges, as the last reading found them.
     pub shown: Vec<Shown>,
@@ -102,6 +104,7 @@ impl Agent {
             health,
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             node,
+            started: Instant::now(),
             conntrack,
             rings,
             cgroups,

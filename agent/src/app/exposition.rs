@@ -18,7 +18,7 @@ use crate::expose::dns::rows::{Details, ServerRow};
 use crate::expose::snapshot::{
     AgentCounts, AgentView, DnsView, Down, DropRow, EdgeRow, EventsView, FindingsView, KernelCounters,
     ListenerRow, MapRow, NamesView, PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, Snapshot,
-    SourceRow,
+    SourceRow, SweepRow,
 };
 use crate::kernel::{self, ProbeState};
 use crate::telemetry;
@@ -117,6 +117,9 @@ impl Agent {
                     })
                     .collect(),
                 kernel_release: self.kernel_release.clone(),
+                node: self.node.clone(),
+                running: self.started.elapsed(),
+                last_sweep: self.last_sweep.map(|(began, took)| SweepRow { age: began.elapsed(), took }),
             },
             names: self.names(),
             read_at: self.engine.time().wall,

@@ -1,19 +1,9 @@
 //! A table of pairs that fits a terminal.
 
 use std::fmt::Write as _;
-use std::io;
 
 use crate::expose::edges::{Answer, Labels, Row};
-
-/// How it may look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
-    /// Columns of the terminal; `None` without one: nothing is cut then.
-    width: Option<usize>,
-    /// Lines that there may be.
-    height: Option<usize>,
-    has_colours: bool,
-}
+use crate::terminal::{Look, Style};
 
 /// The columns of numbers: title and width.
 const NUMBERS: [(&str, usize); 7] =
@@ -23,29 +13,7 @@ const LEAST_NAMES: usize = 24;
 /// From this share of segments sent again on a row is coloured.
 const NOTABLE_SHARE: f64 = 0.01;
 
-const BOLD: &str = "\x1b[1m";
-const RED: &str = "\x1b[31m";
-const YELLOW: &str = "\x1b[33m";
-const PLAIN: &str = "\x1b[0m";
-
-impl Style {
-    /// As the terminal at standard output allows; a table that is shown again fits its height.
-    #[must_use]
-    pub fn of_terminal(is_watched: bool) -> Self {
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
-        let size = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
-        let is_set = |variable: &str| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Self {
-            width: size.map(|size| size.ws_col.into()),
-            height: size.filter(|_| is_watched).map(|size| size.ws_row.into()),
-            // https://no-color.org
-            has_colours: !is_set("NO_COLOR") && !is_dumb,
-        }
-    }
-}
-
-/// The table as text.
+/// The table as text, cut where the terminal ends.
 #[must_use]
 pub fn table(answer: &Answer, style: &Style) -> String {
     // The line before, the titles, and the one where the cursor is.
@@ -55,22 +23,21 @@ pub fn table(answer: &Answer, style: &Style) -> String {
     let names: Vec<String> = rows.iter().map(|row| pair(&row.labels)).collect();
     let widest = names.iter().map(|name| name.chars().count()).max().unwrap_or_default().max(LEAST_NAMES);
     let width = style.width.map_or(widest, |width| width.saturating_sub(numbers).clamp(LEAST_NAMES, widest));
-    let (bold, plain) = if style.has_colours { (BOLD, PLAIN) } else { ("", "") };
 
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{}", head(answer, rows.len()));
     let titles: String = NUMBERS.iter().map(|(title, width)| format!(" {title:>width$}")).collect();
-    let _ = writeln!(text, "{bold}{:width$}{titles}{plain}", "PAIR");
+    let _ = writeln!(text, "{}", style.paint(Look::Bold, &format!("{:width$}{titles}", "PAIR")));
     for (row, name) in rows.iter().zip(&names) {
-        let colour = colour(row).filter(|_| style.has_colours);
-        let (colour, plain) = colour.map_or(("", ""), |colour| (colour, PLAIN));
         let numbers: String = values(row, answer)
             .iter()
             .zip(NUMBERS)
             .map(|(value, (_, width))| format!(" {value:>width$}"))
             .collect();
-        let _ = writeln!(text, "{colour}{:width$}{numbers}{plain}", cut(name, width));
+        let line = format!("{:width$}{numbers}", cut(name, width));
+        let line = look(row).map_or_else(|| line.clone(), |look| style.paint(look, &line));
+        let _ = writeln!(text, "{line}");
     }
     text
 }
@@ -112,9 +79,9 @@ fn cut(text: &str, width: usize) -> String {
     text.chars().take(head).chain(['…']).chain(text.chars().skip(length - tail)).collect()
 }
 
-fn colour(row: &Row) -> Option<&'static str> {
+fn look(row: &Row) -> Option<Look> {
     let share = row.tcp.as_ref().and_then(|tcp| tcp.retransmitted_share).unwrap_or_default();
-    if row.failures() > 0 { Some(RED) } else { (share >= NOTABLE_SHARE).then_some(YELLOW) }
+    if row.failures() > 0 { Some(Look::Red) } else { (share >= NOTABLE_SHARE).then_some(Look::Yellow) }
 }
 
 fn values(row: &Row, answer: &Answer) -> [String; 7] {
@@ -231,8 +198,8 @@ PAIR                                                               SENT/S  RECV/
         assert!(!text.contains('\x1b'));
         let coloured = table(&answer(), &Style { has_colours: true, ..style });
         let lines: Vec<&str> = coloured.lines().skip(1).collect();
-        for (line, colour) in lines.iter().zip([BOLD, YELLOW, RED]) {
-            assert!(line.starts_with(colour) && line.ends_with(PLAIN), "{coloured}");
+        for (line, colour) in lines.iter().zip(["\x1b[1m", "\x1b[33m", "\x1b[31m"]) {
+            assert!(line.starts_with(colour) && line.ends_with("\x1b[0m"), "{coloured}");
         }
     }
 

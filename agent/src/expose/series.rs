@@ -3,46 +3,15 @@
 //! A [`Table`] belongs to one kind of row and declares its metrics; rows come from [`rows`], which leaves no two with the
 //! same labels, so that no two samples of one exposition have the same name and labels.
 
+mod metric;
+
 use std::borrow::{Borrow, Cow};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Type of a metric, as in OpenMetrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Only grows; its samples end in `_total`.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Classic buckets with fixed bounds.
-    Histogram,
-    /// Facts as labels; its sample ends in `_info` and is always 1.
-    Info,
-}
-
-/// One metric: its declaration.
-#[derive(Debug)]
-pub struct Metric {
-    /// The name without the suffix that its kind adds. It ends in its unit, see [`Metric::unit`].
-    pub name: &'static str,
-    /// Its type.
-    pub kind: Kind,
-    /// The label that it has beside those of its table, if any.
-    pub label: Option<&'static str>,
-    /// What it counts, on which side, and when it does not count. No quotes and no backslashes: the two text formats
-    /// escape them differently.
-    pub help: &'static str,
-}
-
-impl Metric {
-    /// The unit, which is the last word of the name; `None` for plain numbers.
-    #[must_use]
-    pub fn unit(&self) -> Option<&'static str> {
-        ["seconds", "bytes"].into_iter().find(|unit| self.name.rsplit('_').next() == Some(unit))
-    }
-}
+pub use metric::{Kind, Loss, Metric};
 
 /// A metric and where its values come from in a row of type `R`.
 pub(super) struct Entry<R> {
@@ -65,7 +34,7 @@ pub(super) const fn counter<R>(
     help: &'static str,
     read: fn(&R, &mut Samples<'_>),
 ) -> Entry<R> {
-    Entry { metric: Metric { name, kind: Kind::Counter, label: None, help }, read }
+    entry(name, Kind::Counter, help, read)
 }
 
 pub(super) const fn gauge<R>(
@@ -73,7 +42,7 @@ pub(super) const fn gauge<R>(
     help: &'static str,
     read: fn(&R, &mut Samples<'_>),
 ) -> Entry<R> {
-    Entry { metric: Metric { name, kind: Kind::Gauge, label: None, help }, read }
+    entry(name, Kind::Gauge, help, read)
 }
 
 pub(super) const fn histogram<R>(
@@ -81,17 +50,38 @@ pub(super) const fn histogram<R>(
     help: &'static str,
     read: fn(&R, &mut Samples<'_>),
 ) -> Entry<R> {
-    Entry { metric: Metric { name, kind: Kind::Histogram, label: None, help }, read }
+    entry(name, Kind::Histogram, help, read)
 }
 
 pub(super) const fn info<R>(name: &'static str, help: &'static str) -> Entry<R> {
-    Entry { metric: Metric { name, kind: Kind::Info, label: None, help }, read: |_, to| to.value(true) }
+    entry(name, Kind::Info, help, |_, to| to.value(true))
+}
+
+const fn entry<R>(
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    read: fn(&R, &mut Samples<'_>),
+) -> Entry<R> {
+    Entry { metric: Metric { name, kind, label: None, help, loss: None }, read }
 }
 
 impl<R> Entry<R> {
     /// With one more label, whose values [`Samples::by`] gives.
     pub(super) const fn by(mut self, label: &'static str) -> Self {
         self.metric.label = Some(label);
+        self
+    }
+
+    /// Counts what was lost, in a few words.
+    pub(super) const fn lost(mut self, what: &'static str) -> Self {
+        self.metric.loss = Some(Loss { what, of: None });
+        self
+    }
+
+    /// As [`Self::lost`], of one value of the metric's own label.
+    pub(super) const fn lost_as(mut self, of: &'static str, what: &'static str) -> Self {
+        self.metric.loss = Some(Loss { what, of: Some(of) });
         self
     }
 }

@@ -180,6 +180,21 @@ pub struct AgentView {
     pub programs: Vec<ProgramRow>,
     /// The kernel's release, as uname(2) says it.
     pub kernel_release: String,
+    /// The name of this node.
+    pub node: String,
+    /// For how long the agent has run.
+    pub running: Duration,
+    /// The last sweep over all open sockets; `None` before the first, and where none can be made.
+    pub last_sweep: Option<SweepRow>,
+}
+
+/// A sweep over all open sockets.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepRow {
+    /// Time since it began.
+    pub age: Duration,
+    /// How long it took.
+    pub took: Duration,
 }
 
 /// Why something is down.

@@ -53,4 +53,4 @@ const fn seconds<const N: usize>(bounds: &[u64; N], per_second: f64) -> [f64; N]
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

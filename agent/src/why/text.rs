@@ -3,34 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::expose::findings::{Answer, Missing, PairRow, Row};
+use crate::terminal::{Look, Style, duration};
 
 /// Pairs that are named; of more, the number is.
 const MOST_PAIRS: usize = 5;
-
-const BOLD: &str = "\x1b[1m";
-const RED: &str = "\x1b[31m";
-const YELLOW: &str = "\x1b[33m";
-const DIM: &str = "\x1b[2m";
-const PLAIN: &str = "\x1b[0m";
-
-/// How it may look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
-    has_colours: bool,
-}
-
-impl Style {
-    /// Colours on a terminal that has them, unless <https://no-color.org> says otherwise.
-    pub fn of_output(is_terminal: bool) -> Self {
-        let is_set = |variable: &str| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Self { has_colours: is_terminal && !is_set("NO_COLOR") && !is_dumb }
-    }
-
-    fn paint(self, colour: &str, text: &str) -> String {
-        if self.has_colours { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
-    }
-}
 
 /// Everything.
 pub fn answer(answer: &Answer, style: &Style) -> String {
@@ -40,7 +16,7 @@ pub fn answer(answer: &Answer, style: &Style) -> String {
         let _ = writeln!(text, "{}", finding(one, style));
     }
     for one in &answer.insufficient {
-        let _ = writeln!(text, "{} {}", style.paint(DIM, "no cause can be named:"), one.symptom);
+        let _ = writeln!(text, "{} {}", style.paint(Look::Dim, "no cause can be named:"), one.symptom);
         missing(&mut text, &one.missing);
         let _ = writeln!(text);
     }
@@ -65,12 +41,12 @@ pub fn answer(answer: &Answer, style: &Style) -> String {
 pub fn finding(finding: &Row, style: &Style) -> String {
     let mut text = String::new();
     let is_over = finding.until.is_some();
-    let colour = match finding.confidence.as_str() {
-        _ if is_over => DIM,
-        "high" => RED,
-        _ => YELLOW,
+    let look = match finding.confidence.as_str() {
+        _ if is_over => Look::Dim,
+        "high" => Look::Red,
+        _ => Look::Yellow,
     };
-    let _ = writeln!(text, "{}", style.paint(BOLD, &finding.summary));
+    let _ = writeln!(text, "{}", style.paint(Look::Bold, &finding.summary));
     let when = match &finding.until {
         Some(until) => format!("{} to {until}, ended", finding.since),
         None => format!("since {}", finding.since),
@@ -79,7 +55,7 @@ pub fn finding(finding: &Row, style: &Style) -> String {
     let _ = writeln!(
         text,
         "  {}  side: {}, to act: {}, {when}",
-        style.paint(colour, &label),
+        style.paint(look, &label),
         finding.side,
         finding.owner
     );
@@ -101,7 +77,7 @@ pub fn finding(finding: &Row, style: &Style) -> String {
     }
     if !is_over {
         let _ = writeln!(text, "  next: {}", finding.next_step.text);
-        let _ = writeln!(text, "        {}", style.paint(BOLD, &finding.next_step.command));
+        let _ = writeln!(text, "        {}", style.paint(Look::Bold, &finding.next_step.command));
     }
     text
 }
@@ -124,14 +100,6 @@ fn pair(pair: &PairRow) -> String {
         name(&source.namespace, &source.workload),
         name(&destination.namespace, &destination.workload)
     )
-}
-
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
 }
 
 #[cfg(test)]

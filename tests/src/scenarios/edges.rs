@@ -1,4 +1,4 @@
-//! What edges have counted lately: `/api/v1/edges` and `netcause edges`.
+//! What edges have counted lately: `/api/v1/edges` and `netcause edges`; how the agent is: `netcause status`.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -73,6 +73,46 @@ pub(super) fn lately(name: &str) -> Result<()> {
     let refused = agent.get("/api/v1/edges?sort=name", "*/*")?;
     ensure!(refused.status == 400, "{}", refused.status);
     ensure!(refused.body.contains("sort=name: one of bytes, retransmits"), "{}", refused.body);
+    status(agent, &url)
+}
+
+/// `netcause status` says what `/metrics` says, and ends with the code that it documents.
+fn status(agent: &Agent, url: &str) -> Result<()> {
+    let run = |format: &str| {
+        let mut command = agent::command(None, false)?;
+        command.args(["status", "--url", url, "-o", format]);
+        Process::run("netcause status", &mut command, "")
+    };
+    let finished = run("json")?;
+    let status: Value = serde_json::from_str(&finished.stdout).with_context(|| finished.stderr.clone())?;
+    let impaired = status["impaired"].as_array().context("no list of what is impaired")?;
+    let code = if impaired.is_empty() { 0 } else { 2 };
+    ensure!(finished.status.code() == Some(code), "{}, impaired: {impaired:?}", finished.status);
+
+    let metrics = agent.scrape()?;
+    let each = |list: &str| status[list].as_array().with_context(|| format!("no {list}: {status}"));
+    let probes = each("probes")?;
+    for probe in probes {
+        let name = probe["probe"].as_str().context("a probe without a name")?;
+        let up = metrics.sum("netcause_probe_up", &[("probe", name)]);
+        ensure!(probe["up"] == (up == 1.0), "{probe}, and netcause_probe_up is {up}");
+    }
+    ensure!(probes.len() as f64 >= metrics.sum("netcause_probe_up", &[]), "{probes:?}");
+    for table in each("tables")? {
+        let name = table["table"].as_str().context("a table without a name")?;
+        let limit = metrics.sum("netcause_map_limit", &[("map", name)]);
+        ensure!(table["limit"].as_f64() == Some(limit) && limit > 0.0, "{table}, and the limit is {limit}");
+    }
+    for lost in each("lost")? {
+        let metric = lost["metric"].as_str().context("a loss without a metric")?;
+        let counted = metrics.sum(metric, &[]);
+        ensure!(lost["count"].as_f64().is_some_and(|count| count <= counted), "{lost} of {counted}");
+    }
+    let text = run("text")?.stdout;
+    ensure!(!text.contains('\x1b') && text.starts_with("netcause "), "{text}");
+    for title in ["probes ", "readers ", "names ", "lost ", "tables ", "sweep ", "findings "] {
+        ensure!(text.lines().any(|line| line.starts_with(title)), "no {title}in\n{text}");
+    }
     Ok(())
 }
 

@@ -54,18 +54,13 @@ pub(super) fn links(paths: &[String], files: &Files) -> Vec<Violation> {
     }
     let mut violations = Vec::new();
     for (path, text) in files.iter().filter(|(path, _)| path.ends_with(".md")) {
-        let mut in_code = false;
-        for (number, line) in text.lines().enumerate() {
-            if line.trim_start().starts_with("```") {
-                in_code = !in_code;
-            }
-            let targets = if in_code { Vec::new() } else { targets(line) };
-            for target in targets {
+        for (number, line) in outside_code(text) {
+            for target in targets(line) {
                 let file = resolve(path, target);
                 if !file.is_empty() && !known.contains(file.as_str()) {
                     violations.push(Violation::new(
                         path,
-                        number + 1,
+                        number,
                         format!("the link to {target} is dead: there is no such file"),
                     ));
                 }
@@ -73,6 +68,16 @@ pub(super) fn links(paths: &[String], files: &Files) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// Lines of Markdown, by number from 1, that are not in a block of code.
+pub(super) fn outside_code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().scan(false, |in_code, (index, line)| {
+        let is_fence = line.trim_start().starts_with("```");
+        *in_code ^= is_fence;
+        Some((!*in_code && !is_fence).then_some((index + 1, line)))
+    });
+    lines.flatten()
 }
 
 /// The targets of a line's links that are files.

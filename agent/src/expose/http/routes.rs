@@ -82,8 +82,8 @@ pub(super) static ROUTES: [Route; 10] = [
     },
     Route {
         path: "/api/v1/status",
-        about: "probes and name sources, with the reason when one is down (JSON)",
-        answer: Answer::View(JSON, |view| json(&status::Body::from(view))),
+        about: "what is down, with the reason; what was lost; how full tables are (JSON)",
+        answer: Answer::View(JSON, |view| json(&status::Answer::new(view))),
     },
     Route { path: "/livez", about: "200 while the process runs", answer: Answer::Health(|_| Ok(())) },
     Route {

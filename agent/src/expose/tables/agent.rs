@@ -69,14 +69,14 @@ static WINDOWS: Table<Statistics> = Table {
         counter(
             "netcause_windows_dropped",
             "Windows dropped before their time, because all together took too much memory. No metric depends on them.",
-            |windows, to| to.value(windows.dropped),
-        ),
+            |windows: &Statistics, to| to.value(windows.dropped),
+        ).lost("windows of /api/v1/edges or node, dropped for their memory"),
         counter(
             "netcause_windows_folded",
             "Pairs, nodes, listening ports and parts of the node that have ended and are counted under the name other in windows, \
              because more than 4096 ended within the time that they reach back.",
-            |windows, to| to.value(windows.folded),
-        ),
+            |windows: &Statistics, to| to.value(windows.folded),
+        ).lost("ended pairs and places under other in windows"),
     ],
 };
 
@@ -110,8 +110,8 @@ static LOSSES: Table<u64> = Table {
          of edges (of flows: a workload that ends before the next scrape may stay without a name); map: sockets dropped \
          because the socket table was full, whose connect duration and role are lost; skipped: client connections whose \
          start or failure no program has seen, which are counted without duration, or not as failed.",
-        |count, to| to.value(*count),
-    )],
+        |count: &u64, to| to.value(*count),
+    ).lost("events (ring), details of sockets (map), starts (skipped)")],
 };
 
 static AGENT: Table<AgentView> = Table {
@@ -133,20 +133,20 @@ static AGENT: Table<AgentView> = Table {
             "netcause_dns_reassembly_failures",
             "DNS messages skipped because the TCP stream had a gap or a header was split across segments. Their queries and \
              responses are not counted.",
-            |agent, to| to.value(agent.kernel.get(Statistic::DnsUnfollowed)),
-        ),
+            |agent: &AgentView, to| to.value(agent.kernel.get(Statistic::DnsUnfollowed)),
+        ).lost("DNS messages over TCP that could not be put together"),
         counter(
             "netcause_dns_unread_segments",
             "TCP segments with more DNS messages than the kernel side reads of one (33), and UDP buffers with several \
              datagrams (UDP_SEGMENT), of which it reads the first. Further queries and responses in them are not counted.",
-            |agent, to| to.value(agent.kernel.get(Statistic::DnsUnread)),
-        ),
+            |agent: &AgentView, to| to.value(agent.kernel.get(Statistic::DnsUnread)),
+        ).lost("segments with more DNS messages than are read"),
         counter(
             "netcause_ipv6_unread_packets",
             "IPv6 packets of sockets on this node with more extension headers than the kernel side parses (4), or longer ones \
              (471 bytes). UDP datagrams and DNS messages in them are not counted.",
-            |agent, to| to.value(agent.kernel.get(Statistic::ExtensionsUnread)),
-        ),
+            |agent: &AgentView, to| to.value(agent.kernel.get(Statistic::ExtensionsUnread)),
+        ).lost("IPv6 packets with longer headers than are read"),
         counter(
             "netcause_dns_events",
             "DNS events, each with one response, which provide names: received by the daemon, or rate_limited by \
@@ -156,25 +156,25 @@ static AGENT: Table<AgentView> = Table {
                 to.by(&["received", "rate_limited"], &[agent.counts.dns_events, limited]);
             },
         )
-        .by("outcome"),
+        .by("outcome").lost_as("rate_limited", "names of DNS answers beyond dns_event_rate_limit"),
         counter(
             "netcause_flow_table_overflows",
             "Updates of flows that did not fit into the flow table (map full) and were counted under the workload other: \
              sums stay exact, names are lost.",
-            |agent, to| to.value(agent.kernel.get(Statistic::FlowsFolded)),
-        ),
+            |agent: &AgentView, to| to.value(agent.kernel.get(Statistic::FlowsFolded)),
+        ).lost("updates of flows under other, their table full; sums are exact"),
         counter(
             "netcause_packet_drop_table_overflows",
             "Dropped packets that did not fit into their table and were counted under the workload other.",
-            |agent, to| to.value(agent.kernel.get(Statistic::DropsFolded)),
-        ),
+            |agent: &AgentView, to| to.value(agent.kernel.get(Statistic::DropsFolded)),
+        ).lost("dropped packets under other, with their table full"),
         counter(
             "netcause_packet_drops_forgotten",
             "Ranges of TCP data that were dropped, and forgotten before their retransmission because later drops took their \
              place: such retransmissions are missing in netcause_tcp_retransmitted_after_drop_segments_total. Also counts \
              ranges that were never to be retransmitted, because their connection ended within 150 s.",
-            |agent, to| to.value(agent.kernel.get(Statistic::DropsForgotten)),
-        ),
+            |agent: &AgentView, to| to.value(agent.kernel.get(Statistic::DropsForgotten)),
+        ).lost("dropped data that may have been sent again unnoticed"),
         gauge("netcause_series", "Time series of edges in this exposition.", |agent, to| {
             to.value(agent.series.shown);
         }),
@@ -187,33 +187,33 @@ static AGENT: Table<AgentView> = Table {
         counter(
             "netcause_series_folded",
             "Times that an edge was folded into the workload other with all its series.",
-            |agent, to| to.value(agent.series.folded),
-        ),
+            |agent: &AgentView, to| to.value(agent.series.folded),
+        ).lost("pairs under other, beyond max_series; sums are exact"),
         counter(
             "netcause_peer_nodes_folded",
             "Times that a node at the other end of connections was folded into the peer_node other, because another one \
              counted more and there are more than max_peer_nodes. What it had counted ends with its series, and is not in \
              other.",
-            |agent, to| to.value(agent.folded_peer_nodes),
-        ),
+            |agent: &AgentView, to| to.value(agent.folded_peer_nodes),
+        ).lost("nodes at the other end, beyond max_peer_nodes"),
         counter(
             "netcause_series_cut_short",
             "Rows of edges that were folded or renamed and made room for others before every scraper had their last value: what \
              they grew by since its last scrape but one is missing in its rates.",
-            |agent, to| to.value(agent.series.cut_short),
-        ),
+            |agent: &AgentView, to| to.value(agent.series.cut_short),
+        ).lost("rows that ended before every scraper had them"),
         counter(
             "netcause_log_lines_lost",
             "Lines of the agent's log that could not be written: its reader is gone, or the disk is full.",
-            |agent, to| to.value(agent.counts.lost_log_lines),
-        ),
+            |agent: &AgentView, to| to.value(agent.counts.lost_log_lines),
+        ).lost("log lines that could not be written"),
         gauge(
             "netcause_listener_namespaces_unread",
             "Network namespaces with a listening TCP socket whose counters could not be read at the last sweep, because no \
              process that holds one is in the namespace: netcause_tcp_listen_drops_total and \
              netcause_tcp_syn_cookies_sent_total lack what happened there.",
-            |agent, to| to.value(agent.counts.unread_namespaces),
-        ),
+            |agent: &AgentView, to| to.value(agent.counts.unread_namespaces),
+        ).lost("network namespaces with listeners that are not read"),
         histogram(
             "netcause_sweep_duration_seconds",
             "Time to read all open sockets.",

@@ -81,8 +81,8 @@ pub(super) static CLIENTS: Table<Totals> = Table {
             "netcause_dns_untracked_queries",
             "DNS queries sent while the table of pending queries was full: they and their responses are counted, without \
              duration and timeout.",
-            |totals, to| to.value(totals.dns.untracked),
-        ),
+            |totals: &Totals, to| to.value(totals.dns.untracked),
+        ).lost("DNS queries without duration, beyond max_pending_dns_queries"),
     ],
 };
 
@@ -118,8 +118,8 @@ pub(super) static SERVERS: Table<Totals> = Table {
             "netcause_dns_server_untracked_queries",
             "DNS queries received by a server on this node while the table of pending queries was full: they and their \
              responses are counted, without duration.",
-            |totals, to| to.value(totals.dns.untracked),
-        ),
+            |totals: &Totals, to| to.value(totals.dns.untracked),
+        ).lost("queries to DNS servers here without duration, beyond the table"),
     ],
 };
 

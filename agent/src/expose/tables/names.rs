@@ -67,8 +67,9 @@ static DROPPED: Table<u64> = Table {
     metrics: &[counter(
         "netcause_names_objects_dropped",
         "Objects dropped because a limit was reached; what they describe may stay without a name.",
-        |count, to| to.value(*count),
-    )],
+        |count: &u64, to| to.value(*count),
+    )
+    .lost("objects that names come from, beyond a limit")],
 };
 
 static WALKS: Table<u64> = Table {
@@ -77,8 +78,9 @@ static WALKS: Table<u64> = Table {
     metrics: &[counter(
         "netcause_cgroup_walks",
         "Walks of the cgroup tree: complete, or cut short by the limits of directories and depth.",
-        |count, to| to.value(*count),
-    )],
+        |count: &u64, to| to.value(*count),
+    )
+    .lost_as("cut_short", "walks of the cgroup tree cut short by a limit")],
 };
 
 static LOOKUPS: Table<u64> = Table {

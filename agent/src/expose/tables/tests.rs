@@ -30,15 +30,15 @@ use super::*;
 use crate::expose::births::Reader;
 use crate::expose::findings::tests::finding;
 use crate::expose::prometheus::{Format, render};
-use crate::expose::series::{Kind, Metric};
+use crate::expose::series::Metric;
 use crate::expose::snapshot::{
     AgentView, Down, DropRow, EdgeRow, FindingsView, KernelCounters, ListenerRow, MapRow, NamesView,
-    PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, SourceRow,
+    PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, SourceRow, SweepRow,
 };
 use crate::expose::status;
 
 /// A view that has every metric.
-pub(in crate::expose) fn full() -> Snapshot {
+pub(crate) fn full() -> Snapshot {
     let row = |reporter, source, destination, port, totals| EdgeRow {
         edge: Arc::new(Edge { reporter, source, destination, service: None, port, via: Via::Direct }),
         totals,
@@ -246,6 +246,9 @@ pub(in crate::expose) fn full() -> Snapshot {
                 recursion_misses: 2,
             }],
             kernel_release: "6.1.0-50-cloud-amd64".to_owned(),
+            node: "node-17".to_owned(),
+            running: Duration::from_secs(7_300),
+            last_sweep: Some(SweepRow { age: Duration::from_millis(1_250), took: Duration::from_millis(30) }),
         },
         ..Snapshot::default()
     }
@@ -295,16 +298,6 @@ fn golden(path: &str, text: &str) {
     assert!(written == text, "{path} is not what the tables say; `cargo xtask docs` writes it anew:\n{text}");
 }
 
-/// The name as it is queried; of a histogram the name that `_bucket`, `_sum` and `_count` follow.
-fn sample_name(metric: &Metric) -> String {
-    let suffix = match metric.kind {
-        Kind::Counter => "_total",
-        Kind::Info => "_info",
-        Kind::Gauge | Kind::Histogram => "",
-    };
-    format!("{}{suffix}", metric.name)
-}
-
 #[test]
 fn as_many_series_are_counted_as_are_written() {
     let snapshot = Arc::new(full());
@@ -321,7 +314,7 @@ fn the_exposition_is_the_golden_one() {
 
 #[test]
 fn the_status_is_the_golden_one() {
-    let text = serde_json::to_string_pretty(&status::Body::from(&full())).unwrap();
+    let text = serde_json::to_string_pretty(&status::Answer::new(&full())).unwrap();
     golden("tests/golden/status.json", &format!("{text}\n"));
 }
 
@@ -349,7 +342,7 @@ fn docs_metrics_is_current() {
             first.into_iter().chain(labels.iter().map(|label| format!("`{label}`"))).collect();
         let (metric, labels) = (family.metric, labels.join(", "));
         let kind = format!("{:?}", metric.kind).to_lowercase();
-        writeln!(text, "| `{}` | {kind} | {labels} | {} |", sample_name(metric), metric.help).unwrap();
+        writeln!(text, "| `{}` | {kind} | {labels} | {} |", metric.sample_name(), metric.help).unwrap();
     }
     golden("docs/metrics.md", &text);
 }
@@ -371,7 +364,7 @@ fn every_declared_metric_is_emitted_with_its_labels() {
     let snapshot = Arc::new(full());
     let text = text(&snapshot);
     for family in families(&snapshot) {
-        let name = sample_name(family.metric);
+        let name = family.metric.sample_name();
         let sample = text.lines().find(|line| line.starts_with(&name) && !line.starts_with('#'));
         let sample = sample.unwrap_or_else(|| panic!("{name} is declared and never emitted"));
         for label in family.labels() {
