@@ -268,6 +268,12 @@ impl TcpCounters {
         sum
     }
 
+    /// Retransmitted segments that the peer had already, as far as it said so.
+    #[must_use]
+    pub const fn needless_retransmits(&self) -> u64 {
+        self.spurious_retransmits
+    }
+
     /// Connections open now, at least 0.
     ///
     /// The counter is negative when the flow table was full at the start of a connection, which then counted for

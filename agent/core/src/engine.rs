@@ -4,6 +4,7 @@
 //! what it needs to know comes out of [`Engine::poll`] as [`Output`]s, whose answers are inputs again. So the same inputs
 //! always give the same view: on another machine, in a test, or from a recording.
 
+mod diagnosis;
 mod dns;
 mod drops;
 mod listeners;
@@ -33,7 +34,7 @@ use crate::aggregate::model::Model;
 use crate::aggregate::peer_nodes::PeerNodes;
 use crate::aggregate::totals::Totals;
 use crate::aggregate::waits::Waiting;
-use crate::diagnose::{self, Diagnosis, Turn};
+use crate::diagnose::{Diagnosis, Turn};
 use crate::enrich::conntrack::{Outcome, Pass, Support};
 use crate::enrich::extra::Extra;
 use crate::enrich::names::Statistics;
@@ -356,12 +357,6 @@ impl Engine {
         &self.events
     }
 
-    /// What is wrong.
-    #[must_use]
-    pub fn diagnosis(&self) -> &Diagnosis {
-        &self.diagnosis
-    }
-
     /// How the sources of names were doing at the last reading.
     #[must_use]
     pub fn health(&self) -> &[SourceHealth] {
@@ -461,22 +456,6 @@ impl Engine {
         self.drops.end_reading(self.time.monotonic, &self.names);
         self.details.name_clients(|local| self.names.local(local));
         self.diagnose();
-    }
-
-    /// Judges what was counted, when a window has ended.
-    fn diagnose(&mut self) {
-        let windows = self.model.windows();
-        if !windows.has_just_ended() {
-            return;
-        }
-        let turns = self.diagnosis.judge(&diagnose::Windows {
-            edges: &windows.recent(),
-            listeners: &self.places.listeners.recent(),
-            node: &self.places.node.recent(),
-            now: self.time.monotonic,
-            wall: self.time.wall,
-        });
-        self.outputs.extend(turns.into_iter().map(Output::Finding));
     }
 
     /// Gives an event the names of its flow.

@@ -19,7 +19,7 @@ pub(super) mod joined;
 const DROPS: &str = "netcause_packet_drops_total";
 
 /// Whether the agent has the probe; where the kernel has no reasons, it must say so and have no drops.
-fn is_available(agent: &Agent) -> Result<bool> {
+pub(super) fn is_available(agent: &Agent) -> Result<bool> {
     let metrics = agent.scrape()?;
     let up = metrics.sum("netcause_probe_up", &[("probe", "packet_drop")]) == 1.0;
     ensure!(up != kernel_is_before(5, 17), "the probe runs: {up}");

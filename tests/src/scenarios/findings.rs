@@ -6,6 +6,7 @@ use std::{net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Result, ensure};
 
+use super::drops;
 use crate::lab::{
     agent::{self, Agent},
     faults::Fault,
@@ -106,6 +107,9 @@ pub(super) fn refused(name: &str) -> Result<()> {
 /// A rule on this node that drops is named, and not the path.
 pub(super) fn policy_drop(name: &str) -> Result<()> {
     let agent = agent::shared()?;
+    if !drops::is_available(agent)? {
+        return Ok(());
+    }
     let stage = Stage::new(name)?;
     let _sink = stage.server.serve(stage.server.at(8080), &["--ports", "2"])?;
     let _sound = transfers(&stage.client, stage.server.at(8081), "1000")?;

@@ -97,7 +97,7 @@ impl Treatment {
                 "reorder" => treatment.reorder = number,
                 "delay_ms" => treatment.delay = time,
                 "jitter_ms" => treatment.jitter = time,
-                "mtu" => treatment.mtu = number as usize,
+                "mtu" => treatment.mtu = value.parse().with_context(|| format!("{word}: no whole number"))?,
                 "rate" => treatment.rate = number,
                 "queue" => treatment.queue = number,
                 _ => bail!("{word}: unknown"),
@@ -196,7 +196,8 @@ fn tap() -> Result<File> {
     for (to, from) in request.ifr_name.iter_mut().zip(DEVICE.bytes()) {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI) as libc::c_short;
+    request.ifr_ifru.ifru_flags =
+        libc::c_short::try_from(libc::IFF_TAP | libc::IFF_NO_PI).context("flags")?;
     // SAFETY: TUNSETIFF reads and writes one `ifreq` (drivers/net/tun.c), which outlives the call.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
     ensure!(result == 0, "making {DEVICE}: {}", io::Error::last_os_error());
@@ -310,8 +311,8 @@ impl Path {
             let Some(Reverse((_, _, to, frame))) = self.waiting.pop() else { return };
             // A device that is down or gone takes nothing.
             match (&self.ends[to]).write(&frame) {
-                Ok(_) => self.passed[1 - to] += 1,
-                Err(_) => self.lost[1 - to] += 1,
+                Ok(written) if written == frame.len() => self.passed[1 - to] += 1,
+                _ => self.lost[1 - to] += 1,
             }
         }
     }

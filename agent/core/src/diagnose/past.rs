@@ -18,7 +18,7 @@ use crate::aggregate::windows::Recent;
 /// What an edge did loses half of its weight in this time.
 const HALF_LIFE: Duration = Duration::from_mins(5);
 /// What happens while something is wrong weighs so much.
-const BAD: f32 = 0.05;
+const BAD: f64 = 0.05;
 /// The last window: any time that is shorter.
 const LAST: Duration = Duration::from_secs(1);
 /// An edge without traffic is forgotten after this.
@@ -29,31 +29,31 @@ const MAX_EDGES: usize = 16_384;
 /// A sum with the weight of what it is of.
 #[derive(Clone, Copy, Debug, Default)]
 struct Weighted {
-    sum: f32,
-    of: f32,
+    sum: f64,
+    of: f64,
 }
 
 impl Weighted {
-    fn add(&mut self, sum: f64, of: f64, weight: f32) {
-        self.sum += sum as f32 * weight;
-        self.of += of as f32 * weight;
+    fn add(&mut self, sum: f64, of: f64, weight: f64) {
+        self.sum += sum * weight;
+        self.of += of * weight;
     }
 
-    fn fade(&mut self, factor: f32) {
+    fn fade(&mut self, factor: f64) {
         self.sum *= factor;
         self.of *= factor;
     }
 
     /// `None` below so much of what it is of.
-    fn value(self, at_least: f32) -> Option<f64> {
-        (self.of >= at_least).then(|| f64::from(self.sum) / f64::from(self.of))
+    fn value(self, at_least: f64) -> Option<f64> {
+        (self.of >= at_least).then(|| self.sum / self.of)
     }
 }
 
 /// What an edge did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Past {
-    seconds: f32,
+    seconds: f64,
     last: Duration,
     sent: Weighted,
     retransmitted: Weighted,
@@ -150,8 +150,8 @@ impl Past {
 
     fn learn(&mut self, totals: &Totals, seconds: f64, now: Duration, is_bad: bool) {
         let weight = if is_bad { BAD } else { 1.0 };
-        let elapsed = now.saturating_sub(self.last).as_secs_f32();
-        let factor = if self.last.is_zero() { 0.0 } else { 0.5_f32.powf(elapsed / HALF_LIFE.as_secs_f32()) };
+        let elapsed = now.saturating_sub(self.last).as_secs_f64();
+        let factor = if self.last.is_zero() { 0.0 } else { 0.5_f64.powf(elapsed / HALF_LIFE.as_secs_f64()) };
         let Self {
             seconds: known,
             sent,
@@ -183,7 +183,7 @@ impl Past {
             dns_failed,
         ];
         all.into_iter().for_each(|value| value.fade(factor));
-        *known = *known * factor + seconds as f32 * weight;
+        *known = *known * factor + seconds * weight;
         self.last = now;
         let (tcp, dns) = (&totals.tcp, &totals.dns);
         let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;

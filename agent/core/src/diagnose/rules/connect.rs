@@ -82,8 +82,8 @@ fn refused(case: &Case<'_>) -> Option<Draft> {
                 "The server listens, and has refused nothing itself."
             }
         );
-        let confidence =
-            if denied > refused || server.is_some() { Confidence::High } else { Confidence::Medium };
+        // Another replica may have refused, and old kernels do not count resets without a socket.
+        let confidence = if denied > refused { Confidence::High } else { Confidence::Medium };
         Draft::of_edge(Cause::PolicyReject, case.edge, confidence, summary)
             .because(of_all(case, failed, all, "were rejected"))
             .because_of(server.map(|server| listening(&server)))

@@ -50,8 +50,11 @@ pub(super) fn judge(seen: &Seen<'_>, workload: &Workload, port: Option<u16>) -> 
         let summary = format!(
             "{at}: more handshakes are begun than the queue for them holds, and not completed: a SYN flood, or answers that do not reach the clients."
         );
+        // Cookies alone let connections come to be.
+        let is_dropping = seen.count("request_queue_full") > 0;
+        let confidence = if is_dropping { Confidence::High } else { Confidence::Medium };
         return Some(
-            Draft::new(Cause::SynFlood, Subject::Listener(workload.clone(), port), Confidence::High, summary)
+            Draft::new(Cause::SynFlood, Subject::Listener(workload.clone(), port), confidence, summary)
                 .weighs(flood as f64, flood >= 100)
                 .hurts(hurts(seen.count("request_queue_full")))
                 .because(Signal::value(

@@ -259,7 +259,7 @@ fn needless(case: &Case<'_>) -> Option<Draft> {
     // A tail loss probe that was not needed costs nothing.
     let probes = tcp.retransmitted_segments[RetransmitKind::TailLossProbe as usize];
     let again = data_retransmits(tcp).saturating_sub(probes);
-    let duplicates = tcp.spurious_retransmits.saturating_sub(probes);
+    let duplicates = tcp.needless_retransmits().saturating_sub(probes);
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let recent = data_retransmits(&case.recent.tcp);
     if again < LEAST
@@ -310,7 +310,7 @@ fn needless(case: &Case<'_>) -> Option<Draft> {
             .because_of(case.round_trip())
             .not(Cause::PathLoss, "the segments had arrived")
             .then(
-                "See the connections (dsack_dups, reordering, rtt), and compare both directions of the path.",
+                "See the connections (reordering, rtt), and compare both directions of the path.",
                 case.sockets(),
             ),
     )
@@ -321,7 +321,7 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     let tcp = &case.lately.tcp;
     let again = data_retransmits(tcp);
     let dropped: u64 = tcp.retransmitted_after_drop.iter().sum();
-    let lost = again.saturating_sub(tcp.spurious_retransmits).saturating_sub(dropped);
+    let lost = again.saturating_sub(tcp.needless_retransmits()).saturating_sub(dropped);
     let usual = case.past.retransmitted().unwrap_or(0.0);
     let least = share_at_least(lost, tcp.sent_segments);
     if lost < LEAST || data_retransmits(&case.recent.tcp) == 0 || least < HARMLESS.max(WORSE * usual) {
@@ -347,7 +347,7 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
         .because_of((fast > 0).then(|| {
             Signal::part("tcp_retransmitted_segments", fast, again, "segments", format!("{fast} were found lost by what came behind them"))
         }))
-        .not(Cause::Reordering, &format!("the peer reported {} duplicates", tcp.spurious_retransmits))
+        .not(Cause::Reordering, &format!("the peer reported {} duplicates", tcp.needless_retransmits()))
         .then("See the connections that retransmit (retrans), and trace the path to their addresses: mtr --tcp.", case.sockets());
     if is_exact {
         draft = draft.because(Signal::part(
