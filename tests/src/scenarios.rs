@@ -222,6 +222,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("drops::healthy", drops::healthy),
     scenario("drops::joined", drops::joined::counted).on_outermost_kernels(),
     scenario("drops::elsewhere", drops::joined::elsewhere),
+    scenario("drops::in_tunnels", drops::inside::tunnels).on_outermost_kernels(),
+    needing(Needs::OwnMachine, "drops::in_backlog", drops::backlog::full).on_outermost_kernels(),
     scenario("listeners::queues", listeners::queues),
     scenario("listeners::ended", listeners::ended),
     scenario("activation::handed_on", activation::handed_on),

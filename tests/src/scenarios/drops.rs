@@ -14,6 +14,8 @@ use crate::lab::{
     topology::{Net, Pod},
 };
 
+pub(super) mod backlog;
+pub(super) mod inside;
 pub(super) mod joined;
 
 const DROPS: &str = "netcause_packet_drops_total";

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, BufWriter},
     path::{Path, PathBuf},
     process::Command,
@@ -32,6 +33,7 @@ const MODULES: &[&str] = &[
     "kernel/drivers/net/macvlan",
     "kernel/drivers/net/tun",
     "kernel/drivers/net/vxlan",
+    "kernel/drivers/net/geneve",
 ];
 /// Parts of those that the lab does not need.
 const NOT_MODULES: &[&str] = &[
@@ -115,9 +117,11 @@ fn add_program(
     Ok(())
 }
 
-/// The archive of a kernel's modules, made once and kept in the kernel's directory.
+/// The archive of a kernel's modules, made once for these lists and kept in the kernel's directory.
 pub(super) fn modules(kernel: &Kernel) -> Result<PathBuf> {
-    let path = kernel.tree.join("modules.cpio");
+    let mut lists = DefaultHasher::new();
+    (MODULES, NOT_MODULES).hash(&mut lists);
+    let path = kernel.tree.join(format!("modules-{:016x}.cpio", lists.finish()));
     if path.is_file() {
         return Ok(path);
     }
