@@ -32,7 +32,7 @@ pub(crate) enum Traffic {
     Ask(ask::Ask),
     /// Send TCP segments without a connection
     Flood(flood::Flood),
-    /// Pass frames between two network namespaces, and treat them as told until standard input closes
+    /// Pass frames between two network namespaces, treated as lines of standard input say, until it closes
     Path(path::PathBetween),
     /// Receive datagrams until standard input closes
     UdpServer(udp::server::Server),

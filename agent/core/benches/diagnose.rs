@@ -69,9 +69,9 @@ fn measure(what: &str, bad: usize) {
         kept += change.bytes_allocated as isize - change.bytes_deallocated as isize;
     }
     let mean = took / WINDOWS;
-    let told = diagnosis.told().len();
+    let dated = diagnosis.findings().len();
     println!(
-        "{what}: {:.1} ms a judgement ({:.1} ms at most), {:.2} MiB kept, {:.1} MiB passed through at most, {told} findings",
+        "{what}: {:.1} ms a judgement ({:.1} ms at most), {:.2} MiB kept, {:.1} MiB passed through at most, {dated} findings",
         mean.as_secs_f64() * 1e3,
         longest.as_secs_f64() * 1e3,
         kept as f64 / f64::from(1 << 20),

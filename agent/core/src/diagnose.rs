@@ -32,7 +32,7 @@ use crate::aggregate::{Edge, Packed};
 use crate::enrich::Workload;
 use crate::enrich::objects::Seconds;
 use cause::Cause;
-use finding::{Finding, Insufficient, Told, Watched};
+use finding::{Dated, Finding, Insufficient, Watched};
 use past::Pasts;
 use rules::Places;
 use symptoms::{Around, Case};
@@ -44,6 +44,9 @@ pub use tracker::Turn;
 pub const LATELY: Duration = Duration::from_secs(20);
 /// Its last part, in which the evidence has to go on.
 const RECENTLY: Duration = Duration::from_secs(10);
+
+/// Symptoms without a cause that are kept of a judgement.
+const MAX_INSUFFICIENT: usize = 32;
 
 /// What is judged: windows that have ended.
 pub struct Windows<'a> {
@@ -84,7 +87,7 @@ impl Diagnosis {
         let began = *self.began.get_or_insert(windows.now.saturating_sub(span.covered));
         let mut drafts = rules::judge_places(&places);
         let active = self.causes();
-        let mut bad = HashSet::new();
+        let (mut bad, mut insufficient) = (HashSet::new(), Vec::new());
         for suspect in &suspects.all {
             let Suspect { edge, lately, recent } = suspect;
             let case = Case {
@@ -98,12 +101,16 @@ impl Diagnosis {
                 active: active.get(&identity(edge)).map_or(&[], Vec::as_slice),
             };
             let found = rules::judge(&case);
-            if !found.is_empty() {
+            if found.is_empty() {
+                insufficient
+                    .extend(rules::unexplained(&case).filter(|_| insufficient.len() < MAX_INSUFFICIENT));
+            } else {
                 bad.insert(identity(edge));
             }
             drafts.extend(found.into_iter().map(|draft| draft.on(&around)));
         }
         let drafts = arbiter::settle(drafts, &edges);
+        self.insufficient = insufficient;
         self.pasts.learn(windows.edges, windows.now, &bad);
         self.watched = Watched {
             edges: edges.len(),
@@ -116,8 +123,8 @@ impl Diagnosis {
 
     /// What is found, the active ones first.
     #[must_use]
-    pub fn told(&self) -> Vec<Told> {
-        self.tracker.told()
+    pub fn findings(&self) -> Vec<Dated> {
+        self.tracker.findings()
     }
 
     /// The findings that are active.

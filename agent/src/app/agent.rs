@@ -267,7 +267,7 @@ impl Agent {
     fn findings(&self) -> Findings {
         let diagnosis = self.engine.diagnosis();
         Findings {
-            told: diagnosis.told(),
+            all: diagnosis.findings(),
             insufficient: diagnosis.insufficient().to_vec(),
             watched: diagnosis.watched(),
             missing: diagnosis.missing().clone(),

@@ -9,7 +9,7 @@ use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
 use netcause_core::aggregate::{Edge, Reporter};
-use netcause_core::diagnose::finding::{self, Finding, Impact, Pair, Signal, Subject, Told};
+use netcause_core::diagnose::finding::{self, Dated, Finding, Impact, Pair, Signal, Subject};
 use netcause_core::enrich::Workload;
 use serde::{Deserialize, Serialize};
 
@@ -262,14 +262,14 @@ impl Answer {
     #[must_use]
     pub fn new(lately: &Lately, query: &Query) -> Self {
         let findings = &lately.findings;
-        let told = findings.told.iter().filter(|told| query.matches(&told.finding));
+        let dated = findings.all.iter().filter(|dated| query.matches(&dated.finding));
         let mut missing: Vec<_> = findings.missing.iter().collect();
         missing.sort_unstable();
         Self {
             node: findings.node.clone(),
             generated_at: date(lately.read_at),
             window_seconds: netcause_core::diagnose::LATELY.as_secs(),
-            findings: told.map(|told| Row::new(told, &findings.node)).collect(),
+            findings: dated.map(|dated| Row::new(dated, &findings.node)).collect(),
             insufficient: findings.insufficient.iter().map(|one| insufficient(one, &findings.node)).collect(),
             watched: Watched {
                 edges: findings.watched.edges,
@@ -285,8 +285,8 @@ impl Answer {
 }
 
 impl Row {
-    fn new(told: &Told, node: &str) -> Self {
-        let Told { finding, since, until } = told;
+    fn new(dated: &Dated, node: &str) -> Self {
+        let Dated { finding, since, until } = dated;
         let signals = |signals: &[Signal]| signals.iter().map(SignalRow::from).collect();
         Self {
             id: finding.id(),

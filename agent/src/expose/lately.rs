@@ -9,7 +9,7 @@ use netcause_core::aggregate::peer_nodes;
 use netcause_core::aggregate::places::{Counted, Place};
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::windows::Recent;
-use netcause_core::diagnose::finding::{Insufficient, Told, Watched};
+use netcause_core::diagnose::finding::{Dated, Insufficient, Watched};
 
 /// Windows of everything that is counted.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Lately {
 #[derive(Debug, Default)]
 pub struct Findings {
     /// The findings, the active ones first.
-    pub told: Vec<Told>,
+    pub all: Vec<Dated>,
     /// Symptoms without a cause.
     pub insufficient: Vec<Insufficient>,
     /// What was looked at.

@@ -12,7 +12,7 @@ use super::{
 pub(crate) struct NodePath {
     process: Process,
     /// Lines sent so far.
-    told: u64,
+    lines: u64,
 }
 
 impl NodePath {
@@ -23,14 +23,14 @@ impl NodePath {
         command.arg(&machine()?.exe).args(["traffic", "path", "--a", &a, "--b", &b]);
         let process = Process::spawn("the path", &mut command)?;
         process.wait_stdout("its devices", |line| line.contains("\"ready\"").then_some(()))?;
-        Ok(Self { process, told: 0 })
+        Ok(Self { process, lines: 0 })
     }
 
     /// From now on, treats frames so: `forward lose=0.05`, `both delay_ms=30`, `both`; see `netcause-lab traffic path`.
     pub(crate) fn treat(&mut self, how: &str) -> Result<()> {
         self.process.write_line(how)?;
-        self.told += 1;
-        let done = format!("{{\"done\":{}}}", self.told);
+        self.lines += 1;
+        let done = format!("{{\"done\":{}}}", self.lines);
         self.process.wait_stdout("the path does so", |line| (line == done).then_some(()))
     }
 }

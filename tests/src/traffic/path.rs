@@ -1,7 +1,7 @@
 //! The path between two simulated nodes, as a program: it passes frames from one TAP device to another one, and loses, delays,
 //! reorders, duplicates, corrupts or swallows them on their way.
 //!
-//! No kernel sees what it does, as no node sees what a switch between racks does. What it does to each direction is told by lines
+//! No kernel sees what it does, as no node sees what a switch between racks does. What it does to each direction is written as lines
 //! on standard input, and chance comes from a seed.
 
 use std::{

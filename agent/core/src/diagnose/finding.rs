@@ -136,7 +136,7 @@ pub struct Finding {
 
 /// A finding over time.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct Dated {
     /// The finding, as it was last.
     pub finding: Arc<Finding>,
     /// When the first window with evidence of it began, seconds since 1970.

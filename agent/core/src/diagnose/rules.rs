@@ -9,7 +9,9 @@ mod node;
 mod places;
 
 use super::draft::Draft;
-use super::symptoms::Case;
+use super::finding::{Insufficient, Missing, Pair, Subject};
+use super::statistics::share_at_least;
+use super::symptoms::{Case, data_retransmits, failed_connects};
 
 pub use places::Places;
 
@@ -18,6 +20,27 @@ pub use places::Places;
 pub fn judge(case: &Case<'_>) -> Vec<Draft> {
     let rules = [loss::judge, connect::judge, application::judge, dns::judge];
     rules.into_iter().filter_map(|rule| rule(case)).collect()
+}
+
+/// A symptom that hurts, of an edge without a cause that can be named.
+#[must_use]
+pub fn unexplained(case: &Case<'_>) -> Option<Insufficient> {
+    let (tcp, recent) = (&case.lately.tcp, &case.recent.tcp);
+    let failed = failed_connects(tcp);
+    let is_failing =
+        failed >= 3 && failed_connects(recent) > 0 && share_at_least(failed, failed + tcp.opened) > 0.05;
+    let again = data_retransmits(tcp);
+    let is_repeating =
+        again >= 5 && data_retransmits(recent) > 0 && share_at_least(again, tcp.sent_segments) > 0.01;
+    let symptom = if is_failing {
+        format!("{}: {failed} of {} connects failed", case.ends(), failed + tcp.opened)
+    } else if is_repeating {
+        format!("{}: {}", case.ends(), case.retransmitted().says)
+    } else {
+        return None;
+    };
+    let missing = case.around.missing.iter().map(|(signal, why)| Missing { signal, why: why.clone() });
+    Some(Insufficient { subject: Subject::Edge(Pair::of(case.edge)), symptom, missing: missing.collect() })
 }
 
 /// What is wrong with the node and its listening ports.

@@ -65,7 +65,7 @@ impl Node {
             let counted: Vec<_> = edges.iter().map(|edge| (Arc::clone(edge), healthy())).collect();
             node.window(&counted);
         }
-        assert!(node.diagnosis.told().is_empty(), "{:?}", node.diagnosis.told());
+        assert!(node.diagnosis.findings().is_empty(), "{:?}", node.diagnosis.findings());
         node
     }
 
@@ -93,11 +93,12 @@ impl Node {
 
     /// Cause, confidence and subject of what is active.
     fn active(&self) -> Vec<(&'static str, Confidence, String)> {
-        let told = self.diagnosis.told().into_iter().filter(|told| told.until.is_none());
-        told.map(|Told { finding, .. }| {
-            (finding.cause.label(), finding.confidence, finding.subject.to_string())
-        })
-        .collect()
+        let dated = self.diagnosis.findings().into_iter().filter(|dated| dated.until.is_none());
+        dated
+            .map(|Dated { finding, .. }| {
+                (finding.cause.label(), finding.confidence, finding.subject.to_string())
+            })
+            .collect()
     }
 
     fn causes(&self) -> Vec<&'static str> {
@@ -117,20 +118,20 @@ fn loss_is_found_and_ends_again() {
     again(&mut lossy, RetransmitKind::Fast, 30);
     node.windows(2, &[(Arc::clone(&bad), lossy), (Arc::clone(&good), healthy())]);
     assert_eq!(node.active(), [("path_loss", Confidence::High, "web/db:8080".to_owned())]);
-    let told = &node.diagnosis.told()[0];
-    assert_eq!((told.finding.side, told.finding.affected_total), (Side::Path, 1));
-    assert_eq!(told.finding.id(), "path_loss/web/db:8080");
-    assert!(told.since >= 1_000_150 && told.since <= 1_000_165, "{}", told.since);
+    let dated = &node.diagnosis.findings()[0];
+    assert_eq!((dated.finding.side, dated.finding.affected_total), (Side::Path, 1));
+    assert_eq!(dated.finding.id(), "path_loss/web/db:8080");
+    assert!(dated.since >= 1_000_150 && dated.since <= 1_000_165, "{}", dated.since);
     assert!(
-        told.finding.evidence[0].says.starts_with("1.5 % of the segments were sent again (60 of 4000)"),
+        dated.finding.evidence[0].says.starts_with("1.5 % of the segments were sent again (60 of 4000)"),
         "{:?}",
-        told.finding.evidence
+        dated.finding.evidence
     );
     // It ends within a minute.
     node.windows(12, &[(bad, healthy()), (good, healthy())]);
     assert!(node.causes().is_empty());
-    let told = &node.diagnosis.told()[0];
-    assert!(told.until.is_some_and(|until| until <= 1_000_190), "{told:?}");
+    let dated = &node.diagnosis.findings()[0];
+    assert!(dated.until.is_some_and(|until| until <= 1_000_190), "{dated:?}");
     assert!(matches!(node.turns[..], [Turn::Began(_), Turn::Ended(..)]));
 }
 
@@ -238,11 +239,11 @@ fn refusals_are_the_servers_or_a_rules() {
         levels: &[1, 128],
     }]);
     node.windows(2, &[(bad, refused())]);
-    assert_eq!(node.active(), [("policy_reject", Confidence::High, "web/db:8080".to_owned())]);
+    assert_eq!(node.active(), [("policy_reject", Confidence::Medium, "web/db:8080".to_owned())]);
 }
 
 #[test]
-fn a_restart_of_a_server_is_over_before_it_is_told() {
+fn a_restart_of_a_server_is_over_before_it_is_a_finding() {
     let bad = edge("web", "db");
     let mut node = Node::with_past(&[Arc::clone(&bad)]);
     let mut restart = healthy();
@@ -273,7 +274,7 @@ fn a_server_is_slow_by_its_own_measure() {
     assert!(node.causes().is_empty());
     node.windows(4, &[(Arc::clone(&bad), answering(2100))]);
     assert_eq!(node.active(), [("slow_server", Confidence::High, "web/db:8080".to_owned())]);
-    let finding = &node.diagnosis.told()[0].finding;
+    let finding = &node.diagnosis.findings()[0].finding;
     assert!(finding.summary.contains("It is not the network"), "{}", finding.summary);
     assert!(!finding.counter_evidence.is_empty());
 }
@@ -317,9 +318,9 @@ fn who_does_not_read_holds_data_up() {
     let bad = edge("web", "db");
     let mut node = Node::with_past(&[Arc::clone(&bad)]);
     node.windows(3, &[(bad, waiting(On::PeerWindow, 1))]);
-    let told = node.diagnosis.told();
+    let dated = node.diagnosis.findings();
     assert_eq!(node.causes(), ["receiver_stalled"]);
-    assert_eq!(told[0].finding.side, Side::Server);
+    assert_eq!(dated[0].finding.side, Side::Server);
 }
 
 #[test]
@@ -340,7 +341,7 @@ fn a_full_accept_queue_explains_what_its_clients_see() {
         node.window(&[(Arc::clone(&bad), syns)]);
     }
     assert_eq!(node.active(), [("accept_queue_overflow", Confidence::High, "db:8080".to_owned())]);
-    assert_eq!(node.diagnosis.told()[0].finding.affected, [bad]);
+    assert_eq!(node.diagnosis.findings()[0].finding.affected, [bad]);
 }
 
 #[test]
@@ -356,7 +357,7 @@ fn many_edges_of_one_server_are_one_finding() {
     let counted: Vec<_> = bad.chain(good).collect();
     node.windows(2, &counted);
     assert_eq!(node.active(), [("path_loss", Confidence::High, "db:8080".to_owned())]);
-    assert_eq!(node.diagnosis.told()[0].finding.affected_total, 4);
+    assert_eq!(node.diagnosis.findings()[0].finding.affected_total, 4);
 }
 
 #[test]
@@ -394,7 +395,7 @@ fn a_dns_server_that_answers_nothing_is_down() {
     node.windows(6, &[(Arc::clone(&server), dead)]);
     assert!(node.causes().contains(&"dns_server_down"), "{:?}", node.active());
     let subject = Subject::DnsServer(finding::Pair::of(&server));
-    assert!(node.diagnosis.told().iter().any(|told| told.finding.subject == subject));
+    assert!(node.diagnosis.findings().iter().any(|dated| dated.finding.subject == subject));
 }
 
 #[test]
@@ -402,5 +403,17 @@ fn nothing_at_all_is_no_finding() {
     let mut node = Node::with_past(&[]);
     node.windows(3, &[]);
     assert_eq!(node.diagnosis.watched().edges, 0);
-    assert!(node.diagnosis.told().is_empty());
+    assert!(node.diagnosis.findings().is_empty());
+}
+
+#[test]
+fn a_symptom_without_a_cause_is_said_to_have_none() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut failing = healthy();
+    failing.tcp.connect_failures[ConnectFailure::Other as usize] = 20;
+    node.windows(2, &[(bad, failing)]);
+    assert!(node.causes().is_empty());
+    let [symptom] = node.diagnosis.insufficient() else { panic!("{:?}", node.diagnosis.insufficient()) };
+    assert_eq!(symptom.symptom, "web → db:8080: 40 of 60 connects failed");
 }

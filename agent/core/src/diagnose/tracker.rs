@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::draft::Draft;
-use super::finding::{Finding, Told};
+use super::finding::{Dated, Finding};
 use crate::enrich::objects::Seconds;
 
 /// A finding ends when there is no evidence of it for so long: SYNs are repeated after 1, 3, 7, 15 and 31 seconds.
 const QUIET: Duration = Duration::from_secs(35);
 /// The first evidence waits so long for the second.
 const SECOND_EVIDENCE: Duration = Duration::from_secs(30);
-/// An ended finding is told for so long.
+/// An ended finding is shown for so long.
 const KEPT: Duration = Duration::from_mins(15);
 /// Findings that are active at a time; the weightiest come first.
 const MAX_ACTIVE: usize = 512;
@@ -33,7 +33,7 @@ pub enum Turn {
 pub struct Tracker {
     current: BTreeMap<String, Current>,
     /// The latest last, with when it ended.
-    ended: VecDeque<(Duration, Told)>,
+    ended: VecDeque<(Duration, Dated)>,
     /// How often each cause was found, by its number and side.
     found: BTreeMap<(u8, u8), u64>,
 }
@@ -103,9 +103,9 @@ impl Tracker {
                     Arc::clone(&current.finding),
                     current.last.0.saturating_sub(current.began.0),
                 ));
-                let told =
-                    Told { finding: current.finding, since: current.began.1, until: Some(current.last.1) };
-                self.ended.push_back((now, told));
+                let dated =
+                    Dated { finding: current.finding, since: current.began.1, until: Some(current.last.1) };
+                self.ended.push_back((now, dated));
             }
         }
         self.ended.retain(|(at, _)| now.saturating_sub(*at) < KEPT);
@@ -134,18 +134,18 @@ impl Tracker {
 
     /// Those that are active, the surest first, and then those that have ended, the latest first.
     #[must_use]
-    pub fn told(&self) -> Vec<Told> {
+    pub fn findings(&self) -> Vec<Dated> {
         let active = self.current.values().filter(|current| current.is_active);
-        let mut told: Vec<Told> = active
-            .map(|current| Told {
+        let mut dated: Vec<Dated> = active
+            .map(|current| Dated {
                 finding: Arc::clone(&current.finding),
                 since: current.began.1,
                 until: None,
             })
             .collect();
-        told.sort_by_key(|told| (std::cmp::Reverse(told.finding.confidence as u8), told.since));
-        told.extend(self.ended.iter().rev().map(|(_, told)| told.clone()));
-        told
+        dated.sort_by_key(|dated| (std::cmp::Reverse(dated.finding.confidence as u8), dated.since));
+        dated.extend(self.ended.iter().rev().map(|(_, dated)| dated.clone()));
+        dated
     }
 
     /// The active findings.

@@ -49,9 +49,9 @@ pub(crate) fn finding() -> Finding {
 }
 
 pub(crate) fn lately(until: Option<u64>) -> Lately {
-    let told = vec![Told { finding: Arc::new(finding()), since: 1_795_946_400, until }];
+    let dated = vec![Dated { finding: Arc::new(finding()), since: 1_795_946_400, until }];
     let watched = Watched { edges: 7, judgements: 12, for_time: std::time::Duration::from_secs(60) };
-    let findings = Findings { told, watched, node: "node-17".to_owned(), ..Findings::default() };
+    let findings = Findings { all: dated, watched, node: "node-17".to_owned(), ..Findings::default() };
     Lately { findings, read_at: 1_795_946_460, ..Lately::default() }
 }
 
