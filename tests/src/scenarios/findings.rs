@@ -12,6 +12,7 @@ use crate::lab::{
     faults::Fault,
     findings::{self, Wanted},
     path::NodePath,
+    process::Process,
     scaled,
     topology::{Client, Net, Pod},
 };
@@ -95,13 +96,38 @@ pub(super) fn mtu_black_hole(name: &str) -> Result<()> {
     stage.expect(agent, "mtu_black_hole", "path", "edge")
 }
 
-/// Nobody listens: the server's side.
+/// Nobody listens: the server's side. `netcause why` says so in words, and by its exit code.
 pub(super) fn refused(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let stage = Stage::new(name)?;
     let args = ["--count", "100000", "--send", "10", "--interval-ms", "100"];
     let _traffic = stage.client.start_client(stage.server.at(8080), &args)?;
-    stage.expect(agent, "connection_refused", "server", "edge")
+    stage.expect(agent, "connection_refused", "server", "edge")?;
+    let why = |more: &[&str]| {
+        let mut command = agent::command(None, false)?;
+        let url = format!("http://{}", agent.address());
+        command.args(["why", "--url", &url, "--workload", stage.client.workload()]).args(more);
+        Process::run("netcause why", &mut command, "")
+    };
+    let said = why(&[])?;
+    let first = said.stdout.lines().next().unwrap_or_default();
+    ensure!(
+        said.status.code() == Some(2) && first.contains("nobody listens"),
+        "{}: {}",
+        said.status,
+        said.stdout
+    );
+    ensure!(
+        said.stdout.contains("connection_refused (medium confidence)") && !said.stdout.contains('\x1b'),
+        "{}",
+        said.stdout
+    );
+    ensure!(why(&["--fail-on", "high"])?.status.code() == Some(0), "medium is not high");
+    let metrics = agent.scrape()?;
+    let labels = [("cause", "connection_refused"), ("source_workload", stage.client.workload())];
+    ensure!(metrics.sum("netcause_finding_active", &labels) == 1.0, "no series of the finding");
+    ensure!(metrics.sum("netcause_findings_total", &[("cause", "connection_refused")]) >= 1.0, "not counted");
+    Ok(())
 }
 
 /// A rule on this node that drops is named, and not the path.
