@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::cause::Cause;
 use super::draft::Draft;
 use super::finding::{MAX_AFFECTED, Subject, name, server};
-use super::symptoms::peer;
+use super::symptoms::{local, peer};
 use crate::aggregate::{Edge, Reporter};
 use crate::enrich::Workload;
 
@@ -56,7 +56,7 @@ fn merged(one: Draft, other: Draft) -> Draft {
     let (mut strong, weak) = if rank(&one) >= rank(&other) { (one, other) } else { (other, one) };
     strong.is_plain |= weak.is_plain;
     for edge in weak.finding.affected {
-        if !strong.finding.affected.contains(&edge) {
+        if !strong.finding.affected.iter().any(|known| Arc::ptr_eq(known, &edge)) {
             strong.finding.affected.push(edge);
         }
     }
@@ -80,7 +80,7 @@ fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
             continue;
         };
         for edge in draft.finding.affected {
-            if !explanation.finding.affected.contains(&edge) {
+            if !explanation.finding.affected.iter().any(|known| Arc::ptr_eq(known, &edge)) {
                 explanation.finding.affected.push(edge);
             }
         }
@@ -175,13 +175,6 @@ impl Dimension {
             Self::Server => (edge.reporter, edge.destination.clone(), edge.port),
             Self::Local => (edge.reporter, local(edge).clone(), None),
         }
-    }
-}
-
-fn local(edge: &Edge) -> &Workload {
-    match edge.reporter {
-        Reporter::Source => &edge.source,
-        Reporter::Destination => &edge.destination,
     }
 }
 

@@ -44,23 +44,14 @@ pub struct Case<'a> {
 /// What the node shows beside the edge that is judged.
 #[derive(Debug, Default)]
 pub struct Around {
-    /// What edges with a workload at the other end have in sum, by that workload: whether it can be reached at all.
-    pub peers: HashMap<Workload, Sums>,
+    /// TCP segments received in the last part of the span, by the workload at the other end: whether it can be reached at all.
+    pub received: HashMap<Workload, u64>,
     /// What the server's end of an edge has, where this node runs it, by workload and port.
     pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
     /// The share of the time in which some task waited for a CPU; `None` where that is not known.
     pub cpu_waiting: Option<f64>,
     /// Evidence that cannot be had here: signal and reason.
     pub missing: HashMap<&'static str, String>,
-}
-
-/// What comes from a workload at the other end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    /// TCP segments received.
-    pub received_segments: u64,
-    /// The same in the last part of the span.
-    pub received_recently: u64,
 }
 
 /// What the server's end of connections has counted, and its listening port.
@@ -77,19 +68,15 @@ pub struct ServerEnd {
 impl Around {
     /// Adds an edge.
     pub fn add(&mut self, edge: &Edge, totals: &Totals) {
-        let tcp = &totals.tcp;
-        self.peers.entry(peer(edge).clone()).or_default().received_segments += tcp.received_segments;
         if edge.reporter == Reporter::Destination {
             let end = self.servers.entry((edge.destination.clone(), edge.port)).or_default();
-            end.no_socket += tcp.resets_sent[ResetReason::NoSocket as usize];
+            end.no_socket += totals.tcp.resets_sent[ResetReason::NoSocket as usize];
         }
     }
 
     /// Adds what it has counted in the last part of the span.
     pub fn add_recent(&mut self, edge: &Edge, tcp: &TcpCounters) {
-        if let Some(sums) = self.peers.get_mut(peer(edge)) {
-            sums.received_recently += tcp.received_segments;
-        }
+        *self.received.entry(peer(edge).clone()).or_default() += tcp.received_segments;
     }
 }
 
@@ -151,10 +138,16 @@ impl Case<'_> {
         peer(self.edge)
     }
 
+    /// Segments that have come from the workload at the other end, over all its edges, in the last part of the span.
+    #[must_use]
+    pub fn received_from_peer(&self) -> u64 {
+        self.around.received.get(self.peer()).copied().unwrap_or_default()
+    }
+
     /// The local workload.
     #[must_use]
     pub fn local(&self) -> &Workload {
-        if self.is_client() { &self.edge.source } else { &self.edge.destination }
+        local(self.edge)
     }
 
     /// `source → destination:port`.
@@ -252,6 +245,15 @@ pub fn peer(edge: &Edge) -> &Workload {
     match edge.reporter {
         Reporter::Source => &edge.destination,
         Reporter::Destination => &edge.source,
+    }
+}
+
+/// The workload on this node.
+#[must_use]
+pub fn local(edge: &Edge) -> &Workload {
+    match edge.reporter {
+        Reporter::Source => &edge.source,
+        Reporter::Destination => &edge.destination,
     }
 }
 

@@ -83,8 +83,8 @@ fn gone(case: &Case<'_>) -> Option<Draft> {
                     format!("{silent} connections timed out"),
                 ))
                 .without(
-                    "nat_idle_timeout",
-                    "a NAT or firewall that has forgotten the connections looks the same from this end",
+                    "path",
+                    "a NAT or firewall (nat_idle_timeout) that has forgotten the connections looks the same from this end",
                 )
                 .then("See whether its node is up.", case.sockets()),
         );

@@ -2,7 +2,7 @@
 
 use netcause_common::flow::{ConnectFailure, RetransmitKind};
 
-use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
+use crate::diagnose::cause::{Cause, Confidence};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
 use crate::diagnose::statistics::{share, share_at_least};
@@ -178,7 +178,7 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
         return None;
     }
     let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port)).copied();
-    let seen = case.around.peers.get(case.peer()).copied().unwrap_or_default();
+    let received = case.received_from_peer();
     let says = format!("{repeated} SYNs were repeated, {} connections opened, {failed} given up", tcp.opened);
     let evidence = Signal::value("tcp_retransmitted_segments", repeated as f64, "segments", says);
     if let Some(server) = server.filter(|server| server.accept_queue_full > 0) {
@@ -203,7 +203,7 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
                 .then("See the queue (Recv-Q) against its limit (Send-Q).", listen_command(case)),
         );
     }
-    let is_alive = seen.received_recently > 0;
+    let is_alive = received > 0;
     let (cause, summary) = if is_alive {
         (
             Cause::PolicyDrop,
@@ -229,20 +229,22 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
         .because(evidence)
         .because(Signal::value(
             "tcp_received_segments",
-            seen.received_recently as f64,
+            received as f64,
             "segments",
             format!(
                 "{} segments came from it over all its ports within {}",
-                seen.received_recently,
+                received,
                 time(case.recent_seconds)
             ),
         ))
         .not(Cause::ConnectionRefused, "nothing refuses");
     Some(match cause {
-        Cause::PolicyDrop => draft.at(Side::Policy, Owner::Platform).then(
-            "Look for rules on this port: network policies, security groups, nftables.",
-            "nft list ruleset | grep -B2 -A2 drop".to_owned(),
-        ),
+        Cause::PolicyDrop => draft
+            .without("listener", "a full accept queue on another node looks the same from this end")
+            .then(
+                "Look for rules on this port: network policies, security groups, nftables.",
+                "nft list ruleset | grep -B2 -A2 drop".to_owned(),
+            ),
         _ => draft
             .without(
                 "packet_drops",

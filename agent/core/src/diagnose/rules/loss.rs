@@ -116,8 +116,7 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     }
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let waiting = case.waited(On::Network);
-    let others = case.around.peers.get(case.peer()).map_or(0, |sums| sums.received_recently);
-    let others = others.saturating_sub(recent.received_segments);
+    let others = case.received_from_peer().saturating_sub(recent.received_segments);
     let summary = format!(
         "{}: nothing comes back any more. Connections repeat the same data after {timeouts} timeouts and hear nothing from {}.",
         case.ends(),
@@ -173,8 +172,7 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
 fn forgotten(case: &Case<'_>) -> Option<Draft> {
     let tcp = &case.lately.tcp;
     let after_idle = tcp.timeouts_after_idle;
-    let others =
-        tcp.received_segments + case.around.peers.get(case.peer()).map_or(0, |sums| sums.received_recently);
+    let others = tcp.received_segments + case.received_from_peer();
     let is_all = after_idle > 0 && after_idle >= tcp.timeouts[Timeouts::First as usize];
     let goes_on = case.recent.tcp.timeouts.iter().sum::<u64>() > 0 || case.has(Cause::NatIdleTimeout);
     if !is_all || !goes_on || tcp.timeouts[Timeouts::Second as usize] == 0 || others == 0 {

@@ -68,7 +68,7 @@ pub(super) fn conntrack(seen: &Seen<'_>, owner: Option<&Workload>) -> Option<Dra
         whose(owner)
     );
     let confidence = if level.is_some() { Confidence::High } else { Confidence::Low };
-    let says = format!("{dropped} packets found no room in the table");
+    let says = format!("{dropped} packets were dropped because the table is full");
     Some(
         Draft::new(Cause::ConntrackFull, subject(owner), confidence, summary)
             .weighs(dropped as f64, dropped >= 10)
@@ -131,7 +131,7 @@ pub(super) fn neighbour_table(seen: &Seen<'_>, table: &str) -> Option<Draft> {
                 "node_neighbour_table_fulls",
                 fulls as f64,
                 "times",
-                format!("an address found no room {fulls} times"),
+                format!("the table was full {fulls} times"),
             ))
             .because(Signal {
                 of: Some(limit),
