@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 // `enum bpf_cmd`, include/uapi/linux/bpf.h.
 const BPF_PROG_LOAD: libc::c_int = 5;
@@ -86,9 +86,7 @@ pub(crate) fn load(program_type: u32, attach_type: u32, value: u32) -> Result<Ow
 
 /// As [`load`], for what has this number in the kernel's types.
 pub(crate) fn load_at(program_type: u32, attach_type: u32, value: u32, attach_to: u32) -> Result<OwnedFd> {
-    // Before Linux 5.11 programs count against this limit. Where it may not be raised, loading fails or does not need it. Agents
-    // that the lab starts have the limit as it was.
-    let limit = getrlimit(Resource::Memlock);
+    // Before Linux 5.11 programs count against this limit. Where it may not be raised, loading fails or does not need it.
     let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
     // r0 = value; exit
     let instructions: [u64; 2] = [u64::from(value) << 32 | 0xb7, 0x95];
@@ -108,9 +106,7 @@ pub(crate) fn load_at(program_type: u32, attach_type: u32, value: u32, attach_to
         types: [0; 9],
         attach_to,
     };
-    let loaded = open(BPF_PROG_LOAD, &load).context("loading a program that does nothing");
-    let _ = setrlimit(Resource::Memlock, limit);
-    loaded
+    open(BPF_PROG_LOAD, &load).context("loading a program that does nothing")
 }
 
 /// Attaches a program to a cgroup, by its descriptor, or to a device of this network namespace, by its index, until the link is

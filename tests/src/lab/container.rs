@@ -18,7 +18,7 @@ use rustix::{
         MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change, mount_move,
         mount_remount,
     },
-    process::{Gid, Uid, chroot},
+    process::{Gid, Resource, Rlimit, Uid, chroot, setrlimit},
     thread::{
         CapabilitySet, CapabilitySets, UnshareFlags, capability_is_in_bounding_set,
         remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
@@ -140,6 +140,10 @@ fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     said.lines().filter_map(|line| file(line).transpose()).collect()
 }
 
+/// RLIMIT_MEMLOCK of a container: the kernel's default (`MLOCK_LIMIT`, include/uapi/linux/resource.h) before Linux 5.16, and so
+/// wherever eBPF maps count against it. The lab itself may have raised its own.
+const LOCKED_MEMORY: u64 = 64 << 10;
+
 /// `netcause-lab contain`
 #[derive(Args)]
 pub(crate) struct Contain {
@@ -218,8 +222,10 @@ impl Contain {
         remount_read_only(Path::new("/"))
     }
 
-    /// User, capabilities, and no way to more of them.
+    /// User, capabilities, the limit of locked memory, and no way to more of them.
     fn rights(&self, keep: CapabilitySet) -> Result<()> {
+        let limit = Rlimit { current: Some(LOCKED_MEMORY), maximum: Some(LOCKED_MEMORY) };
+        setrlimit(Resource::Memlock, limit).context("limiting locked memory")?;
         for bit in 0..u64::BITS {
             let one = CapabilitySet::from_bits_retain(1 << bit);
             // Those that this kernel does not know are errors.
