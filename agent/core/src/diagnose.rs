@@ -84,6 +84,7 @@ impl Diagnosis {
         let places = places(windows);
         let mut around = self.around(&places);
         let (edges, suspects, span) = look(windows.edges, &mut around);
+        self.pasts.served().for_each(|edge| around.add_served(edge));
         let began = *self.began.get_or_insert(windows.now.saturating_sub(span.covered));
         let mut drafts = rules::judge_places(&places);
         let active = self.causes();
@@ -173,12 +174,19 @@ impl Diagnosis {
         let mut around = Around { missing: self.missing.clone(), ..Around::default() };
         let waiting = places.rows.get(&Place::Cpu).map(|(counted, _)| counted.counters[0] as f64 / 1e9);
         around.cpu_waiting = waiting.filter(|_| places.seconds > 0.0).map(|waiting| waiting / places.seconds);
-        for (place, (counted, _)) in &places.rows {
-            if let Place::Listener(workload, port) = place {
-                let end = around.servers.entry((workload.clone(), *port)).or_default();
-                let full = place.counters().iter().position(|name| *name == "accept_queue_full");
-                end.accept_queue_full += full.map_or(0, |index| counted.counters[index]);
-                end.listens |= counted.readings > 0;
+        for (place, (counted, recent)) in &places.rows {
+            match (place, recent) {
+                (Place::Listener(workload, port), _) => {
+                    let end = around.servers.entry((workload.clone(), *port)).or_default();
+                    let full = place.counters().iter().position(|name| *name == "accept_queue_full");
+                    end.accept_queue_full += full.map_or(0, |index| counted.counters[index]);
+                    end.listens |= counted.readings > 0;
+                }
+                (Place::Drops(workload, peer), Some(recent)) => {
+                    let by_cause = std::array::from_fn(|cause| recent.counters[cause]);
+                    around.drops.insert((workload.clone(), peer.clone()), by_cause);
+                }
+                _ => {}
             }
         }
         around
@@ -218,13 +226,14 @@ fn look(recent: &Recent<Edge, Totals>, around: &mut Around) -> (Vec<Arc<Edge>>, 
             suspects.all.push(Suspect { edge: Arc::clone(edge), lately, recent: Packed::default() });
         }
     });
-    let recent_span = recent.each(RECENTLY, |edge, totals| {
-        around.add_recent(edge, &totals.tcp);
+    let seconds = recent.span(RECENTLY).covered.as_secs_f64();
+    recent.each(RECENTLY, |edge, totals| {
+        around.add_recent(edge, totals, seconds);
         if let Some(suspect) = places.get(&identity(edge)).and_then(|place| suspects.all.get_mut(*place)) {
             suspect.recent.add(totals);
         }
     });
-    suspects.recent_seconds = recent_span.covered.as_secs_f64();
+    suspects.recent_seconds = seconds;
     (edges, suspects, span)
 }
 

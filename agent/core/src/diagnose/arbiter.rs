@@ -7,7 +7,7 @@ use super::cause::Cause;
 use super::draft::Draft;
 use super::finding::{MAX_AFFECTED, Subject, name, server};
 use super::symptoms::{local, peer};
-use crate::aggregate::{Edge, Reporter};
+use crate::aggregate::{Edge, Reporter, Via};
 use crate::enrich::Workload;
 
 /// Edges with one fault and one thing in common, before it is said of that.
@@ -100,6 +100,18 @@ fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
         let is_consequence =
             matches!(draft.finding.cause, Cause::HalfOpenPeer | Cause::SlowServer | Cause::ReceiverStalled);
         !(is_consequence && draft.finding.affected.iter().any(|edge| dead.contains(peer(edge))))
+    });
+    // What a sidecar waits for has a cause of its own.
+    let behind: BTreeSet<Workload> = wide
+        .iter()
+        .chain(&rest)
+        .flat_map(|draft| &draft.finding.affected)
+        .filter(|edge| edge.via == Via::Sidecar && edge.reporter == Reporter::Source)
+        .map(|edge| edge.source.clone())
+        .collect();
+    rest.retain(|draft| {
+        let is_consequence = draft.finding.cause == Cause::UpstreamOfSidecar;
+        !(is_consequence && draft.finding.affected.iter().any(|edge| behind.contains(&edge.source)))
     });
     wide.extend(rest);
     wide

@@ -77,6 +77,16 @@ labelled_enum! {
         DnsTcpFallbackBlocked = 34, "dns_tcp_fallback_blocked";
         /// A server's application takes long to answer. The network is fine.
         SlowServer = 35, "slow_server";
+        /// A client's application reads late what a server has sent. The network is fine.
+        SlowClient = 36, "slow_client";
+        /// A DNS server serves, but not this client: queries or answers vanish on the way, or are rejected.
+        DnsServerUnreachable = 37, "dns_server_unreachable";
+        /// A sidecar does not take, pass on or answer what its application sends or gets.
+        SidecarFault = 38, "sidecar_fault";
+        /// An application waits for its sidecar because what is behind it does not answer.
+        UpstreamOfSidecar = 39, "upstream_of_sidecar";
+        /// A transfer fills the path that it takes. No fault: what else uses the path waits behind it.
+        BottleneckFull = 40, "bottleneck_full";
     }
 }
 
@@ -143,6 +153,8 @@ impl Cause {
             | Self::NatIdleTimeout
             | Self::AsymmetricRoute
             | Self::DuplicateAddress
+            | Self::DnsServerUnreachable
+            | Self::BottleneckFull
             | Self::PacketCorruption => Side::Path,
             Self::ShaperDrop
             | Self::SoftirqOverload
@@ -160,9 +172,13 @@ impl Cause {
             | Self::ReceiverStalled
             | Self::ReceiverMemoryPressure
             | Self::TimeWaitReuse
-            | Self::SlowServer => Side::Server,
+            | Self::SlowServer
+            | Self::UpstreamOfSidecar => Side::Server,
             Self::PolicyReject | Self::PolicyDrop | Self::DnsTcpFallbackBlocked => Side::Policy,
-            Self::LocalPortsExhausted | Self::DnsSearchAmplification => Side::Client,
+            Self::LocalPortsExhausted
+            | Self::DnsSearchAmplification
+            | Self::SlowClient
+            | Self::SidecarFault => Side::Client,
             Self::DnsServerSlow | Self::DnsServerDown | Self::DnsFailures => Side::Dns,
         }
     }
@@ -198,6 +214,7 @@ impl Cause {
             | Self::ShaperDrop
             | Self::PolicyDrop
             | Self::NatIdleTimeout
+            | Self::BottleneckFull
             | Self::AsymmetricRoute => Family::Loss,
             Self::ConnectionRefused | Self::PolicyReject | Self::LocalPortsExhausted | Self::NoRoute => {
                 Family::Connect
@@ -206,9 +223,13 @@ impl Cause {
             | Self::PeerCrash
             | Self::ApplicationAbort
             | Self::ReceiverStalled
-            | Self::SlowServer => Family::Application,
+            | Self::SlowServer
+            | Self::SlowClient
+            | Self::SidecarFault
+            | Self::UpstreamOfSidecar => Family::Application,
             Self::DnsServerSlow
             | Self::DnsServerDown
+            | Self::DnsServerUnreachable
             | Self::DnsFailures
             | Self::DnsSearchAmplification
             | Self::DnsTcpFallbackBlocked

@@ -1,5 +1,9 @@
 //! Windows are made, and what is said of them is compared.
 
+mod dns;
+mod readers;
+mod sidecar;
+
 use std::time::Duration;
 
 use netcause_common::drops::DropCause;
@@ -52,6 +56,12 @@ fn healthy() -> Totals {
 impl Node {
     /// A minute of healthy traffic between these, which is remembered.
     fn with_past(edges: &[Arc<Edge>]) -> Self {
+        let counted: Vec<_> = edges.iter().map(|edge| (Arc::clone(edge), healthy())).collect();
+        Self::with_past_of(&counted)
+    }
+
+    /// A minute of this, in which nothing is found.
+    fn with_past_of(counted: &[(Arc<Edge>, Totals)]) -> Self {
         let mut node = Self {
             edges: EdgeWindows::new(1 << 20),
             listeners: Readings::new(1 << 16),
@@ -61,10 +71,7 @@ impl Node {
             turns: Vec::new(),
         };
         node.edges.end_reading(Duration::from_secs(node.now));
-        for _ in 0..12 {
-            let counted: Vec<_> = edges.iter().map(|edge| (Arc::clone(edge), healthy())).collect();
-            node.window(&counted);
-        }
+        node.windows(12, counted);
         assert!(node.diagnosis.findings().is_empty(), "{:?}", node.diagnosis.findings());
         node
     }
@@ -87,6 +94,12 @@ impl Node {
         self.turns.extend(turns);
     }
 
+    /// What a place has counted so far, in the window that ends next.
+    fn read(&mut self, place: &Place, totals: &[u64]) {
+        self.node.read([Found { id: 0, place: place.clone(), totals, levels: &[] }]);
+        self.node.end_reading(Duration::from_secs(self.now + 5));
+    }
+
     fn windows(&mut self, count: usize, counted: &[(Arc<Edge>, Totals)]) {
         (0..count).for_each(|_| self.window(counted));
     }
@@ -104,6 +117,11 @@ impl Node {
     fn causes(&self) -> Vec<&'static str> {
         self.active().into_iter().map(|(cause, ..)| cause).collect()
     }
+}
+
+/// The same pair, seen from the other end.
+fn other_end(edge: &Edge) -> Arc<Edge> {
+    Arc::new(Edge { reporter: Reporter::Destination, ..edge.clone() })
 }
 
 fn again(totals: &mut Totals, kind: RetransmitKind, segments: u64) {
