@@ -17,6 +17,7 @@ use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::turn::{On, Waits};
 use netcause_core::aggregate::windows::WIDTH;
 use netcause_core::aggregate::{Edge, Reporter, Via};
+use netcause_core::diagnose::cause::Family;
 use netcause_core::diagnose::{Diagnosis, Windows};
 use netcause_core::enrich::Workload;
 
@@ -43,7 +44,7 @@ fn measure(what: &str, bad: usize) {
     let places = Readings::<u32>::new(1 << 16);
     let mut now = Duration::from_secs(1);
     windows.end_reading(now);
-    let mut diagnosis = Diagnosis::default();
+    let mut diagnosis = Diagnosis::new(Family::ALL.map(|(_, family)| family).to_vec());
     let (mut took, mut longest, mut kept, mut most) = (Duration::ZERO, Duration::ZERO, 0, 0);
     for round in 0..WINDOWS {
         for (number, name) in names.iter().enumerate() {

@@ -1,13 +1,14 @@
 //! Diagnosis: what was counted lately in, findings out.
 //!
 //! At the end of each window every pair of workloads is judged by what it counted in the last seconds ([`Case`]), by what it did
-//! before ([`past`]) and by what the rest of the node shows ([`symptoms::Around`]). Rules ([`rules`]) name at most one cause of a
+//! before ([`past`]) and by what the rest of the node shows ([`around`]). Rules ([`rules`]) name at most one cause of a
 //! family; the [`arbiter`] lets the widest explanation take in narrower ones; the [`tracker`] lets findings begin and end.
 //!
 //! Nothing here has a clock, asks the kernel, or remembers more than what is usual of each pair: the same windows give the same
 //! findings, on another machine and from a recording.
 
 mod arbiter;
+mod around;
 pub mod cause;
 mod draft;
 pub mod finding;
@@ -31,11 +32,12 @@ use crate::aggregate::windows::{Recent, Span};
 use crate::aggregate::{Edge, Packed};
 use crate::enrich::Workload;
 use crate::enrich::objects::Seconds;
-use cause::Cause;
+use around::Around;
+use cause::{Cause, Family};
 use finding::{Dated, Finding, Insufficient, Watched};
 use past::Pasts;
 use rules::Places;
-use symptoms::{Around, Case};
+use symptoms::Case;
 use tracker::Tracker;
 
 pub use tracker::Turn;
@@ -65,6 +67,8 @@ pub struct Windows<'a> {
 /// All that is known of what is wrong.
 #[derive(Debug, Default)]
 pub struct Diagnosis {
+    /// The families of causes that are judged.
+    families: Vec<Family>,
     pasts: Pasts,
     tracker: Tracker,
     insufficient: Vec<Insufficient>,
@@ -74,9 +78,21 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// Nothing judged yet; causes of these families will be.
+    #[must_use]
+    pub fn new(families: Vec<Family>) -> Self {
+        Self { families, ..Self::default() }
+    }
+
     /// Evidence that cannot be had on this node: its signal, and why.
     pub fn set_missing(&mut self, missing: HashMap<&'static str, String>) {
         self.missing = missing;
+        let is_off = |(_, family): &(&str, Family)| !self.families.contains(family);
+        let off: Vec<_> = Family::ALL.into_iter().filter(is_off).map(|(name, _)| name).collect();
+        if !off.is_empty() {
+            let why = format!("causes of {} are not looked for (setting findings)", off.join(", "));
+            self.missing.insert("findings", why);
+        }
     }
 
     /// Judges the windows up to one that has just ended.
@@ -110,7 +126,8 @@ impl Diagnosis {
             }
             drafts.extend(found.into_iter().map(|draft| draft.on(&around)));
         }
-        let drafts = arbiter::settle(drafts, &edges);
+        let mut drafts = arbiter::settle(drafts, &edges);
+        drafts.retain(|draft| self.families.contains(&draft.finding.cause.family()));
         self.insufficient = insufficient;
         self.pasts.learn(windows.edges, windows.now, &bad);
         self.watched = Watched {

@@ -1,6 +1,9 @@
 //! The causes: what may be wrong, on which side, and who acts.
 
+use std::str::FromStr;
+
 use netcause_common::labelled_enum;
+use serde::{Deserialize, Serialize};
 
 labelled_enum! {
     /// What is wrong: the label `cause`.
@@ -184,8 +187,9 @@ impl Cause {
     }
 }
 
-/// Causes that a subject has one of at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Causes that a subject has one of at a time, and that are judged or not: the setting `findings`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// Why segments are sent again or late.
     Loss,
@@ -197,6 +201,26 @@ pub enum Family {
     Dns,
     /// What the node or a listening port has.
     Place,
+}
+
+impl Family {
+    /// Each with its name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("loss", Self::Loss),
+        ("connect", Self::Connect),
+        ("application", Self::Application),
+        ("dns", Self::Dns),
+        ("place", Self::Place),
+    ];
+}
+
+impl FromStr for Family {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let family = Self::ALL.into_iter().find(|(name, _)| *name == text);
+        family.map(|(_, family)| family).ok_or_else(|| format!("there is no family of causes {text}"))
+    }
 }
 
 impl Cause {

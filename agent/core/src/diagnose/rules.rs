@@ -7,6 +7,7 @@ mod listener;
 mod loss;
 mod node;
 mod places;
+mod queueing;
 mod sidecar;
 
 use super::draft::Draft;

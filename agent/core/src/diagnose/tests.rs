@@ -66,7 +66,7 @@ impl Node {
             edges: EdgeWindows::new(1 << 20),
             listeners: Readings::new(1 << 16),
             node: Readings::new(1 << 16),
-            diagnosis: Diagnosis::default(),
+            diagnosis: Diagnosis::new(Family::ALL.map(|(_, family)| family).to_vec()),
             now: 100,
             turns: Vec::new(),
         };
@@ -434,4 +434,15 @@ fn a_symptom_without_a_cause_is_said_to_have_none() {
     assert!(node.causes().is_empty());
     let [symptom] = node.diagnosis.insufficient() else { panic!("{:?}", node.diagnosis.insufficient()) };
     assert_eq!(symptom.symptom, "web → db:8080: 40 of 60 connects failed");
+}
+
+#[test]
+fn a_family_that_is_off_names_nothing() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    node.diagnosis = Diagnosis::new(vec![Family::Connect, Family::Dns]);
+    let mut lossy = healthy();
+    again(&mut lossy, RetransmitKind::Fast, 30);
+    node.windows(3, &[(bad, lossy)]);
+    assert!(node.causes().is_empty(), "{:?}", node.active());
 }

@@ -7,10 +7,11 @@ use netcause_common::flow::ConnectFailure;
 
 use crate::aggregate::Reporter;
 use crate::aggregate::turn::On;
+use crate::diagnose::around::Beyond;
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
-use crate::diagnose::symptoms::{Beyond, Case, responses, time, unanswered};
+use crate::diagnose::symptoms::{Case, responses, time, unanswered};
 use crate::enrich::sidecar::{Direction, Via};
 
 /// Connections that wait on average: below that nobody is held up.
