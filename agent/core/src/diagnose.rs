@@ -12,6 +12,7 @@ mod around;
 pub mod cause;
 mod draft;
 pub mod finding;
+mod node_pairs;
 mod past;
 mod rules;
 mod statistics;
@@ -25,7 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytemuck::Zeroable as _;
+use netcause_common::flow::TcpCounters;
 
+use crate::aggregate::peer_nodes::Row;
 use crate::aggregate::places::{Counted, Place};
 use crate::aggregate::totals::{self, Totals};
 use crate::aggregate::windows::{Recent, Span};
@@ -58,6 +61,8 @@ pub struct Windows<'a> {
     pub listeners: &'a Recent<Place, Counted>,
     /// What the readers of the node find.
     pub node: &'a Recent<Place, Counted>,
+    /// Other nodes.
+    pub peer_nodes: &'a Recent<Row, TcpCounters>,
     /// When the last one ended.
     pub now: Duration,
     /// The same, in seconds since 1970.
@@ -126,7 +131,7 @@ impl Diagnosis {
             }
             drafts.extend(found.into_iter().map(|draft| draft.on(&around)));
         }
-        let mut drafts = arbiter::settle(drafts, &edges);
+        let mut drafts = arbiter::settle(drafts, &edges, windows.peer_nodes);
         drafts.retain(|draft| self.families.contains(&draft.finding.cause.family()));
         self.insufficient = insufficient;
         self.pasts.learn(windows.edges, windows.now, &bad);

@@ -3,10 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use netcause_common::flow::TcpCounters;
+
 use super::cause::Cause;
 use super::draft::Draft;
 use super::finding::{MAX_AFFECTED, Subject, name, server};
+use super::node_pairs;
 use super::symptoms::{local, peer};
+use crate::aggregate::peer_nodes::Row;
+use crate::aggregate::windows::Recent;
 use crate::aggregate::{Edge, Reporter, Via};
 use crate::enrich::Workload;
 
@@ -19,9 +24,10 @@ const NEARLY_ALL: f64 = 0.8;
 
 /// Settles what is said.
 #[must_use]
-pub fn settle(drafts: Vec<Draft>, edges: &[Arc<Edge>]) -> Vec<Draft> {
+pub fn settle(drafts: Vec<Draft>, edges: &[Arc<Edge>], peer_nodes: &Recent<Row, TcpCounters>) -> Vec<Draft> {
     let drafts = both_ends(drafts);
     let drafts = explained(drafts);
+    let drafts = node_pairs::explained(drafts, peer_nodes);
     let mut by_cause: BTreeMap<u8, Vec<Draft>> = BTreeMap::new();
     for draft in drafts {
         by_cause.entry(draft.finding.cause as u8).or_default().push(draft);
@@ -228,7 +234,7 @@ fn is_wide_enough(drafts: &[Draft], members: &[usize], dimension: Dimension) -> 
 }
 
 /// Two drafts of a group.
-fn sum(one: Draft, other: Draft) -> Draft {
+pub(super) fn sum(one: Draft, other: Draft) -> Draft {
     let impacts = [one.finding.impact, other.finding.impact];
     let weight = one.weight + other.weight;
     let mut sum = merged(one, other);

@@ -1,6 +1,7 @@
 //! Windows are made, and what is said of them is compared.
 
 mod dns;
+mod node_pairs;
 mod readers;
 mod sidecar;
 
@@ -11,6 +12,7 @@ use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters, Timeout
 
 use super::*;
 use crate::aggregate::model::{Counting, EdgeWindows};
+use crate::aggregate::peer_nodes::PeerNodeWindows;
 use crate::aggregate::places::{Found, Readings};
 use crate::aggregate::turn::{On, Waits};
 use crate::aggregate::{Reporter, Via};
@@ -22,6 +24,7 @@ struct Node {
     edges: EdgeWindows,
     listeners: Readings<u32>,
     node: Readings<u32>,
+    peer_nodes: PeerNodeWindows,
     diagnosis: Diagnosis,
     now: u64,
     turns: Vec<Turn>,
@@ -66,6 +69,7 @@ impl Node {
             edges: EdgeWindows::new(1 << 20),
             listeners: Readings::new(1 << 16),
             node: Readings::new(1 << 16),
+            peer_nodes: PeerNodeWindows::new(1 << 16),
             diagnosis: Diagnosis::new(Family::ALL.map(|(_, family)| family).to_vec()),
             now: 100,
             turns: Vec::new(),
@@ -88,6 +92,7 @@ impl Node {
             edges: &self.edges.recent(),
             listeners: &self.listeners.recent(),
             node: &self.node.recent(),
+            peer_nodes: &self.peer_nodes.recent(),
             now,
             wall: 1_000_000 + self.now,
         });
