@@ -368,6 +368,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("names::token", names::rights::token_rotates).on_one_kernel(),
     scenario("names::refused_at_start", names::rights::refused_while_it_starts).on_one_kernel(),
     scenario("names::forbidden", names::rights::forbidden_kind).on_one_kernel(),
+    scenario("names::events", names::events::on_pods).on_one_kernel(),
     scenario("names::huge", names::size::huge).on_one_kernel(),
     scenario("names::older_server", names::size::older_server).on_one_kernel(),
     scenario("names::node_only", names::size::node_only).on_one_kernel(),
