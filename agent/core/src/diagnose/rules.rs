@@ -7,6 +7,7 @@ mod listener;
 mod loss;
 mod node;
 mod places;
+mod silence;
 
 use super::draft::Draft;
 use super::finding::{Insufficient, Missing, Pair, Subject};

@@ -46,6 +46,8 @@ pub struct Case<'a> {
 pub struct Around {
     /// TCP segments received in the last part of the span, by the workload at the other end: whether it can be reached at all.
     pub received: HashMap<Workload, u64>,
+    /// The same by both ends: the workload here, and that at the other end.
+    pub between: HashMap<(Workload, Workload), u64>,
     /// What the server's end of an edge has, where this node runs it, by workload and port.
     pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
     /// The share of the time in which some task waited for a CPU; `None` where that is not known.
@@ -77,6 +79,10 @@ impl Around {
     /// Adds what it has counted in the last part of the span.
     pub fn add_recent(&mut self, edge: &Edge, tcp: &TcpCounters) {
         *self.received.entry(peer(edge).clone()).or_default() += tcp.received_segments;
+        if tcp.received_segments > 0 {
+            let ends = (local(edge).clone(), peer(edge).clone());
+            *self.between.entry(ends).or_default() += tcp.received_segments;
+        }
     }
 }
 
@@ -142,6 +148,13 @@ impl Case<'_> {
     #[must_use]
     pub fn received_from_peer(&self) -> u64 {
         self.around.received.get(self.peer()).copied().unwrap_or_default()
+    }
+
+    /// The same, to this local workload alone.
+    #[must_use]
+    pub fn received_between(&self) -> u64 {
+        let ends = (self.local().clone(), self.peer().clone());
+        self.around.between.get(&ends).copied().unwrap_or_default()
     }
 
     /// The local workload.

@@ -1,5 +1,7 @@
 //! Windows are made, and what is said of them is compared.
 
+mod neighbours;
+
 use std::time::Duration;
 
 use netcause_common::drops::DropCause;
