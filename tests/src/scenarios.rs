@@ -293,6 +293,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Tap, "findings::stalled", findings::stalled).on_one_kernel(),
     needing(Needs::Tap, "findings::accept_queue", findings::accept_queue).on_outermost_kernels(),
     needing(Needs::Tap, "findings::healthy", findings::healthy).on_one_kernel(),
+    needing(Needs::Tap, "findings::drawn", crate::faults::drawn).on_one_kernel(),
     scenario("external::clients", external::clients).on_outermost_kernels(),
     scenario("sidecar::over_loopback", sidecar::over_loopback).on_one_kernel(),
     scenario("sidecar::redirected", sidecar::redirected).on_one_kernel(),

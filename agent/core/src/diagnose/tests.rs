@@ -1,6 +1,7 @@
 //! Windows are made, and what is said of them is compared.
 
 mod dns;
+mod neighbours;
 mod node_pairs;
 mod readers;
 mod sidecar;

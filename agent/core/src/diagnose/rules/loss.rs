@@ -6,6 +6,7 @@
 use netcause_common::drops::DropCause;
 use netcause_common::flow::{RetransmitKind, Timeouts};
 
+use super::silence;
 use crate::aggregate::turn::On;
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
@@ -116,6 +117,10 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let waiting = case.waited(On::Network);
     let others = case.received_from_peer().saturating_sub(recent.received_segments);
+    // Another port of it answers the same workload.
+    if case.is_client() && case.received_between() > recent.received_segments {
+        return Some(silence::of_port(case, timeouts, repeated));
+    }
     let summary = format!(
         "{}: nothing comes back any more. Connections repeat the same data after {timeouts} timeouts and hear nothing from {}.",
         case.ends(),
@@ -210,18 +215,20 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     let full = tcp.full_size_retransmits;
     let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
     let goes_on = case.recent.tcp.full_size_retransmits > 0 || case.is_stuck();
-    // A bulk transfer whose path died repeats full-size segments too: it had got on before, and nothing comes back.
-    let is_alive = tcp.opened > 0 || tcp.received_segments > 0;
+    // A transfer whose path died repeats full-size segments too: it had got on before, and nothing comes back any more.
+    let recent = &case.recent.tcp;
+    let small_ones_pass = recent.opened > 0 || recent.received_segments > 0;
+    let is_alive = small_ones_pass || case.received_from_peer() > 0;
     let has_never_sent = case.past.sent().is_none_or(|sent| sent < 1000.0);
     // Progress in full-size segments is no black hole.
     let through = case.recent.tcp.sent_bytes / 1000;
-    let is_known = case.has(Cause::MtuBlackHole) && case.is_stuck() && (is_alive || has_never_sent);
+    let is_known = case.has(Cause::MtuBlackHole) && case.is_stuck();
     let is_found =
         timeouts >= 3 && share(full, again) >= 0.8 && fast <= full / 4 && (is_alive || has_never_sent);
     if !goes_on || through > full.max(1) || !(is_found || is_known) {
         return None;
     }
-    let confidence = if full >= 5 && is_alive { Confidence::High } else { Confidence::Medium };
+    let confidence = if full >= 5 && small_ones_pass { Confidence::High } else { Confidence::Medium };
     let summary = format!(
         "{}: packets of full size vanish on the way and small ones pass: a smaller MTU on the path, and its ICMP messages are filtered.",
         case.ends()
