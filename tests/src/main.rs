@@ -8,6 +8,7 @@
 mod apiserver;
 mod bench;
 mod lab;
+mod one_ended;
 mod scenarios;
 mod traffic;
 
@@ -35,6 +36,11 @@ enum Command {
     Traffic(traffic::Traffic),
     /// Measure what the agent costs; alone: its programs, in the kernel
     Bench(bench::Bench),
+    /// Play faults between two virtual machines, and judge what the agent of each says of them
+    OneEnded(one_ended::OneEnded),
+    /// One of those machines, controlled on standard input
+    #[command(hide = true)]
+    Node(one_ended::Node),
     /// Hold a new network namespace open until standard input closes or the parent dies
     #[command(hide = true)]
     Pause(lab::namespace::Pause),
@@ -57,6 +63,8 @@ fn main() -> ExitCode {
         Command::Run { args } => scenarios::run(&args),
         Command::Traffic(traffic) => traffic.run().map(|()| ExitCode::SUCCESS),
         Command::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
+        Command::OneEnded(one_ended) => one_ended.run().map(|()| ExitCode::SUCCESS),
+        Command::Node(node) => node.run().map(|()| ExitCode::SUCCESS),
         Command::Pause(pause) => pause.run().map(|()| ExitCode::SUCCESS),
         Command::InPod(in_pod) => in_pod.run().map(|()| ExitCode::SUCCESS),
         Command::Apiserver(apiserver) => apiserver.run().map(|()| ExitCode::SUCCESS),

@@ -1,6 +1,8 @@
 //! Pods on a bridge: every scenario has a switch namespace of its own, so scenarios cannot touch each other and may use
 //! the same addresses.
 
+mod wire;
+
 use std::{
     cell::Cell,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -12,14 +14,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::traffic::path::DEVICE;
-
 pub(crate) use super::program::{Client, Outcome, Server};
 use super::{
     cgroup::{Cgroup, kubepods},
     machine,
     namespace::{Namespace, tethered},
-    path::NodePath,
     process::Process,
 };
 
@@ -51,21 +50,6 @@ impl Net {
         );
         switch.run("ip", &["-batch", "-"], &script)?;
         Ok(Self { scenario: scenario.to_owned(), switch, bridge, pods: Cell::new(bridge - 1), holders })
-    }
-
-    /// The bridge of another node, with the same network behind a path that is a program; see [`NodePath`].
-    pub(crate) fn beyond(&self) -> Result<(Self, NodePath)> {
-        let far = Self::numbered(&self.scenario, "far-switch", self.bridge + 100, Arc::clone(&self.holders))?;
-        let path = NodePath::between(&self.switch, &far.switch)?;
-        for switch in [&self.switch, &far.switch] {
-            let script = format!(
-                "link set {DEVICE} addrgenmode none\nlink set {DEVICE} master br0\nlink set {DEVICE} up\n"
-            );
-            switch.run("ip", &["-batch", "-"], &script)?;
-        }
-        // Both bridges have found the cable plugged in when packets pass.
-        self.switch.reach(IpAddr::V4(Ipv4Addr::new(10, 77, 0, far.bridge)))?;
-        Ok((far, path))
     }
 
     /// A network with two pods, `client` and `server`. The pods are cut off when it is dropped.
