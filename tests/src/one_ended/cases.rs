@@ -19,8 +19,8 @@ use crate::lab::path::NodePath;
 
 /// From the begin of a fault until it must be named.
 const LIMIT: Duration = Duration::from_secs(75);
-/// After both ends have said what is right: whether they stay with it, and say nothing else.
-const SETTLE: Duration = Duration::from_secs(12);
+/// After each end that must see it has said what is right: whether it stays with it, and what the other end says.
+const SETTLE: Duration = Duration::from_secs(20);
 /// How often agents are asked.
 const EVERY: Duration = Duration::from_secs(3);
 
@@ -112,10 +112,8 @@ fn play(stage: &mut Stage, number: u8, case: &Case) -> Result<[Heard; 2]> {
             let answer = stage.findings(end)?;
             heard[end as usize].add(&answer, case.name, began.elapsed());
         }
-        let is_right = heard.iter().zip(&case.truth).all(|(heard, truth)| heard.has(truth));
-        if !is_right {
-            right_since = None;
-        }
+        let mut ends = heard.iter().zip(&case.truth).filter(|(_, truth)| !truth.may_be_silent).peekable();
+        let is_right = ends.peek().is_some() && ends.all(|(heard, truth)| heard.has(truth));
         let settled = is_right && right_since.get_or_insert_with(Instant::now).elapsed() > SETTLE;
         if settled || began.elapsed() > LIMIT {
             return Ok(heard);
