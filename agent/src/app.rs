@@ -129,6 +129,7 @@ async fn serve(
         names,
         flow_idle: config.flow_idle(),
         max_peer_nodes: config.max_peer_nodes as usize,
+        findings: config.findings.clone(),
     });
     let health = Health::default();
     let wakeups = [rings[0].wakeups()?, rings[1].wakeups()?];

@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use netcause_common::flow::TcpCounters;
+
 use super::cause::Cause;
 use super::draft::Draft;
 use super::finding::{MAX_AFFECTED, Subject, name, server};
+use super::node_pairs;
 use super::symptoms::{local, peer};
-use crate::aggregate::{Edge, Reporter};
+use crate::aggregate::peer_nodes::Row;
+use crate::aggregate::windows::Recent;
+use crate::aggregate::{Edge, Reporter, Via};
 use crate::enrich::Workload;
 
 /// Edges with one fault and one thing in common, before it is said of that.
@@ -19,9 +24,10 @@ const NEARLY_ALL: f64 = 0.8;
 
 /// Settles what is said.
 #[must_use]
-pub fn settle(drafts: Vec<Draft>, edges: &[Arc<Edge>]) -> Vec<Draft> {
+pub fn settle(drafts: Vec<Draft>, edges: &[Arc<Edge>], peer_nodes: &Recent<Row, TcpCounters>) -> Vec<Draft> {
     let drafts = both_ends(drafts);
     let drafts = explained(drafts);
+    let drafts = node_pairs::explained(drafts, peer_nodes);
     let mut by_cause: BTreeMap<u8, Vec<Draft>> = BTreeMap::new();
     for draft in drafts {
         by_cause.entry(draft.finding.cause as u8).or_default().push(draft);
@@ -100,6 +106,18 @@ fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
         let is_consequence =
             matches!(draft.finding.cause, Cause::HalfOpenPeer | Cause::SlowServer | Cause::ReceiverStalled);
         !(is_consequence && draft.finding.affected.iter().any(|edge| dead.contains(peer(edge))))
+    });
+    // What a sidecar waits for has a cause of its own.
+    let behind: BTreeSet<Workload> = wide
+        .iter()
+        .chain(&rest)
+        .flat_map(|draft| &draft.finding.affected)
+        .filter(|edge| edge.via == Via::Sidecar && edge.reporter == Reporter::Source)
+        .map(|edge| edge.source.clone())
+        .collect();
+    rest.retain(|draft| {
+        let is_consequence = draft.finding.cause == Cause::UpstreamOfSidecar;
+        !(is_consequence && draft.finding.affected.iter().any(|edge| behind.contains(&edge.source)))
     });
     wide.extend(rest);
     wide
@@ -216,7 +234,7 @@ fn is_wide_enough(drafts: &[Draft], members: &[usize], dimension: Dimension) -> 
 }
 
 /// Two drafts of a group.
-fn sum(one: Draft, other: Draft) -> Draft {
+pub(super) fn sum(one: Draft, other: Draft) -> Draft {
     let impacts = [one.finding.impact, other.finding.impact];
     let weight = one.weight + other.weight;
     let mut sum = merged(one, other);

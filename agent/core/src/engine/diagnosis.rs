@@ -20,6 +20,7 @@ impl Engine {
             edges: &windows.recent(),
             listeners: &self.places.listeners.recent(),
             node: &self.places.node.recent(),
+            peer_nodes: &self.peer_nodes.windows().recent(),
             now: self.time.monotonic,
             wall: self.time.wall,
         });

@@ -196,7 +196,7 @@ pub(crate) fn full() -> Snapshot {
                 workload: in_shop("front"),
                 peer: in_shop("back"),
                 direction: DropDirection::Sent.label(),
-                reason: DropReason::NetfilterDrop.label(),
+                reason: DropReason::NetfilterDrop as u8,
             },
             packets: 5,
         }],

@@ -6,6 +6,7 @@ use crate::aggregate::turn::On;
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
+use crate::diagnose::rules::sidecar;
 use crate::diagnose::statistics::share;
 use crate::diagnose::symptoms::{Case, data_retransmits, responses, round_trips, time, unanswered};
 
@@ -15,6 +16,8 @@ const SLOW: f64 = 0.3;
 const WORSE: f64 = 3.0;
 /// Connections that wait on average: below that nobody is held up.
 const HELD_UP: f64 = 0.3;
+/// Fewer bytes in the last part of the span are window probes and the rest of a buffer: nobody reads.
+const MOVING: u64 = 10_000;
 /// Fewer resets may be anything.
 const RESETS: u64 = 5;
 
@@ -36,10 +39,20 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
     let reader = if is_peer { case.peer() } else { case.local() };
     let at_server = case.is_client() == is_peer;
     let (side, owner) = if at_server { (Side::Server, Owner::Server) } else { (Side::Client, Owner::Client) };
+    // Who takes data as it can process it keeps its window closed, too: that is another state only where it was not so before.
+    let moves = if is_peer { case.recent.tcp.sent_bytes } else { case.recent.tcp.received_bytes };
+    let usual = case.past.waited_for_reader().filter(|_| is_peer);
+    let confidence = match moves >= MOVING {
+        false => Confidence::High,
+        true if usual.is_some_and(|usual| waiting > WORSE * usual + HELD_UP) => Confidence::Medium,
+        true => Confidence::Low,
+    };
+    let cause = if moves >= MOVING && !at_server { Cause::SlowClient } else { Cause::ReceiverStalled };
     let summary = format!(
-        "{}: {} does not read what it was sent. {}; the network is fine.",
+        "{}: {} {}. {}; the network is fine.",
         case.ends(),
         name(reader),
+        if moves >= MOVING { "reads late what it is sent" } else { "does not read what it was sent" },
         if is_peer { "Data waits at its closed window" } else { "Data waits in its receive buffer" }
     );
     let says = format!("{waiting:.1} connections wait for it to read");
@@ -48,11 +61,15 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
     } else {
         "tcp_waiting_connections{on=\"local_reader\"}"
     };
-    let mut draft = Draft::of_edge(Cause::ReceiverStalled, case.edge, Confidence::High, summary)
+    let mut draft = Draft::of_edge(cause, case.edge, confidence, summary)
         .at(side, owner)
         .weighs(waiting * case.seconds, false)
         .hurts(case.impact())
-        .because(Signal::value(signal, waiting, "connections", says))
+        .because(Signal::value(signal, waiting, "connections", says).usually(usual))
+        .because_of((moves >= MOVING).then(|| {
+            let says = format!("{moves} bytes were read in the last {}", time(case.recent_seconds));
+            Signal::value("tcp_sent_bytes", moves as f64, "bytes", says)
+        }))
         .not(Cause::PathLoss, "what was sent has arrived")
         .then("See the unread bytes (Recv-Q) at the reader, and what its threads do.", case.sockets());
     draft.finding.counter_evidence = case.healthy_path();
@@ -170,7 +187,20 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
         case.ends(),
         time(rtt)
     );
-    let mut draft = Draft::of_edge(Cause::SlowServer, case.edge, confidence, summary)
+    let draft = match sidecar::holds_requests(case) {
+        Some(signal) => {
+            let summary = format!(
+                "{}: the server's own sidecar {took}{before}: its application has no request that it owes an answer to.",
+                case.ends()
+            );
+            Draft::of_edge(Cause::SidecarFault, case.edge, Confidence::Medium, summary)
+                .at(Side::Server, Owner::Platform)
+                .because(signal)
+                .not(Cause::SlowServer, "the application has answered what it got")
+        }
+        None => Draft::of_edge(Cause::SlowServer, case.edge, confidence, summary),
+    };
+    let mut draft = draft
         .weighs(waiting * case.seconds, false)
         .hurts(case.impact())
         .because_of((count > 0).then(|| {

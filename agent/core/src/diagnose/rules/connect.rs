@@ -2,11 +2,12 @@
 
 use netcause_common::flow::{ConnectFailure, RetransmitKind};
 
+use crate::diagnose::around::ServerEnd;
 use crate::diagnose::cause::{Cause, Confidence};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
 use crate::diagnose::statistics::{share, share_at_least};
-use crate::diagnose::symptoms::{Case, ServerEnd, percent, time};
+use crate::diagnose::symptoms::{Case, percent, time};
 
 /// Fewer failures may be a restart.
 const LEAST: u64 = 3;

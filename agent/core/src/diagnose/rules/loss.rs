@@ -10,8 +10,9 @@ use crate::aggregate::turn::On;
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::Signal;
+use crate::diagnose::rules::queueing;
 use crate::diagnose::statistics::{share, share_at_least};
-use crate::diagnose::symptoms::{Case, data_retransmits, mean_of, percent, round_trips, time};
+use crate::diagnose::symptoms::{Case, data_retransmits, percent, round_trips, time};
 
 /// Fewer retransmissions say nothing.
 const LEAST: u64 = 5;
@@ -19,8 +20,6 @@ const LEAST: u64 = 5;
 const HARMLESS: f64 = 0.002;
 /// So many times what is usual is another state.
 const WORSE: f64 = 3.0;
-/// A standing queue of so many seconds is felt.
-const QUEUEING: f64 = 0.05;
 
 /// What is wrong, if anything.
 pub fn judge(case: &Case<'_>) -> Option<Draft> {
@@ -30,7 +29,7 @@ pub fn judge(case: &Case<'_>) -> Option<Draft> {
         .or_else(|| dead_path(case))
         .or_else(|| needless(case))
         .or_else(|| lost(case))
-        .or_else(|| queueing(case))
+        .or_else(|| queueing::judge(case))
 }
 
 /// This node dropped what was sent again.
@@ -331,6 +330,9 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     if fast == 0 && (share(tcp.full_size_retransmits, again) >= 0.8 || case.is_stuck()) {
         return None;
     }
+    if let Some(full) = queueing::bottleneck(case, share(lost, tcp.sent_segments)) {
+        return Some(full);
+    }
     let is_exact = !case.around.missing.contains_key("packet_drops");
     let confidence = if is_exact && lost >= 20 { Confidence::High } else { Confidence::Medium };
     let summary = format!(
@@ -360,44 +362,4 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
         draft = draft.without("packet_drops", why);
     }
     Some(draft)
-}
-
-/// Round trips are long because packets wait in a queue on the way.
-fn queueing(case: &Case<'_>) -> Option<Draft> {
-    let (tcp, waits) = (&case.lately.tcp, &case.lately.waits);
-    let observed: u64 = waits.queueing.buckets.iter().sum();
-    let queueing = mean_of(waits.queueing.sum, &waits.queueing.buckets)? / 1e6;
-    let recent = mean_of(case.recent.waits.queueing.sum, &case.recent.waits.queueing.buckets)? / 1e6;
-    let (sum, count) = round_trips(&tcp.rtt);
-    let usual = case.past.round_trip();
-    let now = sum / count.max(1) as f64;
-    let is_unusual = usual.is_some_and(|usual| now > WORSE * usual);
-    let is_lossy = share(data_retransmits(tcp), tcp.sent_segments) > 0.01;
-    if observed < 3 || queueing < QUEUEING || recent < QUEUEING || !is_unusual || is_lossy {
-        return None;
-    }
-    let lowest = mean_of(tcp.min_rtt.sum, &tcp.min_rtt.buckets).unwrap_or(0.0) / 1e6;
-    let summary = format!(
-        "{}: packets wait {} in a queue on the way. Round trips take {}, and can take {}; nothing is lost.",
-        case.ends(),
-        time(queueing),
-        time(now),
-        time(lowest)
-    );
-    Some(
-        Draft::of_edge(Cause::Bufferbloat, case.edge, Confidence::Medium, summary)
-            .weighs(queueing * observed as f64, false)
-            .hurts(case.impact())
-            .because(Signal::value(
-                "tcp_queueing_delay_seconds",
-                queueing,
-                "seconds",
-                format!("round trips exceed the lowest of their connection by {}", time(queueing)),
-            ))
-            .because_of(case.round_trip())
-            .although(Some(case.retransmitted()))
-            .not(Cause::PathLoss, "hardly anything is sent again")
-            .not(Cause::SlowServer, "the kernels' own acknowledgements are late, not the application")
-            .then("Find the link that is full.", "ip -s link; tc -s qdisc show".to_owned()),
-    )
 }
