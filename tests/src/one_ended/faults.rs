@@ -43,6 +43,13 @@ fn uploads(stage: &mut Stage) -> Result<Vec<String>> {
     Ok(vec![server])
 }
 
+/// The same, and small requests to another port.
+fn uploads_beside(stage: &mut Stage) -> Result<Vec<String>> {
+    stage.serve(PORT + 1, "server --mode echo")?;
+    stage.requests(PORT + 1, 2, 100, 200)?;
+    uploads(stage)
+}
+
 /// Downloads from a source.
 fn downloads(stage: &mut Stage) -> Result<Vec<String>> {
     let server = stage.serve(PORT, "server --mode source --bytes 100000")?;
@@ -142,7 +149,12 @@ fn on_the_path(case: &dyn Fn(&'static str, Before, Fault, [Truth; 2]) -> Case) -
             |stage, _| stage.treat("back lose=1"),
             [sees(&["dead_path/path"]), may_see(lossy)],
         ),
-        case("mtu-forward", uploads, |stage, _| stage.treat("both mtu=1400"), [sees(hole), may_see(hole)]),
+        case(
+            "mtu-forward",
+            uploads_beside,
+            |stage, _| stage.treat("both mtu=1400"),
+            [sees(hole), may_see(hole)],
+        ),
         case("mtu-back", downloads, |stage, _| stage.treat("back mtu=1400"), [may_see(hole), sees(hole)]),
         // The client's requests arrive and are acknowledged; the answers do not.
         case(

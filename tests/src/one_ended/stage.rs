@@ -137,10 +137,15 @@ impl Stage {
         self.ask(End::B, &Request::Nft { pod, script }).map(drop)
     }
 
-    /// What the agent of a node finds.
-    pub(super) fn findings(&mut self, end: End) -> Result<Value> {
+    /// What the agent of a node finds; `None` where it says that it cannot answer now.
+    pub(super) fn findings(&mut self, end: End) -> Result<Option<Value>> {
         let answer = self.ask(end, &Request::Get { path: "/api/v1/findings".to_owned() })?;
-        serde_json::from_str(answer.as_str().unwrap_or_default()).context("/api/v1/findings")
+        let text = answer.as_str().unwrap_or_default();
+        let findings = serde_json::from_str(text).ok();
+        if findings.is_none() {
+            eprintln!("{} says: {}", NODES[end as usize], text.trim());
+        }
+        Ok(findings)
     }
 }
 

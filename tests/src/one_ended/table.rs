@@ -37,6 +37,9 @@ impl Outcome {
                     said.confidence, said.summary
                 ));
             }
+            for symptom in &heard.unexplained {
+                text.push_str(&format!("    {end}: no cause for: {symptom}\n"));
+            }
         }
         text.trim_end().to_owned()
     }

@@ -59,6 +59,8 @@ pub(super) struct Said {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heard {
     pub(super) said: BTreeMap<String, Said>,
+    /// Symptoms without a cause, at last.
+    pub(super) unexplained: Vec<String>,
 }
 
 /// Whether it was right.
@@ -103,6 +105,7 @@ impl Heard {
         for said in self.said.values_mut() {
             said.is_active = false;
         }
+        self.add_unexplained(answer, case);
         let findings = answer.get("findings").and_then(Value::as_array);
         for finding in findings.into_iter().flatten() {
             let text = |key: &str| finding.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -117,6 +120,17 @@ impl Heard {
             said.confidence = said.confidence.max(confidence);
             text("summary").clone_into(&mut said.summary);
             said.is_active = true;
+        }
+    }
+
+    /// Adds its symptoms without a cause.
+    fn add_unexplained(&mut self, answer: &Value, case: &str) {
+        let symptoms = answer.get("insufficient").and_then(Value::as_array).into_iter().flatten();
+        let symptoms = symptoms.filter(|symptom| concerns(symptom, case));
+        let texts: Vec<String> =
+            symptoms.filter_map(|symptom| symptom.get("symptom")?.as_str().map(str::to_owned)).collect();
+        if !texts.is_empty() {
+            self.unexplained = texts;
         }
     }
 
