@@ -86,7 +86,10 @@ fn connections_beside(stage: &mut Stage) -> Result<Vec<String>> {
 }
 
 fn connects(stage: &mut Stage) -> Result<String> {
-    stage.connect(PORT, "--count 1000000 --parallel 6 --send 100 --receive 100 --interval-ms 300")
+    stage.connect(
+        PORT,
+        "--count 1000000 --parallel 8 --send 100 --receive 100 --interval-ms 400 --connect-timeout-ms 3000",
+    )
 }
 
 fn queries(stage: &mut Stage) -> Result<Vec<String>> {
