@@ -9,6 +9,7 @@ mod apiserver;
 mod bench;
 mod faults;
 mod lab;
+mod one_ended;
 mod scenarios;
 mod traffic;
 
@@ -38,6 +39,11 @@ enum Command {
     Bench(bench::Bench),
     /// Draw faults, and measure how soon and how rightly the agent names them
     Faults(faults::Faults),
+    /// Play faults between two virtual machines, and judge what the agent of each says of them
+    OneEnded(one_ended::OneEnded),
+    /// One of those machines, controlled on standard input
+    #[command(hide = true)]
+    Node(one_ended::Node),
     /// Hold a new network namespace open until standard input closes or the parent dies
     #[command(hide = true)]
     Pause(lab::namespace::Pause),
@@ -61,6 +67,8 @@ fn main() -> ExitCode {
         Command::Traffic(traffic) => traffic.run().map(|()| ExitCode::SUCCESS),
         Command::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
         Command::Faults(faults) => faults.run(),
+        Command::OneEnded(one_ended) => one_ended.run().map(|()| ExitCode::SUCCESS),
+        Command::Node(node) => node.run().map(|()| ExitCode::SUCCESS),
         Command::Pause(pause) => pause.run().map(|()| ExitCode::SUCCESS),
         Command::InPod(in_pod) => in_pod.run().map(|()| ExitCode::SUCCESS),
         Command::Apiserver(apiserver) => apiserver.run().map(|()| ExitCode::SUCCESS),

@@ -54,6 +54,8 @@ enum Command {
     Tidy,
     /// Run the lab inside VMs, one per kernel
     Vm(vm::Args),
+    /// Play faults between two VMs, each with an agent that sees its own end alone
+    OneEnded(vm::pair::Args),
     /// Count the kernel-side cost in instructions, in a VM where they repeat
     Bench(bench::Args),
     /// Draw faults, and measure how soon and how rightly the agent names them (needs root, or --kernel)
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Command::Lint => lint::command().map(done),
         Command::Tidy => tidy::command().map(done),
         Command::Vm(args) => vm::command(&args).map(done),
+        Command::OneEnded(args) => vm::pair::command(&args).map(done),
         Command::Bench(args) => bench::command(&args).map(done),
         Command::Faults(args) => faults::command(&args).map(done),
         Command::Fuzz(args) => fuzz::command(&args).map(done),

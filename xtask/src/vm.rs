@@ -2,7 +2,9 @@
 
 mod cpio;
 mod image;
+mod job;
 mod kernel;
+pub(crate) mod pair;
 mod qemu;
 
 use std::{
@@ -27,15 +29,12 @@ use crate::{
     workspace,
 };
 use image::{Job, quoted};
+use job::{Stdin, VmJob};
 use kernel::{Kernel, MATRIX, Series};
 use qemu::{Clock, Machine};
 
 /// After this a VM is stopped and its run has failed.
 pub(crate) const LIMIT_SECONDS: u64 = 2400;
-
-/// Modules that the lab's faults use; loaded at boot, so that parallel scenarios do not wait for them.
-const MODULES: &str = "veth bridge dummy tun nf_tables nft_numgen nft_reject_inet nft_limit nft_ct nft_nat nft_redir nft_chain_nat \
-                       nft_quota nft_counter nf_conntrack nf_conntrack_netlink sch_netem sch_tbf";
 
 /// Arguments of `cargo xtask vm`.
 #[derive(clap::Args)]
@@ -249,19 +248,6 @@ impl Matrix {
     }
 }
 
-/// What a VM is booted for.
-struct VmJob<'a> {
-    /// The shell script that it runs.
-    script: &'a str,
-    /// Seconds of its own clock after which it ends by itself.
-    guest_seconds: u64,
-    /// The name of the file with its kernel's messages.
-    log: &'a str,
-    clock: Clock,
-    /// A shell on this terminal instead of the script.
-    shell: bool,
-}
-
 /// A directory for one call of xtask, with the image's common part; removed at the end.
 struct Workshop {
     directory: PathBuf,
@@ -282,16 +268,9 @@ impl Workshop {
 
     /// The machine for one job, with its image.
     fn machine(&self, kernel: &Kernel, job: &VmJob<'_>) -> Result<Machine> {
-        let image = self.directory.join(format!("{}.cpio", kernel.name));
+        let image = self.directory.join(format!("{}.cpio", job.log));
         let modules = image::modules(kernel)?;
-        let shell = if job.shell { "1" } else { "" };
-        let settings = vec![
-            ("NETCAUSE_VM_MARK", mark()),
-            ("NETCAUSE_VM_MODULES", MODULES.to_owned()),
-            ("NETCAUSE_VM_SECONDS", job.guest_seconds.to_string()),
-            ("NETCAUSE_VM_SHELL", shell.to_owned()),
-        ];
-        let content = Job { command: job.script.to_owned(), settings };
+        let content = Job { command: job.script.to_owned(), settings: job.settings() };
         image::assemble(&image, &[&self.base, &modules], &content)?;
         Ok(Machine {
             kernel: kernel.image.clone(),
@@ -303,10 +282,11 @@ impl Workshop {
 
     fn lab(&self, kernel: &Kernel, script: &str, seconds: u64) -> Result<Run> {
         let name = kernel.name;
-        let job = VmJob { script, guest_seconds: seconds, log: name, clock: Clock::Wall, shell: false };
+        let job =
+            VmJob { script, guest_seconds: seconds, log: name, clock: Clock::Wall, stdin: Stdin::Nothing };
         let machine = self.machine(kernel, &job)?;
         exec::say(format!("kernel {name}: booting {}", kernel.release));
-        let ended = machine.run(&mark(), Duration::from_secs(seconds), |line| {
+        let ended = machine.run(&job::mark(), Duration::from_secs(seconds), |line| {
             if !line.is_empty() {
                 eprintln!("[{name}] {line}");
             }
@@ -329,10 +309,11 @@ impl Workshop {
     fn count(&self, kernel: &Kernel, script: &str, seconds: u64) -> Result<()> {
         // Virtual seconds pass at another speed than the host's: the guest's own limit must not end the job.
         let guest_seconds = seconds.saturating_mul(100);
-        let job = VmJob { script, guest_seconds, log: "bench", clock: Clock::Instructions, shell: false };
+        let job =
+            VmJob { script, guest_seconds, log: "bench", clock: Clock::Instructions, stdin: Stdin::Nothing };
         let machine = self.machine(kernel, &job)?;
         exec::say(format!("booting {}, one instruction a nanosecond", kernel.release));
-        let ended = machine.run(&mark(), Duration::from_secs(seconds), |line| println!("{line}"))?;
+        let ended = machine.run(&job::mark(), Duration::from_secs(seconds), |line| println!("{line}"))?;
         exec::say(format!("ended after {:.1} s", ended.total.as_secs_f64()));
         match (ended.problem, ended.code) {
             (Some(problem), _) => bail!("{problem}\n{}", exec::tail(&ended.output, 25)),
@@ -345,7 +326,8 @@ impl Workshop {
         let script = lab_script("run", &[]);
         // A week: a person ends a shell.
         let guest_seconds = 7 * 24 * 3600;
-        let job = VmJob { script: &script, guest_seconds, log: "shell", clock: Clock::Wall, shell: true };
+        let job =
+            VmJob { script: &script, guest_seconds, log: "shell", clock: Clock::Wall, stdin: Stdin::Shell };
         self.machine(kernel, &job)?.shell()
     }
 }
@@ -367,9 +349,4 @@ fn remove_leftovers(directory: &Path) {
             drop(fs::remove_dir_all(&path));
         }
     }
-}
-
-/// The beginning of the two lines that frame a job's output; no test prints it by chance.
-fn mark() -> String {
-    format!("@netcause-vm-{}@", process::id())
 }

@@ -18,9 +18,15 @@ pub(crate) struct NodePath {
 impl NodePath {
     /// Makes a TAP device in each of two namespaces, and passes frames between them.
     pub(super) fn between(a: &Namespace, b: &Namespace) -> Result<Self> {
+        let [a, b] = [a, b].map(|end| format!("tap:{}", end.pid()));
+        Self::of(&a, &b, 1)
+    }
+
+    /// Passes frames between two ends: see `netcause-lab traffic path --help`.
+    pub(crate) fn of(a: &str, b: &str, seed: u64) -> Result<Self> {
         let mut command = tethered(None, None, &[])?;
-        let (a, b) = (a.pid().to_string(), b.pid().to_string());
-        command.arg(&machine()?.exe).args(["traffic", "path", "--a", &a, "--b", &b]);
+        command.arg(&machine()?.exe).args(["traffic", "path", "--a", a, "--b", b]);
+        command.args(["--seed", &seed.to_string()]);
         let process = Process::spawn("the path", &mut command)?;
         process.wait_stdout("its devices", |line| line.contains("\"ready\"").then_some(()))?;
         Ok(Self { process, lines: 0 })

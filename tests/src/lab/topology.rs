@@ -1,6 +1,8 @@
 //! Pods on a bridge: every scenario has a switch namespace of its own, so scenarios cannot touch each other and may use
 //! the same addresses.
 
+mod wire;
+
 use std::{
     cell::Cell,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -12,14 +14,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::traffic::path::DEVICE;
-
 pub(crate) use super::program::{Client, Controlled, Outcome, Server};
 use super::{
     cgroup::{Cgroup, kubepods},
     machine,
     namespace::{Namespace, tethered},
-    path::NodePath,
     process::Process,
 };
 
@@ -59,24 +58,6 @@ impl Net {
         switch.run("ip", &["-batch", "-"], &script)?;
         let pods = Cell::new(bridge - 1);
         Ok(Self { scenario: scenario.to_owned(), switch, network, bridge, pods, holders })
-    }
-
-    /// The bridge of another node, with the same network behind a path that is a program; see [`NodePath`].
-    pub(crate) fn beyond(&self) -> Result<(Self, NodePath)> {
-        let address = (self.network, self.bridge + 100);
-        let far = Self::numbered(&self.scenario, "far-switch", address, Arc::clone(&self.holders))?;
-        let path = NodePath::between(&self.switch, &far.switch)?;
-        // What waits for the program on a busy machine is not to be dropped by the kernel.
-        for switch in [&self.switch, &far.switch] {
-            let script = format!(
-                "link set {DEVICE} addrgenmode none\nlink set {DEVICE} txqueuelen 5000\n\
-                 link set {DEVICE} master br0\nlink set {DEVICE} up\n"
-            );
-            switch.run("ip", &["-batch", "-"], &script)?;
-        }
-        // Both bridges have found the cable plugged in when packets pass.
-        self.switch.reach(IpAddr::V4(Ipv4Addr::new(10, 77, far.network, far.bridge)))?;
-        Ok((far, path))
     }
 
     /// A network with two pods, `client` and `server`. The pods are cut off when it is dropped.

@@ -69,7 +69,8 @@ pub(crate) struct Client {
     /// Open all connections, keep them, and carry out the commands of standard input, each over every connection:
     /// `echo N` (send N bytes and read them back), `send N`, `receive N`, `relay N` (a sharer sends them), `end` (say
     /// that nothing more comes), `end-both`, `reconnect` (use the same sockets for new connections),
-    /// `hide-in-ring` and `hide-in-message` (leave them to an io_uring, or to a message that nobody receives, until the end)
+    /// `repeat N M COMMAND` (N times with M milliseconds between), `hide-in-ring` and `hide-in-message` (leave them to an
+    /// io_uring, or to a message that nobody receives, until the end)
     #[arg(long, verbatim_doc_comment)]
     hold: bool,
     /// With --hold, have this many other processes hold each connection open too

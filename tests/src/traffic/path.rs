@@ -1,9 +1,10 @@
-//! The path between two simulated nodes, as a program: it passes frames from one TAP device to another one, and loses, delays,
-//! reorders, duplicates, corrupts or swallows them on their way.
+//! The path between two nodes, as a program: it passes frames from one end to the other one, and loses, delays, reorders,
+//! duplicates, corrupts or swallows them on their way. An end is a TAP device of this machine, or the network card of a VM.
 //!
 //! No kernel sees what it does, as no node sees what a switch between racks does. What it does to each direction is written as lines
 //! on standard input, and chance comes from a seed.
 
+mod end;
 mod frame;
 mod treatment;
 
@@ -12,25 +13,23 @@ use std::{
     collections::{BinaryHeap, HashMap},
     fs::File,
     io::{self, BufRead as _, PipeReader, Read as _, Write as _},
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd as _, BorrowedFd},
     sync::mpsc::{self, Receiver},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::Args;
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    thread::{LinkNameSpaceType, move_into_link_name_space},
-};
+use end::End;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
 
 use frame::{Flow, Kind};
 use treatment::{Treatment, parse};
 
-/// The name of the device at each end.
-pub(crate) const DEVICE: &str = "path0";
+pub(crate) use end::DEVICE;
+
 /// The largest frame: an Ethernet header and 9000 bytes.
 const MAX_FRAME: usize = 9018;
 /// An Ethernet header.
@@ -40,16 +39,19 @@ const MAX_FLOWS: usize = 100_000;
 const IDLE: Duration = Duration::from_secs(120);
 /// Frames taken from one end before the other has its turn.
 const BURST: usize = 64;
+/// How long a full end is left alone.
+const FULL: Duration = Duration::from_micros(200);
 
 /// `netcause-lab traffic path`
 #[derive(Args)]
 pub(crate) struct PathBetween {
-    /// The process in whose network namespace the first end is
+    /// The first end: `tap:PID`, a device in the network namespace of this process, or `socket:OURS:THEIRS`, datagrams of one
+    /// frame each between these two UNIX sockets
     #[arg(long)]
-    a: u32,
-    /// The process in whose network namespace the other end is
+    a: End,
+    /// The other end
     #[arg(long)]
-    b: u32,
+    b: End,
     /// Where chance begins
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -81,8 +83,8 @@ impl Chance {
     }
 }
 
-/// A frame on its way: when it arrives, its place among those of the same time, at which end, and its bytes.
-type OnItsWay = Reverse<(Instant, u64, usize, Vec<u8>)>;
+/// A frame on its way: when it arrives, its place among those of the same time, and its bytes.
+type OnItsWay = Reverse<(Instant, u64, Vec<u8>)>;
 
 struct Path {
     ends: [File; 2],
@@ -91,7 +93,10 @@ struct Path {
     busy: [[Instant; 2]; 2],
     /// When the last frame of each direction arrives, of both.
     last: [[Instant; 2]; 2],
-    waiting: BinaryHeap<OnItsWay>,
+    /// What goes to each end.
+    waiting: [BinaryHeap<OnItsWay>; 2],
+    /// Until when each end is left alone, because it took nothing.
+    full: [Instant; 2],
     taken: u64,
     lost: [u64; 2],
     passed: [u64; 2],
@@ -102,7 +107,7 @@ struct Path {
 
 impl PathBetween {
     pub(crate) fn run(self) -> Result<()> {
-        let ends = [end(self.a)?, end(self.b)?];
+        let ends = [self.a.open()?, self.b.open()?];
         println!("{}", json!({"ready": true}));
         let now = Instant::now();
         let mut path = Path {
@@ -110,7 +115,8 @@ impl PathBetween {
             treatments: [Treatment::default(); 2],
             busy: [[now; 2]; 2],
             last: [[now; 2]; 2],
-            waiting: BinaryHeap::new(),
+            waiting: [BinaryHeap::new(), BinaryHeap::new()],
+            full: [now; 2],
             taken: 0,
             lost: [0; 2],
             passed: [0; 2],
@@ -122,35 +128,6 @@ impl PathBetween {
         println!("{}", json!({"passed": path.passed, "lost": path.lost}));
         result
     }
-}
-
-/// Opens the TAP device of a network namespace.
-fn end(process: u32) -> Result<File> {
-    let open = || -> Result<File> {
-        let path = format!("/proc/{process}/ns/net");
-        let namespace = File::open(&path).with_context(|| format!("opening {path}"))?;
-        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))
-            .with_context(|| format!("entering {path}"))?;
-        tap()
-    };
-    thread::scope(|scope| scope.spawn(open).join()).map_err(|_| anyhow::anyhow!("panicked at an end"))?
-}
-
-#[expect(unsafe_code, reason = "no library opens TAP devices without many dependencies")]
-fn tap() -> Result<File> {
-    let file = File::options().read(true).write(true).open("/dev/net/tun").context("opening /dev/net/tun")?;
-    // SAFETY: an `ifreq` of zeros is one; its name ends with a zero because the device's is shorter than the field.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(DEVICE.bytes()) {
-        *to = from.cast_signed();
-    }
-    request.ifr_ifru.ifru_flags =
-        libc::c_short::try_from(libc::IFF_TAP | libc::IFF_NO_PI).context("flags")?;
-    // SAFETY: TUNSETIFF reads and writes one `ifreq` (drivers/net/tun.c), which outlives the call.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &raw mut request) };
-    ensure!(result == 0, "making {DEVICE}: {}", io::Error::last_os_error());
-    rustix::io::ioctl_fionbio(&file, true).context("making it non-blocking")?;
-    Ok(file)
 }
 
 /// Lines of standard input, and what becomes readable with each; closed at its end.
@@ -172,9 +149,7 @@ impl Path {
         let mut buffer = vec![0; MAX_FRAME];
         let mut done = 0_u64;
         loop {
-            let due =
-                self.waiting.peek().map(|Reverse((at, ..))| at.saturating_duration_since(Instant::now()));
-            if self.wait(wake, due)? {
+            if self.wait(wake, self.due())? {
                 if wake.read(&mut [0])? == 0 {
                     return Ok(());
                 }
@@ -193,9 +168,16 @@ impl Path {
                         Err(error) => return Err(error).context("reading a frame"),
                     }
                 }
+                self.deliver(from);
             }
-            self.deliver();
         }
+    }
+
+    /// How long there is nothing to deliver.
+    fn due(&self) -> Option<Duration> {
+        let ends = self.waiting.iter().zip(self.full);
+        let next = ends.filter_map(|(waiting, full)| waiting.peek().map(|Reverse((at, ..))| full.max(*at)));
+        next.min().map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// Waits for a frame, a command or a time; true when there is a command.
@@ -284,17 +266,26 @@ impl Path {
 
     fn send(&mut self, from: usize, arrival: Instant, frame: Vec<u8>) {
         self.taken += 1;
-        self.waiting.push(Reverse((arrival, self.taken, 1 - from, frame)));
+        self.waiting[1 - from].push(Reverse((arrival, self.taken, frame)));
     }
 
-    /// Delivers what has arrived.
-    fn deliver(&mut self) {
+    /// Delivers what has arrived at one end.
+    fn deliver(&mut self, to: usize) {
         let now = Instant::now();
-        while self.waiting.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
-            let Some(Reverse((_, _, to, frame))) = self.waiting.pop() else { return };
-            // A device that is down or gone takes nothing.
+        if self.full[to] > now {
+            return;
+        }
+        while self.waiting[to].peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((at, place, frame))) = self.waiting[to].pop() else { return };
             match (&self.ends[to]).write(&frame) {
                 Ok(written) if written == frame.len() => self.passed[1 - to] += 1,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // It takes frames again when it has dealt with those it has.
+                    self.waiting[to].push(Reverse((at, place, frame)));
+                    self.full[to] = now + FULL;
+                    return;
+                }
+                // A device that is down or gone takes nothing.
                 _ => self.lost[1 - to] += 1,
             }
         }

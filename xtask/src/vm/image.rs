@@ -34,6 +34,8 @@ const MODULES: &[&str] = &[
     "kernel/drivers/net/tun",
     "kernel/drivers/net/vxlan",
     "kernel/drivers/net/geneve",
+    "kernel/drivers/net/virtio_net",
+    "kernel/drivers/virtio/virtio_pci",
 ];
 /// Parts of those that the lab does not need.
 const NOT_MODULES: &[&str] = &[

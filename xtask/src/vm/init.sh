@@ -32,7 +32,7 @@ if [ -n "$NETCAUSE_VM_SHELL" ]; then
     reboot -f
 fi
 stty -F /dev/ttyS1 raw -echo
-exec 0</dev/null 1>/dev/ttyS1 2>&1
+exec 0<"${NETCAUSE_VM_INPUT:-/dev/null}" 1>/dev/ttyS1 2>&1
 echo "$NETCAUSE_VM_MARK begin $(cut -d' ' -f1 /proc/uptime) $(uname -r)"
 /bin/sh /etc/netcause-vm/command
 echo "$NETCAUSE_VM_MARK end $?"

@@ -48,6 +48,18 @@ pub(super) struct Machine {
     pub clock: Clock,
 }
 
+/// What a VM of several is connected to.
+pub(super) struct Wiring {
+    /// The socket of the serial port.
+    pub control: PathBuf,
+    /// The socket of the network card.
+    pub here: PathBuf,
+    /// The socket that it sends frames to.
+    pub there: PathBuf,
+    /// The last byte of its hardware address.
+    pub number: u8,
+}
+
 /// How a VM's job ended.
 #[derive(Debug)]
 pub(super) struct Ended {
@@ -146,6 +158,26 @@ impl Machine {
         Ok(ended)
     }
 
+    /// Boots it with a serial port that is a UNIX socket, which gives the job its input and takes its output, and a network card
+    /// whose frames are datagrams between two UNIX sockets.
+    pub(super) fn start(&self, wiring: &Wiring) -> Result<Emulator> {
+        let Wiring { control, here, there, number } = wiring;
+        let mut command = self.command();
+        command.arg("-serial").arg(format!("unix:{},server=on,wait=off", control.display()));
+        command.arg("-netdev").arg(format!(
+            "dgram,id=wire,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+            here.display(),
+            there.display()
+        ));
+        // Every frame is as it is on a cable: no segment of 64 KiB, no checksum left to the card.
+        command.arg("-device").arg(format!(
+            "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:{number:02x},romfile=,mrg_rxbuf=off,csum=off,gso=off,guest_csum=off,\
+             guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off"
+        ));
+        command.stdin(Stdio::null());
+        Ok(Emulator(command.spawn().map_err(not_started)?))
+    }
+
     /// Connects the job to this terminal until the VM ends.
     pub(super) fn shell(&self) -> Result<()> {
         let mut command = self.command();
@@ -157,7 +189,7 @@ impl Machine {
 }
 
 /// A running emulator, which does not outlive us.
-struct Emulator(Child);
+pub(super) struct Emulator(Child);
 
 impl Emulator {
     /// The lines of the second serial port as they come.

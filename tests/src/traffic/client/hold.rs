@@ -5,6 +5,8 @@ use std::{
     net::{Shutdown, TcpStream},
     process::{Child, Command, Stdio},
     sync::atomic::Ordering,
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -39,8 +41,12 @@ impl Client {
         let mut done = 0_u64;
         for line in std::io::stdin().lock().lines() {
             let line = line.context("reading a command")?;
-            for held in &mut all {
-                self.carry_out(&line, held, totals).with_context(|| line.clone())?;
+            let (times, pause, command) = repeated(&line)?;
+            for _ in 0..times {
+                for held in &mut all {
+                    self.carry_out(command, held, totals).with_context(|| line.clone())?;
+                }
+                thread::sleep(pause);
             }
             done += 1;
             println!("{}", json!({"done": done}));
@@ -103,9 +109,30 @@ impl Client {
     }
 }
 
+/// What `repeat TIMES MILLISECONDS COMMAND` says, or a command alone.
+fn repeated(line: &str) -> Result<(u64, Duration, &str)> {
+    let Some(rest) = line.strip_prefix("repeat ") else { return Ok((1, Duration::ZERO, line)) };
+    let mut words = rest.splitn(3, ' ');
+    let mut next = || words.next().with_context(|| format!("{line}: repeat TIMES MILLISECONDS COMMAND"));
+    let (times, pause) = (next()?.parse().context("times")?, next()?.parse().context("milliseconds")?);
+    Ok((times, Duration::from_millis(pause), next()?))
+}
+
 /// Another process that holds the connection open until its input closes, and sends over it what it is given: `cat`,
 /// with the connection as its standard output.
 fn share(stream: &TcpStream) -> Result<Child> {
     let socket = OwnedFd::from(stream.try_clone().context("sharing a connection")?);
     Command::new("cat").stdin(Stdio::piped()).stdout(socket).spawn().context("starting a sharer")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_may_be_repeated() {
+        assert_eq!(repeated("echo 5").unwrap(), (1, Duration::ZERO, "echo 5"));
+        assert_eq!(repeated("repeat 3 20 echo 5").unwrap(), (3, Duration::from_millis(20), "echo 5"));
+        assert!(repeated("repeat 3").is_err());
+    }
 }

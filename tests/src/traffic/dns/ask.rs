@@ -13,9 +13,6 @@ use serde_json::json;
 
 use super::super::{any_like, udp::extensions};
 
-/// How long answers may take that are waited for.
-const LIMIT: Duration = Duration::from_secs(60);
-
 /// `netcause-lab traffic dns-ask`
 #[derive(Args)]
 pub(crate) struct Ask {
@@ -37,6 +34,12 @@ pub(crate) struct Ask {
     /// Close the socket after this time and read nothing
     #[arg(long)]
     close_after_ms: Option<u64>,
+    /// How long answers may take that are waited for
+    #[arg(long, default_value_t = 60_000)]
+    wait_ms: u64,
+    /// Wait this long after each time
+    #[arg(long, default_value_t = 0)]
+    interval_ms: u64,
     /// Put IPv6 extension headers before each query: hop-by-hop options, and so many bytes of destination options
     #[arg(long)]
     options_bytes: Option<usize>,
@@ -68,8 +71,12 @@ impl Ask {
                     thread::sleep(Duration::from_millis(time));
                     0
                 }
-                None => receive(&socket, if self.first { 1 } else { asked })?,
+                None => {
+                    let wanted = if self.first { 1 } else { asked };
+                    receive(&socket, wanted, Duration::from_millis(self.wait_ms))?
+                }
             };
+            thread::sleep(Duration::from_millis(self.interval_ms));
         }
         println!("{}", json!({"queries": sent, "answers": received}));
         Ok(())
@@ -77,13 +84,15 @@ impl Ask {
 }
 
 /// Receives so many answers, or as many as come.
-fn receive(socket: &UdpSocket, wanted: u64) -> Result<u64> {
+fn receive(socket: &UdpSocket, wanted: u64, limit: Duration) -> Result<u64> {
     let (mut received, began) = (0, Instant::now());
-    socket.set_read_timeout(Some(LIMIT))?;
-    while received < wanted && began.elapsed() < LIMIT {
+    socket.set_read_timeout(Some(limit))?;
+    while received < wanted && began.elapsed() < limit {
         match socket.recv(&mut [0; 2048]) {
             Ok(_) => received += 1,
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
+            // Nobody listens there: the next time there may be one.
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => break,
             Err(error) => return Err(error).context("receiving an answer"),
         }
     }

@@ -45,7 +45,9 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
     // Who takes data as it can process it keeps its window closed, too: that is another state only where it was not so before.
     let moves = if is_peer { case.recent.tcp.sent_bytes } else { case.recent.tcp.received_bytes };
     let usual = case.past.waited_for_reader().filter(|_| is_peer);
-    let confidence = match moves >= MOVING {
+    // Who answers has read: its threads get to what has come late, and no further.
+    let is_moving = moves >= MOVING || (!is_peer && case.recent.tcp.sent_bytes > 0);
+    let confidence = match is_moving {
         false => Confidence::High,
         true if usual.is_some_and(|usual| waiting > WORSE * usual + HELD_UP) => Confidence::Medium,
         true => Confidence::Low,
@@ -55,7 +57,7 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
         "{}: {} {}. {}; the network is fine.",
         case.ends(),
         name(reader),
-        if moves >= MOVING { "reads late what it is sent" } else { "does not read what it was sent" },
+        if is_moving { "reads late what it is sent" } else { "does not read what it was sent" },
         if is_peer { "Data waits at its closed window" } else { "Data waits in its receive buffer" }
     );
     let says = format!("{waiting:.1} connections wait for it to read");
@@ -182,6 +184,11 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     if is_late_path || share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) > 0.01 {
         return None;
     }
+    // Answers that do not come at all may be lost on the way back: only those that come late, or the server's own end, show that
+    // they do not.
+    let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port));
+    let is_shown = is_slow || !case.is_client() || server.is_some_and(|server| server.listens);
+    let confidence = if is_shown { Confidence::High } else { Confidence::Medium };
     let took = if is_slow {
         format!("takes {} to answer", time(answer))
     } else {
@@ -204,7 +211,7 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
                 .because(signal)
                 .not(Cause::SlowServer, "the application has answered what it got")
         }
-        None => Draft::of_edge(Cause::SlowServer, case.edge, Confidence::High, summary),
+        None => Draft::of_edge(Cause::SlowServer, case.edge, confidence, summary),
     };
     let mut draft = draft
         .weighs(waiting * case.seconds, false)
@@ -241,6 +248,12 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
         .then("Look into the server: its threads, its locks, and what it waits for itself.", case.sockets());
     draft.finding.counter_evidence = case.healthy_path();
     draft.finding.impact.stalled_connections = waiting;
+    if !is_shown {
+        draft = draft.without(
+            "server",
+            "whether answers are sent and lost on the way back (mtu_black_hole, path_loss) is seen on the server's node alone",
+        );
+    }
     Some(draft)
 }
 

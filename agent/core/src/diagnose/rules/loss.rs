@@ -117,23 +117,24 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let waiting = case.waited(On::Network);
     let others = case.received_from_peer().saturating_sub(recent.received_segments);
+    // Where nothing small was tried, a smaller MTU is not excluded; where something small comes back, it is that.
+    let is_large_only = is_large_only(case);
+    if is_large_only && others > 0 {
+        return None;
+    }
     // Another port of it answers the same workload.
     if case.is_client() && case.received_between() > recent.received_segments {
         return Some(silence::of_port(case, timeouts, repeated));
     }
+    let is_sure = others == 0 && !is_large_only;
     let summary = format!(
         "{}: nothing comes back any more. Connections repeat the same data after {timeouts} timeouts and hear nothing from {}.",
         case.ends(),
         crate::diagnose::finding::name(case.peer()),
     );
     let says = format!("{timeouts} retransmission timeouts, {repeated} of them the third in a row or later");
-    Some(
-        Draft::of_edge(
-            Cause::DeadPath,
-            case.edge,
-            if others == 0 { Confidence::High } else { Confidence::Medium },
-            summary,
-        )
+    let confidence = if is_sure { Confidence::High } else { Confidence::Medium };
+    let mut draft = Draft::of_edge(Cause::DeadPath, case.edge, confidence, summary)
         .weighs(timeouts as f64, true)
         .hurts(case.impact())
         .because(Signal::value("tcp_timeouts", timeouts as f64, "timeouts", says))
@@ -168,8 +169,20 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
         .then(
             "See which connections repeat, and ping the addresses that they go to from this node.",
             case.sockets(),
-        ),
-    )
+        );
+    if is_large_only {
+        let why = "only segments of full size were tried: a smaller MTU (mtu_black_hole) looks the same";
+        draft = draft.without("small_segments", why);
+    }
+    Some(draft)
+}
+
+/// Nothing but segments of full size was sent again, and no SYN.
+fn is_large_only(case: &Case<'_>) -> bool {
+    let (lately, recent) = (&case.lately.tcp, &case.recent.tcp);
+    let syns = recent.retransmitted_segments[RetransmitKind::Syn as usize];
+    let again = data_retransmits(lately);
+    syns == 0 && again > 0 && share(lately.full_size_retransmits, again) >= 0.8
 }
 
 /// Connections were idle for long, and the first data after that stayed without an answer, while others go on.
@@ -216,9 +229,7 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
     let goes_on = case.recent.tcp.full_size_retransmits > 0 || case.is_stuck();
     // A transfer whose path died repeats full-size segments too: it had got on before, and nothing comes back any more.
-    let recent = &case.recent.tcp;
-    let small_ones_pass = recent.opened > 0 || recent.received_segments > 0;
-    let is_alive = small_ones_pass || case.received_from_peer() > 0;
+    let is_alive = case.recent.tcp.opened > 0 || case.received_from_peer() > 0;
     let has_never_sent = case.past.sent().is_none_or(|sent| sent < 1000.0);
     // Progress in full-size segments is no black hole.
     let through = case.recent.tcp.sent_bytes / 1000;
@@ -228,7 +239,10 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     if !goes_on || through > full.max(1) || !(is_found || is_known) {
         return None;
     }
-    let confidence = if full >= 5 && small_ones_pass { Confidence::High } else { Confidence::Medium };
+    // What arrived before the first timeout says nothing of what passes since.
+    let began_before = timeouts > case.recent.tcp.timeouts.iter().sum();
+    let confidence =
+        if full >= 5 && began_before && is_alive { Confidence::High } else { Confidence::Medium };
     let summary = format!(
         "{}: packets of full size vanish on the way and small ones pass: a smaller MTU on the path, and its ICMP messages are filtered.",
         case.ends()

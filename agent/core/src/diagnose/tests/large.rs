@@ -1,0 +1,37 @@
+//! Segments of full size that are not acknowledged: a smaller MTU, or a dead path.
+
+use super::*;
+
+/// A bulk transfer whose segments are sent again and again.
+fn stuck() -> Totals {
+    let mut totals = Totals::ZERO;
+    totals.tcp.sent_segments = 6;
+    again(&mut totals, RetransmitKind::Timeout, 6);
+    totals.tcp.full_size_retransmits = 6;
+    totals.tcp.timeouts = [2, 2, 2];
+    totals.waits.waited_us[On::Network as usize] = 10_000_000;
+    totals
+}
+
+#[test]
+fn where_nothing_small_was_tried_neither_is_sure() {
+    let bulk = edge("backup", "store");
+    let mut node = Node::with_past(&[Arc::clone(&bulk)]);
+    for _ in 0..8 {
+        node.window(&[(Arc::clone(&bulk), stuck())]);
+        let sure = node.active().into_iter().filter(|(_, confidence, _)| *confidence == Confidence::High);
+        assert_eq!(sure.count(), 0, "{:?}", node.active());
+    }
+    assert_eq!(node.causes(), ["dead_path"]);
+    let missing = &node.diagnosis.findings()[0].finding.missing_evidence;
+    assert!(missing.iter().any(|missing| missing.why.contains("mtu_black_hole")), "{missing:?}");
+}
+
+#[test]
+fn where_other_connections_with_the_peer_go_on_it_is_the_size() {
+    let bulk = edge("backup", "store");
+    let small = Arc::new(Edge { port: Some(9000), ..edge("backup", "store").as_ref().clone() });
+    let mut node = Node::with_past(&[Arc::clone(&bulk), Arc::clone(&small)]);
+    node.windows(8, &[(bulk, stuck()), (small, healthy())]);
+    assert_eq!(node.active(), [("mtu_black_hole", Confidence::High, "backup/store:8080".to_owned())]);
+}
