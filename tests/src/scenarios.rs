@@ -356,6 +356,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("names::dnat", dnat::rewritten).on_outermost_kernels(),
     scenario("names::dnat_two_workloads", dnat::of_two).on_one_kernel(),
     scenario("names::dnat_known_endpoints", dnat::known).on_one_kernel(),
+    scenario("turn::behind_a_service", dnat::waiting).on_one_kernel(),
     scenario("names::unreachable", names::unreachable::for_a_while).on_one_kernel(),
     scenario("names::unreachable_too_long", names::unreachable::too_long).on_one_kernel(),
     scenario("names::watches_end", names::unreachable::watches_end).on_one_kernel(),
