@@ -17,6 +17,7 @@ mod scale;
 mod sites;
 mod transactions;
 mod turn;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ enum Part {
     Names(names::Names),
     /// What connections wait for: what the agent says beside what clients have measured
     Turn(turn::Turn),
+    /// What the agent takes of a core while little happens
+    Upkeep(upkeep::Upkeep),
     /// The programs inside the pods
     #[command(subcommand, hide = true)]
     Generate(generate::Generate),
@@ -78,6 +81,7 @@ impl Bench {
             Some(Part::DnsCount(count)) => count.run(),
             Some(Part::Names(names)) => names.run(),
             Some(Part::Turn(turn)) => turn.run(),
+            Some(Part::Upkeep(upkeep)) => upkeep.run(),
             Some(Part::Generate(program)) => program.run(),
         }
     }

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 }
 
 /// The parts of the lab's benchmark that measure a machine; any of them can be given as its argument.
-const NATIVE: [&str; 7] = ["load", "scale", "churn", "dns", "dns-count", "names", "turn"];
+const NATIVE: [&str; 8] = ["load", "scale", "churn", "upkeep", "dns", "dns-count", "names", "turn"];
 
 /// Runs the lab's benchmark and prints what it prints.
 pub(crate) fn command(args: &Args) -> Result<()> {

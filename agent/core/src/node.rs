@@ -75,7 +75,7 @@ impl Reader {
             Self::Conntrack => "no netcause_node_nf_conntrack_*",
             Self::Links => "no netcause_node_network_*, nor the devices of netcause_node_qdisc_*",
             Self::Qdiscs => "no netcause_node_qdisc_*",
-            Self::Neighbours => "no netcause_node_neighbour_*",
+            Self::Neighbours => "no netcause_node_neighbour_*, or no netcause_node_arp_*",
             Self::Changes => "no netcause_node_configuration_changes_total",
         }
     }
@@ -138,6 +138,8 @@ pub struct Reading {
     pub qdiscs: Found<Vec<links::Qdisc>>,
     /// The kernel's tables of neighbours, and the neighbours of the node.
     pub neighbours: Found<(Vec<neighbours::Table>, Vec<neighbours::Neighbour>)>,
+    /// IPv4 neighbours by network namespace.
+    pub arp: Found<Namespaces<Vec<neighbours::arp::Neighbour>>>,
     /// Changes of routes and addresses since the reader began.
     pub changes: Found<changes::Changes>,
 }
@@ -145,8 +147,18 @@ pub struct Reading {
 impl Reading {
     /// The readers that do not work, and why.
     pub fn failures(&self) -> impl Iterator<Item = (Reader, &Failure)> {
-        let Self { took: _, softnet, cpu_waiting, netstat, conntrack, links, qdiscs, neighbours, changes } =
-            self;
+        let Self {
+            took: _,
+            softnet,
+            cpu_waiting,
+            netstat,
+            conntrack,
+            links,
+            qdiscs,
+            neighbours,
+            arp,
+            changes,
+        } = self;
         let all = [
             (Reader::Softnet, softnet.as_ref().err()),
             (Reader::Pressure, cpu_waiting.as_ref().err()),
@@ -154,7 +166,8 @@ impl Reading {
             (Reader::Conntrack, conntrack.as_ref().err()),
             (Reader::Links, links.as_ref().err()),
             (Reader::Qdiscs, qdiscs.as_ref().err()),
-            (Reader::Neighbours, neighbours.as_ref().err()),
+            // For the log one of them will do.
+            (Reader::Neighbours, neighbours.as_ref().err().or(arp.as_ref().err())),
             (Reader::Changes, changes.as_ref().err()),
         ];
         all.into_iter().filter_map(|(reader, failure)| Some((reader, failure?)))
@@ -166,6 +179,6 @@ impl Reading {
             let pods = found.iter().flat_map(|namespaces| &namespaces.pods);
             pods.flat_map(|namespace| namespace.cgroups.iter().copied())
         }
-        of(&self.netstat).chain(of(&self.conntrack))
+        of(&self.netstat).chain(of(&self.conntrack)).chain(of(&self.arp))
     }
 }

@@ -1,6 +1,7 @@
 //! What the kernel counts of the node beside flows: files and netlink requests that cost nothing but reading. One file per
 //! reader; each may fail alone.
 
+mod arp;
 mod changes;
 mod conntrack;
 mod files;
@@ -53,6 +54,7 @@ impl Readers {
             qdiscs: rtnetlink::qdiscs(),
             neighbours: rtnetlink::tables()
                 .and_then(|tables| rtnetlink::neighbours().map(|neighbours| (tables, neighbours))),
+            arp: arp::read(&namespaces),
             changes: self.changes.read(),
             took: Duration::ZERO,
         };

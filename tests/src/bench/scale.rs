@@ -34,21 +34,19 @@ const SWEEP: &str = "netcause_sweep_duration_seconds";
 pub(crate) struct Scale {
     /// Open sockets, both ends of a connection counted
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(8..=1_000_000))]
-    sockets: u64,
+    pub(super) sockets: u64,
     /// Edges, both ends of a pair counted; the default leaves the machine itself a few of 10 000
     #[arg(long, default_value_t = 9980, value_parser = clap::value_parser!(u64).range(8..=65_000))]
-    edges: u64,
+    pub(super) edges: u64,
 }
 
 impl Scale {
     pub(super) fn run(self) -> Result<()> {
         let (agent, _) = start()?;
         let (_net, client, server) = Net::pair("scale")?;
-        give_network(&server, &client, SERVERS)?;
-        give_network(&client, &server, CLIENTS)?;
         println!("before any connection:");
         memory::print(agent.pid())?;
-        let mut crowd = self.open(&client, &server)?;
+        let mut crowd = self.crowd(&client, &server)?;
         println!("\nan agent that saw every connection open:");
         measure(&agent, &mut crowd)?;
         agent.stop(Signal::TERM)?;
@@ -61,7 +59,9 @@ impl Scale {
     }
 
     /// Opens the connections. Each process has its own port, so that one range of ephemeral ports is enough.
-    fn open(&self, client: &Pod, server: &Pod) -> Result<Crowd> {
+    pub(super) fn crowd(&self, client: &Pod, server: &Pod) -> Result<Crowd> {
+        give_network(server, client, SERVERS)?;
+        give_network(client, server, CLIENTS)?;
         let connections = self.sockets / 2;
         let processes = connections.div_ceil(PER_PROCESS);
         let each = connections / processes;
@@ -92,12 +92,17 @@ impl Scale {
 }
 
 /// The processes at both ends.
-struct Crowd {
+pub(super) struct Crowd {
     holders: Vec<Driver>,
     _keepers: Vec<Driver>,
 }
 
 impl Crowd {
+    /// Sends a message on every connection.
+    pub(super) fn touch(&mut self) -> Result<()> {
+        self.all("touch")
+    }
+
     /// Sends a command to all holders.
     fn all(&mut self, command: &str) -> Result<()> {
         self.holders.iter_mut().try_for_each(|holder| holder.send_command(command))?;
@@ -138,7 +143,7 @@ fn measure(agent: &Agent, crowd: &mut Crowd) -> Result<()> {
     let first = scrape(agent)?;
     println!("  first scrape: {} ms", millis(first.took));
     let mut last = sweeping(agent, "all idle", || Ok(()), first)?;
-    last = sweeping(agent, "all with traffic since the last sweep", || crowd.all("touch"), last)?;
+    last = sweeping(agent, "all with traffic since the last sweep", || crowd.touch(), last)?;
     let mut without = Vec::new();
     for _ in 0..SCRAPES {
         without.push(scrape(agent)?.took.as_secs_f64());

@@ -11,6 +11,7 @@ use crate::lab::{
     topology::{Net, Pod},
 };
 
+const WAITING: &str = "netcause_tcp_waiting_connections";
 const LOOKUPS: &str = "netcause_conntrack_lookups_total";
 
 /// A client's edge to a service address that the node rewrites has the service and the workload of its backends.
@@ -40,6 +41,41 @@ pub(super) fn known(name: &str) -> Result<()> {
         ensure!(asked == 0.0, "the kernel was asked {asked} times");
         Ok(())
     })
+}
+
+/// Whose turn it is on connections to a service's address is known as on any other: at the client's end by what it was answered.
+pub(super) fn waiting(name: &str) -> Result<()> {
+    const FOREVER: &str = "600000";
+    let shopper = "shopper-3";
+    let net = Net::new(name)?;
+    let (client, one, other) = (net.pod_of_uid("client", &uid(shopper))?, net.pod("one")?, net.pod("other")?);
+    service::balance(&net, &[&client], &[&one, &other], 8080)?;
+    let files = Files::new(&client, "names")?;
+    let names = names((&client, shopper), [&one, &other], ["backend", "backend"], true);
+    let config = format!("names_file: \"{}\"\n", files.write("names.yaml", &names)?.display());
+    let options = Options {
+        args: &["--sweep-interval-seconds", "1", "--sweep-cpu-percent", "100"],
+        config: Some(&config),
+        within: Some(net.switch()),
+        without_dns: true,
+        ..Options::default()
+    };
+    let thinks = ["--mode", "echo", "--quick", "1", "--think-ms", FOREVER];
+    let _servers = [one.serve("[::]:8080".parse()?, &thinks)?, other.serve("[::]:8080".parse()?, &thinks)?];
+    let agent = Agent::start(name, "agent", &options)?;
+    let mut held = Vec::new();
+    for address in service::addresses() {
+        let mut asks = client.hold(address, &["--count", "2"])?;
+        asks.run_command("echo 64")?;
+        asks.run_command("send 64")?;
+        held.push(asks);
+    }
+    let server = Edge::labelled(&[("reporter", "destination"), ("source_workload", shopper)]);
+    agent.until("both ends wait for the backends", |metrics| {
+        metrics.expect(WAITING, &edge(shopper, "backend").with("on", "peer_application"), 4)?;
+        metrics.expect(WAITING, &server.with("on", "local_application"), 4)
+    })?;
+    agent.stop(Signal::TERM)
 }
 
 /// The agent runs where destinations are rewritten, and knows names from a file. The client's is this scenario's alone,

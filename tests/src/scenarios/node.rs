@@ -1,6 +1,9 @@
 //! What the kernel counts of the node beside flows: the agent says the same.
 
-use std::fs;
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -50,6 +53,58 @@ pub(super) fn pods(name: &str) -> Result<()> {
         );
         Ok(())
     })
+}
+
+/// A neighbour that never answers, and an address that two pods have: seen in the pod that looks for them, and in no other.
+pub(super) fn neighbours(name: &str) -> Result<()> {
+    const ENTRIES: &str = "netcause_node_arp_entries";
+    const CHANGES: &str = "netcause_node_arp_link_address_changes_total";
+    let agent = agent::shared()?;
+    let net = Net::new(name)?;
+    let (client, healthy) = (net.pod("client")?, net.pod("healthy")?);
+    let owners = [net.pod("one")?, net.pod("two")?];
+    let [a, b, c, _] = client.v4.octets();
+    let [absent, twice] = [250, 251].map(|last| Ipv4Addr::new(a, b, c, last));
+    healthy.connect(SocketAddr::new(owners[0].v4.into(), 8080), &["--count", "1"])?;
+    let _servers =
+        [owners[0].serve("0.0.0.0:8080".parse()?, &[])?, owners[1].serve("0.0.0.0:8080".parse()?, &[])?];
+    for owner in &owners {
+        owner.also_at(&format!("{twice}/24"))?;
+    }
+    // Both answer as soon as they are asked; here one at a time, because which answer is the last to come is chance.
+    let answers = |owner: &Pod, does: bool| {
+        owner.sysctl(&[&format!("net/ipv4/conf/eth0/arp_ignore={}", if does { 0 } else { 8 })])
+    };
+    let of = |metrics: &Metrics, pod: &Pod, state: &str| {
+        metrics.sum(ENTRIES, &[("workload", pod.workload()), ("state", state)])
+    };
+    let mut expected = 0.0;
+    for turn in 0..3 {
+        answers(&owners[turn % 2], true)?;
+        answers(&owners[(turn + 1) % 2], false)?;
+        client.run("ip", &["neigh", "flush", "dev", "eth0"], "")?;
+        client.connect(SocketAddr::new(twice.into(), 8080), &["--count", "1"])?;
+        client.connect(
+            SocketAddr::new(absent.into(), 8080),
+            &["--count", "1", "--connect-timeout-ms", "100"],
+        )?;
+        agent.until("the pod's neighbours are the kernel's", |metrics| {
+            let counts = ["answered", "unanswered"].map(|state| of(metrics, &client, state));
+            ensure!(counts == [1.0, 1.0], "{counts:?} neighbours answered, and did not");
+            let changes = metrics.sum(CHANGES, &[("workload", client.workload())]);
+            ensure!(changes == expected, "{changes} instead of {expected} changes");
+            Ok(())
+        })?;
+        expected += 1.0;
+    }
+    let metrics = agent.scrape()?;
+    let changes = metrics.sum(CHANGES, &[("workload", healthy.workload())]);
+    let counts = ["answered", "unanswered"].map(|state| of(&metrics, &healthy, state));
+    ensure!(
+        counts[0] >= 1.0 && counts[1] + changes == 0.0,
+        "a pod without faults has {counts:?} neighbours that answered and did not, {changes} changes"
+    );
+    Ok(())
 }
 
 /// A full table of connections drops new ones and no others, and the agent says so: entries, limit, and drops as the kernel counts

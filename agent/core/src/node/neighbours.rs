@@ -1,6 +1,9 @@
-//! Neighbours of the node: how full the kernel's tables are, and addresses that changed their link address.
+//! Neighbours: how full the kernel's tables are, those that do not answer, and addresses that changed their link address.
+
+pub mod arp;
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use netcause_common::labelled_enum;
@@ -55,30 +58,39 @@ pub struct Moved {
     pub address: IpAddr,
 }
 
-/// The link addresses of neighbours as they were last seen.
-#[derive(Debug, Default)]
-pub(super) struct LinkAddresses {
-    known: HashMap<(u32, IpAddr), (Vec<u8>, u32)>,
+/// The link addresses of neighbours as they were last seen, by where they are neighbours.
+#[derive(Debug)]
+pub(super) struct LinkAddresses<Place> {
+    known: HashMap<(Place, IpAddr), (Vec<u8>, u32)>,
     readings: u32,
 }
 
-impl LinkAddresses {
+impl<Place> Default for LinkAddresses<Place> {
+    fn default() -> Self {
+        Self { known: HashMap::new(), readings: 0 }
+    }
+}
+
+impl<Place: Copy + Eq + Hash> LinkAddresses<Place> {
     /// Takes all neighbours; returns those that have moved, and how many did not fit.
-    pub(super) fn read(&mut self, neighbours: Vec<Neighbour>) -> (Vec<Moved>, u64) {
+    pub(super) fn read(
+        &mut self,
+        neighbours: impl IntoIterator<Item = (Place, IpAddr, Vec<u8>)>,
+    ) -> (Vec<(Place, IpAddr)>, u64) {
         self.readings = self.readings.wrapping_add(1);
         let (now, mut moved, mut left_out) = (self.readings, Vec::new(), 0);
-        for Neighbour { index, address, link_address } in neighbours {
+        for (place, address, link_address) in neighbours {
             let is_full = self.known.len() >= MAX_NEIGHBOURS;
-            match self.known.get_mut(&(index, address)) {
+            match self.known.get_mut(&(place, address)) {
                 Some((known, seen)) => {
                     *seen = now;
                     if *known != link_address {
                         *known = link_address;
-                        moved.push(Moved { index, address });
+                        moved.push((place, address));
                     }
                 }
                 None if is_full => left_out += 1,
-                None => drop(self.known.insert((index, address), (link_address, now))),
+                None => drop(self.known.insert((place, address), (link_address, now))),
             }
         }
         self.known.retain(|_, (_, seen)| now.wrapping_sub(*seen) < REMEMBERED);
@@ -90,14 +102,14 @@ impl LinkAddresses {
 mod tests {
     use super::*;
 
-    fn neighbour(last: u8, link: u8) -> Neighbour {
-        Neighbour { index: 2, address: [10, 0, 0, last].into(), link_address: vec![2, 0, 0, 0, 0, link] }
+    fn neighbour(last: u8, link: u8) -> (u32, IpAddr, Vec<u8>) {
+        (2, [10, 0, 0, last].into(), vec![2, 0, 0, 0, 0, link])
     }
 
     #[test]
     fn an_address_that_moves_is_seen_each_time() {
         let mut known = LinkAddresses::default();
-        let moved = |known: &mut LinkAddresses, neighbours| known.read(neighbours).0.len();
+        let moved = |known: &mut LinkAddresses<u32>, neighbours: Vec<_>| known.read(neighbours).0.len();
         assert_eq!(moved(&mut known, vec![neighbour(1, 1), neighbour(2, 2)]), 0);
         assert_eq!(moved(&mut known, vec![neighbour(1, 1), neighbour(2, 9)]), 1);
         // It is gone for a while, and comes back as it was first.

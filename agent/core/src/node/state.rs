@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::growth::{Counts, Growth, Width};
 use super::links::{DeviceState, Links, QdiscRows, Queue};
 use super::namespaces::{ByOwner, owner};
-use super::neighbours::{LinkAddresses, Moved, Neighbour};
+use super::neighbours::{LinkAddresses, Moved, Neighbour, arp};
 use super::{
     Failure, Found, Namespaces, Owner, Reader, Reading, changes, conntrack, links, neighbours, netstat,
     softnet,
@@ -29,7 +29,8 @@ pub struct Node {
     links: Links,
     tables: Growth<String, String, { neighbours::Counter::COUNT }>,
     table_sizes: Vec<neighbours::Table>,
-    link_addresses: LinkAddresses,
+    link_addresses: LinkAddresses<u32>,
+    arp: arp::State,
     moves: u64,
     moved: Vec<Moved>,
     neighbours_left_out: u64,
@@ -72,6 +73,10 @@ pub struct View {
     pub neighbour_moves: Option<u64>,
     /// Those in the last reading.
     pub moved: Vec<Moved>,
+    /// IPv4 neighbours by network namespace, of each pod that has any.
+    pub arp_entries: Vec<(Owner, arp::Entries)>,
+    /// How often one of a pod had another link address than before, by network namespace.
+    pub arp_changes: Vec<(Owner, Counts<1>)>,
     /// Changes of routes and addresses, by [`changes::Change`].
     pub changes: Option<Counts<{ changes::Change::COUNT }>>,
     /// How many of each kind were not read, for a limit or because nothing reads them.
@@ -93,6 +98,7 @@ impl Default for Node {
             tables: Growth::new(Width::Bits64),
             table_sizes: Vec::new(),
             link_addresses: LinkAddresses::default(),
+            arp: arp::State::default(),
             moves: 0,
             moved: Vec::new(),
             neighbours_left_out: 0,
@@ -106,6 +112,7 @@ impl Node {
     pub fn at(&mut self, moment: Moment) {
         self.netstat.rows.at(moment);
         self.conntrack.rows.at(moment);
+        self.arp.changed.rows.at(moment);
         self.links.at(moment);
     }
 
@@ -126,6 +133,10 @@ impl Node {
         self.take_conntrack(reading.conntrack, &name);
         self.take_links(reading.links, reading.qdiscs);
         self.take_neighbours(reading.neighbours);
+        match reading.arp {
+            Ok(namespaces) => self.arp.read(&namespaces, &name),
+            Err(_) => self.arp.entries.clear(),
+        }
         if let Ok(changes) = reading.changes {
             self.changes.read([((), (), changes)], true);
         }
@@ -148,7 +159,12 @@ impl Node {
         self.tables
             .read(tables.iter().map(|table| (table.name.clone(), table.name.clone(), table.counters)), true);
         self.table_sizes = tables;
-        (self.moved, self.neighbours_left_out) = self.link_addresses.read(neighbours);
+        let neighbours = neighbours.into_iter();
+        let neighbours =
+            neighbours.map(|neighbour| (neighbour.index, neighbour.address, neighbour.link_address));
+        let (moved, left_out) = self.link_addresses.read(neighbours);
+        self.neighbours_left_out = left_out;
+        self.moved = moved.into_iter().map(|(index, address)| Moved { index, address }).collect();
         self.moves += self.moved.len() as u64;
     }
 
@@ -192,6 +208,8 @@ impl Node {
             neighbour_sizes: self.table_sizes.clone(),
             neighbour_moves: self.readers.is_some().then_some(self.moves),
             moved: self.moved.clone(),
+            arp_entries: self.arp.entries.clone(),
+            arp_changes: rows(&self.arp.changed.rows),
             changes: only(&self.changes),
             left_out: self.left_out(),
         }
@@ -205,7 +223,7 @@ impl Node {
             ("netstat_namespaces", self.netstat.left_out),
             ("conntrack_namespaces", self.conntrack.left_out),
             ("devices", self.links.folded),
-            ("neighbours", self.neighbours_left_out),
+            ("neighbours", self.neighbours_left_out + self.arp.left_out),
         ]
     }
 }
@@ -242,6 +260,7 @@ mod tests {
             links: Ok(Vec::new()),
             qdiscs: Ok(Vec::new()),
             neighbours: Ok((Vec::new(), Vec::new())),
+            arp: Ok(Namespaces { own: Vec::new(), pods: Vec::new(), left_out: 0 }),
             changes: Ok([0; changes::Change::COUNT]),
         }
     }

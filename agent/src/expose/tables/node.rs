@@ -5,6 +5,7 @@ mod devices;
 use std::borrow::Cow;
 
 use netcause_core::node::growth::Counts;
+use netcause_core::node::neighbours::arp;
 use netcause_core::node::{Owner, View, conntrack, netstat, softnet};
 
 use super::labels;
@@ -127,6 +128,31 @@ static CONNTRACK_ENTRIES: Table<u64> = Table {
     )],
 };
 
+static ARP_ENTRIES: Table<arp::Entries> = Table {
+    labels: &NAMESPACE_LABELS,
+    sparse: true,
+    metrics: &[gauge(
+        "netcause_node_arp_entries",
+        "IPv4 neighbours of a network namespace when it was last read. state: answered, whose link address is known; \
+         unanswered, which did not answer, or not yet. Zeros are absent. IPv6 neighbours of pods are not seen. namespace and \
+         workload as in netcause_node_netstat_total.",
+        |entries: &arp::Entries, to| to.by(&arp::STATES, entries),
+    )
+    .by("state")],
+};
+
+static ARP_CHANGES: Table<[u64; 1]> = Table {
+    labels: &NAMESPACE_LABELS,
+    sparse: true,
+    metrics: &[counter(
+        "netcause_node_arp_link_address_changes",
+        "Times that an IPv4 neighbour of a pod had another link address than at the last pass, ten minutes ago at most: an \
+         address that two pods or machines have changes again and again. Those of the node itself are \
+         netcause_node_neighbour_link_address_changes_total. namespace and workload as in netcause_node_netstat_total.",
+        |changes: &[u64; 1], to| to.value(changes[0]),
+    )],
+};
+
 static CONNTRACK_LIMIT: Table<u64> = Table {
     labels: &[],
     sparse: false,
@@ -177,6 +203,14 @@ pub(super) fn families(node: &View) -> impl Iterator<Item = Family<'_>> {
         )
         .chain(CONNTRACK_LIMIT.families(&one(node.conntrack_limit)))
         .chain(devices::families(node))
+        .chain(
+            ARP_ENTRIES
+                .families(&owned(node.arp_entries.iter().map(|(owner, entries)| (owner, *entries)), add)),
+        )
+        .chain(
+            ARP_CHANGES
+                .families(&owned(node.arp_changes.iter().map(|(owner, counts)| (owner, counts.total)), add)),
+        )
         .chain(
             LEFT_OUT.families(&Rows::new(
                 node.left_out.iter().map(|(kind, count)| (labels![*kind], *count)),

@@ -21,6 +21,7 @@ fn read(player: &mut Player, overflows: u64) -> Vec<(String, u64)> {
         links: no(),
         qdiscs: no(),
         neighbours: no(),
+        arp: no(),
         changes: no(),
     })));
     for id in player.engine.take_cgroup_questions() {

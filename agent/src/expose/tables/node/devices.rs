@@ -184,8 +184,8 @@ static MOVES: Table<u64> = Table {
     metrics: &[counter(
         "netcause_node_neighbour_link_address_changes",
         "Times that a neighbour of the node had another link address than at the last pass, ten minutes ago at most. An \
-         address that two machines have changes again and again; one that moves (a failover) changes once. Neighbours of pods \
-         are not seen.",
+         address that two machines have changes again and again; one that moves (a failover) changes once. Those of \
+         pods are netcause_node_arp_link_address_changes_total.",
         |moves, to| to.value(*moves),
     )],
 };

@@ -37,6 +37,11 @@ pub(super) fn view() -> View {
         }],
         neighbour_moves: Some(4),
         moved: Vec::new(),
+        arp_entries: vec![(None, [5, 0]), (Some(Workload::Named(Name::new("shop", "front"))), [4, 1])],
+        arp_changes: vec![(
+            Some(Workload::Named(Name::new("shop", "front"))),
+            Counts { total: [6], ..Counts::default() },
+        )],
         changes: Some(Counts { total: [4, 3, 2, 1, 0], ..Counts::default() }),
         left_out: vec![("netstat_namespaces", 2)],
     }
