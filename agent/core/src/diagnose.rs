@@ -43,6 +43,7 @@ use rules::Places;
 use symptoms::Case;
 use tracker::Tracker;
 
+pub(crate) use symptoms::local;
 pub use tracker::Turn;
 
 /// The span that is judged.

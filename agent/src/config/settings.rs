@@ -155,6 +155,11 @@ settings! {
         /// (listening ports and the node). An empty list (`findings: []` in the file) switches findings off.
         #[arg(value_name = "FAMILY", value_delimiter = ',', value_parser = values::finding_family())]
         findings: Vec<Family> = Family::ALL.map(|(_, family)| family).to_vec(), AtMost(Family::ALL.len() as u32);
+
+        /// Write a Kubernetes Event on the pods of this node that a finding of at least medium confidence hurts. Needs names from the
+        /// API server and the ClusterRole of deploy/overlays/events.
+        #[arg(value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        kubernetes_events: bool = false;
     }
 
     "DNS" {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use netcause_common::flow::TcpCounters;
 
-use super::cause::Cause;
+use super::cause::{Cause, Family, Side};
 use super::draft::Draft;
-use super::finding::{MAX_AFFECTED, Subject, name, server};
+use super::finding::{MAX_AFFECTED, Signal, Subject, name, server};
 use super::node_pairs;
 use super::symptoms::{local, peer};
 use crate::aggregate::peer_nodes::Row;
@@ -96,17 +96,7 @@ fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
         impact.failed_queries_per_second += more.failed_queries_per_second;
         impact.retransmitted_share = impact.retransmitted_share.max(more.retransmitted_share);
     }
-    let dead: BTreeSet<Workload> = rest
-        .iter()
-        .filter(|draft| draft.finding.cause == Cause::DeadPath)
-        .flat_map(|draft| draft.finding.affected.iter().map(|edge| peer(edge).clone()))
-        .collect();
-    // Connections with a peer that is not there stall and end in many ways.
-    rest.retain(|draft| {
-        let is_consequence =
-            matches!(draft.finding.cause, Cause::HalfOpenPeer | Cause::SlowServer | Cause::ReceiverStalled);
-        !(is_consequence && draft.finding.affected.iter().any(|edge| dead.contains(peer(edge))))
-    });
+    let mut rest = without_consequences(rest);
     // What a sidecar waits for has a cause of its own.
     let behind: BTreeSet<Workload> = wide
         .iter()
@@ -121,6 +111,56 @@ fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
     });
     wide.extend(rest);
     wide
+}
+
+/// Without what follows from others: connections with a peer that is not there stall and end in many ways, at both ends; a server that
+/// does not read does not answer either; and what this node is known to drop at one end is missed at the other.
+fn without_consequences(mut drafts: Vec<Draft>) -> Vec<Draft> {
+    let affected = |cause: Cause| {
+        let of_cause = drafts.iter().filter(move |draft| draft.finding.cause == cause);
+        of_cause.flat_map(|draft| draft.finding.affected.iter())
+    };
+    let pair = |edge: &Edge| (edge.source.clone(), edge.destination.clone(), edge.port);
+    let dead: BTreeSet<Workload> = affected(Cause::DeadPath).map(|edge| peer(edge).clone()).collect();
+    let dead_pairs: BTreeSet<_> = affected(Cause::DeadPath).map(|edge| pair(edge)).collect();
+    let dropped: BTreeSet<_> = drafts
+        .iter()
+        .filter(|draft| is_known_drop(draft))
+        .flat_map(|draft| draft.finding.affected.iter().map(|edge| pair(edge)))
+        .collect();
+    let deaf: BTreeSet<_> = drafts
+        .iter()
+        .filter(|draft| draft.finding.cause == Cause::ReceiverStalled && draft.finding.side == Side::Server)
+        .flat_map(|draft| draft.finding.affected.iter().map(|edge| (edge.destination.clone(), edge.port)))
+        .collect();
+    drafts.retain(|draft| {
+        let cause = draft.finding.cause;
+        let is_stall = matches!(cause, Cause::HalfOpenPeer | Cause::SlowServer | Cause::ReceiverStalled);
+        let is_loss = cause.family() == Family::Loss && !is_known_drop(draft);
+        let follows = |edge: &Arc<Edge>| {
+            (is_stall && (dead.contains(peer(edge)) || dead_pairs.contains(&pair(edge))))
+                || ((is_stall || is_loss) && dropped.contains(&pair(edge)))
+                || (cause == Cause::SlowServer && deaf.contains(&(edge.destination.clone(), edge.port)))
+        };
+        !draft.finding.affected.iter().any(follows)
+    });
+    drafts
+}
+
+/// True if this node has seen itself drop what was missed.
+fn is_known_drop(draft: &Draft) -> bool {
+    let cause = draft.finding.cause;
+    let is_drop = matches!(
+        cause,
+        Cause::PolicyDrop
+            | Cause::ShaperDrop
+            | Cause::AsymmetricRoute
+            | Cause::NoRoute
+            | Cause::PacketCorruption
+    );
+    let has_seen_it =
+        |signal: &Signal| signal.signal == "tcp_retransmitted_after_drop_segments" && signal.value > 0.0;
+    is_drop && draft.finding.evidence.iter().any(has_seen_it)
 }
 
 fn is_wide(subject: &Subject) -> bool {

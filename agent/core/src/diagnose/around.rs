@@ -7,7 +7,7 @@ use netcause_common::drops::DropCause;
 use netcause_common::flow::ResetReason;
 
 use super::finding::Signal;
-use super::symptoms::{failed_connects, peer, percent, waited};
+use super::symptoms::{failed_connects, local, peer, percent, waited};
 use crate::aggregate::totals::Totals;
 use crate::aggregate::turn::On;
 use crate::aggregate::{Edge, Reporter};
@@ -22,6 +22,8 @@ const SHORT_OF_CPU: f64 = 0.9;
 pub struct Around {
     /// TCP segments received in the last part of the span, by the workload at the other end: whether it can be reached at all.
     pub received: HashMap<Workload, u64>,
+    /// The same by both ends: the workload here, and that at the other end.
+    pub between: HashMap<(Workload, Workload), u64>,
     /// What the server's end of an edge has, where this node runs it, by workload and port.
     pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
     /// DNS in the last part of the span, by the server: what its clients on this node saw.
@@ -96,7 +98,11 @@ impl Around {
 
     /// Adds what it has counted in the last part of the span, which has so many seconds.
     pub fn add_recent(&mut self, edge: &Edge, totals: &Totals, seconds: f64) {
-        *self.received.entry(peer(edge).clone()).or_default() += totals.tcp.received_segments;
+        let received = totals.tcp.received_segments;
+        if received > 0 {
+            *self.received.entry(peer(edge).clone()).or_default() += received;
+            *self.between.entry((local(edge).clone(), peer(edge).clone())).or_default() += received;
+        }
         self.add_dns(edge, &totals.dns);
         self.add_leg(edge, totals, seconds);
     }

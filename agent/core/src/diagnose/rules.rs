@@ -9,6 +9,7 @@ mod node;
 mod places;
 mod queueing;
 mod sidecar;
+mod silence;
 
 use super::draft::Draft;
 use super::finding::{Insufficient, Missing, Pair, Subject};

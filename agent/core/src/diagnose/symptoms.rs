@@ -99,6 +99,13 @@ impl Case<'_> {
         dropped.map(|counts| counts[cause as usize]).sum()
     }
 
+    /// The same, to this local workload alone.
+    #[must_use]
+    pub fn received_between(&self) -> u64 {
+        let ends = (self.local().clone(), self.peer().clone());
+        self.around.between.get(&ends).copied().unwrap_or_default()
+    }
+
     /// The local workload.
     #[must_use]
     pub fn local(&self) -> &Workload {

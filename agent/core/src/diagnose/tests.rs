@@ -2,6 +2,7 @@
 
 mod dns;
 mod large;
+mod neighbours;
 mod node_pairs;
 mod protocols;
 mod readers;

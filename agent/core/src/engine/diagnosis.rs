@@ -1,13 +1,25 @@
 //! What is wrong, judged when a window has ended.
 
+use std::collections::BTreeSet;
+
 use super::{Engine, Output};
-use crate::diagnose::{Diagnosis, Windows};
+use crate::diagnose::finding::Finding;
+use crate::diagnose::{Diagnosis, Windows, local};
+use crate::enrich::Workload;
+use crate::enrich::uid::PodUid;
 
 impl Engine {
     /// What is wrong.
     #[must_use]
     pub fn diagnosis(&self) -> &Diagnosis {
         &self.diagnosis
+    }
+
+    /// The pods on this node that a finding hurts, each once.
+    #[must_use]
+    pub fn pods_hurt_by(&self, finding: &Finding) -> BTreeSet<PodUid> {
+        let workloads: BTreeSet<&Workload> = finding.affected.iter().map(|edge| local(edge)).collect();
+        workloads.into_iter().flat_map(|workload| self.names.pods_of(workload)).collect()
     }
 
     /// Judges what was counted, when a window has ended.

@@ -2,7 +2,7 @@
 
 use netcause_common::flow::{CloseReason, ResetReason};
 
-use crate::aggregate::turn::On;
+use crate::aggregate::turn::{On, Waits};
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
@@ -32,8 +32,11 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
         [On::PeerWindow, On::LocalReader].map(|on| (case.waited(on), case.waited_recently(on)));
     let is_peer = peer >= here;
     let (waiting, recently) = if is_peer { (peer, peer_recently) } else { (here, here_recently) };
-    // Two sweeps at least: data that has just come is unread for a moment.
-    if waiting < HELD_UP || recently < HELD_UP || (!is_peer && case.lately.tcp.received_bytes > 1 << 16) {
+    // Two sweeps at least: data that has just come is unread for a moment. A server that answers reads: one request after the other.
+    let now = &case.recent.tcp;
+    let answers = !case.is_client() && now.sent_bytes > 0;
+    let goes_on_reading = !is_peer && (now.received_bytes > 1 << 16 || answers);
+    if waiting < HELD_UP || recently < HELD_UP || goes_on_reading {
         return None;
     }
     let reader = if is_peer { case.peer() } else { case.local() };
@@ -150,12 +153,13 @@ fn far_end(case: &Case<'_>) -> (Side, Owner) {
 /// The server's application takes long to answer.
 fn slow(case: &Case<'_>) -> Option<Draft> {
     let on = if case.is_client() { On::PeerApplication } else { On::LocalApplication };
-    let (sum, count) = responses(&case.lately.waits);
+    // As it is now, where there is enough of it: what has been is among what is usual already.
+    let (sum, count) = of_several(responses, case);
     let waiting = case.waited(on);
     let usual_wait = if case.is_client() { case.past.waited_for_peer() } else { case.past.waited_here() };
     let usual = case.past.response();
     let answer = if count > 0 { sum / count as f64 } else { 0.0 };
-    let (ages, asked) = unanswered(&case.lately.waits);
+    let (ages, asked) = of_several(unanswered, case);
     let age = if asked > 0 { ages / asked as f64 } else { 0.0 };
     let worse = |now: f64, usual: Option<f64>| now > SLOW && usual.is_some_and(|usual| now > WORSE * usual);
     // Answers take longer than they did, or have been waited for so long: connections that close after one answer, or get none, show
@@ -172,20 +176,19 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     if !(is_slow || is_late || is_silent) || waiting < HELD_UP || case.waited_recently(on) == 0.0 {
         return None;
     }
-    // A path that is bad as well comes first.
+    // A path that is bad as well explains late answers: it loses, or takes a good part of what they take longer.
     let (rtt, observed) = round_trips(&case.lately.tcp.rtt);
     let rtt = if observed > 0 { rtt / observed as f64 } else { 0.0 };
-    let is_clean = share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) < 0.01
-        && rtt < answer.max(age).max(SLOW) / 4.0;
+    let longer = if is_slow { answer } else { age } - usual.unwrap_or(0.0);
+    let is_late_path = rtt - case.past.round_trip().unwrap_or(0.0) > longer / 4.0;
+    if is_late_path || share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) > 0.01 {
+        return None;
+    }
     // Answers that do not come at all may be lost on the way back: only those that come late, or the server's own end, show that
     // they do not.
     let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port));
     let is_shown = is_slow || !case.is_client() || server.is_some_and(|server| server.listens);
-    let confidence = match (is_clean, is_shown) {
-        (true, true) => Confidence::High,
-        (true, false) => Confidence::Medium,
-        (false, _) => Confidence::Low,
-    };
+    let confidence = if is_shown { Confidence::High } else { Confidence::Medium };
     let took = if is_slow {
         format!("takes {} to answer", time(answer))
     } else {
@@ -252,6 +255,12 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
         );
     }
     Some(draft)
+}
+
+/// Times of the last part of the span, or of all of it where there are few.
+fn of_several(times: fn(&Waits) -> (f64, u64), case: &Case<'_>) -> (f64, u64) {
+    let recent = times(&case.recent.waits);
+    if recent.1 >= 3 { recent } else { times(&case.lately.waits) }
 }
 
 /// The local application resets connections.

@@ -262,9 +262,14 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     let dns = &case.lately.dns;
     let answers: u64 = dns.duration.buckets.iter().sum();
     let took = mean_of(dns.duration.sum, &dns.duration.buckets)? / 1e9;
+    // As it is now: what has been is among what is usual already.
     let recent = mean_of(case.recent.dns.duration.sum, &case.recent.dns.duration.buckets)? / 1e9;
     let usual = case.past.dns_time()?;
-    if answers < LEAST || took < SLOW || recent < SLOW || took < WORSE * usual {
+    if answers < LEAST || took < SLOW || recent < SLOW || recent < WORSE * usual {
+        return None;
+    }
+    // One that was down answers what has waited.
+    if case.has(Cause::DnsServerDown) {
         return None;
     }
     let summary =

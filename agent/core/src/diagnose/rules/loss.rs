@@ -6,6 +6,7 @@
 use netcause_common::drops::DropCause;
 use netcause_common::flow::{RetransmitKind, Timeouts};
 
+use super::silence;
 use crate::aggregate::turn::On;
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
@@ -121,6 +122,10 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     if is_large_only && others > 0 {
         return None;
     }
+    // Another port of it answers the same workload.
+    if case.is_client() && case.received_between() > recent.received_segments {
+        return Some(silence::of_port(case, timeouts, repeated));
+    }
     let is_sure = others == 0 && !is_large_only;
     let summary = format!(
         "{}: nothing comes back any more. Connections repeat the same data after {timeouts} timeouts and hear nothing from {}.",
@@ -223,12 +228,12 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     let full = tcp.full_size_retransmits;
     let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
     let goes_on = case.recent.tcp.full_size_retransmits > 0 || case.is_stuck();
-    // A bulk transfer whose path died repeats full-size segments too: it had got on before, and nothing comes back.
-    let is_alive = tcp.opened > 0 || tcp.received_segments > 0 || case.received_from_peer() > 0;
+    // A transfer whose path died repeats full-size segments too: it had got on before, and nothing comes back any more.
+    let is_alive = case.recent.tcp.opened > 0 || case.received_from_peer() > 0;
     let has_never_sent = case.past.sent().is_none_or(|sent| sent < 1000.0);
     // Progress in full-size segments is no black hole.
     let through = case.recent.tcp.sent_bytes / 1000;
-    let is_known = case.has(Cause::MtuBlackHole) && case.is_stuck() && (is_alive || has_never_sent);
+    let is_known = case.has(Cause::MtuBlackHole) && case.is_stuck();
     let is_found =
         timeouts >= 3 && share(full, again) >= 0.8 && fast <= full / 4 && (is_alive || has_never_sent);
     if !goes_on || through > full.max(1) || !(is_found || is_known) {
@@ -236,8 +241,8 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     }
     // What arrived before the first timeout says nothing of what passes since.
     let began_before = timeouts > case.recent.tcp.timeouts.iter().sum();
-    let small_pass = began_before && (case.recent.tcp.opened > 0 || case.received_from_peer() > 0);
-    let confidence = if full >= 5 && small_pass { Confidence::High } else { Confidence::Medium };
+    let confidence =
+        if full >= 5 && began_before && is_alive { Confidence::High } else { Confidence::Medium };
     let summary = format!(
         "{}: packets of full size vanish on the way and small ones pass: a smaller MTU on the path, and its ICMP messages are filtered.",
         case.ends()
