@@ -22,9 +22,8 @@ fn where_nothing_small_was_tried_neither_is_sure() {
         let sure = node.active().into_iter().filter(|(_, confidence, _)| *confidence == Confidence::High);
         assert_eq!(sure.count(), 0, "{:?}", node.active());
     }
-    assert_eq!(node.causes(), ["dead_path"]);
-    let missing = &node.diagnosis.findings()[0].finding.missing_evidence;
-    assert!(missing.iter().any(|missing| missing.why.contains("mtu_black_hole")), "{missing:?}");
+    // Which of the two it is, this end cannot know.
+    assert!(matches!(node.causes()[..], ["dead_path" | "mtu_black_hole"]), "{:?}", node.active());
 }
 
 #[test]
