@@ -13,6 +13,7 @@ mod draft;
 pub mod finding;
 mod past;
 mod rules;
+pub(crate) mod state;
 mod statistics;
 mod symptoms;
 #[cfg(test)]
@@ -62,8 +63,34 @@ pub struct Windows<'a> {
     pub wall: Seconds,
 }
 
-/// All that is known of what is wrong.
+/// The same, to be kept: all that one judgement looks at. Whoever has the same [`Diagnosis`] and this says the same.
 #[derive(Debug, Default)]
+pub struct Judged {
+    /// Pairs of workloads.
+    pub edges: Recent<Edge, Totals>,
+    /// Listening ports.
+    pub listeners: Recent<Place, Counted>,
+    /// What the readers of the node find.
+    pub node: Recent<Place, Counted>,
+    /// When the last window ended.
+    pub now: Duration,
+    /// The same, in seconds since 1970.
+    pub wall: Seconds,
+    /// What [`Diagnosis::set_missing`] was given since the judgement before.
+    pub missing: Option<HashMap<&'static str, String>>,
+}
+
+impl Judged {
+    /// What is judged.
+    #[must_use]
+    pub fn windows(&self) -> Windows<'_> {
+        let Self { edges, listeners, node, now, wall, missing: _ } = self;
+        Windows { edges, listeners, node, now: *now, wall: *wall }
+    }
+}
+
+/// All that is known of what is wrong.
+#[derive(Clone, Debug, Default)]
 pub struct Diagnosis {
     pasts: Pasts,
     tracker: Tracker,
@@ -71,6 +98,7 @@ pub struct Diagnosis {
     watched: Watched,
     missing: HashMap<&'static str, String>,
     began: Option<Duration>,
+    judged: Option<Seconds>,
 }
 
 impl Diagnosis {
@@ -111,6 +139,7 @@ impl Diagnosis {
         }
         let drafts = arbiter::settle(drafts, &edges);
         self.insufficient = insufficient;
+        self.judged = Some(windows.wall);
         self.pasts.learn(windows.edges, windows.now, &bad);
         self.watched = Watched {
             edges: edges.len(),
@@ -136,6 +165,12 @@ impl Diagnosis {
     #[must_use]
     pub fn insufficient(&self) -> &[Insufficient] {
         &self.insufficient
+    }
+
+    /// When the last window ended that was judged, in seconds since 1970.
+    #[must_use]
+    pub fn judged(&self) -> Option<Seconds> {
+        self.judged
     }
 
     /// What was looked at.

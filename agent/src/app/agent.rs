@@ -29,6 +29,7 @@ use crate::expose::snapshot::{AgentCounts, Snapshot};
 use crate::expose::tables::series;
 use crate::kernel::cgroups::CgroupTree;
 use crate::kernel::{self, Events, Fullness, Kernel, Listening, Pace, Swept};
+use crate::record::Keeper;
 use crate::sources::Health;
 
 /// Events taken from each ring in one round.
@@ -45,6 +46,8 @@ pub(super) struct Agent {
     pub kernel: Kernel,
     pub engine: Engine,
     pub health: Health,
+    /// Records what is judged, where that is wanted.
+    pub keeper: Option<Keeper>,
     pub kernel_release: String,
     /// The name of this node.
     pub node: String,
@@ -85,6 +88,7 @@ pub(super) struct Parts {
     pub rings: [Events; 2],
     pub engine: Engine,
     pub health: Health,
+    pub keeper: Option<Keeper>,
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
     pub max_series: usize,
     pub pace: Pace,
@@ -94,14 +98,20 @@ pub(super) struct Parts {
 
 impl Agent {
     pub fn new(parts: Parts) -> Self {
-        let Parts { kernel, node, rings, engine, health, conntrack, max_series, pace, counts_since } = parts;
+        let Parts { kernel, node, rings, engine, health, keeper, conntrack, max_series, pace, counts_since } =
+            parts;
         let cgroups = CgroupTree::below(kernel.cgroup_root().map(std::path::Path::to_owned));
-        let mut engine = engine;
+        let (mut engine, mut keeper) = (engine, keeper);
         engine.handle(now(), Input::Missing(missing_evidence(&kernel)));
+        if let Some(keeper) = &mut keeper {
+            engine.keep_judged();
+            keeper.begin(now(), engine.diagnosis());
+        }
         Self {
             kernel,
             engine,
             health,
+            keeper,
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             node,
             started: Instant::now(),
@@ -255,24 +265,12 @@ impl Agent {
             peer_nodes: self.engine.peer_nodes().windows().recent(),
             listeners: self.engine.places().listeners.recent(),
             node: self.engine.places().node.recent(),
-            findings: self.findings(),
+            findings: Findings::of(self.engine.diagnosis(), &self.node),
             read_at: self.engine.time().wall,
             interval: self.pace.interval,
         });
         self.lately = Some((Instant::now(), Arc::clone(&lately)));
         Ok(lately)
-    }
-
-    /// What is wrong, by windows that have ended.
-    fn findings(&self) -> Findings {
-        let diagnosis = self.engine.diagnosis();
-        Findings {
-            all: diagnosis.findings(),
-            insufficient: diagnosis.insufficient().to_vec(),
-            watched: diagnosis.watched(),
-            missing: diagnosis.missing().clone(),
-            node: self.node.clone(),
-        }
     }
 
     /// Sweeps the open sockets if it is time, and reads the tables.
@@ -371,6 +369,11 @@ impl Agent {
                 }
                 Output::Event(event) => event_log::log(&event),
                 Output::Finding(turn) => event_log::log_finding(&turn),
+                Output::Judged(judged) => {
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.take(judged, self.engine.diagnosis());
+                    }
+                }
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use netcause_common::labelled_enum;
 
+use super::state::by_label;
+
 labelled_enum! {
     /// What is wrong: the label `cause`.
     pub enum Cause: u8 {
@@ -127,6 +129,8 @@ labelled_enum! {
         High = 2, "high";
     }
 }
+
+by_label!(Cause, Side, Owner, Confidence);
 
 impl Cause {
     /// Where it is wrong, unless evidence says more.

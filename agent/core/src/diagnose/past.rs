@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netcause_common::flow::CloseReason;
+use serde::{Deserialize, Serialize};
 
 use super::identity;
 use super::symptoms::{responses, round_trips, unanswered as unanswered_ages};
@@ -27,7 +28,7 @@ const KEPT: Duration = Duration::from_mins(30);
 const MAX_EDGES: usize = 16_384;
 
 /// A sum with the weight of what it is of.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Weighted {
     sum: f64,
     of: f64,
@@ -51,7 +52,8 @@ impl Weighted {
 }
 
 /// What an edge did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Past {
     seconds: f64,
     last: Duration,
@@ -214,7 +216,7 @@ impl Past {
 }
 
 /// The past of all edges, by their identity: an edge that ends and begins again has none at first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pasts {
     edges: HashMap<usize, (Arc<Edge>, Past)>,
 }
@@ -224,6 +226,16 @@ impl Pasts {
     #[must_use]
     pub fn of(&self, edge: &Arc<Edge>) -> Past {
         self.edges.get(&identity(edge)).map(|(_, past)| *past).unwrap_or_default()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (&Arc<Edge>, &Past)> {
+        self.edges.values().map(|(edge, past)| (edge, past))
+    }
+
+    /// What [`Self::all`] had.
+    pub fn of_all(all: impl Iterator<Item = (Arc<Edge>, Past)>) -> Self {
+        Self { edges: all.map(|(edge, past)| (identity(&edge), (edge, past))).collect() }
     }
 
     /// Takes what edges did in the last window; something is wrong with the bad ones.

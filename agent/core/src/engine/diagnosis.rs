@@ -1,7 +1,18 @@
 //! What is wrong, judged when a window has ended.
 
+use std::collections::HashMap;
+
 use super::{Engine, Output};
-use crate::diagnose::{Diagnosis, Windows};
+use crate::diagnose::{Diagnosis, Judged};
+
+/// What judgements are given, for those who keep it.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    /// [`Output::Judged`] is wanted.
+    is_on: bool,
+    /// What was said to be missing since the last one.
+    missing: Option<HashMap<&'static str, String>>,
+}
 
 impl Engine {
     /// What is wrong.
@@ -10,19 +21,37 @@ impl Engine {
         &self.diagnosis
     }
 
+    /// From now on [`Output::Judged`] comes with each judgement.
+    pub fn keep_judged(&mut self) {
+        self.keeping.is_on = true;
+    }
+
+    /// Evidence that this node cannot have.
+    pub(super) fn miss(&mut self, missing: HashMap<&'static str, String>) {
+        if self.keeping.is_on {
+            self.keeping.missing = Some(missing.clone());
+        }
+        self.diagnosis.set_missing(missing);
+    }
+
     /// Judges what was counted, when a window has ended.
     pub(super) fn diagnose(&mut self) {
         let windows = self.model.windows();
         if !windows.has_just_ended() {
             return;
         }
-        let turns = self.diagnosis.judge(&Windows {
-            edges: &windows.recent(),
-            listeners: &self.places.listeners.recent(),
-            node: &self.places.node.recent(),
+        let judged = Judged {
+            edges: windows.recent(),
+            listeners: self.places.listeners.recent(),
+            node: self.places.node.recent(),
             now: self.time.monotonic,
             wall: self.time.wall,
-        });
+            missing: self.keeping.missing.take(),
+        };
+        let turns = self.diagnosis.judge(&judged.windows());
         self.outputs.extend(turns.into_iter().map(Output::Finding));
+        if self.keeping.is_on {
+            self.outputs.push_back(Output::Judged(Box::new(judged)));
+        }
     }
 }
