@@ -25,6 +25,7 @@ use crate::kernel::{self, Events, Kernel, ProbeState};
 use crate::probe::Unavailable;
 use crate::record::Keeper;
 use crate::sources::file::FileError;
+use crate::sources::kubernetes::events::Writer;
 use crate::sources::{CAPACITY, Health, node};
 use agent::{Agent, Parts};
 use inputs::Inputs;
@@ -132,10 +133,22 @@ async fn serve(
         names,
         flow_idle: config.flow_idle(),
         max_peer_nodes: config.max_peer_nodes as usize,
+        findings: config.findings.clone(),
     });
     let health = Health::default();
     let wakeups = [rings[0].wakeups()?, rings[1].wakeups()?];
     let (conntrack, passes) = mpsc::unbounded_channel();
+    let (recorder, writer) = match sources.recorder().filter(|_| config.kubernetes_events) {
+        Some((recorder, writer)) => (Some(recorder), Some(writer)),
+        None => {
+            if config.kubernetes_events {
+                warn!(
+                    "kubernetes_events needs the API server, and names do not come from there: no Events are written"
+                );
+            }
+            (None, None)
+        }
+    };
     let mut agent = Agent::new(Parts {
         kernel,
         node: config.node_name.clone().unwrap_or_default(),
@@ -144,6 +157,7 @@ async fn serve(
         health: health.clone(),
         keeper,
         conntrack,
+        recorder,
         max_series: config.max_series as usize,
         pace: config.pace(),
         counts_since,
@@ -177,6 +191,7 @@ async fn serve(
         result = inputs.serve(&mut agent) => result,
         () = sources.run(updates, to_look_up, health) => Ok(()),
         () = kernel::conntrack::serve(passes, outcomes) => Ok(()),
+        () = write_events(writer) => Ok(()),
         () = node::serve(readers, config.node_interval(), readings) => Ok(()),
         result = server => result.unwrap_or_else(|_| Ok(())),
         () = answer_hangups(hangup) => Ok(()),
@@ -190,6 +205,14 @@ async fn serve(
         }
     };
     result
+}
+
+/// Writes Kubernetes Events, where that is asked for.
+async fn write_events(writer: Option<Writer>) {
+    match writer {
+        Some(writer) => writer.run().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Says what SIGHUP, which makes many daemons reload their configuration, does not do here. It ends the agent no more than a

@@ -1,12 +1,13 @@
 //! The lab of Netcause: network namespaces as pods, real client and server processes, real faults, and assertions on
 //! what the real agent says of them.
 //!
-//! One binary, three uses: `run` (the scenarios, with the options of a Rust test binary), `traffic` (the programs that
-//! run inside the pods) and `bench`. Hidden commands: `pause`, `in-pod` and `contain` are what a pod is made of, and
+//! One binary, four uses: `run` (the scenarios, with the options of a Rust test binary), `traffic` (the programs that
+//! run inside the pods), `bench` and `faults`. Hidden commands: `pause`, `in-pod` and `contain` are what a pod is made of, and
 //! `apiserver` is a Kubernetes API server.
 
 mod apiserver;
 mod bench;
+mod faults;
 mod lab;
 mod scenarios;
 mod traffic;
@@ -36,6 +37,8 @@ enum Command {
     Traffic(traffic::Traffic),
     /// Measure what the agent costs; alone: its programs, in the kernel
     Bench(bench::Bench),
+    /// Draw faults, and measure how soon and how rightly the agent names them
+    Faults(faults::Faults),
     /// Hold a new network namespace open until standard input closes or the parent dies
     #[command(hide = true)]
     Pause(lab::namespace::Pause),
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Run { args } => scenarios::run(&args),
         Command::Traffic(traffic) => traffic.run().map(|()| ExitCode::SUCCESS),
         Command::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
+        Command::Faults(faults) => faults.run(),
         Command::Pause(pause) => pause.run().map(|()| ExitCode::SUCCESS),
         Command::InPod(in_pod) => in_pod.run().map(|()| ExitCode::SUCCESS),
         Command::Apiserver(apiserver) => apiserver.run().map(|()| ExitCode::SUCCESS),

@@ -2,12 +2,15 @@
 //! it as JSON, so that a scenario compares the agent's counts with the truth.
 
 mod ask;
+mod caller;
 mod client;
 mod dns;
 mod flood;
+mod knobs;
 pub(crate) mod path;
 mod relay;
 mod server;
+mod service;
 mod udp;
 
 use std::{
@@ -30,6 +33,12 @@ pub(crate) enum Traffic {
     Client(client::Client),
     /// Ask a server that was not written for the lab
     Ask(ask::Ask),
+    /// Answer requests as lines of standard input say, until it closes
+    Service(service::Service),
+    /// Ask `service` at intervals until standard input closes
+    Caller(caller::Caller),
+    /// Ask a server that was not written for the lab at intervals, until standard input closes
+    AskOften(ask::often::AskOften),
     /// Send TCP segments without a connection
     Flood(flood::Flood),
     /// Pass frames between two network namespaces, treated as lines of standard input say, until it closes
@@ -44,6 +53,10 @@ pub(crate) enum Traffic {
     DnsAsk(dns::ask::Ask),
     /// Answer DNS queries oddly until standard input closes
     DnsAnswer(dns::answer::Answer),
+    /// Answer DNS queries as lines of standard input say, until it closes
+    DnsService(dns::service::Service),
+    /// Look names up at intervals until standard input closes
+    DnsCaller(dns::caller::Caller),
     /// Send datagrams that are not DNS, or answers to queries that were never sent
     DnsGarbage(dns::garbage::Garbage),
 }
@@ -55,6 +68,9 @@ impl Traffic {
             Self::Relay(relay) => relay.run(),
             Self::Client(client) => client.run(),
             Self::Ask(ask) => ask.run(),
+            Self::Service(service) => service.run(),
+            Self::Caller(caller) => caller.run(),
+            Self::AskOften(ask) => ask.run(),
             Self::Flood(flood) => flood.run(),
             Self::Path(path) => path.run(),
             Self::UdpServer(server) => server.run(),
@@ -62,6 +78,8 @@ impl Traffic {
             Self::DnsResolve(resolve) => resolve.run(),
             Self::DnsAsk(ask) => ask.run(),
             Self::DnsAnswer(answer) => answer.run(),
+            Self::DnsService(service) => service.run(),
+            Self::DnsCaller(caller) => caller.run(),
             Self::DnsGarbage(garbage) => garbage.run(),
         }
     }

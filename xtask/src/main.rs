@@ -9,6 +9,7 @@ mod build;
 mod cargo;
 mod docs;
 mod exec;
+mod faults;
 mod fuzz;
 mod image;
 mod linked;
@@ -55,6 +56,8 @@ enum Command {
     Vm(vm::Args),
     /// Count the kernel-side cost in instructions, in a VM where they repeat
     Bench(bench::Args),
+    /// Draw faults, and measure how soon and how rightly the agent names them (needs root, or --kernel)
+    Faults(faults::Args),
     /// Fuzz the parser of DNS messages
     Fuzz(fuzz::Args),
     /// Regenerate the documentation that is made from code
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::command().map(done),
         Command::Vm(args) => vm::command(&args).map(done),
         Command::Bench(args) => bench::command(&args).map(done),
+        Command::Faults(args) => faults::command(&args).map(done),
         Command::Fuzz(args) => fuzz::command(&args).map(done),
         Command::Docs => docs::command().map(done),
         Command::Btf => btf::command().map(done),

@@ -7,7 +7,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::{exec, tools, workspace};
 
 /// What users apply.
-const WHOLES: [&str; 3] = ["deploy/kubernetes", "deploy/overlays/old-kernels", "deploy/overlays/podmonitor"];
+const WHOLES: [&str; 4] = [
+    "deploy/kubernetes",
+    "deploy/overlays/events",
+    "deploy/overlays/old-kernels",
+    "deploy/overlays/podmonitor",
+];
 
 /// The oldest release that knows every field that is used (`recursiveReadOnly`), and the newest with schemas.
 const RELEASES: [&str; 2] = ["1.30.0", "1.37.0"];

@@ -134,7 +134,7 @@ fn native(programs: &Programs, filter: Option<&str>, report: &mut Report) -> Res
 }
 
 /// The search path with the programs that were unpacked for the lab, and the system directories.
-fn path() -> Result<OsString> {
+pub(crate) fn path() -> Result<OsString> {
     let mut path = tools::unpacked::ensure(&[Purpose::Lab])?;
     match tools::envoy() {
         Ok(envoy) => path.extend(envoy),

@@ -12,11 +12,13 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 use netcause_common::flow::{RetransmitKind, TcpCounters};
 use netcause_core::aggregate::model::{Counting, EdgeWindows, WINDOWS_BYTES};
+use netcause_core::aggregate::peer_nodes::PeerNodeWindows;
 use netcause_core::aggregate::places::Readings;
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::turn::{On, Waits};
-use netcause_core::aggregate::windows::WIDTH;
+use netcause_core::aggregate::windows::{Recent, WIDTH};
 use netcause_core::aggregate::{Edge, Reporter, Via};
+use netcause_core::diagnose::cause::Family;
 use netcause_core::diagnose::{Diagnosis, Judged, Windows};
 use netcause_core::enrich::Workload;
 use netcause_core::recording::{Origin, Writer};
@@ -45,7 +47,7 @@ fn record() {
     let places = Readings::<u32>::new(1 << 16);
     let mut now = Duration::from_secs(1);
     windows.end_reading(now);
-    let mut diagnosis = Diagnosis::default();
+    let mut diagnosis = Diagnosis::new(Family::ALL.map(|(_, family)| family).to_vec());
     let origin = Origin::default();
     let (mut writer, mut begins, mut bytes) = (None::<Writer>, Vec::new(), Vec::new());
     let (mut copied, mut begun, mut written) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
@@ -68,6 +70,7 @@ fn record() {
             edges: windows.recent(),
             listeners: places.recent(),
             node: places.recent(),
+            peer_nodes: Recent::default(),
             now,
             wall: 1_800_000_000 + now.as_secs(),
             missing: None,
@@ -107,9 +110,10 @@ fn measure(what: &str, bad: usize) {
     let names: Vec<Arc<Edge>> = (0..EDGES).map(|number| Arc::new(edge(number))).collect();
     let mut windows = EdgeWindows::new(WINDOWS_BYTES);
     let places = Readings::<u32>::new(1 << 16);
+    let peer_nodes = PeerNodeWindows::new(1 << 16);
     let mut now = Duration::from_secs(1);
     windows.end_reading(now);
-    let mut diagnosis = Diagnosis::default();
+    let mut diagnosis = Diagnosis::new(Family::ALL.map(|(_, family)| family).to_vec());
     let (mut took, mut longest, mut kept, mut most) = (Duration::ZERO, Duration::ZERO, 0, 0);
     for round in 0..WINDOWS {
         for (number, name) in names.iter().enumerate() {
@@ -124,6 +128,7 @@ fn measure(what: &str, bad: usize) {
             edges: &recent,
             listeners: &places.recent(),
             node: &places.recent(),
+            peer_nodes: &peer_nodes.recent(),
             now,
             wall: 1_800_000_000 + now.as_secs(),
         });

@@ -1,16 +1,18 @@
 //! Diagnosis: what was counted lately in, findings out.
 //!
 //! At the end of each window every pair of workloads is judged by what it counted in the last seconds ([`Case`]), by what it did
-//! before ([`past`]) and by what the rest of the node shows ([`symptoms::Around`]). Rules ([`rules`]) name at most one cause of a
+//! before ([`past`]) and by what the rest of the node shows ([`around`]). Rules ([`rules`]) name at most one cause of a
 //! family; the [`arbiter`] lets the widest explanation take in narrower ones; the [`tracker`] lets findings begin and end.
 //!
 //! Nothing here has a clock, asks the kernel, or remembers more than what is usual of each pair: the same windows give the same
 //! findings, on another machine and from a recording.
 
 mod arbiter;
+mod around;
 pub mod cause;
 mod draft;
 pub mod finding;
+mod node_pairs;
 mod past;
 mod rules;
 pub(crate) mod state;
@@ -25,20 +27,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytemuck::Zeroable as _;
+use netcause_common::flow::TcpCounters;
 
+use crate::aggregate::peer_nodes::Row;
 use crate::aggregate::places::{Counted, Place};
 use crate::aggregate::totals::{self, Totals};
 use crate::aggregate::windows::{Recent, Span};
 use crate::aggregate::{Edge, Packed};
 use crate::enrich::Workload;
 use crate::enrich::objects::Seconds;
-use cause::Cause;
+use around::Around;
+use cause::{Cause, Family};
 use finding::{Dated, Finding, Insufficient, Watched};
 use past::Pasts;
 use rules::Places;
-use symptoms::{Around, Case};
+use symptoms::Case;
 use tracker::Tracker;
 
+pub(crate) use symptoms::local;
 pub use tracker::Turn;
 
 /// The span that is judged.
@@ -57,6 +63,8 @@ pub struct Windows<'a> {
     pub listeners: &'a Recent<Place, Counted>,
     /// What the readers of the node find.
     pub node: &'a Recent<Place, Counted>,
+    /// Other nodes.
+    pub peer_nodes: &'a Recent<Row, TcpCounters>,
     /// When the last one ended.
     pub now: Duration,
     /// The same, in seconds since 1970.
@@ -72,6 +80,8 @@ pub struct Judged {
     pub listeners: Recent<Place, Counted>,
     /// What the readers of the node find.
     pub node: Recent<Place, Counted>,
+    /// Other nodes.
+    pub peer_nodes: Recent<Row, TcpCounters>,
     /// When the last window ended.
     pub now: Duration,
     /// The same, in seconds since 1970.
@@ -84,14 +94,16 @@ impl Judged {
     /// What is judged.
     #[must_use]
     pub fn windows(&self) -> Windows<'_> {
-        let Self { edges, listeners, node, now, wall, missing: _ } = self;
-        Windows { edges, listeners, node, now: *now, wall: *wall }
+        let Self { edges, listeners, node, peer_nodes, now, wall, missing: _ } = self;
+        Windows { edges, listeners, node, peer_nodes, now: *now, wall: *wall }
     }
 }
 
 /// All that is known of what is wrong.
 #[derive(Clone, Debug, Default)]
 pub struct Diagnosis {
+    /// The families of causes that are judged.
+    families: Vec<Family>,
     pasts: Pasts,
     tracker: Tracker,
     insufficient: Vec<Insufficient>,
@@ -102,9 +114,21 @@ pub struct Diagnosis {
 }
 
 impl Diagnosis {
+    /// Nothing judged yet; causes of these families will be.
+    #[must_use]
+    pub fn new(families: Vec<Family>) -> Self {
+        Self { families, ..Self::default() }
+    }
+
     /// Evidence that cannot be had on this node: its signal, and why.
     pub fn set_missing(&mut self, missing: HashMap<&'static str, String>) {
         self.missing = missing;
+        let is_off = |(_, family): &(&str, Family)| !self.families.contains(family);
+        let off: Vec<_> = Family::ALL.into_iter().filter(is_off).map(|(name, _)| name).collect();
+        if !off.is_empty() {
+            let why = format!("causes of {} are not looked for (setting findings)", off.join(", "));
+            self.missing.insert("findings", why);
+        }
     }
 
     /// Judges the windows up to one that has just ended.
@@ -112,6 +136,7 @@ impl Diagnosis {
         let places = places(windows);
         let mut around = self.around(&places);
         let (edges, suspects, span) = look(windows.edges, &mut around);
+        self.pasts.served().for_each(|edge| around.add_served(edge));
         let began = *self.began.get_or_insert(windows.now.saturating_sub(span.covered));
         let mut drafts = rules::judge_places(&places);
         let active = self.causes();
@@ -137,7 +162,8 @@ impl Diagnosis {
             }
             drafts.extend(found.into_iter().map(|draft| draft.on(&around)));
         }
-        let drafts = arbiter::settle(drafts, &edges);
+        let mut drafts = arbiter::settle(drafts, &edges, windows.peer_nodes);
+        drafts.retain(|draft| self.families.contains(&draft.finding.cause.family()));
         self.insufficient = insufficient;
         self.judged = Some(windows.wall);
         self.pasts.learn(windows.edges, windows.now, &bad);
@@ -208,12 +234,19 @@ impl Diagnosis {
         let mut around = Around { missing: self.missing.clone(), ..Around::default() };
         let waiting = places.rows.get(&Place::Cpu).map(|(counted, _)| counted.counters[0] as f64 / 1e9);
         around.cpu_waiting = waiting.filter(|_| places.seconds > 0.0).map(|waiting| waiting / places.seconds);
-        for (place, (counted, _)) in &places.rows {
-            if let Place::Listener(workload, port) = place {
-                let end = around.servers.entry((workload.clone(), *port)).or_default();
-                let full = place.counters().iter().position(|name| *name == "accept_queue_full");
-                end.accept_queue_full += full.map_or(0, |index| counted.counters[index]);
-                end.listens |= counted.readings > 0;
+        for (place, (counted, recent)) in &places.rows {
+            match (place, recent) {
+                (Place::Listener(workload, port), _) => {
+                    let end = around.servers.entry((workload.clone(), *port)).or_default();
+                    let full = place.counters().iter().position(|name| *name == "accept_queue_full");
+                    end.accept_queue_full += full.map_or(0, |index| counted.counters[index]);
+                    end.listens |= counted.readings > 0;
+                }
+                (Place::Drops(workload, peer), Some(recent)) => {
+                    let by_cause = std::array::from_fn(|cause| recent.counters[cause]);
+                    around.drops.insert((workload.clone(), peer.clone()), by_cause);
+                }
+                _ => {}
             }
         }
         around
@@ -253,13 +286,14 @@ fn look(recent: &Recent<Edge, Totals>, around: &mut Around) -> (Vec<Arc<Edge>>, 
             suspects.all.push(Suspect { edge: Arc::clone(edge), lately, recent: Packed::default() });
         }
     });
-    let recent_span = recent.each(RECENTLY, |edge, totals| {
-        around.add_recent(edge, &totals.tcp);
+    let seconds = recent.span(RECENTLY).covered.as_secs_f64();
+    recent.each(RECENTLY, |edge, totals| {
+        around.add_recent(edge, totals, seconds);
         if let Some(suspect) = places.get(&identity(edge)).and_then(|place| suspects.all.get_mut(*place)) {
             suspect.recent.add(totals);
         }
     });
-    suspects.recent_seconds = recent_span.covered.as_secs_f64();
+    suspects.recent_seconds = seconds;
     (edges, suspects, span)
 }
 

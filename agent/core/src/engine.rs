@@ -34,6 +34,7 @@ use crate::aggregate::model::Model;
 use crate::aggregate::peer_nodes::PeerNodes;
 use crate::aggregate::totals::Totals;
 use crate::aggregate::waits::Waiting;
+use crate::diagnose::cause::Family;
 use crate::diagnose::{Diagnosis, Judged, Turn};
 use crate::enrich::conntrack::{Outcome, Pass, Support};
 use crate::enrich::extra::Extra;
@@ -177,6 +178,8 @@ pub struct Options {
     pub flow_idle: Duration,
     /// Limit on nodes at the other end of connections that have counters of their own.
     pub max_peer_nodes: usize,
+    /// The families of causes that findings are looked for.
+    pub findings: Vec<Family>,
 }
 
 /// Everything the agent knows.
@@ -229,7 +232,7 @@ impl Engine {
             listeners: Listeners::default(),
             listener_sums: listeners::Sum::default(),
             places: Places::default(),
-            diagnosis: Diagnosis::default(),
+            diagnosis: Diagnosis::new(options.findings),
             keeping: diagnosis::Keeping::default(),
             events: RecentEvents::default(),
             health: Vec::new(),

@@ -20,9 +20,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use netcause_common::flow::TcpCounters;
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Edge;
+use crate::aggregate::peer_nodes::Row;
 use crate::aggregate::places::{Counted, Place};
 use crate::aggregate::totals::Totals;
 use crate::diagnose::state::State;
@@ -71,6 +73,7 @@ struct Window {
     edges: Part<Edge>,
     listeners: Part<Place>,
     node: Part<Place>,
+    peer_nodes: Part<Row>,
 }
 
 /// Writes a segment.
@@ -79,6 +82,7 @@ pub struct Writer {
     edges: PartWriter<Edge, Totals>,
     listeners: PartWriter<Place, Counted>,
     node: PartWriter<Place, Counted>,
+    peer_nodes: PartWriter<Row, TcpCounters>,
 }
 
 impl Writer {
@@ -91,13 +95,19 @@ impl Writer {
             Begin { origin: origin.clone(), layout: Layout::current(), wall, edges: edges.take_new(), state };
         let mut bytes = format!("{TITLE}{VERSION}\n").into_bytes();
         frame::append(&mut bytes, &begin);
-        (Self { edges, listeners: PartWriter::default(), node: PartWriter::default() }, bytes)
+        let writer = Self {
+            edges,
+            listeners: PartWriter::default(),
+            node: PartWriter::default(),
+            peer_nodes: PartWriter::default(),
+        };
+        (writer, bytes)
     }
 
     /// What the next judgement is given, to be appended.
     #[must_use]
     pub fn window(&mut self, judged: &Judged) -> Vec<u8> {
-        let Judged { edges, listeners, node, now, wall, missing } = judged;
+        let Judged { edges, listeners, node, peer_nodes, now, wall, missing } = judged;
         let missing = missing
             .as_ref()
             .map(|missing| missing.iter().map(|(signal, why)| ((*signal).to_owned(), why.clone())).collect());
@@ -108,6 +118,7 @@ impl Writer {
             edges: self.edges.write(edges, LATELY),
             listeners: self.listeners.write(listeners, LATELY),
             node: self.node.write(node, LATELY),
+            peer_nodes: self.peer_nodes.write(peer_nodes, LATELY),
         };
         let mut bytes = Vec::new();
         frame::append(&mut bytes, &window);

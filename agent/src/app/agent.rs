@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use netcause_common::probe::ProbeId;
+use netcause_core::diagnose::Turn;
 use netcause_core::engine::{Engine, Input, Output, Time};
 use netcause_core::enrich::conntrack::{Outcome, Pass, Support};
 use netcause_core::enrich::extra::Extra;
@@ -31,6 +32,7 @@ use crate::kernel::cgroups::CgroupTree;
 use crate::kernel::{self, Events, Fullness, Kernel, Listening, Pace, Swept};
 use crate::record::Keeper;
 use crate::sources::Health;
+use crate::sources::kubernetes::events::Recorder;
 
 /// Events taken from each ring in one round.
 const DRAIN_LIMIT: usize = 4096;
@@ -55,6 +57,8 @@ pub(super) struct Agent {
     pub started: Instant,
     /// Where questions to the connection tracking go.
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
+    /// Where findings go that become Kubernetes Events; `None` where none are written.
+    pub recorder: Option<Recorder>,
     rings: [Events; 2],
     pub cgroups: CgroupTree,
     pub budget: Budget,
@@ -90,6 +94,7 @@ pub(super) struct Parts {
     pub health: Health,
     pub keeper: Option<Keeper>,
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
+    pub recorder: Option<Recorder>,
     pub max_series: usize,
     pub pace: Pace,
     /// When every counter was zero, seconds since 1970, if ever.
@@ -98,8 +103,19 @@ pub(super) struct Parts {
 
 impl Agent {
     pub fn new(parts: Parts) -> Self {
-        let Parts { kernel, node, rings, engine, health, keeper, conntrack, max_series, pace, counts_since } =
-            parts;
+        let Parts {
+            kernel,
+            node,
+            rings,
+            engine,
+            health,
+            keeper,
+            conntrack,
+            recorder,
+            max_series,
+            pace,
+            counts_since,
+        } = parts;
         let cgroups = CgroupTree::below(kernel.cgroup_root().map(std::path::Path::to_owned));
         let (mut engine, mut keeper) = (engine, keeper);
         engine.handle(now(), Input::Missing(missing_evidence(&kernel)));
@@ -116,6 +132,7 @@ impl Agent {
             node,
             started: Instant::now(),
             conntrack,
+            recorder,
             rings,
             cgroups,
             budget: Budget::new(max_series),
@@ -368,7 +385,12 @@ impl Agent {
                     }
                 }
                 Output::Event(event) => event_log::log(&event),
-                Output::Finding(turn) => event_log::log_finding(&turn),
+                Output::Finding(turn) => {
+                    event_log::log_finding(&turn);
+                    if let (Turn::Began(finding), Some(recorder)) = (&turn, &self.recorder) {
+                        recorder.record(finding, self.engine.pods_hurt_by(finding));
+                    }
+                }
                 Output::Judged(judged) => {
                     if let Some(keeper) = &mut self.keeper {
                         keeper.take(judged, self.engine.diagnosis());

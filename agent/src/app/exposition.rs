@@ -83,6 +83,7 @@ impl Agent {
             findings: FindingsView {
                 active: self.engine.diagnosis().active().cloned().collect(),
                 found: self.engine.diagnosis().found().collect(),
+                events: self.recorder.as_ref().map(|recorder| recorder.outcomes().counts()),
             },
             agent: AgentView {
                 probes: self.kernel.probes().iter().map(probe).collect(),

@@ -11,6 +11,7 @@ use tracing::info;
 
 use crate::config::{Config, Kubernetes, KubernetesPods};
 use crate::sources::file::{self, File, FileError};
+use crate::sources::kubernetes::events::{Recorder, Writer};
 use crate::sources::kubernetes::{self, Scope};
 use crate::sources::{Health, kubelet};
 use netcause_core::enrich::extra::Extra;
@@ -60,6 +61,11 @@ impl Sources {
     /// External networks that the file names: their addresses are distinguished.
     pub fn networks(&self) -> Vec<IpNet> {
         self.extra().cidrs.clone()
+    }
+
+    /// Whoever writes Kubernetes Events of findings, and where they are put; `None` without the API server.
+    pub fn recorder(&self) -> Option<(Recorder, Writer)> {
+        self.api.as_ref().map(Recorder::new)
     }
 
     /// Networks and rules of the file, as they are now.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use netcause_common::{dns, limits};
+use netcause_core::diagnose::cause::Family;
 use netcause_core::enrich::policy::DnsNames;
 
 use super::check::{AtMost, Check, LogFilter, Percent, Ports, PowerOfTwo};
@@ -162,6 +163,18 @@ settings! {
         /// another server.
         #[arg(value_name = "PORT", value_delimiter = ',')]
         sidecar_ports: Vec<u16> = vec![15_001, 15_006], Ports(16);
+    }
+
+    "Findings" {
+        /// Families of causes that findings may name, separated by commas: loss and delay, connects, applications, DNS, and places
+        /// (listening ports and the node). An empty list (`findings: []` in the file) switches findings off.
+        #[arg(value_name = "FAMILY", value_delimiter = ',', value_parser = values::finding_family())]
+        findings: Vec<Family> = Family::ALL.map(|(_, family)| family).to_vec(), AtMost(Family::ALL.len() as u32);
+
+        /// Write a Kubernetes Event on the pods of this node that a finding of at least medium confidence hurts. Needs names from the
+        /// API server and the ClusterRole of deploy/overlays/events.
+        #[arg(value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        kubernetes_events: bool = false;
     }
 
     "DNS" {

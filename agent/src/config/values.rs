@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use netcause_core::diagnose::cause::Family;
 use netcause_core::enrich::policy::DnsNames;
 use serde::{Deserialize, Serialize};
 
@@ -43,4 +44,9 @@ pub enum KubernetesPods {
 /// Reads [`DnsNames`], whose crate knows nothing of command lines, and lists its values in the help.
 pub fn dns_names() -> impl TypedValueParser<Value = DnsNames> {
     PossibleValuesParser::new(["shown", "hashed", "off"]).try_map(|text| text.parse::<DnsNames>())
+}
+
+/// Reads a [`Family`] likewise.
+pub fn finding_family() -> impl TypedValueParser<Value = Family> {
+    PossibleValuesParser::new(Family::ALL.map(|(name, _)| name)).try_map(|text| text.parse::<Family>())
 }

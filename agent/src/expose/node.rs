@@ -145,7 +145,7 @@ impl Row {
 }
 
 fn labels(place: &Place) -> BTreeMap<&'static str, String> {
-    let of = |owner: &Option<Workload>| {
+    let of = |owner: &Option<Workload>| -> BTreeMap<_, _> {
         let namespace = owner.as_ref().map_or("", Workload::namespace).to_owned();
         [("namespace", namespace), ("workload", owner.as_ref().map_or_else(String::new, Workload::to_string))]
             .into()
@@ -160,6 +160,15 @@ fn labels(place: &Place) -> BTreeMap<&'static str, String> {
         Place::Device(device) => [("device", device.clone())].into(),
         Place::Qdisc(device, kind) => [("device", device.clone()), ("kind", kind.clone())].into(),
         Place::Protocols(owner) | Place::Conntrack(owner) => of(owner),
+        Place::Search(workload) => of(&Some(workload.clone())),
+        Place::Drops(workload, peer) => {
+            let mut labels = of(&Some(workload.clone()));
+            labels.extend([
+                ("peer_namespace", peer.namespace().to_owned()),
+                ("peer_workload", peer.to_string()),
+            ]);
+            labels
+        }
         Place::NeighbourTable(table) => [("table", table.clone())].into(),
         Place::Softnet | Place::Cpu | Place::Neighbours | Place::Configuration => BTreeMap::new(),
     }

@@ -88,6 +88,8 @@ pub struct FindingsView {
     pub active: Vec<Arc<Finding>>,
     /// How many have begun, by cause and side.
     pub found: Vec<(Cause, Side, u64)>,
+    /// Kubernetes Events of them, by outcome; `None` where none are written.
+    pub events: Option<[(&'static str, u64); 3]>,
 }
 
 /// TCP with the pods of a node.

@@ -12,7 +12,7 @@
 //! | `batch` | `jobs` | `get` | a CronJob's pods are named after each of its Jobs |
 //!
 //! `get` on pods is used in [`Scope::Node`] alone. Nothing else is requested: no secrets, no config maps, and nothing is
-//! ever written. Kinds are independent: a forbidden one is logged once, shown in [`Health`], and retried every few
+//! ever written but Events, where that is asked for ([`events`]). Kinds are independent: a forbidden one is logged once, shown in [`Health`], and retried every few
 //! minutes. `get` on kinds of other owners (`argoproj.io` `rollouts`) may be added; a forbidden one is requested once.
 //!
 //! # Order of updates
@@ -25,6 +25,7 @@
 //! [`Change::InitDone`]: netcause_core::enrich::objects::Change::InitDone
 
 mod body;
+pub mod events;
 pub(super) mod items;
 mod lookup;
 mod owners;

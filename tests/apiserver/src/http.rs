@@ -15,7 +15,7 @@ use std::{
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::{Stream, stream};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt as _, Collected, Limited, StreamBody};
 use hyper::{
     HeaderMap, Response,
     body::{Frame, Incoming},
@@ -39,10 +39,12 @@ use super::{
 const MAX_UNCHUNKED: usize = 2048;
 /// Bytes of a chunk.
 const CHUNK: usize = 32 * 1024;
+/// Bytes of a request's body.
+const MAX_BODY: usize = 64 * 1024;
 /// What was written before a connection is cut arrives within this time.
 const FLUSH: Duration = Duration::from_millis(50);
 
-/// A request without its body: clients of this server only read.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `GET`, …
@@ -52,13 +54,17 @@ pub struct Request {
     /// The query, decoded.
     pub parameters: Parameters,
     headers: HeaderMap,
+    /// What a client writes; of longer ones nothing.
+    pub(crate) body: Bytes,
 }
 
 impl Request {
-    fn of(request: &hyper::Request<Incoming>) -> Self {
-        let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    async fn of(request: hyper::Request<Incoming>) -> Self {
+        let (head, body) = request.into_parts();
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let (path, parameters) = split(target);
-        Self { method: request.method().to_string(), path, parameters, headers: request.headers().clone() }
+        let body = Limited::new(body, MAX_BODY).collect().await.map(Collected::to_bytes).unwrap_or_default();
+        Self { method: head.method.to_string(), path, parameters, headers: head.headers, body }
     }
 
     /// The value of a header, if it is text.
@@ -310,14 +316,15 @@ async fn serve(listener: TcpListener, accept: &Accept, handler: &Arc<Handler>) {
         // The task ends with the runtime, if not before.
         tokio::spawn(async move {
             let Some(stream) = accepted.await else { return };
-            let service = service_fn(move |request| exchange(Request::of(&request), Arc::clone(&handler)));
+            let service = service_fn(move |request| exchange(request, Arc::clone(&handler)));
             // A client goes when it likes.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn exchange(request: Request, handler: Arc<Handler>) -> io::Result<Head> {
+async fn exchange(request: hyper::Request<Incoming>, handler: Arc<Handler>) -> io::Result<Head> {
+    let request = Request::of(request).await;
     let (head, comes) = oneshot::channel();
     let reply = Reply { head: Some(head), body: None, spoil: Spoil::default(), sent: 0, on_status: None };
     // A reply that fails has lost its client, or was cut by the test.

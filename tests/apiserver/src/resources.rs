@@ -63,6 +63,7 @@ pub(crate) static RESOURCES: &[Resource] = &[
     resource(APPS, "daemonsets", "DaemonSet", NONE),
     resource(BATCH, "jobs", "Job", GET),
     resource(BATCH, "cronjobs", "CronJob", GET),
+    resource(("events.k8s.io", "v1"), "events", "Event", NONE),
     resource(("argoproj.io", "v1alpha1"), "rollouts", "Rollout", GET),
     resource(("example.com", "v1"), "databases", "Database", NONE),
     resource(CORE, "secrets", "Secret", NONE),

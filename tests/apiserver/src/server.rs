@@ -14,7 +14,7 @@ use hyper::header::ACCEPT;
 use serde_json::Value;
 
 use super::{
-    control,
+    control, events,
     faults::Fault,
     http::{Accept, Handler, Reply, Request, Serving, Spoil, plain},
     list::{self, Wanted},
@@ -134,7 +134,11 @@ impl Exchange<'_> {
             _ => ("get", &*self.request.path),
         };
         let method = self.request.method.to_lowercase();
-        let verb = if method == "get" { verb } else { &*method };
+        let verb = match &*method {
+            "get" => verb,
+            "post" => "create",
+            other => other,
+        };
         let asked = Asked {
             verb: verb.to_owned(),
             resource: resource.to_owned(),
@@ -180,7 +184,8 @@ impl Exchange<'_> {
         if !self.shared.state().may(verb, resource) {
             return self.answer.failure(&Status::forbidden(verb, resource, namespace, name));
         }
-        if !matches!(verb, "get" | "list" | "watch") {
+        let is_event = verb == "create" && resource.kind == "Event" && name.is_none();
+        if !is_event && !matches!(verb, "get" | "list" | "watch") {
             return self.answer.failure(&Status::method_not_allowed());
         }
         let fault = self.shared.state().faults.of_request(resource.plural, verb);
@@ -189,7 +194,26 @@ impl Exchange<'_> {
         {
             return Ok(());
         }
+        if is_event {
+            return self.create_event(namespace.unwrap_or_default());
+        }
         self.read(resource, namespace, name)
+    }
+
+    /// Takes an Event, if it is a valid one.
+    fn create_event(&mut self, namespace: &str) -> io::Result<()> {
+        let problem = match serde_json::from_slice::<Value>(&self.request.body) {
+            Ok(event) => match events::problem(&event, namespace) {
+                None => {
+                    self.shared.state().events.push(event.clone());
+                    return self.answer.whole(201, "application/json", None, event.to_string().as_bytes());
+                }
+                Some(problem) => problem,
+            },
+            Err(error) => error.to_string(),
+        };
+        self.shared.state().violation(format!("create events: {problem}"));
+        self.answer.failure(&Status::failure(422, "Invalid", &problem))
     }
 
     /// Lists, watches and gets.

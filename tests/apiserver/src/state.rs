@@ -70,6 +70,8 @@ pub(crate) struct State {
     forgotten: usize,
     /// What no client of this role should ask for.
     pub(crate) violations: Vec<String>,
+    /// Events that were written, as they came.
+    pub(crate) events: Vec<serde_json::Value>,
     /// Watches that are running, by resource.
     pub(crate) watches: Vec<&'static str>,
 }
@@ -119,7 +121,7 @@ impl State {
     /// What was asked and what went on, for the scenario.
     pub(crate) fn account(&self) -> serde_json::Value {
         let asked = self.asked.get(self.forgotten..).unwrap_or_default();
-        json!({"asked": asked, "violations": self.violations, "watches": self.watches})
+        json!({"asked": asked, "violations": self.violations, "watches": self.watches, "events": self.events})
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Account {
     pub(crate) violations: Vec<String>,
     /// The resources of the watches that are running.
     pub(crate) watches: Vec<String>,
+    /// Events that were created.
+    pub(crate) events: Vec<Value>,
 }
 
 impl Account {

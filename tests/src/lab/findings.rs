@@ -11,6 +11,13 @@ use super::{agent::Agent, eventually_within, topology::Pod};
 #[derive(Clone, Debug)]
 pub(crate) struct Finding(Value);
 
+#[cfg(test)]
+impl From<Value> for Finding {
+    fn from(value: Value) -> Self {
+        Self(value)
+    }
+}
+
 /// What there should be.
 pub(crate) struct Wanted<'a> {
     pub(crate) cause: &'a str,
@@ -26,17 +33,62 @@ impl Finding {
         self.0.get(key).and_then(Value::as_str).unwrap_or_default()
     }
 
+    pub(crate) fn id(&self) -> &str {
+        self.text("id")
+    }
+
+    pub(crate) fn cause(&self) -> &str {
+        self.text("cause")
+    }
+
+    pub(crate) fn side(&self) -> &str {
+        self.text("side")
+    }
+
+    pub(crate) fn confidence(&self) -> &str {
+        self.text("confidence")
+    }
+
+    pub(crate) fn summary(&self) -> &str {
+        self.text("summary")
+    }
+
+    /// The kind of its subject.
+    pub(crate) fn kind(&self) -> &str {
+        self.at("/subject/kind")
+    }
+
+    /// The client of its subject; empty if it has none.
+    pub(crate) fn source(&self) -> &str {
+        self.at("/subject/source/workload")
+    }
+
+    /// The server of its subject, or the workload that it is; empty if it is neither.
+    pub(crate) fn destination(&self) -> &str {
+        self.at("/subject/destination/workload")
+    }
+
+    /// The server's port.
+    pub(crate) fn port(&self) -> Option<u16> {
+        let port = self.0.pointer("/subject/destination/port")?;
+        port.as_u64().and_then(|port| port.try_into().ok()).or_else(|| port.as_str()?.parse().ok())
+    }
+
+    fn at(&self, pointer: &str) -> &str {
+        self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// True from medium confidence on.
     pub(crate) fn is_sure(&self) -> bool {
         matches!(self.text("confidence"), "medium" | "high")
     }
 
-    fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         self.text("state") == "active"
     }
 
     /// True if it is of one with such a name, or hurts it.
-    fn concerns(&self, names: &[String]) -> bool {
+    pub(crate) fn concerns(&self, names: &[String]) -> bool {
         let is_it = |end: Option<&Value>| {
             let workload = end.and_then(|end| end.get("workload")).and_then(Value::as_str);
             workload.is_some_and(|workload| names.iter().any(|name| name == workload))

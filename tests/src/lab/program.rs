@@ -98,6 +98,34 @@ impl Client {
     }
 }
 
+/// A running program that lines of its standard input change.
+pub(crate) struct Controlled {
+    process: Process,
+    /// Lines sent so far.
+    lines: usize,
+}
+
+impl Controlled {
+    pub(super) fn start(name: &str, command: &mut Command) -> Result<Self> {
+        let process = Process::spawn(name, command)?;
+        process.wait_stdout("its start", |line| line.contains("\"ready\"").then_some(()))?;
+        Ok(Self { process, lines: 0 })
+    }
+
+    /// Changes it: `think_ms=300`, see `netcause-lab traffic service --help`; waits until it does so.
+    pub(crate) fn set(&mut self, setting: &str) -> Result<()> {
+        self.process.write_line(setting)?;
+        self.lines += 1;
+        let done = format!("{{\"done\":{}}}", self.lines);
+        self.process.wait_stdout(setting, |line| (line == done).then_some(()))
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+}
+
 /// A traffic program's own counts: the last line of its output.
 #[derive(Debug)]
 pub(crate) struct Outcome(serde_json::Value);

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 
 use crate::traffic::path::DEVICE;
 
-pub(crate) use super::program::{Client, Outcome, Server};
+pub(crate) use super::program::{Client, Controlled, Outcome, Server};
 use super::{
     cgroup::{Cgroup, kubepods},
     machine,
@@ -27,6 +27,8 @@ use super::{
 pub(crate) struct Net {
     scenario: String,
     switch: Namespace,
+    /// The third byte of its addresses.
+    network: u8,
     /// The last byte of the bridge's address.
     bridge: u8,
     pods: Cell<u8>,
@@ -38,33 +40,42 @@ type Holders = Arc<Mutex<Vec<(IpAddr, String)>>>;
 
 impl Net {
     pub(crate) fn new(scenario: &str) -> Result<Self> {
-        Self::numbered(scenario, "switch", 1, Holders::default())
+        Self::in_network(scenario, 0)
     }
 
-    /// A bridge at this last byte of its address; its pods have the numbers behind it.
-    fn numbered(scenario: &str, switch: &str, bridge: u8, holders: Holders) -> Result<Self> {
+    /// As [`Self::new`], with addresses that no other network has: 10.77.`network`.0/24 and fd77:0:0:`network`::/64.
+    pub(crate) fn in_network(scenario: &str, network: u8) -> Result<Self> {
+        Self::numbered(scenario, "switch", (network, 1), Holders::default())
+    }
+
+    /// A bridge at these last two bytes of its address; its pods have the numbers behind it.
+    fn numbered(scenario: &str, switch: &str, (network, bridge): (u8, u8), holders: Holders) -> Result<Self> {
         let switch = Namespace::new(&format!("{scenario}-{switch}"), None)?;
         // No forward delay and no multicast snooping: the first packet of a pod passes at once, neighbour discovery too.
         let script = format!(
             "link add br0 type bridge forward_delay 0 mcast_snooping 0\nlink set br0 addrgenmode none\nlink set br0 up\n\
-             addr add 10.77.0.{bridge}/24 dev br0\n"
+             addr add 10.77.{network}.{bridge}/24 dev br0\n"
         );
         switch.run("ip", &["-batch", "-"], &script)?;
-        Ok(Self { scenario: scenario.to_owned(), switch, bridge, pods: Cell::new(bridge - 1), holders })
+        let pods = Cell::new(bridge - 1);
+        Ok(Self { scenario: scenario.to_owned(), switch, network, bridge, pods, holders })
     }
 
     /// The bridge of another node, with the same network behind a path that is a program; see [`NodePath`].
     pub(crate) fn beyond(&self) -> Result<(Self, NodePath)> {
-        let far = Self::numbered(&self.scenario, "far-switch", self.bridge + 100, Arc::clone(&self.holders))?;
+        let address = (self.network, self.bridge + 100);
+        let far = Self::numbered(&self.scenario, "far-switch", address, Arc::clone(&self.holders))?;
         let path = NodePath::between(&self.switch, &far.switch)?;
+        // What waits for the program on a busy machine is not to be dropped by the kernel.
         for switch in [&self.switch, &far.switch] {
             let script = format!(
-                "link set {DEVICE} addrgenmode none\nlink set {DEVICE} master br0\nlink set {DEVICE} up\n"
+                "link set {DEVICE} addrgenmode none\nlink set {DEVICE} txqueuelen 5000\n\
+                 link set {DEVICE} master br0\nlink set {DEVICE} up\n"
             );
             switch.run("ip", &["-batch", "-"], &script)?;
         }
         // Both bridges have found the cable plugged in when packets pass.
-        self.switch.reach(IpAddr::V4(Ipv4Addr::new(10, 77, 0, far.bridge)))?;
+        self.switch.reach(IpAddr::V4(Ipv4Addr::new(10, 77, far.network, far.bridge)))?;
         Ok((far, path))
     }
 
@@ -116,15 +127,16 @@ impl Net {
     fn plug(&self, name: &str, cgroup: Cgroup, number: u8, address: u8) -> Result<Pod> {
         let namespace = Namespace::new(&format!("{}-{name}", self.scenario), Some(cgroup.path()))?;
         let port = format!("port{number}");
-        let v4 = Ipv4Addr::new(10, 77, 0, address);
-        let v6 = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, address.into());
+        let v4 = Ipv4Addr::new(10, 77, self.network, address);
+        let v6 = Ipv6Addr::new(0xfd77, 0, 0, self.network.into(), 0, 0, 0, address.into());
         // The hardware address belongs to the others, so that neighbour caches stay right for the next pod at them.
         self.switch.run(
             "ip",
             &["-batch", "-"],
             &format!(
-                "link add {port} type veth peer name eth0 address 02:77:00:00:00:{address:02x} netns {}\n\
+                "link add {port} type veth peer name eth0 address 02:77:00:00:{:02x}:{address:02x} netns {}\n\
                  link set {port} addrgenmode none\nlink set {port} master br0\nlink set {port} up\n",
+                self.network,
                 namespace.pid()
             ),
         )?;
@@ -137,7 +149,7 @@ impl Net {
             ),
         )?;
         // The bridge opens a port when the kernel's link watcher finds the cable plugged in, up to a second later.
-        namespace.reach(IpAddr::V4(Ipv4Addr::new(10, 77, 0, self.bridge)))?;
+        namespace.reach(IpAddr::V4(Ipv4Addr::new(10, 77, self.network, self.bridge)))?;
         let pod = Pod { namespace, cgroup, v4, v6, port, holders: Arc::clone(&self.holders) };
         pod.holds(v4.into());
         pod.holds(v6.into());
@@ -344,6 +356,13 @@ impl Pod {
         let client = Client::start(to, &["--language", language], |args| self.traffic("ask", args))?;
         client.wait_open()?;
         Ok(client)
+    }
+
+    /// Starts a program of the fault lab that lines of its standard input change: `service`, `caller`, `dns-service`, `dns-caller`.
+    pub(crate) fn start_controlled(&self, program: &str, args: &[&str]) -> Result<Controlled> {
+        let name = format!("{program} of {}", self.workload());
+        let mut command = self.traffic(program, args)?;
+        Controlled::start(&name, &mut command)
     }
 
     /// Runs a UDP client to its end. `args`: see `netcause-lab traffic udp-client --help`.

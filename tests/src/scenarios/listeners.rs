@@ -20,6 +20,7 @@ const OLDEST: &str = "netcause_tcp_accept_queue_oldest_seconds";
 const REQUESTS: &str = "netcause_tcp_request_queue_length";
 const DISCARDS: &str = "netcause_tcp_listener_discards_total";
 const DROPS: &str = "netcause_tcp_listen_drops_total";
+const RETRANSMITTED: &str = "netcause_tcp_retransmitted_segments_total";
 const COOKIES: &str = "netcause_tcp_syn_cookies_sent_total";
 
 /// The listeners of the pod have dropped what the kernel says, by reason.
@@ -202,5 +203,17 @@ pub(super) fn reasons(name: &str) -> Result<()> {
         metrics.expect_between(REQUESTS, &Edge::listener(&server, 8082), 1.0, 3.0)?;
         metrics.expect(REQUESTS, &Edge::listener(&server, 8081), 0)
     })?;
-    is_exact("drops at a full queue of handshakes, and SYN cookies")
+    is_exact("drops at a full queue of handshakes, and SYN cookies")?;
+    agent.until("answers that are sent again are the listener's", |metrics| {
+        let of_server =
+            [("reporter", "destination"), ("destination_workload", server.workload()), ("kind", "synack")];
+        let all = metrics.sum(RETRANSMITTED, &of_server);
+        let flooded = metrics.sum(RETRANSMITTED, &[&of_server[..], &[("destination_port", "8082")]].concat());
+        let right = server.counter("TcpExt", "TCPSynRetrans")?;
+        ensure!(
+            flooded > 0.0 && all == float(right),
+            "{all} SYN-ACKs were sent again, {flooded} of them of the flooded port; {right} by the kernel"
+        );
+        Ok(())
+    })
 }

@@ -1,5 +1,6 @@
 //! Names: real connections between pods that a Kubernetes API server lists, and the names of their ends in the metrics.
 
+pub(super) mod events;
 pub(super) mod faults;
 pub(super) mod handover;
 pub(super) mod host;

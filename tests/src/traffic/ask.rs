@@ -1,6 +1,7 @@
 //! A client of real servers: asks what comes on standard input, a request a line, and measures itself how long each answer took.
 
 mod http;
+pub(super) mod often;
 mod postgres;
 mod redis;
 
@@ -66,14 +67,19 @@ impl Stream {
     }
 }
 
+/// Opens a connection, and begins what a session begins with.
+fn begin(language: Language, to: SocketAddr) -> Result<Box<dyn Protocol>> {
+    let stream = Stream::open(to)?;
+    Ok(match language {
+        Language::Postgres => Box::new(Postgres::begin(stream)?),
+        Language::Redis => Box::new(Redis(stream)),
+        Language::Http => Box::new(Http(stream)),
+    })
+}
+
 impl Ask {
     pub(crate) fn run(self) -> Result<()> {
-        let stream = Stream::open(self.connect)?;
-        let mut protocol: Box<dyn Protocol> = match self.language {
-            Language::Postgres => Box::new(Postgres::begin(stream)?),
-            Language::Redis => Box::new(Redis(stream)),
-            Language::Http => Box::new(Http(stream)),
-        };
+        let mut protocol = begin(self.language, self.connect)?;
         println!("{}", json!({"open": 1}));
         let (mut done, mut waited) = (0_u64, Duration::ZERO);
         for line in std::io::stdin().lock().lines() {

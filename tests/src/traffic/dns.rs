@@ -3,5 +3,7 @@
 
 pub(super) mod answer;
 pub(super) mod ask;
+pub(super) mod caller;
 pub(super) mod garbage;
 pub(super) mod resolve;
+pub(super) mod service;

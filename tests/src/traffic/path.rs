@@ -4,9 +4,12 @@
 //! No kernel sees what it does, as no node sees what a switch between racks does. What it does to each direction is written as lines
 //! on standard input, and chance comes from a seed.
 
+mod frame;
+mod treatment;
+
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BinaryHeap, HashMap},
     fs::File,
     io::{self, BufRead as _, PipeReader, Read as _, Write as _},
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
@@ -15,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -23,12 +26,18 @@ use rustix::{
 };
 use serde_json::json;
 
+use frame::{Flow, Kind};
+use treatment::{Treatment, parse};
+
 /// The name of the device at each end.
 pub(crate) const DEVICE: &str = "path0";
 /// The largest frame: an Ethernet header and 9000 bytes.
 const MAX_FRAME: usize = 9018;
 /// An Ethernet header.
 const HEADER: usize = 14;
+/// Connections that are remembered before those without segments for [`IDLE`] are not.
+const MAX_FLOWS: usize = 100_000;
+const IDLE: Duration = Duration::from_secs(120);
 /// Frames taken from one end before the other has its turn.
 const BURST: usize = 64;
 
@@ -46,92 +55,28 @@ pub(crate) struct PathBetween {
     seed: u64,
 }
 
-/// What happens to the frames of one direction.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Treatment {
-    /// Shares of frames, from 0 to 1.
-    lose: f64,
-    duplicate: f64,
-    corrupt: f64,
-    /// These are held back so long that those behind them overtake them.
-    reorder: f64,
-    delay: Duration,
-    jitter: Duration,
-    /// Longer IP packets vanish.
-    mtu: usize,
-    /// Bytes per second; a queue forms before it.
-    rate: f64,
-    /// Bytes that fit into that queue.
-    queue: f64,
-}
-
-impl Default for Treatment {
-    fn default() -> Self {
-        Self {
-            lose: 0.0,
-            duplicate: 0.0,
-            corrupt: 0.0,
-            reorder: 0.0,
-            delay: Duration::ZERO,
-            jitter: Duration::ZERO,
-            mtu: usize::MAX,
-            rate: f64::INFINITY,
-            queue: f64::INFINITY,
-        }
-    }
-}
-
-impl Treatment {
-    /// From words such as `lose=0.05 delay_ms=30`.
-    fn parse(words: &[&str]) -> Result<Self> {
-        let mut treatment = Self::default();
-        for word in words {
-            let (key, value) = word.split_once('=').with_context(|| format!("{word}: no value"))?;
-            let number: f64 = value.parse().with_context(|| format!("{word}: no number"))?;
-            ensure!(number >= 0.0, "{word}: below zero");
-            let time = Duration::from_secs_f64(number / 1e3);
-            match key {
-                "lose" => treatment.lose = number,
-                "duplicate" => treatment.duplicate = number,
-                "corrupt" => treatment.corrupt = number,
-                "reorder" => treatment.reorder = number,
-                "delay_ms" => treatment.delay = time,
-                "jitter_ms" => treatment.jitter = time,
-                "mtu" => treatment.mtu = value.parse().with_context(|| format!("{word}: no whole number"))?,
-                "rate" => treatment.rate = number,
-                "queue" => treatment.queue = number,
-                _ => bail!("{word}: unknown"),
-            }
-        }
-        Ok(treatment)
-    }
-}
-
-/// A line: which directions, and what happens to them.
-fn parse(line: &str) -> Result<[Option<Treatment>; 2]> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let (direction, rest) = words.split_first().context("an empty line")?;
-    let treatment = Treatment::parse(rest)?;
-    match *direction {
-        "forward" => Ok([Some(treatment), None]),
-        "back" => Ok([None, Some(treatment)]),
-        "both" => Ok([Some(treatment); 2]),
-        other => bail!("{other}: forward, back or both"),
-    }
-}
-
 /// Numbers that look random (xorshift64*, Vigna 2016), the same for the same seed.
-struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    fn next(&mut self) -> f64 {
+    /// From a seed; seeds beside each other give numbers that have nothing in common (SplitMix64, Steele et al. 2014).
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Self((mixed ^ (mixed >> 31)).max(1))
+    }
+
+    /// From 0 to below 1.
+    pub(crate) fn next(&mut self) -> f64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    fn is(&mut self, share: f64) -> bool {
+    /// True in such a share of cases.
+    pub(crate) fn is(&mut self, share: f64) -> bool {
         share > 0.0 && self.next() < share
     }
 }
@@ -142,15 +87,17 @@ type OnItsWay = Reverse<(Instant, u64, usize, Vec<u8>)>;
 struct Path {
     ends: [File; 2],
     treatments: [Treatment; 2],
-    /// When the queue of each direction will be empty.
-    busy: [Instant; 2],
-    /// When the last frame of each direction arrives.
-    last: [Instant; 2],
+    /// When the queue of each direction will be empty: of frames that pass as if there were no treatment, and of others.
+    busy: [[Instant; 2]; 2],
+    /// When the last frame of each direction arrives, of both.
+    last: [[Instant; 2]; 2],
     waiting: BinaryHeap<OnItsWay>,
     taken: u64,
     lost: [u64; 2],
     passed: [u64; 2],
     chance: Chance,
+    /// When each connection last had a segment, and whether it is forgotten.
+    flows: HashMap<Flow, (Instant, bool)>,
 }
 
 impl PathBetween {
@@ -161,13 +108,14 @@ impl PathBetween {
         let mut path = Path {
             ends,
             treatments: [Treatment::default(); 2],
-            busy: [now; 2],
-            last: [now; 2],
+            busy: [[now; 2]; 2],
+            last: [[now; 2]; 2],
             waiting: BinaryHeap::new(),
             taken: 0,
             lost: [0; 2],
             passed: [0; 2],
-            chance: Chance(self.seed.max(1)),
+            chance: Chance::new(self.seed),
+            flows: HashMap::new(),
         };
         let (wake, commands) = commands()?;
         let result = path.pass(&wake, &commands);
@@ -265,10 +213,25 @@ impl Path {
 
     /// Takes a frame from one end.
     fn take(&mut self, from: usize, frame: &[u8]) {
-        let Treatment { lose, duplicate, corrupt, reorder, delay, jitter, mtu, rate, queue } =
-            self.treatments[from];
         let now = Instant::now();
-        let begin = self.busy[from].max(now);
+        let kind = Kind::of(frame);
+        let mut treatment = self.treatments[from];
+        let is_meant = match (&kind, treatment.only) {
+            // Between nodes is a router, which answers for itself.
+            (Kind::Neighbours, _) => false,
+            (Kind::Other, only) => only.is_none(),
+            (Kind::Packet(packet), only) => only.is_none_or(|only| packet.ends.contains(&only)),
+        };
+        if !is_meant {
+            treatment = Treatment::default();
+        }
+        if self.is_stopped(&kind, &treatment, now) {
+            self.lost[from] += 1;
+            return;
+        }
+        let Treatment { lose, duplicate, corrupt, reorder, delay, jitter, mtu, rate, queue, .. } = treatment;
+        let class = usize::from(is_meant);
+        let begin = self.busy[class][from].max(now);
         let queued = begin.duration_since(now).as_secs_f64() * rate;
         let is_lost = self.chance.is(lose) || frame.len() > mtu.saturating_add(HEADER) || queued > queue;
         if is_lost {
@@ -278,12 +241,12 @@ impl Path {
         let mut arrival = begin;
         if rate.is_finite() {
             arrival += Duration::from_secs_f64(frame.len() as f64 / rate);
-            self.busy[from] = arrival;
+            self.busy[class][from] = arrival;
         }
         arrival += delay + jitter.mul_f64(self.chance.next());
         // Jitter does not reorder by itself: queues are first in, first out.
-        arrival = arrival.max(self.last[from]);
-        self.last[from] = arrival;
+        arrival = arrival.max(self.last[class][from]);
+        self.last[class][from] = arrival;
         if self.chance.is(reorder) {
             arrival += Duration::from_millis(4);
         }
@@ -297,6 +260,26 @@ impl Path {
             self.send(from, arrival, frame.clone());
         }
         self.send(from, arrival, frame);
+    }
+
+    /// True where a rule or a forgotten connection stops it.
+    fn is_stopped(&mut self, kind: &Kind, treatment: &Treatment, now: Instant) -> bool {
+        let Kind::Packet(packet) = kind else { return false };
+        let is_of_port = |port| packet.ports.is_some_and(|ports| ports.contains(&port));
+        if treatment.drop_port.is_some_and(is_of_port) {
+            return true;
+        }
+        let Some(flow) = packet.connection() else { return false };
+        let (last, is_forgotten) = self.flows.entry(flow).or_insert((now, false));
+        *is_forgotten |= now.duration_since(*last) > treatment.forget;
+        // A new connection may use the ports of an old one.
+        *is_forgotten &= !packet.begins;
+        *last = now;
+        let is_forgotten = *is_forgotten;
+        if self.flows.len() > MAX_FLOWS {
+            self.flows.retain(|_, (last, _)| now.duration_since(*last) < IDLE);
+        }
+        is_forgotten
     }
 
     fn send(&mut self, from: usize, arrival: Instant, frame: Vec<u8>) {
@@ -323,20 +306,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_say_what_happens_to_which_direction() {
-        let [forward, back] = parse("forward lose=0.05 delay_ms=30 mtu=1400").unwrap();
-        let forward = forward.unwrap();
-        assert_eq!((forward.lose, forward.delay, forward.mtu), (0.05, Duration::from_millis(30), 1400));
-        assert_eq!(back, None);
-        assert_eq!(parse("both").unwrap(), [Some(Treatment::default()); 2]);
-        for wrong in ["", "up", "both lose", "both lose=x", "both lose=-1", "both loose=1"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
     fn chance_is_as_large_as_it_is_said_to_be() {
-        let mut chance = Chance(7);
+        let mut chance = Chance::new(7);
         let hits = (0..10_000).filter(|_| chance.is(0.2)).count();
         assert!((1_800..2_200).contains(&hits), "{hits}");
         assert!(!chance.is(0.0));

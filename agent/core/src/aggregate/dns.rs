@@ -160,7 +160,7 @@ impl DnsDetails {
         let code = ResponseCode::of(rcode);
         self.top.record(workload, label, LookupOutcome::Answered(code, duration), at);
         let waste = self.search.answered(local, question, rcode, at);
-        self.searched(local, workload, waste);
+        self.add_searched(local, workload, waste);
     }
 
     /// Counts a query that timed out. No effect when names are off.
@@ -168,14 +168,19 @@ impl DnsDetails {
         let TimedOutQuery { local, workload, question, at } = *query;
         let Some(label) = self.labels.label(&question.name) else { return };
         self.top.record(workload, label, LookupOutcome::TimedOut, at);
-        self.searched(local, workload, Waste::default());
+        self.add_searched(local, workload, Waste::default());
     }
 
     /// What search domains have cost each workload, sorted by workload. A workload's sums never decrease. When it has
     /// no client any more ([`DnsDetails::retain`]) or its only client is renamed, they are removed once every scraper has got them;
     /// what no scraper has got moves to the other name.
     pub fn expansions(&self) -> impl Iterator<Item = (&Workload, Waste)> {
-        self.searched.iter().map(|(workload, sum)| (workload, sum.searched.waste))
+        self.searched().map(|(workload, searched)| (workload, searched.waste))
+    }
+
+    /// The same, with all queries.
+    pub fn searched(&self) -> impl Iterator<Item = (&Workload, Searched)> {
+        self.searched.iter().map(|(workload, sum)| (workload, sum.searched))
     }
 
     /// The details of all workloads, sorted by workload, with at most `limit` names in each list.
@@ -220,7 +225,7 @@ impl DnsDetails {
     }
 
     /// Counts one query of a client, and the waste that it revealed.
-    fn searched(&mut self, local: u64, workload: &Workload, waste: Waste) {
+    fn add_searched(&mut self, local: u64, workload: &Workload, waste: Waste) {
         self.know(local, workload);
         let workload = if self.searched.contains_key(workload) { workload } else { &Workload::Other };
         if let Some(sum) = self.searched.get_mut(workload) {

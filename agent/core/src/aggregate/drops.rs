@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use netcause_common::drops::{DropDirection, DropKey, DropReason};
+use netcause_common::drops::{DropCause, DropDirection, DropKey, DropReason};
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, ROLE_SERVER};
 
@@ -27,8 +27,16 @@ pub struct Row {
     pub peer: Workload,
     /// What the packets were to the workload: a label of [`DropDirection`].
     pub direction: &'static str,
-    /// Why: a label of [`DropReason`].
-    pub reason: &'static str,
+    /// Why: the number of a [`DropReason`].
+    pub reason: u8,
+}
+
+impl Row {
+    /// Why.
+    #[must_use]
+    pub fn reason(&self) -> DropReason {
+        DropReason::from_number(self.reason).unwrap_or(DropReason::Other)
+    }
 }
 
 /// All that was dropped since the agent started.
@@ -60,7 +68,7 @@ impl PacketDrops {
             else {
                 continue;
             };
-            let mut row = Row { workload, peer, direction: direction.label(), reason: reason.label() };
+            let mut row = Row { workload, peer, direction: direction.label(), reason: reason as u8 };
             if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&row) {
                 row = Row { workload: Workload::Other, peer: Workload::Other, ..row };
             }
@@ -68,6 +76,18 @@ impl PacketDrops {
             *count = count.wrapping_add(packets);
             *grew = now;
         }
+    }
+
+    /// By the two ends of the packets, with counts by [`DropCause`].
+    #[must_use]
+    pub fn by_cause(&self) -> HashMap<(&Workload, &Workload), [u64; DropCause::COUNT]> {
+        let mut pairs: HashMap<_, [u64; DropCause::COUNT]> = HashMap::new();
+        for (row, (count, _)) in &self.rows {
+            let cause = row.reason().cause();
+            let counts = pairs.entry((&row.workload, &row.peer)).or_default();
+            counts[cause as usize] = counts[cause as usize].wrapping_add(*count);
+        }
+        pairs
     }
 
     /// The local ends of packets that wait for names.

@@ -7,6 +7,7 @@
 mod readings;
 
 use bytemuck::{Pod, Zeroable};
+use netcause_common::drops::DropCause;
 use serde::{Deserialize, Serialize};
 
 use super::listeners::DropReason;
@@ -44,6 +45,10 @@ pub enum Place {
     Neighbours,
     /// Routes and addresses of the node.
     Configuration,
+    /// Packets that the kernel dropped between a workload and its peer.
+    Drops(Workload, Workload),
+    /// What a workload's resolvers do with search domains.
+    Search(Workload),
 }
 
 /// What a place has counted.
@@ -67,6 +72,9 @@ const LISTENER: [&str; 2 + DropReason::COUNT] = [
     DropReason::Other.label(),
 ];
 
+/// Counters of search domains: [`crate::aggregate::dns::Searched`].
+const SEARCH: [&str; 3] = ["wasted_lookups", "wasted_queries", "queries"];
+
 impl Place {
     /// What kind of place it is, in snake case.
     #[must_use]
@@ -82,6 +90,8 @@ impl Place {
             Self::NeighbourTable(_) => "neighbour_table",
             Self::Neighbours => "neighbours",
             Self::Configuration => "configuration",
+            Self::Drops(..) => "packet_drops",
+            Self::Search(_) => "dns_search",
         }
     }
 
@@ -99,6 +109,8 @@ impl Place {
             Self::NeighbourTable(_) => neighbours::Counter::LABELS,
             Self::Neighbours => &["link_address_changes"],
             Self::Configuration => changes::Change::LABELS,
+            Self::Drops(..) => DropCause::LABELS,
+            Self::Search(_) => &SEARCH,
         }
     }
 
@@ -112,7 +124,12 @@ impl Place {
             Self::Softnet => &["backlog_packets"],
             Self::Conntrack(None) | Self::NeighbourTable(_) => &["entries", "entries_limit"],
             Self::Conntrack(Some(_)) => &["entries"],
-            Self::Cpu | Self::Protocols(_) | Self::Neighbours | Self::Configuration => &[],
+            Self::Cpu
+            | Self::Protocols(_)
+            | Self::Neighbours
+            | Self::Configuration
+            | Self::Drops(..)
+            | Self::Search(_) => &[],
         }
     }
 
@@ -136,6 +153,8 @@ impl Name for Place {
             Self::Qdisc(..) => Self::Qdisc(name(), String::new()),
             Self::Protocols(_) => Self::Protocols(owner),
             Self::Conntrack(_) => Self::Conntrack(owner),
+            Self::Drops(..) => Self::Drops(Workload::Other, Workload::Other),
+            Self::Search(_) => Self::Search(Workload::Other),
             place => place.clone(),
         }
     }

@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::cause::Cause;
+use netcause_common::flow::TcpCounters;
+
+use super::cause::{Cause, Family, Side};
 use super::draft::Draft;
-use super::finding::{MAX_AFFECTED, Subject, name, server};
+use super::finding::{MAX_AFFECTED, Signal, Subject, name, server};
+use super::node_pairs;
 use super::symptoms::{local, peer};
-use crate::aggregate::{Edge, Reporter};
+use crate::aggregate::peer_nodes::Row;
+use crate::aggregate::windows::Recent;
+use crate::aggregate::{Edge, Reporter, Via};
 use crate::enrich::Workload;
 
 /// Edges with one fault and one thing in common, before it is said of that.
@@ -19,9 +24,10 @@ const NEARLY_ALL: f64 = 0.8;
 
 /// Settles what is said.
 #[must_use]
-pub fn settle(drafts: Vec<Draft>, edges: &[Arc<Edge>]) -> Vec<Draft> {
+pub fn settle(drafts: Vec<Draft>, edges: &[Arc<Edge>], peer_nodes: &Recent<Row, TcpCounters>) -> Vec<Draft> {
     let drafts = both_ends(drafts);
     let drafts = explained(drafts);
+    let drafts = node_pairs::explained(drafts, peer_nodes);
     let mut by_cause: BTreeMap<u8, Vec<Draft>> = BTreeMap::new();
     for draft in drafts {
         by_cause.entry(draft.finding.cause as u8).or_default().push(draft);
@@ -90,19 +96,71 @@ fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
         impact.failed_queries_per_second += more.failed_queries_per_second;
         impact.retransmitted_share = impact.retransmitted_share.max(more.retransmitted_share);
     }
-    let dead: BTreeSet<Workload> = rest
+    let mut rest = without_consequences(rest);
+    // What a sidecar waits for has a cause of its own.
+    let behind: BTreeSet<Workload> = wide
         .iter()
-        .filter(|draft| draft.finding.cause == Cause::DeadPath)
-        .flat_map(|draft| draft.finding.affected.iter().map(|edge| peer(edge).clone()))
+        .chain(&rest)
+        .flat_map(|draft| &draft.finding.affected)
+        .filter(|edge| edge.via == Via::Sidecar && edge.reporter == Reporter::Source)
+        .map(|edge| edge.source.clone())
         .collect();
-    // Connections with a peer that is not there stall and end in many ways.
     rest.retain(|draft| {
-        let is_consequence =
-            matches!(draft.finding.cause, Cause::HalfOpenPeer | Cause::SlowServer | Cause::ReceiverStalled);
-        !(is_consequence && draft.finding.affected.iter().any(|edge| dead.contains(peer(edge))))
+        let is_consequence = draft.finding.cause == Cause::UpstreamOfSidecar;
+        !(is_consequence && draft.finding.affected.iter().any(|edge| behind.contains(&edge.source)))
     });
     wide.extend(rest);
     wide
+}
+
+/// Without what follows from others: connections with a peer that is not there stall and end in many ways, at both ends; a server that
+/// does not read does not answer either; and what this node is known to drop at one end is missed at the other.
+fn without_consequences(mut drafts: Vec<Draft>) -> Vec<Draft> {
+    let affected = |cause: Cause| {
+        let of_cause = drafts.iter().filter(move |draft| draft.finding.cause == cause);
+        of_cause.flat_map(|draft| draft.finding.affected.iter())
+    };
+    let pair = |edge: &Edge| (edge.source.clone(), edge.destination.clone(), edge.port);
+    let dead: BTreeSet<Workload> = affected(Cause::DeadPath).map(|edge| peer(edge).clone()).collect();
+    let dead_pairs: BTreeSet<_> = affected(Cause::DeadPath).map(|edge| pair(edge)).collect();
+    let dropped: BTreeSet<_> = drafts
+        .iter()
+        .filter(|draft| is_known_drop(draft))
+        .flat_map(|draft| draft.finding.affected.iter().map(|edge| pair(edge)))
+        .collect();
+    let deaf: BTreeSet<_> = drafts
+        .iter()
+        .filter(|draft| draft.finding.cause == Cause::ReceiverStalled && draft.finding.side == Side::Server)
+        .flat_map(|draft| draft.finding.affected.iter().map(|edge| (edge.destination.clone(), edge.port)))
+        .collect();
+    drafts.retain(|draft| {
+        let cause = draft.finding.cause;
+        let is_stall = matches!(cause, Cause::HalfOpenPeer | Cause::SlowServer | Cause::ReceiverStalled);
+        let is_loss = cause.family() == Family::Loss && !is_known_drop(draft);
+        let follows = |edge: &Arc<Edge>| {
+            (is_stall && (dead.contains(peer(edge)) || dead_pairs.contains(&pair(edge))))
+                || ((is_stall || is_loss) && dropped.contains(&pair(edge)))
+                || (cause == Cause::SlowServer && deaf.contains(&(edge.destination.clone(), edge.port)))
+        };
+        !draft.finding.affected.iter().any(follows)
+    });
+    drafts
+}
+
+/// True if this node has seen itself drop what was missed.
+fn is_known_drop(draft: &Draft) -> bool {
+    let cause = draft.finding.cause;
+    let is_drop = matches!(
+        cause,
+        Cause::PolicyDrop
+            | Cause::ShaperDrop
+            | Cause::AsymmetricRoute
+            | Cause::NoRoute
+            | Cause::PacketCorruption
+    );
+    let has_seen_it =
+        |signal: &Signal| signal.signal == "tcp_retransmitted_after_drop_segments" && signal.value > 0.0;
+    is_drop && draft.finding.evidence.iter().any(has_seen_it)
 }
 
 fn is_wide(subject: &Subject) -> bool {
@@ -216,7 +274,7 @@ fn is_wide_enough(drafts: &[Draft], members: &[usize], dimension: Dimension) -> 
 }
 
 /// Two drafts of a group.
-fn sum(one: Draft, other: Draft) -> Draft {
+pub(super) fn sum(one: Draft, other: Draft) -> Draft {
     let impacts = [one.finding.impact, other.finding.impact];
     let weight = one.weight + other.weight;
     let mut sum = merged(one, other);

@@ -1,6 +1,9 @@
 //! The causes: what may be wrong, on which side, and who acts.
 
+use std::str::FromStr;
+
 use netcause_common::labelled_enum;
+use serde::{Deserialize, Serialize};
 
 use super::state::by_label;
 
@@ -79,6 +82,16 @@ labelled_enum! {
         DnsTcpFallbackBlocked = 34, "dns_tcp_fallback_blocked";
         /// A server's application takes long to answer. The network is fine.
         SlowServer = 35, "slow_server";
+        /// A client's application reads late what a server has sent. The network is fine.
+        SlowClient = 36, "slow_client";
+        /// A DNS server serves, but not this client: queries or answers vanish on the way, or are rejected.
+        DnsServerUnreachable = 37, "dns_server_unreachable";
+        /// A sidecar does not take, pass on or answer what its application sends or gets.
+        SidecarFault = 38, "sidecar_fault";
+        /// An application waits for its sidecar because what is behind it does not answer.
+        UpstreamOfSidecar = 39, "upstream_of_sidecar";
+        /// A transfer fills the path that it takes. No fault: what else uses the path waits behind it.
+        BottleneckFull = 40, "bottleneck_full";
     }
 }
 
@@ -147,6 +160,8 @@ impl Cause {
             | Self::NatIdleTimeout
             | Self::AsymmetricRoute
             | Self::DuplicateAddress
+            | Self::DnsServerUnreachable
+            | Self::BottleneckFull
             | Self::PacketCorruption => Side::Path,
             Self::ShaperDrop
             | Self::SoftirqOverload
@@ -164,16 +179,21 @@ impl Cause {
             | Self::ReceiverStalled
             | Self::ReceiverMemoryPressure
             | Self::TimeWaitReuse
-            | Self::SlowServer => Side::Server,
+            | Self::SlowServer
+            | Self::UpstreamOfSidecar => Side::Server,
             Self::PolicyReject | Self::PolicyDrop | Self::DnsTcpFallbackBlocked => Side::Policy,
-            Self::LocalPortsExhausted | Self::DnsSearchAmplification => Side::Client,
+            Self::LocalPortsExhausted
+            | Self::DnsSearchAmplification
+            | Self::SlowClient
+            | Self::SidecarFault => Side::Client,
             Self::DnsServerSlow | Self::DnsServerDown | Self::DnsFailures => Side::Dns,
         }
     }
 }
 
-/// Causes that a subject has one of at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Causes that a subject has one of at a time, and that are judged or not: the setting `findings`.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Family {
     /// Why segments are sent again or late.
     Loss,
@@ -185,6 +205,26 @@ pub enum Family {
     Dns,
     /// What the node or a listening port has.
     Place,
+}
+
+impl Family {
+    /// Each with its name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("loss", Self::Loss),
+        ("connect", Self::Connect),
+        ("application", Self::Application),
+        ("dns", Self::Dns),
+        ("place", Self::Place),
+    ];
+}
+
+impl FromStr for Family {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let family = Self::ALL.into_iter().find(|(name, _)| *name == text);
+        family.map(|(_, family)| family).ok_or_else(|| format!("there is no family of causes {text}"))
+    }
 }
 
 impl Cause {
@@ -202,6 +242,7 @@ impl Cause {
             | Self::ShaperDrop
             | Self::PolicyDrop
             | Self::NatIdleTimeout
+            | Self::BottleneckFull
             | Self::AsymmetricRoute => Family::Loss,
             Self::ConnectionRefused | Self::PolicyReject | Self::LocalPortsExhausted | Self::NoRoute => {
                 Family::Connect
@@ -210,9 +251,13 @@ impl Cause {
             | Self::PeerCrash
             | Self::ApplicationAbort
             | Self::ReceiverStalled
-            | Self::SlowServer => Family::Application,
+            | Self::SlowServer
+            | Self::SlowClient
+            | Self::SidecarFault
+            | Self::UpstreamOfSidecar => Family::Application,
             Self::DnsServerSlow
             | Self::DnsServerDown
+            | Self::DnsServerUnreachable
             | Self::DnsFailures
             | Self::DnsSearchAmplification
             | Self::DnsTcpFallbackBlocked

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::around::Around;
 use super::cause::{Cause, Confidence, Owner, Side};
 use super::finding::{Excluded, Finding, Impact, Missing, NextStep, Pair, Signal, Subject};
-use super::symptoms::Around;
 use crate::aggregate::Edge;
 
 /// What a rule says of one subject in one judgement.
@@ -119,6 +119,9 @@ impl Draft {
         let is_by_time = matches!(
             self.finding.cause,
             Cause::SlowServer
+                | Cause::SlowClient
+                | Cause::SidecarFault
+                | Cause::UpstreamOfSidecar
                 | Cause::ReceiverStalled
                 | Cause::Bufferbloat
                 | Cause::SpuriousTimeout

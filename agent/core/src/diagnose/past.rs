@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::identity;
 use super::symptoms::{responses, round_trips, unanswered as unanswered_ages};
-use crate::aggregate::Edge;
 use crate::aggregate::totals::Totals;
 use crate::aggregate::turn::On;
 use crate::aggregate::windows::Recent;
+use crate::aggregate::{Edge, Reporter};
 
 /// What an edge did loses half of its weight in this time.
 const HALF_LIFE: Duration = Duration::from_mins(5);
@@ -27,27 +27,27 @@ const KEPT: Duration = Duration::from_mins(30);
 /// Edges that are remembered: as many as the windows have at most.
 const MAX_EDGES: usize = 16_384;
 
-/// A sum with the weight of what it is of.
+/// A sum with the weight of what it is of. Seven digits are enough for what fades, and there are many.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Weighted {
-    sum: f64,
-    of: f64,
+    sum: f32,
+    of: f32,
 }
 
 impl Weighted {
     fn add(&mut self, sum: f64, of: f64, weight: f64) {
-        self.sum += sum * weight;
-        self.of += of * weight;
+        self.sum += (sum * weight) as f32;
+        self.of += (of * weight) as f32;
     }
 
     fn fade(&mut self, factor: f64) {
-        self.sum *= factor;
-        self.of *= factor;
+        self.sum *= factor as f32;
+        self.of *= factor as f32;
     }
 
     /// `None` below so much of what it is of.
     fn value(self, at_least: f64) -> Option<f64> {
-        (self.of >= at_least).then(|| self.sum / self.of)
+        (f64::from(self.of) >= at_least).then(|| f64::from(self.sum) / f64::from(self.of))
     }
 }
 
@@ -67,6 +67,7 @@ pub struct Past {
     unanswered: Weighted,
     waited_for_peer: Weighted,
     waited_here: Weighted,
+    waited_for_reader: Weighted,
     dns_time: Weighted,
     dns_failed: Weighted,
 }
@@ -138,6 +139,12 @@ impl Past {
         self.waited_here.value(30.0)
     }
 
+    /// Connections that waited for the peer to read, on average.
+    #[must_use]
+    pub fn waited_for_reader(&self) -> Option<f64> {
+        self.waited_for_reader.value(30.0)
+    }
+
     /// Mean time to a DNS answer in seconds.
     #[must_use]
     pub fn dns_time(&self) -> Option<f64> {
@@ -166,6 +173,7 @@ impl Past {
             unanswered,
             waited_for_peer,
             waited_here,
+            waited_for_reader,
             dns_time,
             dns_failed,
             ..
@@ -181,6 +189,7 @@ impl Past {
             unanswered,
             waited_for_peer,
             waited_here,
+            waited_for_reader,
             dns_time,
             dns_failed,
         ];
@@ -208,6 +217,7 @@ impl Past {
         let waited = |on: On| totals.waits.waited_us[on as usize] as f64 / 1e6;
         waited_for_peer.add(waited(On::PeerApplication), seconds, weight);
         waited_here.add(waited(On::LocalApplication), seconds, weight);
+        waited_for_reader.add(waited(On::PeerWindow), seconds, weight);
         dns_time.add(dns.duration.sum as f64 / 1e9, sum(&dns.duration.buckets), weight);
         let harmless = dns.responses[0] + dns.responses[3];
         let answers = sum(&dns.responses);
@@ -236,6 +246,15 @@ impl Pasts {
     /// What [`Self::all`] had.
     pub fn of_all(all: impl Iterator<Item = (Arc<Edge>, Past)>) -> Self {
         Self { edges: all.map(|(edge, past)| (identity(&edge), (edge, past))).collect() }
+    }
+
+    /// The pairs whose DNS server is on this node and has answered them.
+    pub fn served(&self) -> impl Iterator<Item = &Edge> {
+        let served = self
+            .edges
+            .values()
+            .filter(|(edge, past)| edge.reporter == Reporter::Destination && past.dns_time.of > 0.0);
+        served.map(|(edge, _)| &**edge)
     }
 
     /// Takes what edges did in the last window; something is wrong with the bad ones.

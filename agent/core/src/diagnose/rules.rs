@@ -7,17 +7,24 @@ mod listener;
 mod loss;
 mod node;
 mod places;
+mod queueing;
+mod sidecar;
+mod silence;
 
 use super::draft::Draft;
 use super::finding::{Insufficient, Missing, Pair, Subject};
 use super::statistics::share_at_least;
 use super::symptoms::{Case, data_retransmits, failed_connects};
+use crate::enrich::sidecar::Via;
 
 pub use places::Places;
 
 /// What is wrong with an edge, at most one cause of each family.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Vec<Draft> {
+    if matches!(case.edge.via, Via::OwnSidecar(_)) {
+        return sidecar::judge(case).into_iter().collect();
+    }
     let rules = [loss::judge, connect::judge, application::judge, dns::judge];
     rules.into_iter().filter_map(|rule| rule(case)).collect()
 }

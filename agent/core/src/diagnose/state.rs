@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Diagnosis;
+use super::cause::Family;
 use super::finding::{Dated, Finding, Insufficient, Watched};
 use super::past::{Past, Pasts};
 use super::tracker::{Current, Tracker};
@@ -21,6 +22,7 @@ const MAX_WORD: usize = 128;
 /// found since the start is left out, because no judgement depends on it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct State {
+    families: Vec<Family>,
     pasts: Vec<(u32, Past)>,
     current: Vec<StoredCurrent>,
     ended: Vec<StoredEnded>,
@@ -57,7 +59,7 @@ struct StoredEnded {
 impl State {
     /// Of a diagnosis; `number` gives each edge its number.
     pub fn of(diagnosis: &Diagnosis, mut number: impl FnMut(&Arc<Edge>) -> u32) -> Self {
-        let Diagnosis { pasts, tracker, insufficient, watched, missing, began, judged } = diagnosis;
+        let Diagnosis { families, pasts, tracker, insufficient, watched, missing, began, judged } = diagnosis;
         let mut pasts: Vec<_> = pasts.all().map(|(edge, past)| (number(edge), *past)).collect();
         pasts.sort_unstable_by_key(|(edge, _)| *edge);
         let mut stored = |finding: &Finding| StoredFinding {
@@ -79,6 +81,7 @@ impl State {
             until: *until,
         });
         Self {
+            families: families.clone(),
             pasts,
             current,
             ended: ended.collect(),
@@ -92,7 +95,7 @@ impl State {
 
     /// The diagnosis again; `None` where `edge` does not know a number.
     pub fn restore(self, edge: impl Fn(u32) -> Option<Arc<Edge>>) -> Option<Diagnosis> {
-        let Self { pasts, current, ended, insufficient, watched, missing, began, judged } = self;
+        let Self { families, pasts, current, ended, insufficient, watched, missing, began, judged } = self;
         let pasts: Option<Vec<_>> =
             pasts.into_iter().map(|(number, past)| Some((edge(number)?, past))).collect();
         let finding = |stored: StoredFinding| -> Option<Arc<Finding>> {
@@ -110,6 +113,7 @@ impl State {
         });
         let ended = ended.collect::<Option<_>>()?;
         Some(Diagnosis {
+            families,
             pasts: Pasts::of_all(pasts?.into_iter()),
             tracker: Tracker { current, ended, ..Tracker::default() },
             insufficient,

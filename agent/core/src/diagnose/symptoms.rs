@@ -1,11 +1,12 @@
 //! What rules look at: what an edge has counted in the last seconds, what it did before, and what the rest of the node shows.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use netcause_common::flow::{ConnectFailure, ResetReason, RetransmitKind, TcpCounters};
+use netcause_common::drops::DropCause;
+use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters};
 use netcause_common::histogram::RoundTrips;
 
+use super::around::Around;
 use super::cause::Cause;
 use super::finding::{Impact, Signal, name, server};
 use super::past::Past;
@@ -14,9 +15,6 @@ use crate::aggregate::totals::Totals;
 use crate::aggregate::turn::{On, Waits};
 use crate::aggregate::{Edge, Reporter};
 use crate::enrich::Workload;
-
-/// From this share of the time on that some task waits for a CPU, times are those of the scheduler.
-const SHORT_OF_CPU: f64 = 0.9;
 
 /// Connections that wait for less, in a span, hold nobody up: a second and a half.
 const LEAST_WAITED_US: u64 = 1_500_000;
@@ -41,45 +39,6 @@ pub struct Case<'a> {
     pub active: &'a [Cause],
 }
 
-/// What the node shows beside the edge that is judged.
-#[derive(Debug, Default)]
-pub struct Around {
-    /// TCP segments received in the last part of the span, by the workload at the other end: whether it can be reached at all.
-    pub received: HashMap<Workload, u64>,
-    /// What the server's end of an edge has, where this node runs it, by workload and port.
-    pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
-    /// The share of the time in which some task waited for a CPU; `None` where that is not known.
-    pub cpu_waiting: Option<f64>,
-    /// Evidence that cannot be had here: signal and reason.
-    pub missing: HashMap<&'static str, String>,
-}
-
-/// What the server's end of connections has counted, and its listening port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ServerEnd {
-    /// Resets sent because nobody listens.
-    pub no_socket: u64,
-    /// Handshakes dropped at a full accept queue.
-    pub accept_queue_full: u64,
-    /// A port listens there.
-    pub listens: bool,
-}
-
-impl Around {
-    /// Adds an edge.
-    pub fn add(&mut self, edge: &Edge, totals: &Totals) {
-        if edge.reporter == Reporter::Destination {
-            let end = self.servers.entry((edge.destination.clone(), edge.port)).or_default();
-            end.no_socket += totals.tcp.resets_sent[ResetReason::NoSocket as usize];
-        }
-    }
-
-    /// Adds what it has counted in the last part of the span.
-    pub fn add_recent(&mut self, edge: &Edge, tcp: &TcpCounters) {
-        *self.received.entry(peer(edge).clone()).or_default() += tcp.received_segments;
-    }
-}
-
 /// True if anything that a rule begins with was counted: most edges have nothing of it.
 #[must_use]
 pub fn is_suspect(totals: &Totals) -> bool {
@@ -98,19 +57,6 @@ pub fn is_suspect(totals: &Totals) -> bool {
         || dns.truncated > 0
         || failed_answers(totals) > 0
         || dns.duration.sum > 0
-}
-
-impl Around {
-    /// Why times say little on this node now: tasks wait for a CPU nearly always, so that everything is late.
-    #[must_use]
-    pub fn short_of_cpu(&self) -> Option<Signal> {
-        let share = self.cpu_waiting.filter(|share| *share > SHORT_OF_CPU)?;
-        let says = format!(
-            "tasks of this node waited for a CPU in {} of the time: everything here is late",
-            percent(share)
-        );
-        Some(Signal::value("node_pressure_cpu_waiting_seconds", share, "seconds per second", says))
-    }
 }
 
 impl Case<'_> {
@@ -142,6 +88,22 @@ impl Case<'_> {
     #[must_use]
     pub fn received_from_peer(&self) -> u64 {
         self.around.received.get(self.peer()).copied().unwrap_or_default()
+    }
+
+    /// Packets between both ends that this node dropped for this cause in the last part of the span, in either direction.
+    #[must_use]
+    pub fn dropped_here(&self, cause: DropCause) -> u64 {
+        let (one, other) = (&self.edge.source, &self.edge.destination);
+        let pairs = [(one, other), (other, one)].map(|(one, other)| (one.clone(), other.clone()));
+        let dropped = pairs.iter().filter_map(|pair| self.around.drops.get(pair));
+        dropped.map(|counts| counts[cause as usize]).sum()
+    }
+
+    /// The same, to this local workload alone.
+    #[must_use]
+    pub fn received_between(&self) -> u64 {
+        let ends = (self.local().clone(), self.peer().clone());
+        self.around.between.get(&ends).copied().unwrap_or_default()
     }
 
     /// The local workload.

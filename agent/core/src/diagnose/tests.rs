@@ -1,5 +1,11 @@
 //! Windows are made, and what is said of them is compared.
 
+mod dns;
+mod neighbours;
+mod node_pairs;
+mod readers;
+mod sidecar;
+
 use std::time::Duration;
 
 use netcause_common::drops::DropCause;
@@ -7,6 +13,7 @@ use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters, Timeout
 
 use super::*;
 use crate::aggregate::model::{Counting, EdgeWindows};
+use crate::aggregate::peer_nodes::PeerNodeWindows;
 use crate::aggregate::places::{Found, Readings};
 use crate::aggregate::turn::{On, Waits};
 use crate::aggregate::{Reporter, Via};
@@ -18,6 +25,7 @@ struct Node {
     edges: EdgeWindows,
     listeners: Readings<u32>,
     node: Readings<u32>,
+    peer_nodes: PeerNodeWindows,
     diagnosis: Diagnosis,
     now: u64,
     turns: Vec<Turn>,
@@ -52,19 +60,23 @@ fn healthy() -> Totals {
 impl Node {
     /// A minute of healthy traffic between these, which is remembered.
     fn with_past(edges: &[Arc<Edge>]) -> Self {
+        let counted: Vec<_> = edges.iter().map(|edge| (Arc::clone(edge), healthy())).collect();
+        Self::with_past_of(&counted)
+    }
+
+    /// A minute of this, in which nothing is found.
+    fn with_past_of(counted: &[(Arc<Edge>, Totals)]) -> Self {
         let mut node = Self {
             edges: EdgeWindows::new(1 << 20),
             listeners: Readings::new(1 << 16),
             node: Readings::new(1 << 16),
-            diagnosis: Diagnosis::default(),
+            peer_nodes: PeerNodeWindows::new(1 << 16),
+            diagnosis: Diagnosis::new(Family::ALL.map(|(_, family)| family).to_vec()),
             now: 100,
             turns: Vec::new(),
         };
         node.edges.end_reading(Duration::from_secs(node.now));
-        for _ in 0..12 {
-            let counted: Vec<_> = edges.iter().map(|edge| (Arc::clone(edge), healthy())).collect();
-            node.window(&counted);
-        }
+        node.windows(12, counted);
         assert!(node.diagnosis.findings().is_empty(), "{:?}", node.diagnosis.findings());
         node
     }
@@ -81,10 +93,17 @@ impl Node {
             edges: &self.edges.recent(),
             listeners: &self.listeners.recent(),
             node: &self.node.recent(),
+            peer_nodes: &self.peer_nodes.recent(),
             now,
             wall: 1_000_000 + self.now,
         });
         self.turns.extend(turns);
+    }
+
+    /// What a place has counted so far, in the window that ends next.
+    fn read(&mut self, place: &Place, totals: &[u64]) {
+        self.node.read([Found { id: 0, place: place.clone(), totals, levels: &[] }]);
+        self.node.end_reading(Duration::from_secs(self.now + 5));
     }
 
     fn windows(&mut self, count: usize, counted: &[(Arc<Edge>, Totals)]) {
@@ -104,6 +123,11 @@ impl Node {
     fn causes(&self) -> Vec<&'static str> {
         self.active().into_iter().map(|(cause, ..)| cause).collect()
     }
+}
+
+/// The same pair, seen from the other end.
+fn other_end(edge: &Edge) -> Arc<Edge> {
+    Arc::new(Edge { reporter: Reporter::Destination, ..edge.clone() })
 }
 
 fn again(totals: &mut Totals, kind: RetransmitKind, segments: u64) {
@@ -416,4 +440,15 @@ fn a_symptom_without_a_cause_is_said_to_have_none() {
     assert!(node.causes().is_empty());
     let [symptom] = node.diagnosis.insufficient() else { panic!("{:?}", node.diagnosis.insufficient()) };
     assert_eq!(symptom.symptom, "web → db:8080: 40 of 60 connects failed");
+}
+
+#[test]
+fn a_family_that_is_off_names_nothing() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    node.diagnosis = Diagnosis::new(vec![Family::Connect, Family::Dns]);
+    let mut lossy = healthy();
+    again(&mut lossy, RetransmitKind::Fast, 30);
+    node.windows(3, &[(bad, lossy)]);
+    assert!(node.causes().is_empty(), "{:?}", node.active());
 }

@@ -1,9 +1,12 @@
 //! What is wrong, judged when a window has ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Engine, Output};
-use crate::diagnose::{Diagnosis, Judged};
+use crate::diagnose::finding::Finding;
+use crate::diagnose::{Diagnosis, Judged, local};
+use crate::enrich::Workload;
+use crate::enrich::uid::PodUid;
 
 /// What judgements are given, for those who keep it.
 #[derive(Debug, Default)]
@@ -34,6 +37,13 @@ impl Engine {
         self.diagnosis.set_missing(missing);
     }
 
+    /// The pods on this node that a finding hurts, each once.
+    #[must_use]
+    pub fn pods_hurt_by(&self, finding: &Finding) -> BTreeSet<PodUid> {
+        let workloads: BTreeSet<&Workload> = finding.affected.iter().map(|edge| local(edge)).collect();
+        workloads.into_iter().flat_map(|workload| self.names.pods_of(workload)).collect()
+    }
+
     /// Judges what was counted, when a window has ended.
     pub(super) fn diagnose(&mut self) {
         let windows = self.model.windows();
@@ -44,6 +54,7 @@ impl Engine {
             edges: windows.recent(),
             listeners: self.places.listeners.recent(),
             node: self.places.node.recent(),
+            peer_nodes: self.peer_nodes.windows().recent(),
             now: self.time.monotonic,
             wall: self.time.wall,
             missing: self.keeping.missing.take(),

@@ -3,6 +3,7 @@
 use netcause_common::probe::open_sockets::QueueKey;
 
 use super::{Engine, listeners};
+use crate::aggregate::dns::Searched;
 use crate::aggregate::places::{Found, Place, Readings};
 use crate::aggregate::windows::Statistics;
 use crate::node::growth::Counts;
@@ -105,6 +106,13 @@ impl Engine {
         }
         if let Some(Counts { total, .. }) = &view.changes {
             add(Place::Configuration, total, &[]);
+        }
+        for ((workload, peer), counts) in self.drops.by_cause() {
+            add(Place::Drops(workload.clone(), peer.clone()), &counts, &[]);
+        }
+        for (workload, searched) in self.details.searched() {
+            let Searched { waste, queries } = searched;
+            add(Place::Search(workload.clone()), &[waste.expansions, waste.queries, queries], &[]);
         }
         self.places.node.read(found.iter().map(|(place, totals, levels)| Found {
             id: place.clone(),

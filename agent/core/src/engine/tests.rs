@@ -39,7 +39,12 @@ impl Player {
             ..enrich::Options::default()
         };
         let mut player = Self {
-            engine: Engine::new(Options { names, flow_idle: Duration::from_secs(600), max_peer_nodes: 3 }),
+            engine: Engine::new(Options {
+                names,
+                flow_idle: Duration::from_secs(600),
+                max_peer_nodes: 3,
+                findings: Vec::new(),
+            }),
             seconds: 0,
         };
         player.change(Change::Init(Kind::Pod));

@@ -181,6 +181,13 @@ impl Names {
         }
     }
 
+    /// The pods of a workload on this node that have flows, as far as a source of names has them.
+    pub fn pods_of(&self, workload: &Workload) -> impl Iterator<Item = PodUid> {
+        let pods = self.local_pods.keys().filter_map(|uid| self.directory.pod(uid));
+        pods.filter(move |pod| !pod.is_gone && Workload::named(pod.name.clone()) == *workload)
+            .map(|pod| pod.uid)
+    }
+
     /// Records that a local end has flows, and requests a lookup of its cgroup unless it is known ([`Self::ask_cgroups`]).
     pub fn observe_local(&mut self, local: u64) {
         if local == 0 || local & LOCAL_IS_NAMESPACE != 0 {

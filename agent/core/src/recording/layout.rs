@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use netcause_common::dns::{QueryType, ResponseCode};
 use netcause_common::drops::DropCause;
 use netcause_common::flow::{
-    CloseReason, ConnectFailure, IcmpError, LimitedBy, ResetDirection, ResetReason, RetransmitKind, Timeouts,
+    CloseReason, ConnectFailure, IcmpError, LimitedBy, ResetDirection, ResetReason, RetransmitKind,
+    TcpCounters, Timeouts,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Edge;
+use crate::aggregate::peer_nodes::Row;
 use crate::aggregate::places::{COUNTERS, LEVELS, Place};
 use crate::aggregate::totals::{Totals, words_mut};
 use crate::aggregate::turn::On;
@@ -41,8 +43,20 @@ type Names = Vec<String>;
 #[serde(default)]
 pub struct Layout {
     edges: Names,
+    /// What is counted of other nodes: TCP alone.
+    peer_nodes: Names,
     /// By the kind of the place.
     places: BTreeMap<String, Names>,
+}
+
+impl Laid for Row {
+    fn kind(&self) -> &'static str {
+        "peer_node"
+    }
+
+    fn names<'a>(&self, layout: &'a Layout) -> Option<&'a Names> {
+        Some(&layout.peer_nodes)
+    }
 }
 
 /// Something whose counters have a layout.
@@ -77,7 +91,10 @@ impl Layout {
     /// That of this version.
     pub fn current() -> Self {
         let places = kinds().map(|place| (place.kind().to_owned(), words_of(&place))).into();
-        Self { edges: words_of_totals(), places }
+        let edges = words_of_totals();
+        // They come first in the totals of an edge.
+        let peer_nodes = edges.iter().take(size_of::<TcpCounters>() / size_of::<u64>()).cloned().collect();
+        Self { edges, peer_nodes, places }
     }
 
     /// One in which `opened` and `sent_segments` of TCP have changed places.
@@ -118,7 +135,7 @@ impl Translation {
 }
 
 /// One place of each kind.
-fn kinds() -> [Place; 10] {
+fn kinds() -> [Place; 12] {
     [
         Place::Listener(Workload::Other, None),
         Place::Device(String::new()),
@@ -130,6 +147,8 @@ fn kinds() -> [Place; 10] {
         Place::NeighbourTable(String::new()),
         Place::Neighbours,
         Place::Configuration,
+        Place::Drops(Workload::Other, Workload::Other),
+        Place::Search(Workload::Other),
     ]
 }
 

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::aggregate::Edge;
+use crate::aggregate::peer_nodes::Row;
 use crate::aggregate::places::Place;
 use crate::diagnose::finding::{Finding, Pair, Subject};
 use crate::diagnose::state::State;
@@ -69,12 +70,24 @@ impl Pseudonyms {
             Place::Qdisc(device, kind) => Place::Qdisc(self.device(device), kind.clone()),
             Place::Protocols(owner) => Place::Protocols(owner.as_ref().map(|owner| self.workload(owner))),
             Place::Conntrack(owner) => Place::Conntrack(owner.as_ref().map(|owner| self.workload(owner))),
+            Place::Drops(workload, peer) => Place::Drops(self.workload(workload), self.workload(peer)),
+            Place::Search(workload) => Place::Search(self.workload(workload)),
             // Tables of the kernel.
             Place::Softnet
             | Place::Cpu
             | Place::NeighbourTable(_)
             | Place::Neighbours
             | Place::Configuration => place.clone(),
+        }
+    }
+
+    /// Another node with other names.
+    pub fn row(&mut self, row: &Row) -> Row {
+        match row {
+            Row::Node { name, zone } => {
+                Row::Node { name: self.word(name).into(), zone: self.word(zone).into() }
+            }
+            Row::Unknown | Row::Other => row.clone(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! From a segment to what the agent found.
 
+use netcause_common::flow::TcpCounters;
 use thiserror::Error;
 
 use super::frame::{self, Bad};
@@ -8,6 +9,7 @@ use super::part::PartReader;
 use super::pseudonyms::Pseudonyms;
 use super::{Begin, Origin, TITLE, VERSION, Window};
 use crate::aggregate::Edge;
+use crate::aggregate::peer_nodes::Row;
 use crate::aggregate::places::{Counted, Place};
 use crate::aggregate::totals::Totals;
 use crate::diagnose::state::known;
@@ -56,6 +58,7 @@ pub struct Replay<'a> {
     edges: PartReader<Edge, Totals>,
     listeners: PartReader<Place, Counted>,
     node: PartReader<Place, Counted>,
+    peer_nodes: PartReader<Row, TcpCounters>,
 }
 
 impl<'a> Replay<'a> {
@@ -96,6 +99,7 @@ impl<'a> Replay<'a> {
             edges,
             listeners: PartReader::new(std::iter::empty()),
             node: PartReader::new(std::iter::empty()),
+            peer_nodes: PartReader::new(std::iter::empty()),
         })
     }
 
@@ -111,9 +115,15 @@ impl<'a> Replay<'a> {
             Err(Bad::Torn) => return Ok(self.end_torn()),
             Err(Bad::Unknown(what)) => return Err(Error::Unknown(what)),
         };
-        let Window { now, wall, missing, edges, listeners, node } = window;
-        let Self { translation, edges: edge_reader, listeners: listener_reader, node: node_reader, .. } =
-            self;
+        let Window { now, wall, missing, edges, listeners, node, peer_nodes } = window;
+        let Self {
+            translation,
+            edges: edge_reader,
+            listeners: listener_reader,
+            node: node_reader,
+            peer_nodes: peer_reader,
+            ..
+        } = self;
         let mut names = names;
         let edges = edge_reader.read(edges, translation.as_mut(), |edge| match names.as_deref_mut() {
             Some(names) => names.edge(&edge),
@@ -125,14 +135,21 @@ impl<'a> Replay<'a> {
         };
         let listeners = listener_reader.read(listeners, translation.as_mut(), &mut place);
         let node = node_reader.read(node, translation.as_mut(), &mut place);
-        let (Some(edges), Some(listeners), Some(node)) = (edges, listeners, node) else {
+        let peer_nodes =
+            peer_reader.read(peer_nodes, translation.as_mut(), |row| match names.as_deref_mut() {
+                Some(names) => names.row(&row),
+                None => row,
+            });
+        let (Some(edges), Some(listeners), Some(node), Some(peer_nodes)) =
+            (edges, listeners, node, peer_nodes)
+        else {
             return Ok(self.end_torn());
         };
         (self.wall, self.windows) = (wall, self.windows + 1);
         let missing = missing.map(|missing| {
             missing.into_iter().filter_map(|(signal, why)| Some((known(&signal)?, why))).collect()
         });
-        Ok(Some(Judged { edges, listeners, node, now, wall, missing }))
+        Ok(Some(Judged { edges, listeners, node, peer_nodes, now, wall, missing }))
     }
 
     /// Judges again, as the agent did.

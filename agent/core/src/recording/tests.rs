@@ -10,9 +10,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::aggregate::model::{Counting, EdgeWindows};
+use crate::aggregate::peer_nodes::PeerNodeWindows;
 use crate::aggregate::places::{Found, Readings};
 use crate::aggregate::turn::On;
 use crate::aggregate::{Reporter, Via};
+use crate::diagnose::cause::Family;
 use crate::enrich::Workload;
 use crate::enrich::name::Name;
 
@@ -52,6 +54,7 @@ struct Node {
     edges: EdgeWindows,
     listeners: Readings<u32>,
     node: Readings<Place>,
+    peer_nodes: PeerNodeWindows,
     discards: u64,
     diagnosis: Diagnosis,
     missing: Option<HashMap<&'static str, String>>,
@@ -82,12 +85,14 @@ impl Node {
             edges: EdgeWindows::new(1 << 20),
             listeners: Readings::new(1 << 16),
             node: Readings::new(1 << 16),
+            peer_nodes: PeerNodeWindows::new(1 << 16),
             discards: 0,
-            diagnosis: Diagnosis::default(),
+            diagnosis: Diagnosis::new(Family::ALL.map(|(_, family)| family).to_vec()),
             missing: None,
             now: 100,
         };
         node.edges.end_reading(Duration::from_secs(node.now));
+        node.peer_nodes.end_reading(Duration::from_secs(node.now));
         node
     }
 
@@ -104,6 +109,9 @@ impl Node {
                 totals.waits.responses.buckets[9] = 2;
                 totals.waits.responses.sum = 2 * waited / 1000;
                 self.edges.count(Counting::Edge(*id), &self.names[*id], &totals);
+                let name = format!("node-of-bank-{}", id % 2).into();
+                let row = Arc::new(Row::Node { name, zone: "zone-of-bank".into() });
+                self.peer_nodes.count(Arc::clone(&row), &row, &tcp);
             }
             Happening::Rename(id, to) => {
                 self.names[*id] = edge(*to);
@@ -146,10 +154,12 @@ impl Node {
         self.listeners.end_reading(now);
         self.node.end_reading(now);
         self.edges.end_reading(now);
+        self.peer_nodes.end_reading(now);
         let judged = Judged {
             edges: self.edges.recent(),
             listeners: self.listeners.recent(),
             node: self.node.recent(),
+            peer_nodes: self.peer_nodes.recent(),
             now,
             wall: WALL + self.now,
             missing: self.missing.take(),

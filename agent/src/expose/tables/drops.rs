@@ -18,19 +18,19 @@ static TABLE: Table<u64> = Table {
 };
 
 pub(super) fn families(drops: &[DropRow]) -> impl Iterator<Item = Family<'_>> {
-    let rows =
-        drops.iter().map(|DropRow { row: Row { workload: own, peer, direction, reason }, packets }| {
-            (
-                labels![
-                    own.namespace(),
-                    workload(own),
-                    peer.namespace(),
-                    workload(peer),
-                    *direction,
-                    *reason
-                ],
-                *packets,
-            )
-        });
+    let rows = drops.iter().map(|DropRow { row, packets }| {
+        let Row { workload: own, peer, direction, .. } = row;
+        (
+            labels![
+                own.namespace(),
+                workload(own),
+                peer.namespace(),
+                workload(peer),
+                *direction,
+                row.reason().label()
+            ],
+            *packets,
+        )
+    });
     TABLE.families(&Rows::new(rows, sum))
 }

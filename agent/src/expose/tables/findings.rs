@@ -23,6 +23,8 @@ static ACTIVE: Table<u64> = Table {
         "destination_namespace",
         "destination_workload",
         "destination_port",
+        "peer_node",
+        "interface",
     ],
     sparse: false,
     metrics: &[gauge(
@@ -48,12 +50,26 @@ static FOUND: Table<u64> = Table {
     )],
 };
 
+static EVENTS: Table<u64> = Table {
+    labels: &["outcome"],
+    sparse: false,
+    metrics: &[counter(
+        "netcause_kubernetes_events",
+        "Kubernetes Events of findings, since the agent started, with kubernetes_events. outcome: written, an Event on a pod; failed, \
+         the API server did not take one (the log has why); rate_limited, a finding that was not written, because there were too \
+         many.",
+        |events, to| to.value(*events),
+    )],
+};
+
 pub(super) fn families(findings: &FindingsView) -> impl Iterator<Item = Family<'_>> {
     let active = findings.active.iter().map(|finding| (finding_labels(finding), 1));
+    let events = findings.events.iter().flatten().map(|(outcome, count)| (labels![*outcome], *count));
     let found = |(cause, side, count): &(Cause, Side, u64)| (labels![cause.label(), side.label()], *count);
     ACTIVE
         .families(&Rows::new(active, last))
         .chain(FOUND.families(&Rows::new(findings.found.iter().map(found), sum)))
+        .chain(EVENTS.families(&Rows::new(events, last)))
 }
 
 fn finding_labels(finding: &Finding) -> Vec<Cow<'_, str>> {
@@ -72,5 +88,11 @@ fn finding_labels(finding: &Finding) -> Vec<Cow<'_, str>> {
         labels.push(end.map_or(Cow::Borrowed(""), workload));
     }
     labels.push(port.map_or(Cow::Borrowed(""), |port| port.to_string().into()));
+    let (peer_node, interface) = match subject {
+        Subject::NodePair(node) => (node.as_str(), ""),
+        Subject::Interface(device) => ("", device.as_str()),
+        _ => ("", ""),
+    };
+    labels.extend([peer_node, interface].map(Cow::Borrowed));
     labels
 }

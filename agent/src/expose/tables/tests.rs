@@ -196,7 +196,7 @@ pub(crate) fn full() -> Snapshot {
                 workload: in_shop("front"),
                 peer: in_shop("back"),
                 direction: DropDirection::Sent.label(),
-                reason: DropReason::NetfilterDrop.label(),
+                reason: DropReason::NetfilterDrop as u8,
             },
             packets: 5,
         }],
@@ -213,6 +213,7 @@ pub(crate) fn full() -> Snapshot {
         findings: FindingsView {
             active: vec![Arc::new(finding())],
             found: vec![(Cause::PathLoss, Side::Path, 2)],
+            events: Some([("written", 1), ("failed", 0), ("rate_limited", 0)]),
         },
         node: node::view(),
         agent: AgentView {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
-use hyper::header::{ACCEPT, RETRY_AFTER};
+use hyper::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use hyper::{Request, StatusCode};
 use kube::client::{AuthError, Body};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -79,8 +79,22 @@ impl Server {
     ///
     /// When there is no answer, or it is a refusal. After a 401 the configuration and the token are read again.
     pub async fn get(&self, path: &str, accept: &'static str) -> Result<Body, Failure> {
+        self.send(Request::get(path).header(ACCEPT, accept).body(Body::empty())).await
+    }
+
+    /// Creates an object, given as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get`].
+    pub async fn post(&self, path: &str, object: Vec<u8>) -> Result<(), Failure> {
+        const JSON: &str = "application/json";
+        let request = Request::post(path).header(ACCEPT, JSON).header(CONTENT_TYPE, JSON);
+        self.send(request.body(Body::from(object))).await.map(drop)
+    }
+
+    async fn send(&self, request: hyper::http::Result<Request<Body>>) -> Result<Body, Failure> {
         let (client, number) = self.client()?;
-        let request = Request::get(path).header(ACCEPT, accept).body(Body::empty());
         let request = request.map_err(|error| Failure::new(FailureCode::Malformed, error.to_string()))?;
         let answer = match timeout(self.timing.response, client.send(request)).await {
             Ok(Ok(answer)) => answer,

@@ -2,10 +2,11 @@
 
 use netcause_common::flow::{CloseReason, ResetReason};
 
-use crate::aggregate::turn::On;
+use crate::aggregate::turn::{On, Waits};
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
+use crate::diagnose::rules::sidecar;
 use crate::diagnose::statistics::share;
 use crate::diagnose::symptoms::{Case, data_retransmits, responses, round_trips, time, unanswered};
 
@@ -15,6 +16,8 @@ const SLOW: f64 = 0.3;
 const WORSE: f64 = 3.0;
 /// Connections that wait on average: below that nobody is held up.
 const HELD_UP: f64 = 0.3;
+/// Fewer bytes in the last part of the span are window probes and the rest of a buffer: nobody reads.
+const MOVING: u64 = 10_000;
 /// Fewer resets may be anything.
 const RESETS: u64 = 5;
 
@@ -29,17 +32,30 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
         [On::PeerWindow, On::LocalReader].map(|on| (case.waited(on), case.waited_recently(on)));
     let is_peer = peer >= here;
     let (waiting, recently) = if is_peer { (peer, peer_recently) } else { (here, here_recently) };
-    // Two sweeps at least: data that has just come is unread for a moment.
-    if waiting < HELD_UP || recently < HELD_UP || (!is_peer && case.lately.tcp.received_bytes > 1 << 16) {
+    // Two sweeps at least: data that has just come is unread for a moment. A server that answers reads: one request after the other.
+    let now = &case.recent.tcp;
+    let answers = !case.is_client() && now.sent_bytes > 0;
+    let goes_on_reading = !is_peer && (now.received_bytes > 1 << 16 || answers);
+    if waiting < HELD_UP || recently < HELD_UP || goes_on_reading {
         return None;
     }
     let reader = if is_peer { case.peer() } else { case.local() };
     let at_server = case.is_client() == is_peer;
     let (side, owner) = if at_server { (Side::Server, Owner::Server) } else { (Side::Client, Owner::Client) };
+    // Who takes data as it can process it keeps its window closed, too: that is another state only where it was not so before.
+    let moves = if is_peer { case.recent.tcp.sent_bytes } else { case.recent.tcp.received_bytes };
+    let usual = case.past.waited_for_reader().filter(|_| is_peer);
+    let confidence = match moves >= MOVING {
+        false => Confidence::High,
+        true if usual.is_some_and(|usual| waiting > WORSE * usual + HELD_UP) => Confidence::Medium,
+        true => Confidence::Low,
+    };
+    let cause = if moves >= MOVING && !at_server { Cause::SlowClient } else { Cause::ReceiverStalled };
     let summary = format!(
-        "{}: {} does not read what it was sent. {}; the network is fine.",
+        "{}: {} {}. {}; the network is fine.",
         case.ends(),
         name(reader),
+        if moves >= MOVING { "reads late what it is sent" } else { "does not read what it was sent" },
         if is_peer { "Data waits at its closed window" } else { "Data waits in its receive buffer" }
     );
     let says = format!("{waiting:.1} connections wait for it to read");
@@ -48,11 +64,15 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
     } else {
         "tcp_waiting_connections{on=\"local_reader\"}"
     };
-    let mut draft = Draft::of_edge(Cause::ReceiverStalled, case.edge, Confidence::High, summary)
+    let mut draft = Draft::of_edge(cause, case.edge, confidence, summary)
         .at(side, owner)
         .weighs(waiting * case.seconds, false)
         .hurts(case.impact())
-        .because(Signal::value(signal, waiting, "connections", says))
+        .because(Signal::value(signal, waiting, "connections", says).usually(usual))
+        .because_of((moves >= MOVING).then(|| {
+            let says = format!("{moves} bytes were read in the last {}", time(case.recent_seconds));
+            Signal::value("tcp_sent_bytes", moves as f64, "bytes", says)
+        }))
         .not(Cause::PathLoss, "what was sent has arrived")
         .then("See the unread bytes (Recv-Q) at the reader, and what its threads do.", case.sockets());
     draft.finding.counter_evidence = case.healthy_path();
@@ -131,12 +151,13 @@ fn far_end(case: &Case<'_>) -> (Side, Owner) {
 /// The server's application takes long to answer.
 fn slow(case: &Case<'_>) -> Option<Draft> {
     let on = if case.is_client() { On::PeerApplication } else { On::LocalApplication };
-    let (sum, count) = responses(&case.lately.waits);
+    // As it is now, where there is enough of it: what has been is among what is usual already.
+    let (sum, count) = of_several(responses, case);
     let waiting = case.waited(on);
     let usual_wait = if case.is_client() { case.past.waited_for_peer() } else { case.past.waited_here() };
     let usual = case.past.response();
     let answer = if count > 0 { sum / count as f64 } else { 0.0 };
-    let (ages, asked) = unanswered(&case.lately.waits);
+    let (ages, asked) = of_several(unanswered, case);
     let age = if asked > 0 { ages / asked as f64 } else { 0.0 };
     let worse = |now: f64, usual: Option<f64>| now > SLOW && usual.is_some_and(|usual| now > WORSE * usual);
     // Answers take longer than they did, or have been waited for so long: connections that close after one answer, or get none, show
@@ -153,12 +174,14 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     if !(is_slow || is_late || is_silent) || waiting < HELD_UP || case.waited_recently(on) == 0.0 {
         return None;
     }
-    // A path that is bad as well comes first.
+    // A path that is bad as well explains late answers: it loses, or takes a good part of what they take longer.
     let (rtt, observed) = round_trips(&case.lately.tcp.rtt);
     let rtt = if observed > 0 { rtt / observed as f64 } else { 0.0 };
-    let is_clean = share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) < 0.01
-        && rtt < answer.max(age).max(SLOW) / 4.0;
-    let confidence = if is_clean { Confidence::High } else { Confidence::Low };
+    let longer = if is_slow { answer } else { age } - usual.unwrap_or(0.0);
+    let is_late_path = rtt - case.past.round_trip().unwrap_or(0.0) > longer / 4.0;
+    if is_late_path || share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) > 0.01 {
+        return None;
+    }
     let took = if is_slow {
         format!("takes {} to answer", time(answer))
     } else {
@@ -170,7 +193,20 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
         case.ends(),
         time(rtt)
     );
-    let mut draft = Draft::of_edge(Cause::SlowServer, case.edge, confidence, summary)
+    let draft = match sidecar::holds_requests(case) {
+        Some(signal) => {
+            let summary = format!(
+                "{}: the server's own sidecar {took}{before}: its application has no request that it owes an answer to.",
+                case.ends()
+            );
+            Draft::of_edge(Cause::SidecarFault, case.edge, Confidence::Medium, summary)
+                .at(Side::Server, Owner::Platform)
+                .because(signal)
+                .not(Cause::SlowServer, "the application has answered what it got")
+        }
+        None => Draft::of_edge(Cause::SlowServer, case.edge, Confidence::High, summary),
+    };
+    let mut draft = draft
         .weighs(waiting * case.seconds, false)
         .hurts(case.impact())
         .because_of((count > 0).then(|| {
@@ -206,6 +242,12 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     draft.finding.counter_evidence = case.healthy_path();
     draft.finding.impact.stalled_connections = waiting;
     Some(draft)
+}
+
+/// Times of the last part of the span, or of all of it where there are few.
+fn of_several(times: fn(&Waits) -> (f64, u64), case: &Case<'_>) -> (f64, u64) {
+    let recent = times(&case.recent.waits);
+    if recent.1 >= 3 { recent } else { times(&case.lately.waits) }
 }
 
 /// The local application resets connections.

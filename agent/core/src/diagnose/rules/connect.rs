@@ -2,16 +2,19 @@
 
 use netcause_common::flow::{ConnectFailure, RetransmitKind};
 
+use crate::diagnose::around::ServerEnd;
 use crate::diagnose::cause::{Cause, Confidence};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
 use crate::diagnose::statistics::{share, share_at_least};
-use crate::diagnose::symptoms::{Case, ServerEnd, percent, time};
+use crate::diagnose::symptoms::{Case, data_retransmits, percent, time};
 
 /// Fewer failures may be a restart.
 const LEAST: u64 = 3;
 /// A smaller share of failed connects is not what hurts.
 const SHARE: f64 = 0.05;
+/// A path that loses more is bad for handshakes as well.
+const LOSSY: f64 = 0.005;
 
 /// What is wrong, if anything.
 pub fn judge(case: &Case<'_>) -> Option<Draft> {
@@ -177,6 +180,12 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
     if tcp.opened > repeated {
         return None;
     }
+    // Who has got through lately, and lost data as well, is on a path that loses; a rule lets nothing through.
+    let again = data_retransmits(tcp);
+    let is_lossy = again >= LEAST && share_at_least(again, tcp.sent_segments) > LOSSY;
+    if case.recent.tcp.opened > 0 && is_lossy {
+        return None;
+    }
     let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port)).copied();
     let received = case.received_from_peer();
     let says = format!("{repeated} SYNs were repeated, {} connections opened, {failed} given up", tcp.opened);
@@ -204,6 +213,10 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
         );
     }
     let is_alive = received > 0;
+    // A dead path that carries something again recovers.
+    if is_alive && case.has(Cause::DeadPath) {
+        return None;
+    }
     let (cause, summary) = if is_alive {
         (
             Cause::PolicyDrop,

@@ -1,11 +1,13 @@
 //! DNS: a server that does not answer, answers slowly, or answers that it failed.
 
 use netcause_common::dns::ResponseCode;
+use netcause_common::drops::DropCause;
 use netcause_common::flow::RetransmitKind;
 
-use crate::diagnose::cause::{Cause, Confidence};
+use crate::diagnose::cause::{Cause, Confidence, Side};
 use crate::diagnose::draft::Draft;
-use crate::diagnose::finding::{Pair, Signal, Subject};
+use crate::diagnose::finding::{Pair, Signal, Subject, name};
+use crate::diagnose::rules::places::Seen;
 use crate::diagnose::statistics::{share, share_at_least};
 use crate::diagnose::symptoms::{Case, failed_answers, mean_of, percent, time};
 use crate::enrich::Workload;
@@ -18,13 +20,19 @@ const SHARE: f64 = 0.1;
 const SLOW: f64 = 0.05;
 /// So many times what is usual is another state.
 const WORSE: f64 = 3.0;
+/// Queries wasted on search domains that nobody feels: fewer, or fewer a second, or not most of all.
+const MANY_WASTED: u64 = 40;
+/// See [`MANY_WASTED`].
+const WASTED_PER_SECOND: f64 = 2.0;
+/// See [`MANY_WASTED`].
+const MOST: f64 = 0.5;
 
 /// What is wrong, if anything.
 pub fn judge(case: &Case<'_>) -> Option<Draft> {
     if !case.is_client() {
         return None;
     }
-    down(case).or_else(|| truncated(case)).or_else(|| failing(case)).or_else(|| slow(case))
+    unanswered(case).or_else(|| truncated(case)).or_else(|| failing(case)).or_else(|| slow(case))
 }
 
 fn draft(case: &Case<'_>, cause: Cause, confidence: Confidence, summary: String) -> Draft {
@@ -41,8 +49,8 @@ fn dig(case: &Case<'_>, option: &str) -> String {
     }
 }
 
-/// No answers.
-fn down(case: &Case<'_>) -> Option<Draft> {
+/// No answers, or too few.
+fn unanswered(case: &Case<'_>) -> Option<Draft> {
     let (dns, recent) = (&case.lately.dns, &case.recent.dns);
     let queries: u64 = dns.queries.iter().sum();
     let answers: u64 = dns.responses.iter().sum();
@@ -50,12 +58,83 @@ fn down(case: &Case<'_>) -> Option<Draft> {
     if lost < LEAST || recent.timeouts == 0 || share_at_least(lost, lost + answers) < SHARE {
         return None;
     }
-    let is_all = answers == 0;
-    let confidence = match (is_all, dns.refused > 0) {
+    let is_all = recent.responses.iter().sum::<u64>() == 0;
+    let says = format!("{lost} queries timed out, {answers} were answered ({queries} sent)");
+    let draft = match where_lost(case, is_all) {
+        Lost::AtServer(confidence, signal) => down(case, is_all, confidence).because_of(signal),
+        Lost::OnTheWay(side, confidence, signal) => {
+            unreachable(case, confidence).at(side, side.owner()).because(signal)
+        }
+    };
+    Some(
+        draft
+            .weighs(lost as f64, is_all && lost >= 5)
+            .because(Signal::part("dns_timeouts", lost, lost + answers, "queries", says))
+            .because_of((dns.refused > 0).then(|| {
+                let says = format!("{} of them were refused by ICMP", dns.refused);
+                Signal::value("dns_refused", dns.refused as f64, "queries", says)
+            }))
+            .not(Cause::DnsFailures, "there are no answers that say so")
+            .then("Ask the server from the client's network namespace.", dig(case, "")),
+    )
+}
+
+/// Where queries without an answer were lost.
+enum Lost {
+    /// The server did not answer; what its own end shows.
+    AtServer(Confidence, Option<Signal>),
+    /// The server serves, and it is not reached, or its answers do not arrive.
+    OnTheWay(Side, Confidence, Signal),
+}
+
+/// What the server's own end has seen decides, where this node runs it; else whether the server answers others.
+fn where_lost(case: &Case<'_>, is_all: bool) -> Lost {
+    let dropped = case.dropped_here(DropCause::Policy);
+    // Others of their packets may be dropped, too.
+    if dropped > 0 && dropped * 2 >= case.recent.dns.timeouts {
+        let says = format!("a rule on this node dropped {dropped} packets between them");
+        let signal = Signal::value("packet_drops", dropped as f64, "packets", says);
+        return Lost::OnTheWay(Side::Policy, Confidence::High, signal);
+    }
+    let resolver = case.around.resolvers.get(&case.edge.destination).copied().unwrap_or_default();
+    let pair = (case.edge.source.clone(), case.edge.destination.clone());
+    if let Some(served) = case.around.served.get(&pair) {
+        let (queries, answers) = (served.queries, served.answers);
+        let says = format!("its own node counted {queries} queries that arrived, and {answers} answers");
+        let signal = Signal::value("dns_queries", queries as f64, "queries", says);
+        // It may run on several nodes, and the others be asked.
+        return match (queries, answers) {
+            (0, _) if case.recent.dns.refused > 0 && resolver.answered == 0 => {
+                Lost::AtServer(Confidence::Medium, Some(signal))
+            }
+            (0, _) => Lost::OnTheWay(way(case), Confidence::Medium, signal),
+            _ if answers * 2 < queries => Lost::AtServer(Confidence::High, Some(signal)),
+            _ => Lost::OnTheWay(Side::Path, Confidence::High, signal),
+        };
+    }
+    if is_all && resolver.answered > 0 {
+        let (answered, silent) = (resolver.answered, resolver.silent);
+        let says = format!("it answers {answered} other clients on this node, and not {silent}");
+        let signal = Signal::value("dns_responses", answered as f64, "clients", says);
+        return Lost::OnTheWay(Side::Policy, Confidence::Medium, signal);
+    }
+    let confidence = match (is_all, case.lately.dns.refused > 0) {
         (true, true) => Confidence::High,
         (true, false) => Confidence::Medium,
         (false, _) => Confidence::Low,
     };
+    Lost::AtServer(confidence, None)
+}
+
+/// What swallows queries: a rule where the server's workload is reached otherwise.
+fn way(case: &Case<'_>) -> Side {
+    if case.received_from_peer() > 0 { Side::Policy } else { Side::Path }
+}
+
+/// The server does not answer.
+fn down(case: &Case<'_>, is_all: bool, confidence: Confidence) -> Draft {
+    let (dns, lost) = (&case.lately.dns, case.lately.dns.timeouts);
+    let answers: u64 = dns.responses.iter().sum();
     let how =
         if dns.refused > lost / 2 { "ICMP says that nobody listens there" } else { "nothing comes back" };
     let summary = format!(
@@ -63,22 +142,25 @@ fn down(case: &Case<'_>) -> Option<Draft> {
         case.ends(),
         if is_all { "none".to_owned() } else { percent(share(answers, answers + lost)) }
     );
-    let says = format!("{lost} queries timed out, {answers} were answered ({queries} sent)");
-    Some(
-        draft(case, Cause::DnsServerDown, confidence, summary)
-            .weighs(lost as f64, is_all && lost >= 5)
-            .because(Signal::part("dns_timeouts", lost, lost + answers, "queries", says))
-            .because_of((dns.refused > 0).then(|| {
-                Signal::value(
-                    "dns_refused",
-                    dns.refused as f64,
-                    "queries",
-                    format!("{} of them were refused by ICMP", dns.refused),
-                )
-            }))
-            .not(Cause::DnsFailures, "there are no answers that say so")
-            .then("Ask the server from the client's network namespace.", dig(case, "")),
+    let draft = draft(case, Cause::DnsServerDown, confidence, summary);
+    if confidence == Confidence::High {
+        return draft;
+    }
+    draft.without(
+        "server",
+        "whether the server answers clients of other nodes (dns_server_unreachable) is not seen here",
     )
+}
+
+/// The server serves, but not this client.
+fn unreachable(case: &Case<'_>, confidence: Confidence) -> Draft {
+    let summary = format!(
+        "{}: queries or their answers vanish on the way: the DNS server serves, but not this client.",
+        case.ends()
+    );
+    Draft::of_edge(Cause::DnsServerUnreachable, case.edge, confidence, summary)
+        .hurts(case.impact())
+        .not(Cause::DnsServerDown, "the server answers")
 }
 
 /// Long answers, and TCP does not work.
@@ -141,14 +223,53 @@ fn failing(case: &Case<'_>) -> Option<Draft> {
     )
 }
 
+/// Search domains multiply the queries of a workload.
+pub(super) fn search(seen: &Seen<'_>, workload: &Workload) -> Option<Draft> {
+    let [lookups, wasted, queries] =
+        ["wasted_lookups", "wasted_queries", "queries"].map(|name| seen.count(name));
+    let per_second = wasted as f64 / seen.seconds.max(1.0);
+    if wasted < MANY_WASTED || per_second < WASTED_PER_SECOND || seen.recently("wasted_queries") == 0 {
+        return None;
+    }
+    if share_at_least(wasted, queries) < MOST {
+        return None;
+    }
+    let summary = format!(
+        "{}: {} of its DNS queries ask for names that do not exist, because search domains are appended to names first (ndots).",
+        name(workload),
+        percent(share(wasted, queries))
+    );
+    let says = format!("{wasted} of {queries} queries, in {lookups} lookups, were wasted on search domains");
+    Some(
+        Draft::new(
+            Cause::DnsSearchAmplification,
+            Subject::Workload(workload.clone()),
+            Confidence::Medium,
+            summary,
+        )
+        .weighs(wasted as f64, false)
+        .because(Signal::part("dns_search_wasted_queries", wasted, queries, "queries", says))
+        .not(Cause::DnsFailures, "the names are found in the end")
+        .then(
+            "Ask for names with a dot at the end, or lower ndots (dnsConfig of the pod).",
+            "grep -E 'search|ndots' /etc/resolv.conf".to_owned(),
+        ),
+    )
+}
+
 /// Answers come late.
 fn slow(case: &Case<'_>) -> Option<Draft> {
     let dns = &case.lately.dns;
     let answers: u64 = dns.duration.buckets.iter().sum();
     let took = mean_of(dns.duration.sum, &dns.duration.buckets)? / 1e9;
+    // As it is now: what has been is among what is usual already.
     let recent = mean_of(case.recent.dns.duration.sum, &case.recent.dns.duration.buckets)? / 1e9;
     let usual = case.past.dns_time()?;
-    if answers < LEAST || took < SLOW || recent < SLOW || took < WORSE * usual {
+    if answers < LEAST || took < SLOW || recent < SLOW || recent < WORSE * usual {
+        return None;
+    }
+    // One that was down answers what has waited.
+    if case.has(Cause::DnsServerDown) {
         return None;
     }
     let summary =

@@ -6,12 +6,14 @@
 use netcause_common::drops::DropCause;
 use netcause_common::flow::{RetransmitKind, Timeouts};
 
+use super::silence;
 use crate::aggregate::turn::On;
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::Signal;
+use crate::diagnose::rules::queueing;
 use crate::diagnose::statistics::{share, share_at_least};
-use crate::diagnose::symptoms::{Case, data_retransmits, mean_of, percent, round_trips, time};
+use crate::diagnose::symptoms::{Case, data_retransmits, percent, round_trips, time};
 
 /// Fewer retransmissions say nothing.
 const LEAST: u64 = 5;
@@ -19,8 +21,6 @@ const LEAST: u64 = 5;
 const HARMLESS: f64 = 0.002;
 /// So many times what is usual is another state.
 const WORSE: f64 = 3.0;
-/// A standing queue of so many seconds is felt.
-const QUEUEING: f64 = 0.05;
 
 /// What is wrong, if anything.
 pub fn judge(case: &Case<'_>) -> Option<Draft> {
@@ -30,7 +30,7 @@ pub fn judge(case: &Case<'_>) -> Option<Draft> {
         .or_else(|| dead_path(case))
         .or_else(|| needless(case))
         .or_else(|| lost(case))
-        .or_else(|| queueing(case))
+        .or_else(|| queueing::judge(case))
 }
 
 /// This node dropped what was sent again.
@@ -117,6 +117,10 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let waiting = case.waited(On::Network);
     let others = case.received_from_peer().saturating_sub(recent.received_segments);
+    // Another port of it answers the same workload.
+    if case.is_client() && case.received_between() > recent.received_segments {
+        return Some(silence::of_port(case, timeouts, repeated));
+    }
     let summary = format!(
         "{}: nothing comes back any more. Connections repeat the same data after {timeouts} timeouts and hear nothing from {}.",
         case.ends(),
@@ -211,18 +215,20 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     let full = tcp.full_size_retransmits;
     let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
     let goes_on = case.recent.tcp.full_size_retransmits > 0 || case.is_stuck();
-    // A bulk transfer whose path died repeats full-size segments too: it had got on before, and nothing comes back.
-    let is_alive = tcp.opened > 0 || tcp.received_segments > 0;
+    // A transfer whose path died repeats full-size segments too: it had got on before, and nothing comes back any more.
+    let recent = &case.recent.tcp;
+    let small_ones_pass = recent.opened > 0 || recent.received_segments > 0;
+    let is_alive = small_ones_pass || case.received_from_peer() > 0;
     let has_never_sent = case.past.sent().is_none_or(|sent| sent < 1000.0);
     // Progress in full-size segments is no black hole.
     let through = case.recent.tcp.sent_bytes / 1000;
-    let is_known = case.has(Cause::MtuBlackHole) && case.is_stuck() && (is_alive || has_never_sent);
+    let is_known = case.has(Cause::MtuBlackHole) && case.is_stuck();
     let is_found =
         timeouts >= 3 && share(full, again) >= 0.8 && fast <= full / 4 && (is_alive || has_never_sent);
     if !goes_on || through > full.max(1) || !(is_found || is_known) {
         return None;
     }
-    let confidence = if full >= 5 && is_alive { Confidence::High } else { Confidence::Medium };
+    let confidence = if full >= 5 && small_ones_pass { Confidence::High } else { Confidence::Medium };
     let summary = format!(
         "{}: packets of full size vanish on the way and small ones pass: a smaller MTU on the path, and its ICMP messages are filtered.",
         case.ends()
@@ -331,6 +337,9 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     if fast == 0 && (share(tcp.full_size_retransmits, again) >= 0.8 || case.is_stuck()) {
         return None;
     }
+    if let Some(full) = queueing::bottleneck(case, share(lost, tcp.sent_segments)) {
+        return Some(full);
+    }
     let is_exact = !case.around.missing.contains_key("packet_drops");
     let confidence = if is_exact && lost >= 20 { Confidence::High } else { Confidence::Medium };
     let summary = format!(
@@ -360,44 +369,4 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
         draft = draft.without("packet_drops", why);
     }
     Some(draft)
-}
-
-/// Round trips are long because packets wait in a queue on the way.
-fn queueing(case: &Case<'_>) -> Option<Draft> {
-    let (tcp, waits) = (&case.lately.tcp, &case.lately.waits);
-    let observed: u64 = waits.queueing.buckets.iter().sum();
-    let queueing = mean_of(waits.queueing.sum, &waits.queueing.buckets)? / 1e6;
-    let recent = mean_of(case.recent.waits.queueing.sum, &case.recent.waits.queueing.buckets)? / 1e6;
-    let (sum, count) = round_trips(&tcp.rtt);
-    let usual = case.past.round_trip();
-    let now = sum / count.max(1) as f64;
-    let is_unusual = usual.is_some_and(|usual| now > WORSE * usual);
-    let is_lossy = share(data_retransmits(tcp), tcp.sent_segments) > 0.01;
-    if observed < 3 || queueing < QUEUEING || recent < QUEUEING || !is_unusual || is_lossy {
-        return None;
-    }
-    let lowest = mean_of(tcp.min_rtt.sum, &tcp.min_rtt.buckets).unwrap_or(0.0) / 1e6;
-    let summary = format!(
-        "{}: packets wait {} in a queue on the way. Round trips take {}, and can take {}; nothing is lost.",
-        case.ends(),
-        time(queueing),
-        time(now),
-        time(lowest)
-    );
-    Some(
-        Draft::of_edge(Cause::Bufferbloat, case.edge, Confidence::Medium, summary)
-            .weighs(queueing * observed as f64, false)
-            .hurts(case.impact())
-            .because(Signal::value(
-                "tcp_queueing_delay_seconds",
-                queueing,
-                "seconds",
-                format!("round trips exceed the lowest of their connection by {}", time(queueing)),
-            ))
-            .because_of(case.round_trip())
-            .although(Some(case.retransmitted()))
-            .not(Cause::PathLoss, "hardly anything is sent again")
-            .not(Cause::SlowServer, "the kernels' own acknowledgements are late, not the application")
-            .then("Find the link that is full.", "ip -s link; tc -s qdisc show".to_owned()),
-    )
 }

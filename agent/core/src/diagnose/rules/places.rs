@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{listener, node};
+use super::{dns, listener, node};
 use crate::aggregate::places::{Counted, Place};
 use crate::diagnose::draft::Draft;
 
@@ -41,7 +41,8 @@ pub fn judge(places: &Places) -> Vec<Draft> {
         Place::NeighbourTable(table) => node::neighbour_table(&seen, table),
         Place::Neighbours => node::duplicate_address(&seen),
         Place::Protocols(owner) => node::protocols(&seen, owner.as_ref()),
-        Place::Qdisc(..) | Place::Device(_) | Place::Cpu | Place::Configuration => None,
+        Place::Search(workload) => dns::search(&seen, workload),
+        Place::Qdisc(..) | Place::Device(_) | Place::Cpu | Place::Configuration | Place::Drops(..) => None,
     })
     .collect()
 }

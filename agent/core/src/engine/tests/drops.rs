@@ -18,7 +18,7 @@ fn key(local: u64, direction: DropDirection, [source, destination]: [Address; 2]
 
 fn rows(player: &Player) -> Vec<String> {
     let row = |(row, count): (&crate::aggregate::drops::Row, u64)| {
-        format!("{} {} {} {}: {count}", row.workload, row.direction, row.peer, row.reason)
+        format!("{} {} {} {}: {count}", row.workload, row.direction, row.peer, row.reason().label())
     };
     let mut rows: Vec<_> = player.engine.packet_drops().map(row).collect();
     rows.sort();

@@ -35,7 +35,12 @@ impl Daemon {
             ..enrich::Options::default()
         };
         Self {
-            engine: Engine::new(Options { names, flow_idle: Duration::from_secs(idle), max_peer_nodes: 8 }),
+            engine: Engine::new(Options {
+                names,
+                flow_idle: Duration::from_secs(idle),
+                max_peer_nodes: 8,
+                findings: Vec::new(),
+            }),
             budget: Budget::new(max_series),
             servers: DnsServers::default(),
             legs: Legs::default(),

@@ -1,0 +1,166 @@
+//! What the node shows beside the edge that is judged: the other end where this node runs it, other clients, what it dropped.
+
+use std::collections::HashMap;
+
+use netcause_common::dns::DnsCounters;
+use netcause_common::drops::DropCause;
+use netcause_common::flow::ResetReason;
+
+use super::finding::Signal;
+use super::symptoms::{failed_connects, local, peer, percent, waited};
+use crate::aggregate::totals::Totals;
+use crate::aggregate::turn::On;
+use crate::aggregate::{Edge, Reporter};
+use crate::enrich::Workload;
+use crate::enrich::sidecar::{Direction, Via};
+
+/// From this share of the time on that some task waits for a CPU, times are those of the scheduler.
+const SHORT_OF_CPU: f64 = 0.9;
+
+/// What the node shows beside the edge that is judged.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// TCP segments received in the last part of the span, by the workload at the other end: whether it can be reached at all.
+    pub received: HashMap<Workload, u64>,
+    /// The same by both ends: the workload here, and that at the other end.
+    pub between: HashMap<(Workload, Workload), u64>,
+    /// What the server's end of an edge has, where this node runs it, by workload and port.
+    pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
+    /// DNS in the last part of the span, by the server: what its clients on this node saw.
+    pub resolvers: HashMap<Workload, Resolver>,
+    /// DNS between a client and a server that this node runs, in the last part of the span: what the server's end saw. A pair that was
+    /// ever seen there is here, also when nothing arrives any more.
+    pub served: HashMap<(Workload, Workload), Served>,
+    /// What the sidecars of this node's workloads wait for in the last part of the span, by the workload.
+    pub legs: HashMap<Workload, Beyond>,
+    /// Packets that this node dropped between a workload and its peer in the last part of the span, by [`DropCause`].
+    pub drops: HashMap<(Workload, Workload), [u64; DropCause::COUNT]>,
+    /// The share of the time in which some task waited for a CPU; `None` where that is not known.
+    pub cpu_waiting: Option<f64>,
+    /// Evidence that cannot be had here: signal and reason.
+    pub missing: HashMap<&'static str, String>,
+}
+
+/// What the server's end of connections has counted, and its listening port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerEnd {
+    /// Resets sent because nobody listens.
+    pub no_socket: u64,
+    /// Handshakes dropped at a full accept queue.
+    pub accept_queue_full: u64,
+    /// A port listens there.
+    pub listens: bool,
+}
+
+/// What clients on this node see of a DNS server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resolver {
+    /// Pairs that got answers.
+    pub answered: usize,
+    /// Pairs whose queries timed out, and that got no answer.
+    pub silent: usize,
+}
+
+/// What a DNS server on this node sees of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Queries that arrived.
+    pub queries: u64,
+    /// Answers that were sent.
+    pub answers: u64,
+}
+
+/// What a sidecar's connections do in the last part of the span.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Beyond {
+    /// Connections of the sidecar, on average, that wait for the network or the application at the other end.
+    pub owed: f64,
+    /// Those of which it cannot be decided.
+    pub unknown: f64,
+    /// Its connects that failed.
+    pub failed: u64,
+    /// Segments that it received from others.
+    pub received: u64,
+    /// Its connections to its own application that wait for that, on average.
+    pub inbound_waited: f64,
+    /// Segments that its application received from it.
+    pub inbound_received: u64,
+}
+
+impl Around {
+    /// Adds an edge.
+    pub fn add(&mut self, edge: &Edge, totals: &Totals) {
+        if edge.reporter == Reporter::Destination {
+            let end = self.servers.entry((edge.destination.clone(), edge.port)).or_default();
+            end.no_socket += totals.tcp.resets_sent[ResetReason::NoSocket as usize];
+        }
+    }
+
+    /// Adds what it has counted in the last part of the span, which has so many seconds.
+    pub fn add_recent(&mut self, edge: &Edge, totals: &Totals, seconds: f64) {
+        let received = totals.tcp.received_segments;
+        if received > 0 {
+            *self.received.entry(peer(edge).clone()).or_default() += received;
+            *self.between.entry((local(edge).clone(), peer(edge).clone())).or_default() += received;
+        }
+        self.add_dns(edge, &totals.dns);
+        self.add_leg(edge, totals, seconds);
+    }
+
+    /// Adds what a sidecar waits for.
+    fn add_leg(&mut self, edge: &Edge, totals: &Totals, seconds: f64) {
+        let waiting = |on: On| waited(&totals.waits, on, seconds);
+        match (edge.via, edge.reporter) {
+            (Via::Sidecar, Reporter::Source) => {
+                let leg = self.legs.entry(edge.source.clone()).or_default();
+                leg.owed += waiting(On::PeerApplication) + waiting(On::Network);
+                leg.unknown += waiting(On::Unknown);
+                leg.failed += failed_connects(&totals.tcp);
+                leg.received += totals.tcp.received_segments;
+            }
+            (Via::OwnSidecar(Direction::Inbound), Reporter::Destination) => {
+                let leg = self.legs.entry(edge.destination.clone()).or_default();
+                leg.inbound_waited += waiting(On::LocalApplication) + waiting(On::LocalReader);
+                leg.inbound_received += totals.tcp.received_segments;
+            }
+            _ => {}
+        }
+    }
+
+    fn add_dns(&mut self, edge: &Edge, dns: &DnsCounters) {
+        let (queries, answers) = (dns.queries.iter().sum::<u64>(), dns.responses.iter().sum::<u64>());
+        if queries + answers + dns.timeouts == 0 {
+            return;
+        }
+        match edge.reporter {
+            Reporter::Source => {
+                let resolver = self.resolvers.entry(edge.destination.clone()).or_default();
+                resolver.answered += usize::from(answers > 0);
+                resolver.silent += usize::from(answers == 0 && dns.timeouts > 0);
+            }
+            Reporter::Destination => {
+                let served = self.served.entry((edge.source.clone(), edge.destination.clone())).or_default();
+                served.queries += queries;
+                served.answers += answers;
+            }
+        }
+    }
+
+    /// Adds a pair whose server, on this node, was asked before.
+    pub fn add_served(&mut self, edge: &Edge) {
+        self.served.entry((edge.source.clone(), edge.destination.clone())).or_default();
+    }
+}
+
+impl Around {
+    /// Why times say little on this node now: tasks wait for a CPU nearly always, so that everything is late.
+    #[must_use]
+    pub fn short_of_cpu(&self) -> Option<Signal> {
+        let share = self.cpu_waiting.filter(|share| *share > SHORT_OF_CPU)?;
+        let says = format!(
+            "tasks of this node waited for a CPU in {} of the time: everything here is late",
+            percent(share)
+        );
+        Some(Signal::value("node_pressure_cpu_waiting_seconds", share, "seconds per second", says))
+    }
+}

@@ -1,0 +1,94 @@
+//! DNS servers that are down, slow to reach, or asked too much.
+
+use netcause_common::dns::ResponseCode;
+
+use super::*;
+
+fn resolver(client: &str) -> Arc<Edge> {
+    Arc::new(Edge { port: Some(53), ..(*edge(client, "dns")).clone() })
+}
+
+/// Queries in five seconds, what became of them.
+fn asked(queries: u64, answers: u64, timeouts: u64) -> Totals {
+    let mut totals = Totals::ZERO;
+    totals.dns.queries[0] = queries;
+    totals.dns.responses[ResponseCode::NoError as usize] = answers;
+    totals.dns.timeouts = timeouts;
+    totals.dns.duration.buckets[0] = answers;
+    totals.dns.duration.sum = answers * 1_000_000;
+    totals
+}
+
+/// The one finding: cause, side and confidence.
+fn only(node: &Node) -> (&'static str, Side, Confidence) {
+    let findings = node.diagnosis.findings();
+    let [dated] = &findings[..] else { panic!("{findings:#?}") };
+    (dated.finding.cause.label(), dated.finding.side, dated.finding.confidence)
+}
+
+#[test]
+fn a_server_that_nobody_hears_from_is_down_as_far_as_is_known() {
+    let web = resolver("web");
+    let mut node = Node::with_past_of(&[(Arc::clone(&web), asked(10, 10, 0))]);
+    node.windows(3, &[(web, asked(10, 0, 10))]);
+    assert_eq!(only(&node), ("dns_server_down", Side::Dns, Confidence::Medium));
+}
+
+#[test]
+fn a_server_that_answers_others_is_not_down() {
+    let (web, shop) = (resolver("web"), resolver("shop"));
+    let fine = asked(10, 10, 0);
+    let mut node = Node::with_past_of(&[(Arc::clone(&web), fine), (Arc::clone(&shop), fine)]);
+    node.windows(3, &[(web, asked(10, 0, 10)), (shop, fine)]);
+    assert_eq!(only(&node), ("dns_server_unreachable", Side::Policy, Confidence::Medium));
+}
+
+#[test]
+fn the_servers_own_end_decides_where_queries_are_lost() {
+    let fine = asked(10, 10, 0);
+    let silent = asked(10, 0, 10);
+    // Nothing arrives; all arrives and is not answered; all is answered.
+    for (arrived, expected) in [
+        (Totals::ZERO, ("dns_server_unreachable", Side::Path, Confidence::Medium)),
+        (asked(10, 0, 0), ("dns_server_down", Side::Dns, Confidence::High)),
+        (asked(10, 10, 0), ("dns_server_unreachable", Side::Path, Confidence::High)),
+    ] {
+        let web = resolver("web");
+        let server = other_end(&web);
+        let mut node = Node::with_past_of(&[(Arc::clone(&web), fine), (Arc::clone(&server), fine)]);
+        // Longer than what is judged: the server's end is not forgotten.
+        node.windows(8, &[(web, silent), (server, arrived)]);
+        assert_eq!(only(&node), expected);
+    }
+}
+
+#[test]
+fn a_rule_of_this_node_is_named() {
+    let web = resolver("web");
+    let mut node = Node::with_past_of(&[(Arc::clone(&web), asked(10, 10, 0))]);
+    let place = Place::Drops(web.source.clone(), web.destination.clone());
+    for total in 1..4 {
+        node.read(&place, &[10 * total]);
+        node.window(&[(Arc::clone(&web), asked(10, 0, 10))]);
+    }
+    assert_eq!(only(&node), ("dns_server_unreachable", Side::Policy, Confidence::High));
+}
+
+#[test]
+fn search_domains_that_make_most_queries_are_named() {
+    let web = resolver("web");
+    let fine = (Arc::clone(&web), asked(100, 100, 0));
+    let mut node = Node::with_past_of(std::slice::from_ref(&fine));
+    let place = Place::Search(web.source.clone());
+    // Few of many, and few at all.
+    for totals in [[0, 0, 0], [5, 10, 100], [10, 20, 200], [12, 24, 226]] {
+        node.read(&place, &totals);
+        node.window(std::slice::from_ref(&fine));
+    }
+    assert!(node.causes().is_empty(), "{:?}", node.active());
+    for round in 1..8 {
+        node.read(&place, &[12 + 40 * round, 24 + 80 * round, 226 + 100 * round]);
+        node.window(std::slice::from_ref(&fine));
+    }
+    assert_eq!(only(&node), ("dns_search_amplification", Side::Client, Confidence::Medium));
+}

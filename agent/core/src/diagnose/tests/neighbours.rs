@@ -1,0 +1,180 @@
+//! Faults that look like others: what the fault lab has found to be called by another name.
+
+use super::*;
+
+/// A path that carries nothing: segments of this size are repeated.
+fn dead(is_full_size: bool) -> Totals {
+    let mut dead = Totals::ZERO;
+    dead.tcp.sent_segments = 12;
+    again(&mut dead, RetransmitKind::Timeout, 12);
+    dead.tcp.full_size_retransmits = if is_full_size { 12 } else { 0 };
+    dead.tcp.timeouts = [3, 3, 6];
+    dead.waits.waited_us[On::Network as usize] = 15_000_000;
+    dead
+}
+
+fn began(node: &Node) -> Vec<&'static str> {
+    let began = node.turns.iter().filter_map(|turn| match turn {
+        Turn::Began(finding) => Some(finding.cause.label()),
+        Turn::Ended(..) => None,
+    });
+    began.collect()
+}
+
+#[test]
+fn transfers_over_a_dead_path_are_no_black_hole() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    node.windows(6, &[(bad, dead(true))]);
+    assert_eq!(began(&node), ["dead_path"]);
+}
+
+#[test]
+fn both_ends_of_a_dead_path_wait_for_one_reason() {
+    let bad = edge("web", "db");
+    let mut server = Edge::clone(&bad);
+    server.reporter = Reporter::Destination;
+    let server = Arc::new(server);
+    let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&server)]);
+    // The server has received the begin of a request, and waits for the rest.
+    let mut waits = waiting(On::LocalApplication, 2);
+    waits.waits.unanswered.buckets[8] = 4;
+    waits.waits.unanswered.sum = 16_000;
+    let waits = Totals { waits: waits.waits, ..Totals::ZERO };
+    node.windows(6, &[(bad, dead(false)), (server, waits)]);
+    assert_eq!(node.causes(), ["dead_path"]);
+}
+
+#[test]
+fn a_server_that_does_not_read_is_not_slow_as_well() {
+    let (bulk, small) = (edge("loader", "db"), edge("web", "db"));
+    let mut node = Node::with_past(&[Arc::clone(&bulk), Arc::clone(&small)]);
+    let mut stalled = waiting(On::PeerWindow, 2);
+    stalled.tcp.sent_bytes = 0;
+    node.windows(4, &[(bulk, stalled), (small, unanswered(4_000))]);
+    assert_eq!(node.active(), [("receiver_stalled", Confidence::High, "loader/db:8080".to_owned())]);
+}
+
+#[test]
+fn a_dead_path_that_recovers_is_no_rule() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut syns = dead(false);
+    again(&mut syns, RetransmitKind::Syn, 6);
+    node.windows(4, &[(Arc::clone(&bad), syns)]);
+    assert_eq!(node.causes(), ["dead_path"]);
+    node.windows(12, &[(bad, healthy())]);
+    assert_eq!(began(&node), ["dead_path"]);
+}
+
+#[test]
+fn heavy_loss_that_hits_handshakes_is_no_rule() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut lossy = Totals::ZERO;
+    lossy.tcp.opened = 8;
+    (lossy.tcp.sent_segments, lossy.tcp.received_segments) = (200, 60);
+    again(&mut lossy, RetransmitKind::Syn, 16);
+    again(&mut lossy, RetransmitKind::Timeout, 60);
+    node.windows(6, &[(bad, lossy)]);
+    assert_eq!(began(&node), ["path_loss"]);
+}
+
+#[test]
+fn what_a_rule_here_drops_is_missed_at_the_other_end() {
+    let bad = edge("web", "db");
+    let mut server = Edge::clone(&bad);
+    server.reporter = Reporter::Destination;
+    let server = Arc::new(server);
+    let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&server)]);
+    let mut dropped = dead(false);
+    dropped.tcp.retransmitted_after_drop[DropCause::Policy as usize] = 12;
+    // The server's answers are not acknowledged, since acknowledgements are dropped.
+    node.windows(6, &[(bad, dropped), (server, dead(true))]);
+    assert_eq!(began(&node), ["policy_drop"]);
+}
+
+#[test]
+fn a_black_hole_in_which_all_connections_hang_is_no_dead_path() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut hole = dead(true);
+    (hole.tcp.opened, hole.tcp.received_segments) = (3, 6);
+    node.windows(2, &[(Arc::clone(&bad), hole)]);
+    // From here on no connection is opened: all hang.
+    node.windows(6, &[(bad, dead(true))]);
+    assert_eq!(began(&node), ["mtu_black_hole"]);
+}
+
+#[test]
+fn answers_that_take_as_much_longer_as_round_trips_are_not_the_servers() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[]);
+    node.windows(12, &[(Arc::clone(&bad), answering(20))]);
+    let mut far = answering(420);
+    far.tcp.rtt.sum = 10 * 350_000;
+    node.windows(4, &[(Arc::clone(&bad), far)]);
+    assert!(!began(&node).contains(&"slow_server"), "{:?}", node.active());
+    let mut lossy = answering(420);
+    again(&mut lossy, RetransmitKind::Fast, 60);
+    node.windows(6, &[(bad, lossy)]);
+    assert!(!began(&node).contains(&"slow_server"), "{:?}", node.active());
+}
+
+#[test]
+fn one_port_that_is_silent_beside_others_is_a_rule() {
+    let (bad, mut other) = (edge("web", "db"), Edge::clone(&edge("web", "db")));
+    other.port = Some(9090);
+    let other = Arc::new(other);
+    let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&other)]);
+    node.windows(6, &[(Arc::clone(&bad), dead(false)), (other, healthy())]);
+    assert_eq!(began(&node), ["policy_drop"]);
+    // Where another workload alone is answered, its server may be another one.
+    let elsewhere = edge("job", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&elsewhere)]);
+    node.windows(6, &[(bad, dead(false)), (elsewhere, healthy())]);
+    assert_eq!(began(&node), ["dead_path"]);
+}
+
+#[test]
+fn a_server_that_serves_one_after_the_other_reads() {
+    let mut server = Edge::clone(&edge("web", "redis"));
+    server.reporter = Reporter::Destination;
+    let server = Arc::new(server);
+    let mut busy = waiting(On::LocalReader, 2);
+    (busy.tcp.received_bytes, busy.tcp.sent_bytes) = (2_000, 2_000);
+    let mut node = Node::with_past(&[Arc::clone(&server)]);
+    node.windows(8, &[(Arc::clone(&server), busy)]);
+    assert!(node.turns.is_empty(), "{:?}", node.active());
+    busy.tcp.sent_bytes = 0;
+    node.windows(4, &[(server, busy)]);
+    assert_eq!(node.causes(), ["receiver_stalled"]);
+}
+
+#[test]
+fn a_dns_server_that_becomes_slow_soon_after_the_begin_is_slow() {
+    let mut server = Edge::clone(&edge("web", "dns"));
+    server.port = Some(53);
+    let server = Arc::new(server);
+    let answered = |milliseconds: u64| {
+        let mut totals = Totals::ZERO;
+        totals.dns.queries[0] = 20;
+        totals.dns.responses[0] = 20;
+        totals.dns.duration.buckets[3] = 20;
+        totals.dns.duration.sum = 20 * milliseconds * 1_000_000;
+        totals
+    };
+    let mut node = Node::with_past(&[]);
+    node.windows(7, &[(Arc::clone(&server), answered(21))]);
+    node.windows(4, &[(Arc::clone(&server), answered(170))]);
+    assert_eq!(node.causes(), ["dns_server_slow"]);
+    // One that was down answers what has waited.
+    let mut node = Node::with_past(&[]);
+    node.windows(8, &[(Arc::clone(&server), answered(2))]);
+    let mut down = Totals::ZERO;
+    down.dns.queries[0] = 20;
+    down.dns.timeouts = 20;
+    node.windows(5, &[(Arc::clone(&server), down)]);
+    node.windows(3, &[(server, answered(900))]);
+    assert_eq!(began(&node), ["dns_server_down"]);
+}

@@ -1,0 +1,345 @@
+//! The stage of a case: two nodes with a path between them, the pods, their traffic; and what goes wrong there.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::Signal;
+
+use super::{
+    case::{Act, Bystander, Case, Deed, End, Protocol, Scope, Traffic},
+    judge::Pair,
+    served::{PORT, SECOND, Served, address, call, port, serve, small},
+};
+use crate::lab::{
+    namespace::Namespace,
+    path::NodePath,
+    topology::{Controlled, Net, Pod},
+};
+
+/// A table of rules.
+const TABLE: &str = "inet lab_fault";
+/// Connections are idle for so long before they are used again: longer than what the agent calls idle.
+const IDLE: Duration = Duration::from_secs(33);
+
+/// What a case looks like while it runs.
+pub(super) struct Stage {
+    case: Case,
+    path: NodePath,
+    client: Pod,
+    near: Net,
+    legs: Vec<Leg>,
+    /// Pods and programs of bystanders; they end with the stage.
+    others: Vec<Other>,
+    _far: Net,
+}
+
+/// The server of an act, and the client's traffic with it.
+struct Leg {
+    server: Pod,
+    port: u16,
+    service: Option<Served>,
+    caller: Controlled,
+    idle: Option<Controlled>,
+    /// A second port of the server, with traffic.
+    second: Option<[Controlled; 2]>,
+}
+
+/// A bystander.
+struct Other {
+    pods: Vec<Pod>,
+    _programs: Vec<Controlled>,
+    kind: Bystander,
+}
+
+impl Stage {
+    /// Makes the pods, and starts the traffic.
+    pub(super) fn new(name: &str, network: u8, case: &Case) -> Result<Self> {
+        let near = Net::in_network(name, network)?;
+        let (far, mut path) = near.beyond()?;
+        let client = near.pod("client")?;
+        path.treat(&format!("both delay_ms={}", case.delay_ms))?;
+        let mut legs = Vec::new();
+        for (number, act) in case.acts.iter().enumerate() {
+            let server = far.pod(&format!("server{number}"))?;
+            legs.push(Leg::new(&client, server, act, case)?);
+        }
+        let first = legs.first().context("a case without an act")?;
+        let mut others = Vec::new();
+        for (number, kind) in case.bystanders.iter().enumerate() {
+            others.push(Other::new(number, *kind, [&near, &far], &client, first, case)?);
+        }
+        Ok(Self { case: case.clone(), path, client, legs, others, near, _far: far })
+    }
+
+    /// What is idle before it is used again becomes so.
+    pub(super) fn prepare(&mut self) -> Result<()> {
+        for (number, act) in self.case.acts.clone().iter().enumerate() {
+            if let Deed::Forget(how) = &act.deed {
+                self.treat(how, number)?;
+                if let Some(idle) = &mut self.legs[number].idle {
+                    idle.set("run=0")?;
+                }
+                thread::sleep(IDLE);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong begins.
+    pub(super) fn begin(&mut self) -> Result<()> {
+        self.each(true)
+    }
+
+    /// It ends.
+    pub(super) fn end(&mut self) -> Result<()> {
+        self.each(false)
+    }
+
+    /// What has to be done again and again while it lasts.
+    pub(super) fn go_on(&self) -> Result<()> {
+        for (act, leg) in self.case.acts.iter().zip(&self.legs) {
+            if matches!(act.deed, Deed::Flood) {
+                self.client.flood(leg.server.at(leg.port), &["--kind", "syn", "--count", "1500"])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn each(&mut self, on: bool) -> Result<()> {
+        for (number, act) in self.case.acts.clone().iter().enumerate() {
+            self.carry_out(number, act, on).with_context(|| format!("{}: {}", act.name, act.severity))?;
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, number: usize, act: &Act, on: bool) -> Result<()> {
+        match &act.deed {
+            Deed::Nothing | Deed::Flood => Ok(()),
+            Deed::Path(how) if on => self.treat(how, number),
+            Deed::Path(_) => self.path.treat(&format!("both delay_ms={}", self.case.delay_ms)),
+            Deed::Forget(_) => {
+                if !on {
+                    self.path.treat(&format!("both delay_ms={}", self.case.delay_ms))?;
+                }
+                let idle = self.legs[number].idle.as_mut();
+                idle.filter(|_| on).map_or(Ok(()), |idle| idle.set("run=1"))
+            }
+            Deed::Program(end, at_begin, at_end) => {
+                let leg = &mut self.legs[number];
+                let program = match end {
+                    End::Client => &mut leg.caller,
+                    End::Server => leg.service()?,
+                    End::Node => bail!("no program runs there"),
+                };
+                program.set(if on { at_begin } else { at_end })
+            }
+            Deed::Rule(end, hook, rule) => {
+                let script = format!(
+                    "table {TABLE} {{\n chain faults {{\n  type filter hook {hook} priority 0;\n  {}\n }}\n}}\n",
+                    self.text(rule, number)
+                );
+                let place = self.place(*end, number);
+                if on {
+                    place.run("nft", &["-f", "-"], &script).map(drop)
+                } else {
+                    place.run("nft", &["delete table", TABLE], "").map(drop)
+                }
+            }
+            Deed::Commands(end, at_begin, at_end) => {
+                let place = self.place(*end, number);
+                let commands = if on { at_begin } else { at_end };
+                commands.iter().try_for_each(|command| run(place, &self.text(command, number)))
+            }
+            Deed::Kill => {
+                let leg = &mut self.legs[number];
+                leg.service = if on { None } else { Some(leg.start(act, &self.case)?) };
+                Ok(())
+            }
+            Deed::Stop => {
+                let signal = if on { Signal::STOP } else { Signal::CONT };
+                self.legs[number].service()?.signal(signal)
+            }
+            Deed::Restart(time) => {
+                if !on {
+                    return Ok(());
+                }
+                let service = self.legs[number].service()?;
+                service.set("listen=0")?;
+                thread::sleep(Duration::from_millis(*time));
+                service.set("listen=1")
+            }
+        }
+    }
+
+    fn treat(&mut self, how: &str, number: usize) -> Result<()> {
+        let delay = if how.contains("delay_ms") {
+            String::new()
+        } else {
+            format!(" delay_ms={}", self.case.delay_ms)
+        };
+        let line = self.text(how, number) + &delay;
+        self.path.treat(&line)
+    }
+
+    fn place(&self, end: End, number: usize) -> &Namespace {
+        match end {
+            End::Node => self.near.switch(),
+            End::Client => &self.client,
+            End::Server => &self.legs[number].server,
+        }
+    }
+
+    /// A text with the addresses and the port.
+    fn text(&self, text: &str, number: usize) -> String {
+        let leg = &self.legs[number];
+        let address = |pod| address(pod, self.case.v6, 0).ip().to_string();
+        text.replace("SERVER", &address(&leg.server))
+            .replace("CLIENT", &address(&self.client))
+            .replace("PORT", &leg.port.to_string())
+    }
+
+    /// The pairs of the case, with the acts that hurt them.
+    pub(super) fn pairs(&self) -> Vec<Pair> {
+        let mut pairs = Vec::new();
+        for (number, leg) in self.legs.iter().enumerate() {
+            let ports = [Some(leg.port), leg.second.as_ref().map(|_| SECOND)];
+            for port in ports.into_iter().flatten() {
+                pairs.push(self.pair((&self.client, &leg.server, port), (true, number, true)));
+            }
+        }
+        for other in &self.others {
+            let first = &self.legs[0];
+            let pair = match other.kind {
+                Bystander::FarServer => {
+                    self.pair((&self.client, &other.pods[0], PORT), (true, usize::MAX, true))
+                }
+                Bystander::NearServer => {
+                    self.pair((&self.client, &other.pods[0], PORT), (false, usize::MAX, true))
+                }
+                Bystander::NearClient => {
+                    self.pair((&other.pods[0], &first.server, first.port), (false, 0, false))
+                }
+                Bystander::FarClient => {
+                    self.pair((&other.pods[0], &first.server, first.port), (true, 0, false))
+                }
+                Bystander::Apart => {
+                    self.pair((&other.pods[0], &other.pods[1], PORT), (false, usize::MAX, false))
+                }
+            };
+            pairs.push(pair);
+        }
+        pairs
+    }
+
+    /// A pair: whether it goes over the path, the number of the server's act, and whether it is of the case's client.
+    fn pair(
+        &self,
+        (client, server, port): (&Pod, &Pod, u16),
+        (is_across, number, is_ours): (bool, usize, bool),
+    ) -> Pair {
+        let hurt_by = self.case.acts.iter().enumerate().filter(|(index, act)| {
+            let is_port = self.legs[*index].port == port;
+            match act.scope {
+                Scope::Pair => *index == number && is_ours && is_port,
+                Scope::Server => *index == number && is_port,
+                Scope::PathToServer => *index == number && is_across && (is_port || !act.is_of_port()),
+                Scope::Path => is_across,
+            }
+        });
+        Pair {
+            client: client.names(),
+            server: server.names(),
+            port,
+            hurt_by: hurt_by.map(|(index, _)| index).collect(),
+        }
+    }
+}
+
+impl Act {
+    /// True if it is about one port of the server.
+    fn is_of_port(&self) -> bool {
+        matches!(&self.deed, Deed::Path(how) if how.contains("PORT"))
+    }
+}
+
+impl Leg {
+    fn new(client: &Pod, server: Pod, act: &Act, case: &Case) -> Result<Self> {
+        let traffic = &act.traffic;
+        let port = port(traffic.kind);
+        let service = Served::start(&server, port, traffic, case)?;
+        if matches!(act.deed, Deed::Flood) {
+            // Answers to forged addresses go back where they come from, and are dropped there.
+            server.run("ip", &["route", "add", "10.128.0.0/9", "via", &client.v4.to_string()], "")?;
+            server.sysctl(&["net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/eth0/rp_filter=0"])?;
+            client.sysctl(&["net/ipv4/ip_forward=0"])?;
+        }
+        let is_forgotten = matches!(act.deed, Deed::Forget(_));
+        let connections = if is_forgotten { 2 } else { traffic.connections };
+        let to = address(&server, case.v6, port);
+        let caller = call(client, to, &Traffic { connections, ..traffic.clone() }, case.seed)?;
+        let idle = is_forgotten.then(|| call(client, to, traffic, case.seed + 1)).transpose()?;
+        let second = traffic.second_port.then(|| -> Result<_> {
+            let service = serve(&server, SECOND, &small(), case)?;
+            Ok([service, call(client, address(&server, case.v6, SECOND), &small(), case.seed + 2)?])
+        });
+        let second = second.transpose()?;
+        Ok(Self { server, port, service: Some(service), caller, idle, second })
+    }
+
+    fn start(&self, act: &Act, case: &Case) -> Result<Served> {
+        Served::start(&self.server, self.port, &act.traffic, case)
+    }
+
+    fn service(&mut self) -> Result<&mut Controlled> {
+        self.service.as_mut().context("it does not run")?.own()
+    }
+}
+
+impl Other {
+    fn new(
+        number: usize,
+        kind: Bystander,
+        [near, far]: [&Net; 2],
+        client: &Pod,
+        first: &Leg,
+        case: &Case,
+    ) -> Result<Self> {
+        let pod = |net: &Net, role: &str| net.pod(&format!("{role}-beside{number}"));
+        let seed = case.seed + 10 + number as u64;
+        let of_first = Traffic { connections: 2, ..case.acts[0].traffic.clone() };
+        let of_first = match of_first.kind {
+            Protocol::Tcp => Traffic { fresh: of_first.fresh, ..small() },
+            _ => of_first,
+        };
+        let (pods, programs) = match kind {
+            Bystander::FarServer | Bystander::NearServer => {
+                let server = pod(if kind == Bystander::FarServer { far } else { near }, "server")?;
+                let service = serve(&server, PORT, &small(), case)?;
+                let caller = call(client, address(&server, case.v6, PORT), &small(), seed)?;
+                (vec![server], vec![service, caller])
+            }
+            Bystander::NearClient | Bystander::FarClient => {
+                // Near to the server, or beyond the path from it.
+                let other = pod(if kind == Bystander::NearClient { far } else { near }, "client")?;
+                let caller = call(&other, address(&first.server, case.v6, first.port), &of_first, seed)?;
+                (vec![other], vec![caller])
+            }
+            Bystander::Apart => {
+                let (one, two) = (pod(near, "client")?, pod(near, "server")?);
+                let service = serve(&two, PORT, &small(), case)?;
+                let caller = call(&one, address(&two, case.v6, PORT), &small(), seed)?;
+                (vec![one, two], vec![service, caller])
+            }
+        };
+        Ok(Self { pods, _programs: programs, kind })
+    }
+}
+
+/// Runs a command in a pod's network namespace; `sysctl` writes settings.
+fn run(place: &Namespace, command: &str) -> Result<()> {
+    if let Some(setting) = command.strip_prefix("sysctl ") {
+        return place.sysctl(&[setting]);
+    }
+    let (program, args) = command.split_once(' ').context("a command without arguments")?;
+    place.run(program, &args.split(' ').collect::<Vec<_>>(), "").map(drop)
+}
