@@ -23,6 +23,7 @@ use crate::expose::http::Limits;
 use crate::kernel::cgroups::find_root;
 use crate::kernel::{self, Events, Kernel, ProbeState};
 use crate::probe::Unavailable;
+use crate::record::Keeper;
 use crate::sources::file::FileError;
 use crate::sources::kubernetes::events::Writer;
 use crate::sources::{CAPACITY, Health, node};
@@ -65,6 +66,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     // Before the programs are attached: a file that cannot be read, or a port that is taken, should cost nothing.
     let sources = Sources::new(config)?;
     let listener = runtime.block_on(bind(config))?;
+    let keeper = config.keeper()?;
     let cgroup_root = find_root().context("cannot read this process's mounts")?;
     let mut options = config.kernel_options(cgroup_root);
     options.named_networks = sources.networks();
@@ -77,7 +79,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         if config.ebpf_log {
             tokio::spawn(kernel.take_log()?.forward());
         }
-        serve(config, listener, kernel, rings, sources, counts_since).await
+        serve(config, listener, kernel, rings, sources, keeper, counts_since).await
     });
     runtime.shutdown_background();
     Ok(result?)
@@ -113,6 +115,7 @@ async fn serve(
     kernel: Kernel,
     rings: [Events; 2],
     sources: Sources,
+    keeper: Option<Keeper>,
     counts_since: Option<u64>,
 ) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -152,6 +155,7 @@ async fn serve(
         rings,
         engine,
         health: health.clone(),
+        keeper,
         conntrack,
         recorder,
         max_series: config.max_series as usize,

@@ -8,6 +8,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, Parser, Subcommand, ValueEnum}
 
 use crate::config::{self, Origin, Settings};
 use crate::expose::edges::{Limit, Sort, Window, Workload};
+use crate::record::At;
 
 /// Find out why the network of this node is slow or failing: per pair of workloads, from the kernel, by eBPF.
 #[derive(Debug, Parser)]
@@ -43,6 +44,11 @@ pub enum Command {
     /// Asks a running agent for `/api/v1/findings`. Needs no rights of its own.
     #[command(after_help = WHY_NOTES)]
     Why(WhyArguments),
+    /// Look into a recording (`netcause agent --record DIR`), or cut out a part that can be passed on.
+    ///
+    /// `netcause why --replay DIR` says what the agent found. Needs no agent and no rights of its own.
+    #[command(subcommand)]
+    Record(RecordCommand),
     /// Say how a running agent is: what is down and why, what was lost, and how full its tables are.
     ///
     /// Asks it for `/api/v1/status`. Needs no rights of its own. Counts are since the agent started.
@@ -71,12 +77,25 @@ Examples:
   An agent in a cluster:
       kubectl -n netcause port-forward pod/netcause-x7k2p 9779 &
       netcause why
+  What did it find last night? From a recording, on any machine:
+      netcause why --replay /var/lib/netcause/record --at 2026-11-29T03:12:00Z
 
 Exit codes:
   0   nothing is wrong that is as sure as --fail-on
-  1   the agent cannot be reached, or does not answer
+  1   the agent cannot be reached, or does not answer; there is no recording, or none of that time
   2   something is
   64  error in the command line";
+
+const TRIM_NOTES: &str = "\
+With --strip-names each name has one hash in the whole output, so that what belongs together is seen. The key is random and not
+kept: whoever has the output cannot try names. Ports, times, counts, causes and kinds stay, and the kernel's numbers of cgroups and network
+namespaces. Findings that are equally sure and began together come in the order of their names, which is another one then.
+
+Examples:
+  For a bug report, the ten minutes around a finding, without names:
+      netcause record trim --from 2026-11-29T03:05:00Z --to 2026-11-29T03:15:00Z --strip-names /var/lib/netcause/record out
+      netcause why --replay out
+      tar czf out.tar.gz out";
 
 const STATUS_NOTES: &str = "\
 The second line is `all well`, or `impaired` with the parts that are not as they should be:
@@ -206,6 +225,12 @@ pub struct WhyArguments {
     /// Go on, and say what begins and ends, until interrupted.
     #[arg(short, long)]
     pub follow: bool,
+    /// Say what an agent found that has recorded (`netcause agent --record DIR`), instead of asking one.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["follow", "url"])]
+    pub replay: Option<PathBuf>,
+    /// The time in the recording: 2026-11-29T10:00:00Z, or -5m for five minutes before its end. Without it, the end.
+    #[arg(long, value_name = "TIME", requires = "replay", allow_hyphen_values = true)]
+    pub at: Option<At>,
     /// Exit with 2 for findings that are active and at least so sure.
     #[arg(long, value_name = "CONFIDENCE", default_value = "medium")]
     pub fail_on: Confidence,
@@ -215,6 +240,46 @@ pub struct WhyArguments {
     /// Output format. json is the agent's own answer.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: EdgesOutput,
+}
+
+/// What is done with a recording.
+#[derive(Debug, Subcommand)]
+pub enum RecordCommand {
+    /// Say what a recording has: node, span, windows, pairs of workloads, size.
+    Show(ShowArguments),
+    /// Write the part of a recording between two times, without names if so wanted.
+    ///
+    /// The findings of the part are those of the whole, because it begins with what the agent had learned by then.
+    #[command(after_help = TRIM_NOTES)]
+    Trim(TrimArguments),
+}
+
+/// Arguments of `netcause record show`.
+#[derive(Args, Debug)]
+pub struct ShowArguments {
+    /// The recording: a directory, or one segment of it.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+/// Arguments of `netcause record trim`.
+#[derive(Args, Debug)]
+pub struct TrimArguments {
+    /// When it begins: 2026-11-29T10:00:00Z, or -10m for ten minutes before the end. Without it, at the begin.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<At>,
+    /// When it ends. Without it, at the end.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub to: Option<At>,
+    /// Replace namespaces, workloads, services, nodes, devices, domain names and addresses by hashes.
+    #[arg(long)]
+    pub strip_names: bool,
+    /// The recording: a directory, or one segment of it.
+    #[arg(value_name = "IN")]
+    pub input: PathBuf,
+    /// A directory without a recording; it is made if there is none.
+    #[arg(value_name = "OUT")]
+    pub output: PathBuf,
 }
 
 /// Arguments of `netcause status`.

@@ -11,6 +11,7 @@ mod edges;
 mod expose;
 mod kernel;
 mod probe;
+mod record;
 mod sources;
 mod status;
 mod telemetry;
@@ -71,6 +72,13 @@ fn main() -> ExitCode {
         Command::Status(arguments) => match status::run(&arguments) {
             Ok(true) => ExitCode::from(exit::IMPAIRED),
             Ok(false) => ExitCode::SUCCESS,
+            Err(error) => fail(exit::OTHER, &error),
+        },
+        Command::Record(command) => match record::run(&command) {
+            Ok(text) => {
+                terminal::print(&text);
+                ExitCode::SUCCESS
+            }
             Err(error) => fail(exit::OTHER, &error),
         },
         Command::Check(arguments) => match check::run(arguments.output) {

@@ -10,7 +10,23 @@ use k8s_openapi::jiff::Timestamp;
 use crate::cli::{Confidence, EdgesOutput, WhyArguments};
 use crate::client::{Client, ClientError};
 use crate::expose::findings::{Answer, Query, Row};
+use crate::record::{RecordingError, findings_at};
+use crate::telemetry;
 use crate::terminal::{Style, print};
+
+/// Why nothing can be said.
+#[derive(Debug, thiserror::Error)]
+pub enum WhyError {
+    /// The agent does not answer.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The recording has nothing to say.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    /// An answer that cannot be written.
+    #[error("cannot write the answer: {0}")]
+    Json(serde_json::Error),
+}
 
 /// How often `--follow` asks.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -19,17 +35,40 @@ const INTERVAL: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 ///
-/// When the agent does not answer.
-pub fn run(arguments: &WhyArguments) -> Result<bool, ClientError> {
-    let WhyArguments { workload, since, follow, fail_on, url, output } = arguments;
-    let client = Client::new(url)?;
+/// When the agent does not answer, or there is no recording of that time.
+pub fn run(arguments: &WhyArguments) -> Result<bool, WhyError> {
+    let WhyArguments { workload, since: _, follow, fail_on: _, replay, at, url, output } = arguments;
     let query = Query { workload: workload.clone() };
+    if let Some(recording) = replay {
+        let (lately, origin) = findings_at(recording, *at)?;
+        if origin.agent != env!("CARGO_PKG_VERSION") {
+            telemetry::say(format_args!(
+                "netcause: recorded by version {}, and judged by this one, {}: the findings may be others",
+                origin.agent,
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
+        let answer = Answer::new(&lately, &query);
+        let body = serde_json::to_string(&answer).map_err(WhyError::Json)?;
+        return Ok(said(arguments, &body, answer).0);
+    }
+    let client = Client::new(url)?;
     let ask = || -> Result<(String, Answer), ClientError> {
         let body = client.get(&format!("/api/v1/findings{query}"))?;
         let answer = serde_json::from_str(&body).map_err(|error| client.not_an_agent(&error))?;
         Ok((body, answer))
     };
-    let (body, mut answer) = ask()?;
+    let (body, answer) = ask()?;
+    let (is_found, answer) = said(arguments, &body, answer);
+    if *follow {
+        follow_on(answer, *output, &Style::of_output(), ask)?;
+    }
+    Ok(is_found)
+}
+
+/// Says an answer; true when something is wrong that is sure enough.
+fn said(arguments: &WhyArguments, body: &str, mut answer: Answer) -> (bool, Answer) {
+    let WhyArguments { since, fail_on, output, .. } = arguments;
     let is_found = answer.findings.iter().any(|finding| {
         finding.until.is_none() && confidence(finding).is_some_and(|confidence| confidence >= *fail_on)
     });
@@ -40,10 +79,7 @@ pub fn run(arguments: &WhyArguments) -> Result<bool, ClientError> {
         answer.findings.retain(|finding| is_within(finding, &answer.generated_at, since.0));
         print(&text::answer(&answer, &style));
     }
-    if *follow {
-        follow_on(answer, *output, &style, ask)?;
-    }
-    Ok(is_found)
+    (is_found, answer)
 }
 
 /// Says what begins and ends, until nobody reads it.

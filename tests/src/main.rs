@@ -26,7 +26,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the scenarios; takes the options of a Rust test binary (--list, --test-threads, a filter, ...)
+    /// Run the scenarios; takes the options of a Rust test binary (--list, --test-threads, a filter, ...), and --record-to DIR,
+    /// into which the agent records that they share
     #[command(disable_help_flag = true)]
     Run {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

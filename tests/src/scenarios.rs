@@ -35,6 +35,7 @@ mod peers;
 mod preexisting;
 mod prometheus;
 mod quality;
+mod recording;
 mod recovery;
 mod resets;
 mod sidecar;
@@ -294,6 +295,7 @@ const SCENARIOS: &[Scenario] = &[
     needing(Needs::Tap, "findings::stalled", findings::stalled).on_one_kernel(),
     needing(Needs::Tap, "findings::accept_queue", findings::accept_queue).on_outermost_kernels(),
     needing(Needs::Tap, "findings::healthy", findings::healthy).on_one_kernel(),
+    scenario("recording::replayed", recording::replayed).on_one_kernel(),
     needing(Needs::Tap, "findings::drawn", crate::faults::drawn).on_one_kernel(),
     scenario("external::clients", external::clients).on_outermost_kernels(),
     scenario("sidecar::over_loopback", sidecar::over_loopback).on_one_kernel(),
@@ -381,8 +383,8 @@ const SCENARIOS: &[Scenario] = &[
 
 /// `netcause-lab run`, with the options of a test binary.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
-    let mut arguments =
-        Arguments::from_iter(std::iter::once("netcause-lab run").chain(args.iter().map(String::as_str)));
+    let args = agent::take_record_to(args)?;
+    let mut arguments = Arguments::from_iter(std::iter::once("netcause-lab run".to_owned()).chain(args));
     arguments.test_threads.get_or_insert(4);
     if in_vm() {
         // The console looks like a terminal to the lab, but its output is read from a file.

@@ -16,11 +16,12 @@ use netcause_core::aggregate::peer_nodes::PeerNodeWindows;
 use netcause_core::aggregate::places::Readings;
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::turn::{On, Waits};
-use netcause_core::aggregate::windows::WIDTH;
+use netcause_core::aggregate::windows::{Recent, WIDTH};
 use netcause_core::aggregate::{Edge, Reporter, Via};
 use netcause_core::diagnose::cause::Family;
-use netcause_core::diagnose::{Diagnosis, Windows};
+use netcause_core::diagnose::{Diagnosis, Judged, Windows};
 use netcause_core::enrich::Workload;
+use netcause_core::recording::{Origin, Writer};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -36,6 +37,72 @@ fn main() {
     for (what, bad) in [("all healthy", usize::MAX), ("every hundredth loses", 100), ("all lose", 1)] {
         measure(what, bad);
     }
+    record();
+}
+
+/// What a recording costs at ten thousand edges: on the thread that judges, on the one that writes, and on the disk.
+fn record() {
+    let names: Vec<Arc<Edge>> = (0..EDGES).map(|number| Arc::new(edge(number))).collect();
+    let mut windows = EdgeWindows::new(WINDOWS_BYTES);
+    let places = Readings::<u32>::new(1 << 16);
+    let mut now = Duration::from_secs(1);
+    windows.end_reading(now);
+    let mut diagnosis = Diagnosis::new(Family::ALL.map(|(_, family)| family).to_vec());
+    let origin = Origin::default();
+    let (mut writer, mut begins, mut bytes) = (None::<Writer>, Vec::new(), Vec::new());
+    let (mut copied, mut begun, mut written) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    for round in 0..WINDOWS {
+        for (number, name) in names.iter().enumerate() {
+            // Edges do not all do the same, and none does the same again.
+            let mut counted = traffic(number.is_multiple_of(100) && round > WINDOWS / 2);
+            let odd = (number as u64 * 2_654_435_761 + u64::from(round) * 40_503) % 1021;
+            counted.tcp.sent_segments += odd;
+            counted.tcp.received_segments += odd / 2;
+            counted.tcp.sent_bytes += odd * 1448;
+            counted.tcp.received_bytes += odd * 77;
+            counted.tcp.rtt.sum += odd * 3;
+            counted.waits.waited_us[On::Idle as usize] += odd * 977;
+            windows.count(Counting::Edge(number), name, &counted);
+        }
+        now += WIDTH;
+        windows.end_reading(now);
+        let judged = Judged {
+            edges: windows.recent(),
+            listeners: places.recent(),
+            node: places.recent(),
+            peer_nodes: Recent::default(),
+            now,
+            wall: 1_800_000_000 + now.as_secs(),
+            missing: None,
+        };
+        diagnosis.judge(&judged.windows());
+        let begin = cpu_time();
+        if let Some(writer) = &mut writer {
+            bytes.push(writer.window(&judged).len());
+            written += cpu_time() - begin;
+        }
+        if round % (WINDOWS / 2) == WINDOWS / 4 {
+            let begin = cpu_time();
+            let copy = diagnosis.clone();
+            copied += cpu_time() - begin;
+            let begin = cpu_time();
+            let (next, first) = Writer::begin(&origin, &copy, judged.wall);
+            begun += cpu_time() - begin;
+            (writer, begins) = (Some(next), [begins, vec![first.len()]].concat());
+        }
+    }
+    let mean = |lengths: &[usize]| lengths.iter().sum::<usize>() as f64 / lengths.len().max(1) as f64;
+    let ms = |time: Duration, count: usize| time.as_secs_f64() * 1e3 / count.max(1) as f64;
+    println!(
+        "recording: {:.1} ms a segment to copy what is known, on the thread that judges; on its own thread {:.1} ms to write that, and \
+         {:.1} ms a window; {:.2} MiB a segment and {:.0} KiB a window",
+        ms(copied, begins.len()),
+        ms(begun, begins.len()),
+        ms(written, bytes.len()),
+        mean(&begins) / f64::from(1 << 20),
+        mean(&bytes) / 1024.0,
+    );
+    assert!(ms(copied, begins.len()) < 20.0, "what is known takes too long to copy");
 }
 
 /// Five minutes of windows, in which one of so many edges loses.

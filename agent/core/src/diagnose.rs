@@ -15,6 +15,7 @@ pub mod finding;
 mod node_pairs;
 mod past;
 mod rules;
+pub(crate) mod state;
 mod statistics;
 mod symptoms;
 #[cfg(test)]
@@ -70,8 +71,36 @@ pub struct Windows<'a> {
     pub wall: Seconds,
 }
 
-/// All that is known of what is wrong.
+/// The same, to be kept: all that one judgement looks at. Whoever has the same [`Diagnosis`] and this says the same.
 #[derive(Debug, Default)]
+pub struct Judged {
+    /// Pairs of workloads.
+    pub edges: Recent<Edge, Totals>,
+    /// Listening ports.
+    pub listeners: Recent<Place, Counted>,
+    /// What the readers of the node find.
+    pub node: Recent<Place, Counted>,
+    /// Other nodes.
+    pub peer_nodes: Recent<Row, TcpCounters>,
+    /// When the last window ended.
+    pub now: Duration,
+    /// The same, in seconds since 1970.
+    pub wall: Seconds,
+    /// What [`Diagnosis::set_missing`] was given since the judgement before.
+    pub missing: Option<HashMap<&'static str, String>>,
+}
+
+impl Judged {
+    /// What is judged.
+    #[must_use]
+    pub fn windows(&self) -> Windows<'_> {
+        let Self { edges, listeners, node, peer_nodes, now, wall, missing: _ } = self;
+        Windows { edges, listeners, node, peer_nodes, now: *now, wall: *wall }
+    }
+}
+
+/// All that is known of what is wrong.
+#[derive(Clone, Debug, Default)]
 pub struct Diagnosis {
     /// The families of causes that are judged.
     families: Vec<Family>,
@@ -81,6 +110,7 @@ pub struct Diagnosis {
     watched: Watched,
     missing: HashMap<&'static str, String>,
     began: Option<Duration>,
+    judged: Option<Seconds>,
 }
 
 impl Diagnosis {
@@ -135,6 +165,7 @@ impl Diagnosis {
         let mut drafts = arbiter::settle(drafts, &edges, windows.peer_nodes);
         drafts.retain(|draft| self.families.contains(&draft.finding.cause.family()));
         self.insufficient = insufficient;
+        self.judged = Some(windows.wall);
         self.pasts.learn(windows.edges, windows.now, &bad);
         self.watched = Watched {
             edges: edges.len(),
@@ -160,6 +191,12 @@ impl Diagnosis {
     #[must_use]
     pub fn insufficient(&self) -> &[Insufficient] {
         &self.insufficient
+    }
+
+    /// When the last window ended that was judged, in seconds since 1970.
+    #[must_use]
+    pub fn judged(&self) -> Option<Seconds> {
+        self.judged
     }
 
     /// What was looked at.

@@ -35,7 +35,7 @@ use crate::aggregate::peer_nodes::PeerNodes;
 use crate::aggregate::totals::Totals;
 use crate::aggregate::waits::Waiting;
 use crate::diagnose::cause::Family;
-use crate::diagnose::{Diagnosis, Turn};
+use crate::diagnose::{Diagnosis, Judged, Turn};
 use crate::enrich::conntrack::{Outcome, Pass, Support};
 use crate::enrich::extra::Extra;
 use crate::enrich::names::Statistics;
@@ -165,6 +165,8 @@ pub enum Output {
     Event(Arc<EdgeEvent>),
     /// A finding has begun or ended.
     Finding(Turn),
+    /// What the last judgement was given, behind its findings ([`Engine::keep_judged`]).
+    Judged(Box<Judged>),
 }
 
 /// What the engine is made by.
@@ -195,6 +197,7 @@ pub struct Engine {
     listener_sums: listeners::Sum,
     places: Places,
     diagnosis: Diagnosis,
+    keeping: diagnosis::Keeping,
     events: RecentEvents,
     health: Vec<SourceHealth>,
     losses: Losses,
@@ -230,6 +233,7 @@ impl Engine {
             listener_sums: listeners::Sum::default(),
             places: Places::default(),
             diagnosis: Diagnosis::new(options.findings),
+            keeping: diagnosis::Keeping::default(),
             events: RecentEvents::default(),
             health: Vec::new(),
             losses: [0; STATISTICS as usize],
@@ -292,7 +296,7 @@ impl Engine {
             Input::Health(health) => self.health = health,
             Input::Losses(losses) => self.losses = losses,
             Input::Node(reading) => self.read_node(*reading),
-            Input::Missing(missing) => self.diagnosis.set_missing(missing),
+            Input::Missing(missing) => self.miss(missing),
             Input::Seen(seen) => self.seen = self.seen.and(seen),
             Input::Conntrack(outcome) => {
                 if self.names.answer_conntrack(outcome) {

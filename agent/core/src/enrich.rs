@@ -22,10 +22,11 @@ use name::Name;
 #[cfg(test)]
 pub use names::testing;
 pub use names::{Names, Options, PeerNode, Remote};
+use serde::{Deserialize, Serialize};
 use uid::PodUid;
 
 /// The name of one end of an edge.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Workload {
     /// A name: a Kubernetes workload or node, a systemd unit, a container, a named external network, or the DNS name that an
     /// external address was resolved from.

@@ -10,6 +10,7 @@ pub mod enrich;
 pub mod expose;
 pub mod ingest;
 pub mod node;
+pub mod recording;
 pub mod seen;
 #[cfg(test)]
 mod testing;

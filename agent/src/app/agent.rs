@@ -30,6 +30,7 @@ use crate::expose::snapshot::{AgentCounts, Snapshot};
 use crate::expose::tables::series;
 use crate::kernel::cgroups::CgroupTree;
 use crate::kernel::{self, Events, Fullness, Kernel, Listening, Pace, Swept};
+use crate::record::Keeper;
 use crate::sources::Health;
 use crate::sources::kubernetes::events::Recorder;
 
@@ -47,6 +48,8 @@ pub(super) struct Agent {
     pub kernel: Kernel,
     pub engine: Engine,
     pub health: Health,
+    /// Records what is judged, where that is wanted.
+    pub keeper: Option<Keeper>,
     pub kernel_release: String,
     /// The name of this node.
     pub node: String,
@@ -89,6 +92,7 @@ pub(super) struct Parts {
     pub rings: [Events; 2],
     pub engine: Engine,
     pub health: Health,
+    pub keeper: Option<Keeper>,
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
     pub recorder: Option<Recorder>,
     pub max_series: usize,
@@ -105,6 +109,7 @@ impl Agent {
             rings,
             engine,
             health,
+            keeper,
             conntrack,
             recorder,
             max_series,
@@ -112,12 +117,17 @@ impl Agent {
             counts_since,
         } = parts;
         let cgroups = CgroupTree::below(kernel.cgroup_root().map(std::path::Path::to_owned));
-        let mut engine = engine;
+        let (mut engine, mut keeper) = (engine, keeper);
         engine.handle(now(), Input::Missing(missing_evidence(&kernel)));
+        if let Some(keeper) = &mut keeper {
+            engine.keep_judged();
+            keeper.begin(now(), engine.diagnosis());
+        }
         Self {
             kernel,
             engine,
             health,
+            keeper,
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             node,
             started: Instant::now(),
@@ -272,24 +282,12 @@ impl Agent {
             peer_nodes: self.engine.peer_nodes().windows().recent(),
             listeners: self.engine.places().listeners.recent(),
             node: self.engine.places().node.recent(),
-            findings: self.findings(),
+            findings: Findings::of(self.engine.diagnosis(), &self.node),
             read_at: self.engine.time().wall,
             interval: self.pace.interval,
         });
         self.lately = Some((Instant::now(), Arc::clone(&lately)));
         Ok(lately)
-    }
-
-    /// What is wrong, by windows that have ended.
-    fn findings(&self) -> Findings {
-        let diagnosis = self.engine.diagnosis();
-        Findings {
-            all: diagnosis.findings(),
-            insufficient: diagnosis.insufficient().to_vec(),
-            watched: diagnosis.watched(),
-            missing: diagnosis.missing().clone(),
-            node: self.node.clone(),
-        }
     }
 
     /// Sweeps the open sockets if it is time, and reads the tables.
@@ -391,6 +389,11 @@ impl Agent {
                     event_log::log_finding(&turn);
                     if let (Turn::Began(finding), Some(recorder)) = (&turn, &self.recorder) {
                         recorder.record(finding, self.engine.pods_hurt_by(finding));
+                    }
+                }
+                Output::Judged(judged) => {
+                    if let Some(keeper) = &mut self.keeper {
+                        keeper.take(judged, self.engine.diagnosis());
                     }
                 }
             }

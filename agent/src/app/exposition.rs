@@ -91,6 +91,7 @@ impl Agent {
                 counts: AgentCounts {
                     dns_events: self.engine.dns_details_received(),
                     lost_log_lines: telemetry::lost_lines(),
+                    recorded: self.keeper.as_ref().map(|keeper| keeper.counts().read()).unwrap_or_default(),
                     unread_namespaces: self.kernel.unread_namespaces(),
                     ..self.counts.clone()
                 },

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crate::config::{Config, PreexistingConnections};
 use crate::kernel::{self, Pace};
+use crate::record::{Keeper, Limits};
 use crate::sources::kubelet::{self, Trust};
 use netcause_core::enrich;
 use netcause_core::enrich::policy::{DnsNames, Labels};
+use netcause_core::recording::Origin;
 
 impl Config {
     /// Options of the kernel side.
@@ -70,6 +72,22 @@ impl Config {
     #[must_use]
     pub fn node_interval(&self) -> Duration {
         seconds(self.node_interval_seconds)
+    }
+
+    /// Begins to record, where that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be used.
+    pub fn keeper(&self) -> anyhow::Result<Option<Keeper>> {
+        let Some(directory) = &self.record else { return Ok(None) };
+        let limits = Limits {
+            kept: Duration::from_secs(60 * u64::from(self.record_minutes)),
+            max_bytes: u64::from(self.record_max_mib) << 20,
+        };
+        let node = self.node_name.clone().unwrap_or_default();
+        let origin = Origin { agent: env!("CARGO_PKG_VERSION").to_owned(), node };
+        Keeper::start(directory, limits, origin).map(Some)
     }
 
     /// Idle timeout of a flow without open connections.

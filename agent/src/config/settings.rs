@@ -67,6 +67,21 @@ settings! {
         ebpf_log: bool = false;
     }
 
+    "Recording" {
+        /// Directory to keep the last minutes in of all that findings are judged by, so that `netcause why --replay` finds the
+        /// same again, here or elsewhere (docs/recording.md). It is made if there is none. Without it nothing is recorded.
+        #[arg(value_name = "DIR")]
+        record: PathBuf;
+
+        /// How much is kept of a recording, and up to a fifth more.
+        #[arg(value_name = "MINUTES")]
+        record_minutes: u32 = 15, 1..=1440;
+
+        /// Limit on the size of a recording. Above it the oldest part goes before its time.
+        #[arg(value_name = "MIB")]
+        record_max_mib: u32 = 64, 1..=65_536;
+    }
+
     "Limits" {
         /// TCP flows in the kernel's hash map. Traffic of further flows is counted under the workload `other`; one workload may
         /// have a quarter of them, and 256 at least.

@@ -22,7 +22,7 @@ use super::query::{BadQuery, each_parameter, parsed};
 pub struct Answer {
     /// This node.
     pub node: String,
-    /// When the kernel's tables were read.
+    /// When the kernel's tables were read that this judges: the end of the last window. Before the first one, when they were read.
     pub generated_at: String,
     /// The span that findings are judged by.
     pub window_seconds: u64,
@@ -267,7 +267,7 @@ impl Answer {
         missing.sort_unstable();
         Self {
             node: findings.node.clone(),
-            generated_at: date(lately.read_at),
+            generated_at: date(findings.judged.unwrap_or(lately.read_at)),
             window_seconds: netcause_core::diagnose::LATELY.as_secs(),
             findings: dated.map(|dated| Row::new(dated, &findings.node)).collect(),
             insufficient: findings.insufficient.iter().map(|one| insufficient(one, &findings.node)).collect(),

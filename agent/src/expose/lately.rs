@@ -9,6 +9,7 @@ use netcause_core::aggregate::peer_nodes;
 use netcause_core::aggregate::places::{Counted, Place};
 use netcause_core::aggregate::totals::Totals;
 use netcause_core::aggregate::windows::Recent;
+use netcause_core::diagnose::Diagnosis;
 use netcause_core::diagnose::finding::{Dated, Insufficient, Watched};
 
 /// Windows of everything that is counted.
@@ -43,4 +44,21 @@ pub struct Findings {
     pub missing: HashMap<&'static str, String>,
     /// The name of this node.
     pub node: String,
+    /// When the last window ended that was judged, seconds since 1970; `None` before the first.
+    pub judged: Option<u64>,
+}
+
+impl Findings {
+    /// What a diagnosis has found on a node.
+    #[must_use]
+    pub fn of(diagnosis: &Diagnosis, node: &str) -> Self {
+        Self {
+            all: diagnosis.findings(),
+            insufficient: diagnosis.insufficient().to_vec(),
+            watched: diagnosis.watched(),
+            missing: diagnosis.missing().clone(),
+            node: node.to_owned(),
+            judged: diagnosis.judged(),
+        }
+    }
 }

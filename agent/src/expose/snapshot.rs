@@ -20,7 +20,7 @@ use netcause_core::enrich::policy::DnsNames;
 use netcause_core::node;
 
 use super::dns::rows::{Details, ServerRow};
-pub use super::tables::AgentCounts;
+pub use super::tables::{AgentCounts, Recorded};
 
 /// Everything that is shown, at one point in time.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ mod sidecar;
 mod tcp;
 mod udp;
 
-pub use agent::AgentCounts;
+pub use agent::{AgentCounts, Recorded};
 pub use edge::series;
 pub(super) use edge::{own_sidecar, pair_labels};
 

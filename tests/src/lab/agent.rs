@@ -283,6 +283,25 @@ impl Response {
     }
 }
 
+/// Where the shared agent records to, if it does.
+static RECORD_TO: OnceLock<String> = OnceLock::new();
+
+/// Takes `--record-to DIR` out of the arguments: the agent that scenarios share records into the directory.
+pub(crate) fn take_record_to(args: &[String]) -> Result<Vec<String>> {
+    let mut rest = Vec::new();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if arg == "--record-to" {
+            let directory = args.next().context("--record-to DIR: there is no directory")?;
+            // Once: it is read when the agent starts.
+            let _ = RECORD_TO.set(directory.clone());
+        } else {
+            rest.push(arg.clone());
+        }
+    }
+    Ok(rest)
+}
+
 static SHARED: OnceLock<Result<Agent, String>> = OnceLock::new();
 
 /// The settings of the shared agent that are not defaults: it sweeps at every scrape and reads the node every second, because
@@ -302,7 +321,10 @@ pub(crate) fn shared() -> Result<&'static Agent> {
             let (sender, receiver) = mpsc::channel();
             thread::spawn(move || {
                 // The edges of earlier scenarios would only make scrapes longer.
-                let args = ["--flow-idle-seconds", scaled("120", "300")];
+                let mut args = vec!["--flow-idle-seconds", scaled("120", "300")];
+                if let Some(directory) = RECORD_TO.get() {
+                    args.extend(["--record", directory]);
+                }
                 let options = Options { args: &args, env: &SHARED_ENV, ..Options::default() };
                 let agent = Agent::start("shared", "agent", &options);
                 if sender.send(agent.map_err(|error| format!("{error:#}"))).is_ok() {

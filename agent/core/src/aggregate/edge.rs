@@ -2,6 +2,7 @@
 
 use netcause_common::endpoint::Address;
 use netcause_common::flow::FlowKey;
+use serde::{Deserialize, Serialize};
 
 use crate::enrich::name::Name;
 use crate::enrich::objects::Seconds;
@@ -10,7 +11,7 @@ use crate::enrich::{Names, Remote, Workload};
 use crate::ingest::{Role, role};
 
 /// Which end of an edge this agent saw: Istio's `reporter`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reporter {
     /// The client's.
     Source,
@@ -28,7 +29,7 @@ impl From<Role> for Reporter {
 }
 
 /// A pair of workloads and the server's port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Edge {
     /// The end at which this agent measured.
     pub reporter: Reporter,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netcause_common::flow::{FlowKey, TcpCounters};
+use serde::{Deserialize, Serialize};
 
 use super::packed::Packed;
 use super::totals::{self, Counters as _};
@@ -26,7 +27,7 @@ const MARGIN: u64 = 2;
 const WINDOWS_BYTES: usize = 1 << 20;
 
 /// The name of a row.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Row {
     /// A node.
     Node {

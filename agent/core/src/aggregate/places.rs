@@ -8,6 +8,7 @@ mod readings;
 
 use bytemuck::{Pod, Zeroable};
 use netcause_common::drops::DropCause;
+use serde::{Deserialize, Serialize};
 
 use super::listeners::DropReason;
 use super::windows::Name;
@@ -17,12 +18,12 @@ use crate::node::{Owner, changes, conntrack, links, neighbours, netstat, softnet
 pub use readings::{Found, Readings};
 
 /// Counters that a place has at most.
-const COUNTERS: usize = netstat::COUNTERS.len();
+pub(crate) const COUNTERS: usize = netstat::COUNTERS.len();
 /// Levels that a place has at most.
-const LEVELS: usize = 2;
+pub(crate) const LEVELS: usize = 2;
 
 /// Where something is counted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Place {
     /// A listening port; `None` where drops belong to several.
     Listener(Workload, Option<u16>),

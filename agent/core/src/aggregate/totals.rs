@@ -148,7 +148,7 @@ pub(super) fn words<T: Pod>(counters: &T) -> &[u64] {
 }
 
 /// The counters as 64-bit words, to change them.
-pub(super) fn words_mut<T: Pod>(counters: &mut T) -> &mut [u64] {
+pub(crate) fn words_mut<T: Pod>(counters: &mut T) -> &mut [u64] {
     bytemuck::cast_slice_mut(slice::from_mut(counters))
 }
 

@@ -12,7 +12,7 @@
 
 mod history;
 mod recent;
-mod record;
+pub(crate) mod record;
 mod step;
 mod subjects;
 #[cfg(test)]
@@ -27,10 +27,12 @@ use bytemuck::Pod;
 use super::packed::Packed;
 use super::totals::{words, words_mut};
 use history::History;
-use step::{Log, Step};
-use subjects::{Subject, Subjects};
+use step::Log;
+use subjects::Subjects;
 
 pub use recent::{Recent, Span};
+pub(crate) use step::Step;
+pub(crate) use subjects::Subject;
 
 /// A window ends with the first reading that finds it so old.
 pub const WIDTH: Duration = Duration::from_secs(5);

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use netcause_common::labelled_enum;
 use serde::{Deserialize, Serialize};
 
+use super::state::by_label;
+
 labelled_enum! {
     /// What is wrong: the label `cause`.
     pub enum Cause: u8 {
@@ -140,6 +142,8 @@ labelled_enum! {
         High = 2, "high";
     }
 }
+
+by_label!(Cause, Side, Owner, Confidence);
 
 impl Cause {
     /// Where it is wrong, unless evidence says more.

@@ -4,7 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::cause::{Cause, Confidence, Owner, Side};
+use super::state::word;
 use crate::aggregate::Edge;
 use crate::enrich::Workload;
 use crate::enrich::objects::Seconds;
@@ -12,8 +15,11 @@ use crate::enrich::objects::Seconds;
 /// Edges that a finding names; of more, the number is known.
 pub const MAX_AFFECTED: usize = 32;
 
+/// A word that the program says, and no name.
+pub type Word = &'static str;
+
 /// What is wrong with whom.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Subject {
     /// A pair of workloads.
     Edge(Pair),
@@ -32,7 +38,7 @@ pub enum Subject {
 }
 
 /// Two workloads, whichever end was observed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Pair {
     /// The client.
     pub source: Workload,
@@ -45,10 +51,11 @@ pub struct Pair {
 }
 
 /// One observation that speaks for a cause, or against it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Signal {
     /// What was observed, in the words of the metrics.
-    pub signal: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub signal: Word,
     /// How much.
     pub value: f64,
     /// Of how much; `None` where it is no part of anything.
@@ -56,22 +63,24 @@ pub struct Signal {
     /// What was usual before, as a share where `of` is there; `None` where that is not known.
     pub baseline: Option<f64>,
     /// What is counted: `segments`, `connections`, `seconds`, …
-    pub unit: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub unit: Word,
     /// The same in words.
     pub says: String,
 }
 
 /// Evidence that could not be had.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missing {
     /// What.
-    pub signal: &'static str,
+    #[serde(deserialize_with = "word")]
+    pub signal: Word,
     /// Why.
     pub why: String,
 }
 
 /// A cause that it is not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Excluded {
     /// Which.
     pub cause: Cause,
@@ -80,7 +89,7 @@ pub struct Excluded {
 }
 
 /// Whom it hurts, and how much.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Impact {
     /// Connects that failed.
     pub failed_connections_per_second: f64,
@@ -93,7 +102,7 @@ pub struct Impact {
 }
 
 /// What a person can do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NextStep {
     /// In words.
     pub text: String,
@@ -102,7 +111,7 @@ pub struct NextStep {
 }
 
 /// A cause that is named.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// What is wrong.
     pub cause: Cause,
@@ -115,6 +124,7 @@ pub struct Finding {
     /// With whom.
     pub subject: Subject,
     /// The edges that it hurts, the worst first, at most [`MAX_AFFECTED`].
+    #[serde(skip)]
     pub affected: Vec<Arc<Edge>>,
     /// How many there are.
     pub affected_total: usize,
@@ -146,7 +156,7 @@ pub struct Dated {
 }
 
 /// A symptom without a cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Insufficient {
     /// Of whom.
     pub subject: Subject,
@@ -157,7 +167,7 @@ pub struct Insufficient {
 }
 
 /// What was looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Watched {
     /// Pairs with traffic in the last judgement.
     pub edges: usize,

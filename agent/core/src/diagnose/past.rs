@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netcause_common::flow::CloseReason;
+use serde::{Deserialize, Serialize};
 
 use super::identity;
 use super::symptoms::{responses, round_trips, unanswered as unanswered_ages};
@@ -27,7 +28,7 @@ const KEPT: Duration = Duration::from_mins(30);
 const MAX_EDGES: usize = 16_384;
 
 /// A sum with the weight of what it is of. Seven digits are enough for what fades, and there are many.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Weighted {
     sum: f32,
     of: f32,
@@ -51,7 +52,8 @@ impl Weighted {
 }
 
 /// What an edge did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Past {
     seconds: f64,
     last: Duration,
@@ -224,7 +226,7 @@ impl Past {
 }
 
 /// The past of all edges, by their identity: an edge that ends and begins again has none at first.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pasts {
     edges: HashMap<usize, (Arc<Edge>, Past)>,
 }
@@ -234,6 +236,16 @@ impl Pasts {
     #[must_use]
     pub fn of(&self, edge: &Arc<Edge>) -> Past {
         self.edges.get(&identity(edge)).map(|(_, past)| *past).unwrap_or_default()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = (&Arc<Edge>, &Past)> {
+        self.edges.values().map(|(edge, past)| (edge, past))
+    }
+
+    /// What [`Self::all`] had.
+    pub fn of_all(all: impl Iterator<Item = (Arc<Edge>, Past)>) -> Self {
+        Self { edges: all.map(|(edge, past)| (identity(&edge), (edge, past))).collect() }
     }
 
     /// The pairs whose DNS server is on this node and has answered them.

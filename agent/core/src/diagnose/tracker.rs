@@ -29,24 +29,25 @@ pub enum Turn {
 }
 
 /// All findings.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tracker {
-    current: BTreeMap<String, Current>,
+    pub(super) current: BTreeMap<String, Current>,
     /// The latest last, with when it ended.
-    ended: VecDeque<(Duration, Dated)>,
+    pub(super) ended: VecDeque<(Duration, Dated)>,
     /// How often each cause was found, by its number and side.
-    found: BTreeMap<(u8, u8), u64>,
+    pub(super) found: BTreeMap<(u8, u8), u64>,
 }
 
-#[derive(Debug)]
-struct Current {
-    finding: Arc<Finding>,
+/// A finding that has not ended, or the first evidence of one.
+#[derive(Clone, Debug)]
+pub(super) struct Current {
+    pub finding: Arc<Finding>,
     /// The first evidence: by both clocks.
-    began: (Duration, Seconds),
+    pub began: (Duration, Seconds),
     /// The last.
-    last: (Duration, Seconds),
-    judgements: u32,
-    is_active: bool,
+    pub last: (Duration, Seconds),
+    pub judgements: u32,
+    pub is_active: bool,
 }
 
 impl Tracker {

@@ -16,6 +16,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use netcause_common::flow::FlowKey;
+use serde::{Deserialize, Serialize};
 
 use super::name::Name;
 use super::uid::PodUid;
@@ -36,7 +37,7 @@ const MAX_OPENED: usize = 4096;
 const MAX_WAITING: u8 = 5;
 
 /// Whether an edge passes a sidecar, and which leg of the connection it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Via {
     /// Between two workloads without a sidecar on this node.
     Direct,
@@ -47,7 +48,7 @@ pub enum Via {
 }
 
 /// The direction of a connection that a sidecar forwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Direction {
     /// Out of the pod: the workload is its client.
     Outbound,

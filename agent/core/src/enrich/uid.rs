@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 /// Where the dashes of a UUID stand (RFC 9562 section 4).
@@ -24,6 +26,19 @@ pub struct PodUid {
     is_hash: bool,
 }
 
+/// As its text.
+impl Serialize for PodUid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PodUid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// The text is neither a UUID nor a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not the uid of a pod: neither a UUID nor 32 hexadecimal digits")]
@@ -40,6 +55,12 @@ impl PodUid {
     /// When the text is neither a UUID nor a hash.
     pub fn from_slice_name(text: &str) -> Result<Self, NotAUid> {
         Self::parse(text.as_bytes(), b'_')
+    }
+
+    /// A UUID that is made of two hashes.
+    #[must_use]
+    pub(crate) fn from_hash(high: u64, low: u64) -> Self {
+        Self { bytes: (u128::from(high) << 64 | u128::from(low)).to_be_bytes(), is_hash: false }
     }
 
     fn parse(text: &[u8], dash: u8) -> Result<Self, NotAUid> {

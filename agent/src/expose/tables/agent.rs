@@ -25,8 +25,21 @@ pub struct AgentCounts {
     pub node_reads: Durations,
     /// Log lines that could not be written.
     pub lost_log_lines: u64,
+    /// What the recording has.
+    pub recorded: Recorded,
     /// Network namespaces with a listening socket whose counters the last sweep could not read.
     pub unread_namespaces: u64,
+}
+
+/// What was recorded since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// Bytes.
+    pub bytes: u64,
+    /// Windows.
+    pub windows: u64,
+    /// Windows that could not be written.
+    pub lost: u64,
 }
 
 /// A histogram of durations.
@@ -202,6 +215,22 @@ static AGENT: Table<AgentView> = Table {
              they grew by since its last scrape but one is missing in its rates.",
             |agent: &AgentView, to| to.value(agent.series.cut_short),
         ).lost("rows that ended before every scraper had them"),
+        counter(
+            "netcause_record_bytes",
+            "Bytes written to the recording (record).",
+            |agent: &AgentView, to| to.value(agent.counts.recorded.bytes),
+        ),
+        counter(
+            "netcause_record_windows",
+            "Windows written to the recording, one for each judgement.",
+            |agent: &AgentView, to| to.value(agent.counts.recorded.windows),
+        ),
+        counter(
+            "netcause_record_windows_lost",
+            "Windows that are missing in the recording: the disk is full, fails, or is too slow. The log says why. Nothing else \
+             depends on it.",
+            |agent: &AgentView, to| to.value(agent.counts.recorded.lost),
+        ).lost("windows of the recording, which could not be written"),
         counter(
             "netcause_log_lines_lost",
             "Lines of the agent's log that could not be written: its reader is gone, or the disk is full.",

@@ -229,6 +229,7 @@ pub(crate) fn full() -> Snapshot {
                 node_reads: durations(&[3]),
                 scrapes: durations(&[2, 2000]),
                 lost_log_lines: 4,
+                recorded: Recorded { bytes: 81_920, windows: 36, lost: 2 },
                 unread_namespaces: 1,
             },
             series: SeriesBudget { shown: 75, limit: 10_000, folded: 3, cut_short: 2 },

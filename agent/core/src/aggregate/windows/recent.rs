@@ -55,6 +55,21 @@ impl<N, C: Pod> Recent<N, C> {
         span
     }
 
+    /// What was taken apart with [`Self::steps`] and [`Self::names`].
+    pub(crate) fn from_parts(steps: Vec<Arc<Step<C>>>, names: Vec<Option<(Subject, Arc<N>)>>) -> Self {
+        Self { steps, names }
+    }
+
+    /// The latest steps, as many as it takes to cover the time, the latest first.
+    pub(crate) fn steps(&self, time: Duration) -> Vec<&Arc<Step<C>>> {
+        self.latest(time).0
+    }
+
+    /// What each subject is a part of, itself mostly, and the name of that.
+    pub(crate) fn names(&self) -> &[Option<(Subject, Arc<N>)>] {
+        &self.names
+    }
+
     /// The time that [`Self::each`] would cover.
     #[must_use]
     pub fn span(&self, time: Duration) -> Span {
@@ -62,7 +77,7 @@ impl<N, C: Pod> Recent<N, C> {
     }
 
     /// The latest steps, as many as it takes to cover the time.
-    fn latest(&self, time: Duration) -> (Vec<&Step<C>>, Span) {
+    fn latest(&self, time: Duration) -> (Vec<&Arc<Step<C>>>, Span) {
         let mut span = Span::default();
         let mut steps = Vec::new();
         let newest = self.steps.first().map_or(Duration::ZERO, |step| step.end);
@@ -73,7 +88,7 @@ impl<N, C: Pod> Recent<N, C> {
             span.covered = newest.saturating_sub(step.begin);
             span.widest = span.widest.max(step.width());
             span.windows += usize::from(step.width() > Duration::ZERO);
-            steps.push(&**step);
+            steps.push(step);
         }
         (steps, span)
     }

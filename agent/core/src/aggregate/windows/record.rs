@@ -30,8 +30,13 @@ pub fn write<C: Pod>(to: &mut Vec<u8>, counters: &C) {
 }
 
 /// Adds counters that were written to others, wrapping.
-pub fn add<C: Pod>(mut bytes: &[u8], to: &mut C) {
-    let mut words = words_mut(to).iter_mut();
+pub fn add<C: Pod>(bytes: &[u8], to: &mut C) {
+    add_words(bytes, words_mut(to));
+}
+
+/// The same, of counters that are known as words only.
+pub fn add_words(mut bytes: &[u8], to: &mut [u64]) {
+    let mut words = to.iter_mut();
     while let Some((byte, rest)) = bytes.split_first() {
         bytes = rest;
         let (skip, run) = (usize::from(byte >> 4), byte & 15);

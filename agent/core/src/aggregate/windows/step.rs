@@ -97,6 +97,23 @@ impl<C: Pod> Step<C> {
         Self { begin, end, bytes: log.bytes.into(), of: PhantomData }
     }
 
+    /// Entries that were written before ([`Self::encoded`]).
+    pub fn new(begin: Duration, end: Duration, bytes: Box<[u8]>) -> Self {
+        Self { begin, end, bytes, of: PhantomData }
+    }
+
+    /// All entries, to be written.
+    pub fn encoded(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same, with each subject's counters as `translate` has them.
+    pub fn translated(&self, translate: impl Fn(Subject, &[u8]) -> C) -> Self {
+        let mut log = Log::default();
+        self.entries().for_each(|(subject, bytes)| log.add(subject, &translate(subject, bytes)));
+        Self::new(self.begin, self.end, log.bytes.into())
+    }
+
     /// The subjects and their counters, as bytes.
     pub fn entries(&self) -> impl Iterator<Item = (Subject, &[u8])> {
         entries(&self.bytes)
