@@ -109,7 +109,7 @@ impl Diagnosis {
             }
             drafts.extend(found.into_iter().map(|draft| draft.on(&around)));
         }
-        let drafts = arbiter::settle(drafts, &edges);
+        let drafts = arbiter::settle(drafts, &edges, self.tracker.active());
         self.insufficient = insufficient;
         self.pasts.learn(windows.edges, windows.now, &bad);
         self.watched = Watched {

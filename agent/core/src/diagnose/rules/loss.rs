@@ -4,7 +4,7 @@
 //! whether anything still comes back; then whether the retransmissions were needless; what is left was lost on the way.
 
 use netcause_common::drops::DropCause;
-use netcause_common::flow::{RetransmitKind, Timeouts};
+use netcause_common::flow::{ConnectFailure, RetransmitKind, Timeouts};
 
 use super::silence;
 use crate::aggregate::turn::On;
@@ -50,7 +50,15 @@ fn dropped_here(case: &Case<'_>) -> Option<Draft> {
     if harm < HARMLESS && !blocks {
         return None;
     }
+    let refused = tcp.connect_failures[ConnectFailure::Refused as usize];
     let (cause, side, owner, what) = match why {
+        // It says so to those who connect.
+        DropCause::Policy if refused >= 3 => (
+            Cause::PolicyReject,
+            Side::Policy,
+            Owner::Platform,
+            "a rule on this node rejects connections, and drops",
+        ),
         DropCause::Policy => (Cause::PolicyDrop, Side::Policy, Owner::Platform, "a rule on this node drops"),
         DropCause::Queue => (Cause::ShaperDrop, Side::Node, Owner::Node, "a queue on this node drops"),
         DropCause::NextHop => {
@@ -88,9 +96,9 @@ fn dropped_here(case: &Case<'_>) -> Option<Draft> {
         .because(case.retransmitted())
         .not(Cause::PathLoss, "this node dropped the very segments that were sent again");
     Some(match cause {
-        Cause::PolicyDrop => draft.then(
+        Cause::PolicyDrop | Cause::PolicyReject => draft.then(
             "See which rule counts them, on the node and in the pod's network namespace.",
-            "nft list ruleset | grep -B2 -A2 drop".to_owned(),
+            "nft list ruleset | grep -B2 -A2 -E 'drop|reject'".to_owned(),
         ),
         Cause::ShaperDrop => draft.then("See which queue drops.", "tc -s qdisc show".to_owned()),
         Cause::NoRoute => {
@@ -128,48 +136,53 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
         crate::diagnose::finding::name(case.peer()),
     );
     let says = format!("{timeouts} retransmission timeouts, {repeated} of them the third in a row or later");
+    // While all connections hang with large segments, nothing shows whether small ones would pass.
+    let syns = tcp.retransmitted_segments[RetransmitKind::Syn as usize];
+    let may_be_hole = syns == 0 && share(tcp.full_size_retransmits, data_retransmits(tcp)) >= 0.8;
+    let is_sure = others == 0 && !may_be_hole;
+    let confidence = if is_sure { Confidence::High } else { Confidence::Medium };
+    let draft = Draft::of_edge(Cause::DeadPath, case.edge, confidence, summary);
+    let draft = match may_be_hole {
+        true => draft.without("path", "a path that lets small packets alone through (mtu_black_hole) looks the same while all connections hang"),
+        false => draft,
+    };
     Some(
-        Draft::of_edge(
-            Cause::DeadPath,
-            case.edge,
-            if others == 0 { Confidence::High } else { Confidence::Medium },
-            summary,
-        )
-        .weighs(timeouts as f64, true)
-        .hurts(case.impact())
-        .because(Signal::value("tcp_timeouts", timeouts as f64, "timeouts", says))
-        .because(Signal::part(
-            "tcp_received_segments",
-            recent.received_segments,
-            recent.sent_segments,
-            "segments",
-            format!(
-                "in the last {} nothing was received while {} segments were sent",
-                time(case.recent_seconds),
-                recent.sent_segments
-            ),
-        ))
-        .because_of((waiting > 0.0).then(|| {
-            Signal::value(
-                "tcp_waiting_connections",
-                waiting,
-                "connections",
-                format!("{waiting:.1} connections wait for acknowledgements"),
-            )
-        }))
-        .although((others > 0).then(|| {
-            Signal::value(
+        draft
+            .weighs(timeouts as f64, true)
+            .hurts(case.impact())
+            .because(Signal::value("tcp_timeouts", timeouts as f64, "timeouts", says))
+            .because(Signal::part(
                 "tcp_received_segments",
-                others as f64,
+                recent.received_segments,
+                recent.sent_segments,
                 "segments",
-                format!("other connections with it still receive: {others} segments"),
-            )
-        }))
-        .not(Cause::PathLoss, "everything is lost, not a part")
-        .then(
-            "See which connections repeat, and ping the addresses that they go to from this node.",
-            case.sockets(),
-        ),
+                format!(
+                    "in the last {} nothing was received while {} segments were sent",
+                    time(case.recent_seconds),
+                    recent.sent_segments
+                ),
+            ))
+            .because_of((waiting > 0.0).then(|| {
+                Signal::value(
+                    "tcp_waiting_connections",
+                    waiting,
+                    "connections",
+                    format!("{waiting:.1} connections wait for acknowledgements"),
+                )
+            }))
+            .although((others > 0).then(|| {
+                Signal::value(
+                    "tcp_received_segments",
+                    others as f64,
+                    "segments",
+                    format!("other connections with it still receive: {others} segments"),
+                )
+            }))
+            .not(Cause::PathLoss, "everything is lost, not a part")
+            .then(
+                "See which connections repeat, and ping the addresses that they go to from this node.",
+                case.sockets(),
+            ),
     )
 }
 
@@ -346,7 +359,8 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
         percent(share(lost, tcp.sent_segments))
     );
     let mut draft = Draft::of_edge(Cause::PathLoss, case.edge, confidence, summary)
-        .weighs(lost as f64, lost >= 50)
+        // Duplicates are reported a round trip later.
+        .weighs(lost as f64, lost >= 50 && tcp.needless_retransmits() * 10 < again)
         .hurts(case.impact())
         .because(case.retransmitted())
         .because_of((fast > 0).then(|| {
