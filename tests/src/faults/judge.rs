@@ -42,15 +42,15 @@ pub(super) struct Verdict {
     pub(super) over: Option<f64>,
 }
 
-/// What a finding is, against the truth.
+/// What a finding is, against the truth; for several acts, the first of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Right,
-    /// Another cause than the case made, or of one that the case did not hurt.
-    WrongCause,
-    WrongSide,
     /// The right cause of a wider or another subject.
     WrongSubject,
+    WrongSide,
+    /// Another cause than the case made, or of one that the case did not hurt.
+    WrongCause,
     /// Before anything was wrong, or in a healthy case.
     False,
 }
