@@ -27,6 +27,7 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::lab::{
+    self,
     agent::{self, Agent, Options, ROOM},
     cgroup, machine,
 };
@@ -81,6 +82,7 @@ impl Faults {
         }
         machine()?;
         cgroup::sweep_stale()?;
+        lab::loopback()?;
         let agent = Agent::start("faults", "agent", &Options { env: &[ROOM], ..Options::default() })?;
         let table = self.measure(&agent)?;
         println!("\n{table}");

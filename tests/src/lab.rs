@@ -69,6 +69,16 @@ pub(crate) fn in_vm() -> bool {
     machine().is_ok_and(|machine| machine.vm)
 }
 
+/// Sets the machine's loopback device up in a VM, where it is down at first: the lab asks the agent over it.
+pub(crate) fn loopback() -> Result<()> {
+    if !in_vm() {
+        return Ok(());
+    }
+    let mut up = std::process::Command::new("ip");
+    let end = process::Process::run("ip", up.args(["link", "set", "lo", "up"]), "")?;
+    end.success().map(drop).context("loopback of the VM")
+}
+
 /// Whether the matrix runs on an older and on a newer kernel, too, with all scenarios (`NETCAUSE_LAB_KERNEL=between`).
 pub(crate) fn is_between() -> bool {
     std::env::var_os("NETCAUSE_LAB_KERNEL").is_some_and(|value| value == "between")

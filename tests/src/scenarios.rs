@@ -53,7 +53,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use libtest_mimic::{Arguments, ColorSetting, Failed, Trial};
 
-use crate::lab::{agent, cgroup, faults, in_vm, is_between, machine, process::Process};
+use crate::lab::{self, agent, cgroup, faults, in_vm, is_between, machine};
 
 pub(crate) use itself::Victim;
 
@@ -413,13 +413,7 @@ fn report_slowest() {
 fn prepare() -> Result<Vec<Trial>> {
     machine()?;
     cgroup::sweep_stale()?;
-    if in_vm() {
-        // The lab scrapes the agent over loopback, which is down in a new VM.
-        let mut up = std::process::Command::new("ip");
-        Process::run("ip", up.args(["link", "set", "lo", "up"]), "")?
-            .success()
-            .context("loopback of the VM")?;
-    }
+    lab::loopback()?;
     let no_netem = (!faults::has_netem()).then_some("no netem here");
     let no_mptcp =
         (!std::path::Path::new("/proc/sys/net/mptcp/enabled").exists()).then_some("no MPTCP in this kernel");

@@ -162,7 +162,7 @@ impl Diagnosis {
             }
             drafts.extend(found.into_iter().map(|draft| draft.on(&around)));
         }
-        let mut drafts = arbiter::settle(drafts, &edges, windows.peer_nodes);
+        let mut drafts = arbiter::settle(drafts, &edges, self.tracker.active(), windows.peer_nodes);
         drafts.retain(|draft| self.families.contains(&draft.finding.cause.family()));
         self.insufficient = insufficient;
         self.judged = Some(windows.wall);

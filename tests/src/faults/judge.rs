@@ -34,21 +34,23 @@ pub(super) struct Times {
 pub(super) struct Verdict {
     /// Seconds until it was named at medium confidence or better.
     pub(super) named: Option<f64>,
+    /// The same at any confidence.
+    pub(super) seen: Option<f64>,
     /// The confidence that it was named with at last; empty if it was not.
     pub(super) confidence: String,
     /// Seconds until it was over, from the end of the fault on; `None` if it was not named, or not over.
     pub(super) over: Option<f64>,
 }
 
-/// What a finding is, against the truth.
+/// What a finding is, against the truth; for several acts, the first of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Right,
-    /// Another cause than the case made, or of one that the case did not hurt.
-    WrongCause,
-    WrongSide,
     /// The right cause of a wider or another subject.
     WrongSubject,
+    WrongSide,
+    /// Another cause than the case made, or of one that the case did not hurt.
+    WrongCause,
     /// Before anything was wrong, or in a healthy case.
     False,
 }
@@ -86,6 +88,9 @@ fn verdict(truths: &[Truth], number: usize, pairs: &[Pair], looks: &[Look], time
         let Some(confidence) = of_it(look) else { continue };
         if rank(&confidence) > rank(&verdict.confidence) {
             verdict.confidence.clone_from(&confidence);
+        }
+        if look.at <= times.ended && verdict.seen.is_none() {
+            verdict.seen = Some(look.at - times.began);
         }
         if look.at <= times.ended && rank(&confidence) >= 2 && verdict.named.is_none() {
             verdict.named = Some(look.at - times.began);
@@ -214,7 +219,7 @@ mod tests {
             (81.0, &[]),
         ]);
         let (verdicts, said) = judge(&[TRUTH], &pairs, &seen, TIMES);
-        assert_eq!(verdicts[0].named, Some(12.0));
+        assert_eq!((verdicts[0].seen, verdicts[0].named), (Some(5.0), Some(12.0)));
         assert_eq!(verdicts[0].over, Some(10.0));
         assert_eq!(verdicts[0].confidence, "high");
         assert_eq!((said.len(), said[0].kind, said[0].confidence.as_str()), (1, Kind::Right, "high"));

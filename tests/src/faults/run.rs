@@ -41,8 +41,7 @@ pub(super) fn run(case: Case, watch: &Watch) -> Result<Outcome> {
     let network = network();
     let mut stage = Stage::new(&format!("fault{network}-{}", case.seed), network, &case)?;
     let pairs = stage.pairs();
-    let names: Vec<String> =
-        pairs.iter().flat_map(|pair| pair.client.iter().chain(&pair.server)).cloned().collect();
+    let names = stage.workloads();
     let truths: Vec<_> = case.acts.iter().map(|act| act.truth).collect();
     let began = Instant::now();
     let seconds = || began.elapsed().as_secs_f64();

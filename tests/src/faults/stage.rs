@@ -198,6 +198,13 @@ impl Stage {
             .replace("PORT", &leg.port.to_string())
     }
 
+    /// The names of its pods, which no other run has: addresses were those of others before.
+    pub(super) fn workloads(&self) -> Vec<String> {
+        let servers = self.legs.iter().map(|leg| &leg.server);
+        let pods = servers.chain(self.others.iter().flat_map(|other| &other.pods)).chain([&self.client]);
+        pods.map(|pod| pod.workload().to_owned()).collect()
+    }
+
     /// The pairs of the case, with the acts that hurt them.
     pub(super) fn pairs(&self) -> Vec<Pair> {
         let mut pairs = Vec::new();

@@ -7,7 +7,7 @@ use netcause_common::flow::TcpCounters;
 
 use super::cause::{Cause, Family, Side};
 use super::draft::Draft;
-use super::finding::{MAX_AFFECTED, Signal, Subject, name, server};
+use super::finding::{Finding, MAX_AFFECTED, Signal, Subject, name, server};
 use super::node_pairs;
 use super::symptoms::{local, peer};
 use crate::aggregate::peer_nodes::Row;
@@ -22,11 +22,17 @@ const MANY: usize = 4;
 /// The share of the edges in a group that must have the fault.
 const NEARLY_ALL: f64 = 0.8;
 
-/// Settles what is said.
+/// Settles what is said, beside findings that are active.
 #[must_use]
-pub fn settle(drafts: Vec<Draft>, edges: &[Arc<Edge>], peer_nodes: &Recent<Row, TcpCounters>) -> Vec<Draft> {
+pub fn settle<'a>(
+    drafts: Vec<Draft>,
+    edges: &[Arc<Edge>],
+    active: impl Iterator<Item = &'a Arc<Finding>>,
+    peer_nodes: &Recent<Row, TcpCounters>,
+) -> Vec<Draft> {
+    let known = Known::new(active);
     let drafts = both_ends(drafts);
-    let drafts = explained(drafts);
+    let drafts = explained(drafts, known);
     let drafts = node_pairs::explained(drafts, peer_nodes);
     let mut by_cause: BTreeMap<u8, Vec<Draft>> = BTreeMap::new();
     for draft in drafts {
@@ -76,7 +82,7 @@ fn merged(one: Draft, other: Draft) -> Draft {
 }
 
 /// What a wider draft explains is no finding of its own.
-fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
+fn explained(drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
     let (mut wide, narrow): (Vec<_>, Vec<_>) =
         drafts.into_iter().partition(|draft| is_wide(&draft.finding.subject));
     let mut rest = Vec::new();
@@ -96,7 +102,7 @@ fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
         impact.failed_queries_per_second += more.failed_queries_per_second;
         impact.retransmitted_share = impact.retransmitted_share.max(more.retransmitted_share);
     }
-    let mut rest = without_consequences(rest);
+    let mut rest = without_consequences(rest, known);
     // What a sidecar waits for has a cause of its own.
     let behind: BTreeSet<Workload> = wide
         .iter()
@@ -115,19 +121,18 @@ fn explained(drafts: Vec<Draft>) -> Vec<Draft> {
 
 /// Without what follows from others: connections with a peer that is not there stall and end in many ways, at both ends; a server that
 /// does not read does not answer either; and what this node is known to drop at one end is missed at the other.
-fn without_consequences(mut drafts: Vec<Draft>) -> Vec<Draft> {
+fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
     let affected = |cause: Cause| {
         let of_cause = drafts.iter().filter(move |draft| draft.finding.cause == cause);
         of_cause.flat_map(|draft| draft.finding.affected.iter())
     };
-    let pair = |edge: &Edge| (edge.source.clone(), edge.destination.clone(), edge.port);
     let dead: BTreeSet<Workload> = affected(Cause::DeadPath).map(|edge| peer(edge).clone()).collect();
     let dead_pairs: BTreeSet<_> = affected(Cause::DeadPath).map(|edge| pair(edge)).collect();
-    let dropped: BTreeSet<_> = drafts
-        .iter()
-        .filter(|draft| is_known_drop(draft))
-        .flat_map(|draft| draft.finding.affected.iter().map(|edge| pair(edge)))
-        .collect();
+    let dropping = drafts.iter().filter(|draft| is_known_drop(&draft.finding));
+    let dropped = dropping.flat_map(|draft| draft.finding.affected.iter().map(|edge| pair(edge)));
+    // Timeouts back off, so that what is dropped does not show in each judgement.
+    let dropped: BTreeSet<_> = dropped.chain(known.dropped).collect();
+    let ruled: BTreeSet<_> = affected(Cause::PolicyDrop).map(|edge| pair(edge)).chain(known.ruled).collect();
     let deaf: BTreeSet<_> = drafts
         .iter()
         .filter(|draft| draft.finding.cause == Cause::ReceiverStalled && draft.finding.side == Side::Server)
@@ -136,10 +141,17 @@ fn without_consequences(mut drafts: Vec<Draft>) -> Vec<Draft> {
     drafts.retain(|draft| {
         let cause = draft.finding.cause;
         let is_stall = matches!(cause, Cause::HalfOpenPeer | Cause::SlowServer | Cause::ReceiverStalled);
-        let is_loss = cause.family() == Family::Loss && !is_known_drop(draft);
+        let is_end = matches!(cause, Cause::HalfOpenPeer | Cause::PeerCrash);
+        let is_loss =
+            cause.family() == Family::Loss && cause != Cause::PolicyDrop && !is_known_drop(&draft.finding);
         let follows = |edge: &Arc<Edge>| {
             (is_stall && (dead.contains(peer(edge)) || dead_pairs.contains(&pair(edge))))
                 || ((is_stall || is_loss) && dropped.contains(&pair(edge)))
+                || ((is_stall || is_loss)
+                    && edge.reporter == Reporter::Destination
+                    && ruled.contains(&pair(edge)))
+                || (cause == Cause::ConnectionRefused && dropped.contains(&pair(edge)))
+                || (is_end && known.dead.contains(&pair(edge)))
                 || (cause == Cause::SlowServer && deaf.contains(&(edge.destination.clone(), edge.port)))
         };
         !draft.finding.affected.iter().any(follows)
@@ -147,12 +159,49 @@ fn without_consequences(mut drafts: Vec<Draft>) -> Vec<Draft> {
     drafts
 }
 
+/// Pairs whose fault is known already.
+struct Known {
+    /// This node drops of them.
+    dropped: BTreeSet<Ends>,
+    /// A rule drops, as far as the client's end shows.
+    ruled: BTreeSet<Ends>,
+    /// Nothing came through: when it does again, connections that one end has given up are reset.
+    dead: BTreeSet<Ends>,
+}
+
+impl Known {
+    fn new<'a>(active: impl Iterator<Item = &'a Arc<Finding>>) -> Self {
+        let mut known = Self { dropped: BTreeSet::new(), ruled: BTreeSet::new(), dead: BTreeSet::new() };
+        for finding in active {
+            let pairs = || finding.affected.iter().map(|edge| pair(edge));
+            if is_known_drop(finding) {
+                known.dropped.extend(pairs());
+            }
+            if finding.cause == Cause::PolicyDrop {
+                known.ruled.extend(pairs());
+            }
+            if matches!(finding.cause, Cause::PolicyDrop | Cause::DeadPath | Cause::MtuBlackHole) {
+                known.dead.extend(pairs());
+            }
+        }
+        known
+    }
+}
+
+/// A pair, whichever end was observed.
+type Ends = (Workload, Workload, Option<u16>);
+
+fn pair(edge: &Edge) -> Ends {
+    (edge.source.clone(), edge.destination.clone(), edge.port)
+}
+
 /// True if this node has seen itself drop what was missed.
-fn is_known_drop(draft: &Draft) -> bool {
-    let cause = draft.finding.cause;
+fn is_known_drop(finding: &Finding) -> bool {
+    let cause = finding.cause;
     let is_drop = matches!(
         cause,
         Cause::PolicyDrop
+            | Cause::PolicyReject
             | Cause::ShaperDrop
             | Cause::AsymmetricRoute
             | Cause::NoRoute
@@ -160,7 +209,7 @@ fn is_known_drop(draft: &Draft) -> bool {
     );
     let has_seen_it =
         |signal: &Signal| signal.signal == "tcp_retransmitted_after_drop_segments" && signal.value > 0.0;
-    is_drop && draft.finding.evidence.iter().any(has_seen_it)
+    is_drop && finding.evidence.iter().any(has_seen_it)
 }
 
 fn is_wide(subject: &Subject) -> bool {

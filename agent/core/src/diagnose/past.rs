@@ -97,10 +97,10 @@ impl Past {
         self.failed_connects.value(3.0)
     }
 
-    /// Resets by the application for each connection that ended.
+    /// Resets by the application for each connection that ended; 0 where hardly any ended in a time that is known.
     #[must_use]
     pub fn resets_sent(&self) -> Option<f64> {
-        self.resets_sent.value(3.0)
+        self.resets_sent.value(3.0).or_else(|| self.is_known().then_some(0.0))
     }
 
     /// Connections that the peer reset, of those that ended; 0 where none ended in a time that is known.

@@ -44,7 +44,9 @@ pub(super) fn mtu_black_hole(draw: &mut Draw) -> Act {
 /// A slow link with a deep queue, and clients that fill it.
 pub(super) fn bufferbloat(draw: &mut Draw) -> Act {
     let traffic = Traffic {
-        interval_ms: 10,
+        // A few megabytes a second.
+        interval_ms: 50,
+        send: draw.number(20_000, 60_000),
         connections: draw.number(2, 4),
         fresh: false,
         timeout_ms: 0,

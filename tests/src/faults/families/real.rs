@@ -38,7 +38,9 @@ pub(super) fn real_slow_server(draw: &mut Draw) -> Act {
         _ => "select pg_sleep(1.2)",
     };
     let deed = Deed::Program(End::Client, request.to_owned(), first_request(traffic.kind).to_owned());
-    act("real_slow_server", truth(&["slow_server"], SERVER), traffic, deed, Scope::Pair)
+    // Redis serves one client after the other.
+    let scope = if traffic.kind == Protocol::Redis { Scope::Server } else { Scope::Pair };
+    act("real_slow_server", truth(&["slow_server"], SERVER), traffic, deed, scope)
 }
 
 pub(super) fn real_server_ends(draw: &mut Draw) -> Act {

@@ -63,6 +63,7 @@ pub(super) fn asymmetric_route(draw: &mut Draw) -> Act {
         "ip link add other0 type veth peer name other1",
         "ip link set other0 up",
         "ip link set other1 up",
+        "ip neigh add CLIENT lladdr 02:77:ff:00:00:01 dev other0",
         "ip route add CLIENT/32 dev other0",
     ];
     let off = ["ip link del other0", "sysctl net/ipv4/conf/all/rp_filter=0"];
@@ -72,7 +73,7 @@ pub(super) fn asymmetric_route(draw: &mut Draw) -> Act {
 
 /// The node's own device is shaped. (In the pod TCP would be told, and drop nothing.)
 pub(super) fn shaper_drop(draw: &mut Draw) -> Act {
-    let traffic = Traffic { interval_ms: 20, fresh: false, ..transfers(draw, true) };
+    let traffic = Traffic { interval_ms: 50, fresh: false, ..transfers(draw, true) };
     let on = format!("tc qdisc add dev path0 root tbf rate {}mbit burst 10kb limit 20kb", draw.number(2, 6));
     let deed = Deed::Commands(End::Node, vec![on], vec!["tc qdisc del dev path0 root".to_owned()]);
     act("shaper_drop", truth(&["shaper_drop"], &["node"]), traffic, deed, Scope::Path)

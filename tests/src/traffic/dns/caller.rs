@@ -64,6 +64,7 @@ impl Caller {
         let socket = UdpSocket::bind((any_like(self.connect), 0)).context("binding")?;
         socket.connect(self.connect)?;
         socket.set_read_timeout(Some(TRY))?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to below 2^16")]
         let mut number = || (chance.next() * 65_536.0) as u32;
         let (id, name) = (number(), format!("n{}", number()));
         let mut query = vec![id.to_be_bytes()[2], id.to_be_bytes()[3], 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];

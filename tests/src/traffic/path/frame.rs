@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(Kind::of(&[]), Kind::Other);
         let frame = segment([10, 0, 0, 1], [10, 0, 0, 2], [1, 2], 0);
         assert_eq!(Kind::of(&frame[..HEADER + 10]), Kind::Other);
-        let mut arp = frame.clone();
+        let mut arp = frame;
         arp[13] = 6;
         assert_eq!(Kind::of(&arp), Kind::Neighbours);
     }

@@ -32,10 +32,9 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
         [On::PeerWindow, On::LocalReader].map(|on| (case.waited(on), case.waited_recently(on)));
     let is_peer = peer >= here;
     let (waiting, recently) = if is_peer { (peer, peer_recently) } else { (here, here_recently) };
-    // Two sweeps at least: data that has just come is unread for a moment. A server that answers reads: one request after the other.
+    // Two sweeps at least: data that has just come is unread for a moment. Who goes on to answer, or to ask, reads.
     let now = &case.recent.tcp;
-    let answers = !case.is_client() && now.sent_bytes > 0;
-    let goes_on_reading = !is_peer && (now.received_bytes > 1 << 16 || answers);
+    let goes_on_reading = !is_peer && (now.received_bytes > 1 << 16 || now.sent_bytes > 0);
     if waiting < HELD_UP || recently < HELD_UP || goes_on_reading {
         return None;
     }

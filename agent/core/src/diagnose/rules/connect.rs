@@ -73,7 +73,11 @@ fn refused(case: &Case<'_>) -> Option<Draft> {
     let (failed, recent) = (refused + denied, refused_recently + denied_recently);
     let (all, _) = hurting(case, failed).filter(|_| recent > 0)?;
     let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port)).copied();
-    let is_by_rule = denied > refused || server.is_some_and(|server| server.listens && server.no_socket == 0);
+    // Before it listened, its kernel refused at no port of its own.
+    let elsewhere = case.around.servers.get(&(case.edge.destination.clone(), None));
+    let has_refused = elsewhere.is_some_and(|server| server.no_socket > 0);
+    let by_none = |server: ServerEnd| server.listens && server.no_socket == 0 && !has_refused;
+    let is_by_rule = denied > refused || server.is_some_and(by_none);
     let resets = case.lately.tcp.resets[1];
     let draft = if is_by_rule {
         let summary = format!(
@@ -237,7 +241,8 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
         )
     };
     let draft = Draft::of_edge(cause, case.edge, Confidence::Medium, summary)
-        .weighs(repeated as f64, repeated >= 6)
+        // What was received lately may have come before the path died: whether it answers otherwise shows in the next judgement.
+        .weighs(repeated as f64, repeated >= 6 && !is_alive)
         .hurts(case.impact())
         .because(evidence)
         .because(Signal::value(

@@ -4,7 +4,7 @@
 //! whether anything still comes back; then whether the retransmissions were needless; what is left was lost on the way.
 
 use netcause_common::drops::DropCause;
-use netcause_common::flow::{RetransmitKind, Timeouts};
+use netcause_common::flow::{ConnectFailure, RetransmitKind, Timeouts};
 
 use super::silence;
 use crate::aggregate::turn::On;
@@ -49,7 +49,15 @@ fn dropped_here(case: &Case<'_>) -> Option<Draft> {
     if harm < HARMLESS && !blocks {
         return None;
     }
+    let refused = tcp.connect_failures[ConnectFailure::Refused as usize];
     let (cause, side, owner, what) = match why {
+        // It says so to those who connect.
+        DropCause::Policy if refused >= 3 => (
+            Cause::PolicyReject,
+            Side::Policy,
+            Owner::Platform,
+            "a rule on this node rejects connections, and drops",
+        ),
         DropCause::Policy => (Cause::PolicyDrop, Side::Policy, Owner::Platform, "a rule on this node drops"),
         DropCause::Queue => (Cause::ShaperDrop, Side::Node, Owner::Node, "a queue on this node drops"),
         DropCause::NextHop => {
@@ -87,9 +95,9 @@ fn dropped_here(case: &Case<'_>) -> Option<Draft> {
         .because(case.retransmitted())
         .not(Cause::PathLoss, "this node dropped the very segments that were sent again");
     Some(match cause {
-        Cause::PolicyDrop => draft.then(
+        Cause::PolicyDrop | Cause::PolicyReject => draft.then(
             "See which rule counts them, on the node and in the pod's network namespace.",
-            "nft list ruleset | grep -B2 -A2 drop".to_owned(),
+            "nft list ruleset | grep -B2 -A2 -E 'drop|reject'".to_owned(),
         ),
         Cause::ShaperDrop => draft.then("See which queue drops.", "tc -s qdisc show".to_owned()),
         Cause::NoRoute => {
@@ -362,7 +370,8 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
         percent(share(lost, tcp.sent_segments))
     );
     let mut draft = Draft::of_edge(Cause::PathLoss, case.edge, confidence, summary)
-        .weighs(lost as f64, lost >= 50)
+        // Duplicates are reported a round trip later.
+        .weighs(lost as f64, lost >= 50 && tcp.needless_retransmits() * 10 < again)
         .hurts(case.impact())
         .because(case.retransmitted())
         .because_of((fast > 0).then(|| {

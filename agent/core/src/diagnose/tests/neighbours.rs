@@ -25,8 +25,14 @@ fn began(node: &Node) -> Vec<&'static str> {
 fn transfers_over_a_dead_path_are_no_black_hole() {
     let bad = edge("web", "db");
     let mut node = Node::with_past(&[Arc::clone(&bad)]);
-    node.windows(6, &[(bad, dead(true))]);
+    node.windows(6, &[(Arc::clone(&bad), dead(true))]);
     assert_eq!(began(&node), ["dead_path"]);
+    // Small packets might pass, for all that is known.
+    assert_eq!(node.active()[0].1, Confidence::Medium);
+    let mut syns = dead(true);
+    again(&mut syns, RetransmitKind::Syn, 2);
+    node.windows(2, &[(bad, syns)]);
+    assert_eq!(node.active()[0].1, Confidence::High);
 }
 
 #[test]
@@ -90,7 +96,10 @@ fn what_a_rule_here_drops_is_missed_at_the_other_end() {
     let mut dropped = dead(false);
     dropped.tcp.retransmitted_after_drop[DropCause::Policy as usize] = 12;
     // The server's answers are not acknowledged, since acknowledgements are dropped.
-    node.windows(6, &[(bad, dropped), (server, dead(true))]);
+    node.windows(6, &[(bad, dropped), (Arc::clone(&server), dead(true))]);
+    assert_eq!(began(&node), ["policy_drop"]);
+    // The client's timeouts have backed off, and the server's have not.
+    node.windows(5, &[(server, dead(true))]);
     assert_eq!(began(&node), ["policy_drop"]);
 }
 
@@ -177,4 +186,92 @@ fn a_dns_server_that_becomes_slow_soon_after_the_begin_is_slow() {
     node.windows(5, &[(Arc::clone(&server), down)]);
     node.windows(3, &[(server, answered(900))]);
     assert_eq!(began(&node), ["dns_server_down"]);
+}
+
+#[test]
+fn a_path_that_has_just_died_is_no_rule() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut syns = dead(false);
+    again(&mut syns, RetransmitKind::Syn, 8);
+    syns.tcp.timeouts = [3, 3, 0];
+    node.windows(6, &[(bad, syns)]);
+    assert_eq!(began(&node), ["dead_path"]);
+}
+
+#[test]
+fn a_server_that_refused_before_it_listened_has_no_rule() {
+    let bad = edge("web", "db");
+    let mut unknown = Edge::clone(&bad);
+    (unknown.reporter, unknown.port, unknown.source) =
+        (Reporter::Destination, None, Workload::plain("unknown"));
+    let unknown = Arc::new(unknown);
+    let mut node = Node::with_past(&[]);
+    for _ in 0..2 {
+        node.listeners.read([Found {
+            id: 1,
+            place: Place::Listener(Workload::plain("db"), Some(8080)),
+            totals: &[0, 0, 0, 0, 0],
+            levels: &[1, 128],
+        }]);
+        node.listeners.end_reading(Duration::from_secs(node.now));
+    }
+    let (mut refused, mut resets) = (Totals::ZERO, Totals::ZERO);
+    refused.tcp.connect_failures[ConnectFailure::Refused as usize] = 20;
+    resets.tcp.resets_sent[netcause_common::flow::ResetReason::NoSocket as usize] = 20;
+    node.windows(2, &[(bad, refused), (unknown, resets)]);
+    assert!(!node.causes().contains(&"policy_reject"), "{:?}", node.active());
+}
+
+#[test]
+fn connections_that_are_reset_when_a_path_recovers_are_no_crash() {
+    let bad = edge("web", "db");
+    let mut server = Edge::clone(&bad);
+    server.reporter = Reporter::Destination;
+    let server = Arc::new(server);
+    let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&server)]);
+    node.windows(6, &[(Arc::clone(&bad), dead(false))]);
+    let mut resets = Totals::ZERO;
+    resets.tcp.closed[netcause_common::flow::CloseReason::ResetReceived as usize] = 8;
+    node.windows(3, &[(bad, healthy()), (server, resets)]);
+    assert_eq!(began(&node), ["dead_path"]);
+}
+
+#[test]
+fn the_servers_end_of_a_silent_port_is_no_dead_path() {
+    let (bad, mut other) = (edge("web", "db"), Edge::clone(&edge("web", "db")));
+    other.port = Some(9090);
+    let mut server = Edge::clone(&bad);
+    server.reporter = Reporter::Destination;
+    let (other, server) = (Arc::new(other), Arc::new(server));
+    let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&other), Arc::clone(&server)]);
+    node.windows(8, &[(bad, dead(false)), (other, healthy()), (server, dead(true))]);
+    assert_eq!(node.causes(), ["policy_drop"]);
+}
+
+#[test]
+fn a_rule_that_refuses_and_drops_rejects() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut rejected = Totals::ZERO;
+    rejected.tcp.sent_segments = 100;
+    rejected.tcp.connect_failures[ConnectFailure::Refused as usize] = 20;
+    again(&mut rejected, RetransmitKind::Timeout, 60);
+    rejected.tcp.retransmitted_after_drop[DropCause::Policy as usize] = 60;
+    node.windows(4, &[(bad, rejected)]);
+    assert_eq!(began(&node), ["policy_reject"]);
+}
+
+#[test]
+fn a_server_whose_connections_never_ended_begins_to_reset_them() {
+    let bad = edge("web", "db");
+    let mut server = Edge::clone(&bad);
+    server.reporter = Reporter::Destination;
+    let server = Arc::new(server);
+    let mut node = Node::with_past(&[Arc::clone(&server)]);
+    let mut resets = healthy();
+    resets.tcp.resets_sent[netcause_common::flow::ResetReason::Aborted as usize] = 10;
+    resets.tcp.closed[netcause_common::flow::CloseReason::ResetSent as usize] = 10;
+    node.windows(3, &[(server, resets)]);
+    assert_eq!(began(&node), ["application_abort"]);
 }
