@@ -52,6 +52,9 @@ pub const LATELY: Duration = Duration::from_secs(20);
 /// Its last part, in which the evidence has to go on.
 const RECENTLY: Duration = Duration::from_secs(10);
 
+/// The last window: any time that is shorter.
+const LAST: Duration = Duration::from_secs(1);
+
 /// Symptoms without a cause that are kept of a judgement.
 const MAX_INSUFFICIENT: usize = 32;
 
@@ -142,11 +145,12 @@ impl Diagnosis {
         let active = self.causes();
         let (mut bad, mut insufficient) = (HashSet::new(), Vec::new());
         for suspect in &suspects.all {
-            let Suspect { edge, lately, recent } = suspect;
+            let Suspect { edge, lately, recent, now } = suspect;
             let case = Case {
                 edge,
                 lately: &lately.unpack(),
                 recent: &recent.unpack(),
+                now: &now.unpack(),
                 seconds: span.covered.as_secs_f64(),
                 recent_seconds: suspects.recent_seconds,
                 past: self.pasts.of(edge),
@@ -154,12 +158,11 @@ impl Diagnosis {
                 active: active.get(&identity(edge)).map_or(&[], Vec::as_slice),
             };
             let found = rules::judge(&case);
-            if found.is_empty() {
-                insufficient
-                    .extend(rules::unexplained(&case).filter(|_| insufficient.len() < MAX_INSUFFICIENT));
-            } else {
+            let unexplained = found.is_empty().then(|| rules::unexplained(&case)).flatten();
+            if !found.is_empty() || unexplained.is_some() {
                 bad.insert(identity(edge));
             }
+            insufficient.extend(unexplained.filter(|_| insufficient.len() < MAX_INSUFFICIENT));
             drafts.extend(found.into_iter().map(|draft| draft.on(&around)));
         }
         let mut drafts = arbiter::settle(drafts, &edges, self.tracker.active(), windows.peer_nodes);
@@ -263,6 +266,7 @@ struct Suspect {
     edge: Arc<Edge>,
     lately: Packed<Totals>,
     recent: Packed<Totals>,
+    now: Packed<Totals>,
 }
 
 /// Edges with something to be judged.
@@ -283,7 +287,8 @@ fn look(recent: &Recent<Edge, Totals>, around: &mut Around) -> (Vec<Arc<Edge>>, 
         if has_names && symptoms::is_suspect(totals) {
             places.insert(identity(edge), suspects.all.len());
             let lately = Packed::new(totals);
-            suspects.all.push(Suspect { edge: Arc::clone(edge), lately, recent: Packed::default() });
+            let (recent, now) = (Packed::default(), Packed::default());
+            suspects.all.push(Suspect { edge: Arc::clone(edge), lately, recent, now });
         }
     });
     let seconds = recent.span(RECENTLY).covered.as_secs_f64();
@@ -294,6 +299,14 @@ fn look(recent: &Recent<Edge, Totals>, around: &mut Around) -> (Vec<Arc<Edge>>, 
         }
     });
     suspects.recent_seconds = seconds;
+    if !suspects.all.is_empty() {
+        recent.each(LAST, |edge, totals| {
+            if let Some(suspect) = places.get(&identity(edge)).and_then(|place| suspects.all.get_mut(*place))
+            {
+                suspect.now.add(totals);
+            }
+        });
+    }
     (edges, suspects, span)
 }
 

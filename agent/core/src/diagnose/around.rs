@@ -14,6 +14,8 @@ use crate::aggregate::{Edge, Reporter};
 use crate::enrich::Workload;
 use crate::enrich::sidecar::{Direction, Via};
 
+/// From so many connections on, on average, a server waits for the network.
+const STUCK: f64 = 0.3;
 /// From this share of the time on that some task waits for a CPU, times are those of the scheduler.
 const SHORT_OF_CPU: f64 = 0.9;
 
@@ -26,6 +28,8 @@ pub struct Around {
     pub between: HashMap<(Workload, Workload), u64>,
     /// What the server's end of an edge has, where this node runs it, by workload and port.
     pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
+    /// Clients that a server on this node waits for the network to, in the last part of the span, by the server.
+    pub stuck: HashMap<(Workload, Option<u16>), Vec<Workload>>,
     /// DNS in the last part of the span, by the server: what its clients on this node saw.
     pub resolvers: HashMap<Workload, Resolver>,
     /// DNS between a client and a server that this node runs, in the last part of the span: what the server's end saw. A pair that was
@@ -102,6 +106,10 @@ impl Around {
         if received > 0 {
             *self.received.entry(peer(edge).clone()).or_default() += received;
             *self.between.entry((local(edge).clone(), peer(edge).clone())).or_default() += received;
+        }
+        if edge.reporter == Reporter::Destination && waited(&totals.waits, On::Network, seconds) >= STUCK {
+            let clients = self.stuck.entry((edge.destination.clone(), edge.port)).or_default();
+            clients.push(edge.source.clone());
         }
         self.add_dns(edge, &totals.dns);
         self.add_leg(edge, totals, seconds);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use netcause_common::flow::CloseReason;
 use serde::{Deserialize, Serialize};
 
-use super::identity;
 use super::symptoms::{responses, round_trips, unanswered as unanswered_ages};
+use super::{LAST, identity};
 use crate::aggregate::totals::Totals;
 use crate::aggregate::turn::On;
 use crate::aggregate::windows::Recent;
@@ -20,8 +20,6 @@ use crate::aggregate::{Edge, Reporter};
 const HALF_LIFE: Duration = Duration::from_mins(5);
 /// What happens while something is wrong weighs so much.
 const BAD: f64 = 0.05;
-/// The last window: any time that is shorter.
-const LAST: Duration = Duration::from_secs(1);
 /// An edge without traffic is forgotten after this.
 const KEPT: Duration = Duration::from_mins(30);
 /// Edges that are remembered: as many as the windows have at most.

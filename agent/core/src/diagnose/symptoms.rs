@@ -27,6 +27,8 @@ pub struct Case<'a> {
     pub lately: &'a Totals,
     /// What was counted in the last part of it: whether it goes on.
     pub recent: &'a Totals,
+    /// What was counted in the last window alone: whether it goes on at this moment.
+    pub now: &'a Totals,
     /// The time of `lately`, in seconds.
     pub seconds: f64,
     /// The time of `recent`, in seconds.

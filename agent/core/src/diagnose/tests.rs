@@ -247,7 +247,7 @@ fn refusals_are_the_servers_or_a_rules() {
         totals
     };
     let mut node = Node::with_past(&[]);
-    node.windows(2, &[(Arc::clone(&bad), refused())]);
+    node.windows(3, &[(Arc::clone(&bad), refused())]);
     assert_eq!(node.active(), [("connection_refused", Confidence::Medium, "web/db:8080".to_owned())]);
     // The server's end is on this node too, listens, and sent nothing.
     let mut node = Node::with_past(&[]);
@@ -264,7 +264,7 @@ fn refusals_are_the_servers_or_a_rules() {
         totals: &[0, 0, 0, 0, 0],
         levels: &[1, 128],
     }]);
-    node.windows(2, &[(bad, refused())]);
+    node.windows(3, &[(bad, refused())]);
     assert_eq!(node.active(), [("policy_reject", Confidence::Medium, "web/db:8080".to_owned())]);
 }
 
@@ -273,9 +273,10 @@ fn a_restart_of_a_server_is_over_before_it_is_a_finding() {
     let bad = edge("web", "db");
     let mut node = Node::with_past(&[Arc::clone(&bad)]);
     let mut restart = healthy();
-    restart.tcp.connect_failures[ConnectFailure::Refused as usize] = 2;
-    node.window(&[(Arc::clone(&bad), restart)]);
-    node.windows(3, &[(bad, healthy())]);
+    restart.tcp.connect_failures[ConnectFailure::Refused as usize] = 20;
+    // Three seconds lie in two windows at most.
+    node.windows(2, &[(Arc::clone(&bad), restart)]);
+    node.windows(6, &[(bad, healthy())]);
     assert!(node.turns.is_empty(), "{:?}", node.turns);
 }
 

@@ -9,6 +9,7 @@ use crate::diagnose::finding::{Signal, name};
 use crate::diagnose::rules::sidecar;
 use crate::diagnose::statistics::share;
 use crate::diagnose::symptoms::{Case, data_retransmits, responses, round_trips, time, unanswered};
+use crate::enrich::Workload;
 
 /// Answers that take less are nobody's complaint.
 const SLOW: f64 = 0.3;
@@ -183,9 +184,18 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     if is_late_path || share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) > 0.01 {
         return None;
     }
+    // So does a server on this node whose answers are not acknowledged. It may know the client by its address alone.
+    let is_answered = |clients: &Vec<Workload>| {
+        let is_it = |client: &Workload| *client == case.edge.source || matches!(client, Workload::Address(_));
+        clients.iter().any(is_it)
+    };
+    let at = (case.edge.destination.clone(), case.edge.port);
+    if case.is_client() && case.around.stuck.get(&at).is_some_and(is_answered) {
+        return None;
+    }
     // Answers that do not come at all may be lost on the way back: only those that come late, or the server's own end, show that
     // they do not.
-    let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port));
+    let server = case.around.servers.get(&at);
     let is_shown = is_slow || !case.is_client() || server.is_some_and(|server| server.listens);
     let confidence = if is_shown { Confidence::High } else { Confidence::Medium };
     let took = if is_slow {
@@ -271,7 +281,15 @@ fn aborts(case: &Case<'_>) -> Option<Draft> {
     let (resets, closed) = (unread + aborted, tcp.closed());
     let usual = case.past.resets_sent();
     // Health checks that connect and reset do so always: without a past they are not told apart.
-    let is_unusual = usual.is_some_and(|usual| share(resets, closed) > WORSE * usual + 0.1);
+    // As it is in the last window, if enough have ended in it: what was before is what is usual.
+    let now = &case.now.tcp;
+    let share_now = match now.closed() {
+        closed if closed >= RESETS => share(now.resets_sent[..2].iter().sum(), closed),
+        _ => share(resets, closed),
+    };
+    let is_unusual = usual.is_some_and(|usual| share_now > WORSE * usual + 0.1);
+    // Once found it goes on while resets come.
+    let is_unusual = is_unusual || case.has(Cause::ApplicationAbort);
     if resets < RESETS || recent == 0 || !is_unusual || tcp.received_bytes + tcp.sent_bytes == 0 {
         return None;
     }

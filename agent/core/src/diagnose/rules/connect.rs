@@ -1,6 +1,6 @@
 //! Connections that do not come to be: refused, unanswered, or not even begun.
 
-use netcause_common::flow::{ConnectFailure, RetransmitKind};
+use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters};
 
 use crate::diagnose::around::ServerEnd;
 use crate::diagnose::cause::{Cause, Confidence};
@@ -66,12 +66,27 @@ fn no_port(case: &Case<'_>) -> Option<Draft> {
     )
 }
 
+/// True for refusals that are no restart, which is over after some seconds: three windows have some, or nothing was accepted and they
+/// go on for longer than that.
+fn lasts(case: &Case<'_>, failed: u64, recent: u64) -> bool {
+    let refused = |tcp: &TcpCounters| {
+        tcp.connect_failures[ConnectFailure::Refused as usize]
+            + tcp.connect_failures[ConnectFailure::Denied as usize]
+    };
+    let now = refused(&case.now.tcp);
+    let is_known = case.has(Cause::ConnectionRefused) || case.has(Cause::PolicyReject);
+    is_known || (failed > recent && ((now > 0 && recent > now) || case.lately.tcp.opened == 0))
+}
+
 /// The connect was answered with a refusal.
 fn refused(case: &Case<'_>) -> Option<Draft> {
     let refusals = [ConnectFailure::Refused, ConnectFailure::Denied].map(|reason| failures(case, reason));
     let [(refused, refused_recently), (denied, denied_recently)] = refusals;
     let (failed, recent) = (refused + denied, refused_recently + denied_recently);
     let (all, _) = hurting(case, failed).filter(|_| recent > 0)?;
+    if !lasts(case, failed, recent) {
+        return None;
+    }
     let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port)).copied();
     // Before it listened, its kernel refused at no port of its own.
     let elsewhere = case.around.servers.get(&(case.edge.destination.clone(), None));

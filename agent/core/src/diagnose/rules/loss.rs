@@ -359,6 +359,12 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     if fast == 0 && (share(tcp.full_size_retransmits, again) >= 0.8 || case.is_stuck()) {
         return None;
     }
+    // The same where only large segments are repeated in the last window, and no more of them get through.
+    let now = &case.now.tcp;
+    let is_large_only = share(now.full_size_retransmits, data_retransmits(now)) >= 0.8;
+    if is_large_only && now.sent_bytes / 1000 <= now.full_size_retransmits {
+        return None;
+    }
     if let Some(full) = queueing::bottleneck(case, share(lost, tcp.sent_segments)) {
         return Some(full);
     }

@@ -34,3 +34,21 @@ fn where_other_connections_with_the_peer_go_on_it_is_the_size() {
     node.windows(8, &[(bulk, stuck()), (small, healthy())]);
     assert_eq!(node.active(), [("mtu_black_hole", Confidence::High, "backup/store:8080".to_owned())]);
 }
+
+#[test]
+fn answers_that_are_stuck_at_their_server_are_not_slow() {
+    let asked = edge("web", "db");
+    let sent = other_end(&asked);
+    let mut node = Node::with_past(&[Arc::clone(&asked), Arc::clone(&sent)]);
+    // What the server has answered is repeated and not acknowledged.
+    let mut stuck = healthy();
+    stuck.tcp.sent_bytes = 0;
+    stuck.tcp.timeouts[Timeouts::First as usize] = 2;
+    again(&mut stuck, RetransmitKind::Fast, 3);
+    again(&mut stuck, RetransmitKind::Timeout, 4);
+    stuck.tcp.full_size_retransmits = 7;
+    stuck.waits.waited_us[On::Network as usize] = 10_000_000;
+    node.windows(2, &[(asked, unanswered(4_000)), (sent, stuck)]);
+    let causes = node.causes();
+    assert!(!causes.contains(&"slow_server") && !causes.contains(&"path_loss"), "{causes:?}");
+}
