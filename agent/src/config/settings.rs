@@ -169,7 +169,7 @@ settings! {
         /// Families of causes that findings may name, separated by commas: loss and delay, connects, applications, DNS, and places
         /// (listening ports and the node). An empty list (`findings: []` in the file) switches findings off.
         #[arg(value_name = "FAMILY", value_delimiter = ',', value_parser = values::finding_family())]
-        findings: Vec<Family> = Family::ALL.map(|(_, family)| family).to_vec(), AtMost(Family::ALL.len() as u32);
+        findings: Vec<Family> = Family::ALL.map(|(_, family)| family).to_vec(), AtMost(5);
 
         /// Write a Kubernetes Event on the pods of this node that a finding of at least medium confidence hurts. Needs names from the
         /// API server and the ClusterRole of deploy/overlays/events.

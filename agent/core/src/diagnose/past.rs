@@ -32,6 +32,7 @@ struct Weighted {
     of: f32,
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "to the next f32: it has enough digits")]
 impl Weighted {
     fn add(&mut self, sum: f64, of: f64, weight: f64) {
         self.sum += (sum * weight) as f32;

@@ -255,7 +255,7 @@ mod tests {
     fn words_of_another_version_find_their_places() {
         let current = Layout::current();
         assert!(Translation::from(current.clone()).is_none());
-        let mut other = current.clone();
+        let mut other = current;
         other.edges.swap(0, 3);
         "tcp.of_the_future".clone_into(&mut other.edges[1]);
         let edge = Edge::other(crate::aggregate::Reporter::Source);

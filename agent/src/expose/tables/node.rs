@@ -134,7 +134,7 @@ static ARP_ENTRIES: Table<arp::Entries> = Table {
     metrics: &[gauge(
         "netcause_node_arp_entries",
         "IPv4 neighbours of a network namespace when it was last read. state: answered, whose link address is known; \
-         unanswered, which did not answer, or not yet. Zeros are absent. IPv6 neighbours of pods are not seen. namespace and \
+         unanswered, which did not answer, or not yet. Namespaces without any are left out. IPv6 neighbours of pods are not seen. namespace and \
          workload as in netcause_node_netstat_total.",
         |entries: &arp::Entries, to| to.by(&arp::STATES, entries),
     )

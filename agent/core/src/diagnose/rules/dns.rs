@@ -112,7 +112,8 @@ fn where_lost(case: &Case<'_>, is_all: bool) -> Lost {
             _ => Lost::OnTheWay(Side::Path, Confidence::High, signal),
         };
     }
-    if is_all && resolver.answered > 0 {
+    // One that was down answers some clients first.
+    if is_all && resolver.answered > 0 && !case.has(Cause::DnsServerDown) {
         let (answered, silent) = (resolver.answered, resolver.silent);
         let says = format!("it answers {answered} other clients on this node, and not {silent}");
         let signal = Signal::value("dns_responses", answered as f64, "clients", says);

@@ -44,6 +44,16 @@ fn a_server_that_answers_others_is_not_down() {
 }
 
 #[test]
+fn a_server_that_comes_back_answers_some_clients_first() {
+    let (web, shop) = (resolver("web"), resolver("shop"));
+    let (fine, silent) = (asked(10, 10, 0), asked(10, 0, 10));
+    let mut node = Node::with_past_of(&[(Arc::clone(&web), fine), (Arc::clone(&shop), fine)]);
+    node.windows(4, &[(Arc::clone(&web), silent), (Arc::clone(&shop), silent)]);
+    node.window(&[(web, silent), (shop, fine)]);
+    assert_eq!(node.causes(), ["dns_server_down"]);
+}
+
+#[test]
 fn the_servers_own_end_decides_where_queries_are_lost() {
     let fine = asked(10, 10, 0);
     let silent = asked(10, 0, 10);
