@@ -72,7 +72,7 @@ pub struct Past {
 }
 
 impl Past {
-    /// True where enough is known to compare with.
+    /// True where enough is known to compare with: what is bad from the begin on takes ten minutes to be usual.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.seconds >= 30.0
@@ -87,13 +87,13 @@ impl Past {
     /// Share of the segments that were sent again.
     #[must_use]
     pub fn retransmitted(&self) -> Option<f64> {
-        self.retransmitted.value(100.0)
+        self.retransmitted.value(100.0).filter(|_| self.is_known())
     }
 
     /// Share of the connects that failed.
     #[must_use]
     pub fn failed_connects(&self) -> Option<f64> {
-        self.failed_connects.value(3.0)
+        self.failed_connects.value(3.0).filter(|_| self.is_known())
     }
 
     /// Resets by the application for each connection that ended; 0 where hardly any ended in a time that is known.
@@ -153,7 +153,7 @@ impl Past {
     /// Share of the DNS answers that were failures.
     #[must_use]
     pub fn dns_failed(&self) -> Option<f64> {
-        self.dns_failed.value(3.0)
+        self.dns_failed.value(3.0).filter(|_| self.is_known())
     }
 
     fn learn(&mut self, totals: &Totals, seconds: f64, now: Duration, is_bad: bool) {

@@ -458,3 +458,16 @@ fn a_family_that_is_off_names_nothing() {
     node.windows(3, &[(bad, lossy)]);
     assert!(node.causes().is_empty(), "{:?}", node.active());
 }
+
+#[test]
+fn what_is_bad_from_the_begin_on_is_not_usual_soon() {
+    let (refusing, lossy) = (edge("web", "db"), edge("web", "cache"));
+    let mut refused = Totals::ZERO;
+    refused.tcp.connect_failures[ConnectFailure::Refused as usize] = 50;
+    let mut lost = healthy();
+    again(&mut lost, RetransmitKind::Fast, 30);
+    let mut node = Node::with_past(&[]);
+    node.windows(60, &[(refusing, refused), (lossy, lost)]);
+    assert_eq!(node.causes(), ["path_loss", "connection_refused"]);
+    assert_eq!(node.turns.len(), 2, "{:?}", node.turns);
+}
