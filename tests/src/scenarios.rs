@@ -154,7 +154,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("closes::reasons", closes::reasons),
     scenario("node::pods", node::pods),
     scenario("node::devices", node::devices),
-    scenario("node::neighbours", node::neighbours).on_outermost_kernels(),
+    scenario("node::neighbours", node::neighbours).on_one_kernel(),
     needing(Needs::OwnMachine, "node::conntrack_full", node::conntrack_full).on_outermost_kernels(),
     scenario("connect::refused", connect::refused),
     scenario("connect::unreachable", connect::unreachable),

@@ -90,7 +90,7 @@ pub(super) fn neighbours(name: &str) -> Result<()> {
         )?;
         agent.until("the pod's neighbours are the kernel's", |metrics| {
             let counts = ["answered", "unanswered"].map(|state| of(metrics, &client, state));
-            ensure!(counts == [1.0, 1.0], "{counts:?} neighbours answered, and did not");
+            ensure!(counts[0] >= 1.0 && counts[1] == 1.0, "{counts:?} neighbours answered, and did not");
             let changes = metrics.sum(CHANGES, &[("workload", client.workload())]);
             ensure!(changes == expected, "{changes} instead of {expected} changes");
             Ok(())
