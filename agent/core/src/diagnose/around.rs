@@ -24,6 +24,8 @@ const SHORT_OF_CPU: f64 = 0.9;
 pub struct Around {
     /// TCP segments received in the last part of the span, by the workload at the other end: whether it can be reached at all.
     pub received: HashMap<Workload, u64>,
+    /// Some edge has run into timeouts: [`Self::between`] is asked for then alone, and costs a look-up of two names for each edge.
+    pub has_timeouts: bool,
     /// The same by both ends: the workload here, and that at the other end.
     pub between: HashMap<(Workload, Workload), u64>,
     /// What the server's end of an edge has, where this node runs it, by workload and port.
@@ -94,6 +96,7 @@ pub struct Beyond {
 impl Around {
     /// Adds an edge.
     pub fn add(&mut self, edge: &Edge, totals: &Totals) {
+        self.has_timeouts |= totals.tcp.timeouts.iter().any(|count| *count > 0);
         if edge.reporter == Reporter::Destination {
             let end = self.servers.entry((edge.destination.clone(), edge.port)).or_default();
             end.no_socket += totals.tcp.resets_sent[ResetReason::NoSocket as usize];
@@ -105,7 +108,9 @@ impl Around {
         let received = totals.tcp.received_segments;
         if received > 0 {
             *self.received.entry(peer(edge).clone()).or_default() += received;
-            *self.between.entry((local(edge).clone(), peer(edge).clone())).or_default() += received;
+            if self.has_timeouts {
+                *self.between.entry((local(edge).clone(), peer(edge).clone())).or_default() += received;
+            }
         }
         if edge.reporter == Reporter::Destination && waited(&totals.waits, On::Network, seconds) >= STUCK {
             let clients = self.stuck.entry((edge.destination.clone(), edge.port)).or_default();

@@ -132,6 +132,17 @@ fn other_end(edge: &Edge) -> Arc<Edge> {
     Arc::new(Edge { reporter: Reporter::Destination, ..edge.clone() })
 }
 
+/// A path that carries nothing: segments of this size are repeated.
+fn dead(is_full_size: bool) -> Totals {
+    let mut dead = Totals::ZERO;
+    dead.tcp.sent_segments = 12;
+    again(&mut dead, RetransmitKind::Timeout, 12);
+    dead.tcp.full_size_retransmits = if is_full_size { 12 } else { 0 };
+    dead.tcp.timeouts = [3, 3, 6];
+    dead.waits.waited_us[On::Network as usize] = 15_000_000;
+    dead
+}
+
 fn again(totals: &mut Totals, kind: RetransmitKind, segments: u64) {
     totals.tcp.retransmitted_segments[kind as usize] += segments;
 }
@@ -206,12 +217,7 @@ fn drops_on_this_node_are_named_by_what_dropped() {
 fn a_dead_path_takes_what_follows_from_it() {
     let bad = edge("web", "db");
     let mut node = Node::with_past(&[Arc::clone(&bad)]);
-    let mut dead = Totals::ZERO;
-    dead.tcp.sent_segments = 12;
-    again(&mut dead, RetransmitKind::Timeout, 12);
-    dead.tcp.timeouts[Timeouts::First as usize] = 3;
-    dead.tcp.timeouts[Timeouts::Later as usize] = 9;
-    dead.waits.waited_us[On::Network as usize] = 15_000_000;
+    let dead = dead(false);
     // Nothing comes back, and windows with what did are over.
     node.windows(3, &[(Arc::clone(&bad), dead)]);
     assert_eq!(node.causes(), ["dead_path"]);

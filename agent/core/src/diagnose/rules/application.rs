@@ -45,14 +45,13 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
     // Who takes data as it can process it keeps its window closed, too: that is another state only where it was not so before.
     let moves = if is_peer { case.recent.tcp.sent_bytes } else { case.recent.tcp.received_bytes };
     let usual = case.past.waited_for_reader().filter(|_| is_peer);
-    // Who answers has read: its threads get to what has come late, and no further.
-    let is_moving = moves >= MOVING || (!is_peer && case.recent.tcp.sent_bytes > 0);
+    let is_moving = moves >= MOVING;
     let confidence = match is_moving {
         false => Confidence::High,
         true if usual.is_some_and(|usual| waiting > WORSE * usual + HELD_UP) => Confidence::Medium,
         true => Confidence::Low,
     };
-    let cause = if moves >= MOVING && !at_server { Cause::SlowClient } else { Cause::ReceiverStalled };
+    let cause = if is_moving && !at_server { Cause::SlowClient } else { Cause::ReceiverStalled };
     let summary = format!(
         "{}: {} {}. {}; the network is fine.",
         case.ends(),
@@ -71,9 +70,14 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
         .weighs(waiting * case.seconds, false)
         .hurts(case.impact())
         .because(Signal::value(signal, waiting, "connections", says).usually(usual))
-        .because_of((moves >= MOVING).then(|| {
+        .because_of(is_moving.then(|| {
             let says = format!("{moves} bytes were read in the last {}", time(case.recent_seconds));
-            Signal::value("tcp_sent_bytes", moves as f64, "bytes", says)
+            Signal::value(
+                if is_peer { "tcp_sent_bytes" } else { "tcp_received_bytes" },
+                moves as f64,
+                "bytes",
+                says,
+            )
         }))
         .not(Cause::PathLoss, "what was sent has arrived")
         .then("See the unread bytes (Recv-Q) at the reader, and what its threads do.", case.sockets());

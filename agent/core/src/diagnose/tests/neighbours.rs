@@ -2,17 +2,6 @@
 
 use super::*;
 
-/// A path that carries nothing: segments of this size are repeated.
-fn dead(is_full_size: bool) -> Totals {
-    let mut dead = Totals::ZERO;
-    dead.tcp.sent_segments = 12;
-    again(&mut dead, RetransmitKind::Timeout, 12);
-    dead.tcp.full_size_retransmits = if is_full_size { 12 } else { 0 };
-    dead.tcp.timeouts = [3, 3, 6];
-    dead.waits.waited_us[On::Network as usize] = 15_000_000;
-    dead
-}
-
 fn began(node: &Node) -> Vec<&'static str> {
     let began = node.turns.iter().filter_map(|turn| match turn {
         Turn::Began(finding) => Some(finding.cause.label()),
@@ -38,9 +27,7 @@ fn transfers_over_a_dead_path_are_no_black_hole() {
 #[test]
 fn both_ends_of_a_dead_path_wait_for_one_reason() {
     let bad = edge("web", "db");
-    let mut server = Edge::clone(&bad);
-    server.reporter = Reporter::Destination;
-    let server = Arc::new(server);
+    let server = other_end(&bad);
     let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&server)]);
     // The server has received the begin of a request, and waits for the rest.
     let mut waits = waiting(On::LocalApplication, 2);
@@ -89,9 +76,7 @@ fn heavy_loss_that_hits_handshakes_is_no_rule() {
 #[test]
 fn what_a_rule_here_drops_is_missed_at_the_other_end() {
     let bad = edge("web", "db");
-    let mut server = Edge::clone(&bad);
-    server.reporter = Reporter::Destination;
-    let server = Arc::new(server);
+    let server = other_end(&bad);
     let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&server)]);
     let mut dropped = dead(false);
     dropped.tcp.retransmitted_after_drop[DropCause::Policy as usize] = 12;
@@ -147,9 +132,7 @@ fn one_port_that_is_silent_beside_others_is_a_rule() {
 
 #[test]
 fn a_server_that_serves_one_after_the_other_reads() {
-    let mut server = Edge::clone(&edge("web", "redis"));
-    server.reporter = Reporter::Destination;
-    let server = Arc::new(server);
+    let server = other_end(&edge("web", "redis"));
     let mut busy = waiting(On::LocalReader, 2);
     (busy.tcp.received_bytes, busy.tcp.sent_bytes) = (2_000, 2_000);
     let mut node = Node::with_past(&[Arc::clone(&server)]);
@@ -226,9 +209,7 @@ fn a_server_that_refused_before_it_listened_has_no_rule() {
 #[test]
 fn connections_that_are_reset_when_a_path_recovers_are_no_crash() {
     let bad = edge("web", "db");
-    let mut server = Edge::clone(&bad);
-    server.reporter = Reporter::Destination;
-    let server = Arc::new(server);
+    let server = other_end(&bad);
     let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&server)]);
     node.windows(6, &[(Arc::clone(&bad), dead(false))]);
     let mut resets = Totals::ZERO;
@@ -241,9 +222,7 @@ fn connections_that_are_reset_when_a_path_recovers_are_no_crash() {
 fn the_servers_end_of_a_silent_port_is_no_dead_path() {
     let (bad, mut other) = (edge("web", "db"), Edge::clone(&edge("web", "db")));
     other.port = Some(9090);
-    let mut server = Edge::clone(&bad);
-    server.reporter = Reporter::Destination;
-    let (other, server) = (Arc::new(other), Arc::new(server));
+    let (other, server) = (Arc::new(other), other_end(&bad));
     let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&other), Arc::clone(&server)]);
     node.windows(8, &[(bad, dead(false)), (other, healthy()), (server, dead(true))]);
     assert_eq!(node.causes(), ["policy_drop"]);
@@ -265,9 +244,7 @@ fn a_rule_that_refuses_and_drops_rejects() {
 #[test]
 fn a_server_whose_connections_never_ended_begins_to_reset_them() {
     let bad = edge("web", "db");
-    let mut server = Edge::clone(&bad);
-    server.reporter = Reporter::Destination;
-    let server = Arc::new(server);
+    let server = other_end(&bad);
     let mut node = Node::with_past(&[Arc::clone(&server)]);
     let mut resets = healthy();
     resets.tcp.resets_sent[netcause_common::flow::ResetReason::Aborted as usize] = 10;

@@ -65,12 +65,7 @@ fn a_node_that_says_nothing_any_more_is_one_finding() {
     all.push((Arc::clone(&good), healthy()));
     let mut node = Node::with_past_of(&all);
     with_nodes(&mut node, &[]);
-    let mut dead = Totals::ZERO;
-    dead.tcp.sent_segments = 12;
-    again(&mut dead, RetransmitKind::Timeout, 12);
-    dead.tcp.timeouts[Timeouts::First as usize] = 3;
-    dead.tcp.timeouts[Timeouts::Later as usize] = 9;
-    dead.waits.waited_us[On::Network as usize] = 15_000_000;
+    let dead = dead(false);
     for (_, totals) in &mut all[..3] {
         *totals = dead;
     }
