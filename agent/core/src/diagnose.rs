@@ -29,17 +29,17 @@ use std::time::Duration;
 use bytemuck::Zeroable as _;
 use netcause_common::flow::TcpCounters;
 
+use crate::aggregate::Edge;
 use crate::aggregate::peer_nodes::Row;
 use crate::aggregate::places::{Counted, Place};
 use crate::aggregate::totals::{self, Totals};
-use crate::aggregate::windows::{Recent, Span};
-use crate::aggregate::{Edge, Packed};
+use crate::aggregate::windows::{Entries, Recent, Sums};
 use crate::enrich::Workload;
 use crate::enrich::objects::Seconds;
 use around::Around;
 use cause::{Cause, Family};
 use finding::{Dated, Finding, Insufficient, Watched};
-use past::Pasts;
+use past::{Past, Pasts};
 use rules::Places;
 use symptoms::Case;
 use tracker::Tracker;
@@ -138,21 +138,25 @@ impl Diagnosis {
     pub fn judge(&mut self, windows: &Windows<'_>) -> Vec<Turn> {
         let places = places(windows);
         let mut around = self.around(&places);
-        let (edges, suspects, span) = look(windows.edges, &mut around);
+        let sums = windows.edges.sums(TIMES);
+        let Looked { edges, suspects, last } = look(&sums, windows.now, &mut around);
         self.pasts.served().for_each(|edge| around.add_served(edge));
-        let began = *self.began.get_or_insert(windows.now.saturating_sub(span.covered));
+        let [_, recent_span, span] = sums.spans.map(|span| span.covered);
+        let began = *self.began.get_or_insert(windows.now.saturating_sub(span));
         let mut drafts = rules::judge_places(&places);
         let active = self.causes();
         let (mut bad, mut insufficient) = (HashSet::new(), Vec::new());
-        for suspect in &suspects.all {
-            let Suspect { edge, lately, recent, now } = suspect;
+        let mut counted = [Totals::ZERO; 3];
+        for (edge, entries) in suspects {
+            entries.add_up(&mut counted);
+            let [now, recent, lately] = &counted;
             let case = Case {
                 edge,
-                lately: &lately.unpack(),
-                recent: &recent.unpack(),
-                now: &now.unpack(),
-                seconds: span.covered.as_secs_f64(),
-                recent_seconds: suspects.recent_seconds,
+                lately,
+                recent,
+                now,
+                seconds: span.as_secs_f64(),
+                recent_seconds: recent_span.as_secs_f64(),
                 past: self.pasts.of(edge),
                 around: &around,
                 active: active.get(&identity(edge)).map_or(&[], Vec::as_slice),
@@ -169,14 +173,13 @@ impl Diagnosis {
         drafts.retain(|draft| self.families.contains(&draft.finding.cause.family()));
         self.insufficient = insufficient;
         self.judged = Some(windows.wall);
-        self.pasts.learn(windows.edges, windows.now, &bad);
+        self.pasts.learn(last, windows.now, &bad);
         self.watched = Watched {
             edges: edges.len(),
             judgements: self.watched.judgements + 1,
             for_time: windows.now.saturating_sub(began),
         };
-        let window = Duration::from_secs_f64(suspects.recent_seconds).min(RECENTLY);
-        self.tracker.judge(drafts, windows.now, windows.wall, window)
+        self.tracker.judge(drafts, windows.now, windows.wall, recent_span.min(RECENTLY))
     }
 
     /// What is found, the active ones first.
@@ -234,7 +237,8 @@ impl Diagnosis {
 
     /// What places show of the servers here, and of the node.
     fn around(&self, places: &Places) -> Around {
-        let mut around = Around { missing: self.missing.clone(), ..Around::default() };
+        let mut around = Around::default();
+        around.missing.clone_from(&self.missing);
         let waiting = places.rows.get(&Place::Cpu).map(|(counted, _)| counted.counters[0] as f64 / 1e9);
         around.cpu_waiting = waiting.filter(|_| places.seconds > 0.0).map(|waiting| waiting / places.seconds);
         for (place, (counted, recent)) in &places.rows {
@@ -261,53 +265,41 @@ fn identity(edge: &Arc<Edge>) -> usize {
     Arc::as_ptr(edge).addr()
 }
 
-/// An edge with something to be judged.
-struct Suspect {
-    edge: Arc<Edge>,
-    lately: Packed<Totals>,
-    recent: Packed<Totals>,
-    now: Packed<Totals>,
+/// The times of which an edge is judged, the shortest first.
+const TIMES: [Duration; 3] = [LAST, RECENTLY, LATELY];
+
+/// What every edge shows.
+struct Looked<'a> {
+    /// All of them.
+    edges: Vec<Arc<Edge>>,
+    /// Those with something to be judged, and what they have counted in [`TIMES`].
+    suspects: Vec<(&'a Arc<Edge>, Entries<'a, 3>)>,
+    /// What each did in the last window.
+    last: Vec<(Arc<Edge>, Past)>,
 }
 
-/// Edges with something to be judged.
-#[derive(Default)]
-struct Suspects {
-    all: Vec<Suspect>,
-    recent_seconds: f64,
-}
-
-/// Looks at every edge once for each span: all edges, those to be judged, and the span. Adds what they show to the rest.
-fn look(recent: &Recent<Edge, Totals>, around: &mut Around) -> (Vec<Arc<Edge>>, Suspects, Span) {
-    let (mut edges, mut suspects) = (Vec::new(), Suspects::default());
-    let mut places = HashMap::new();
-    let span = recent.each(LATELY, |edge, totals| {
-        edges.push(Arc::clone(edge));
-        around.add(edge, totals);
+/// Looks at every edge once. Adds what they show to the rest.
+fn look<'a>(sums: &'a Sums<'_, Edge, 3>, now: Duration, around: &mut Around) -> Looked<'a> {
+    let mut looked = Looked { edges: Vec::new(), suspects: Vec::new(), last: Vec::new() };
+    let [last_seconds, recent_seconds, _] = sums.spans.map(|span| span.covered.as_secs_f64());
+    let mut counted = [Totals::ZERO; 3];
+    for (edge, entries) in sums.subjects() {
+        entries.add_up(&mut counted);
+        let [last, recent, lately] = &counted;
+        looked.edges.push(Arc::clone(edge));
+        around.add(edge, lately);
+        if entries.has(1) {
+            around.add_recent(edge, recent, recent_seconds);
+        }
+        if entries.has(0) {
+            looked.last.push((Arc::clone(edge), Past::of(last, last_seconds, now)));
+        }
         let has_names = edge.source != Workload::Other && edge.destination != Workload::Other;
-        if has_names && symptoms::is_suspect(totals) {
-            places.insert(identity(edge), suspects.all.len());
-            let lately = Packed::new(totals);
-            let (recent, now) = (Packed::default(), Packed::default());
-            suspects.all.push(Suspect { edge: Arc::clone(edge), lately, recent, now });
+        if has_names && symptoms::is_suspect(lately) {
+            looked.suspects.push((edge, entries));
         }
-    });
-    let seconds = recent.span(RECENTLY).covered.as_secs_f64();
-    recent.each(RECENTLY, |edge, totals| {
-        around.add_recent(edge, totals, seconds);
-        if let Some(suspect) = places.get(&identity(edge)).and_then(|place| suspects.all.get_mut(*place)) {
-            suspect.recent.add(totals);
-        }
-    });
-    suspects.recent_seconds = seconds;
-    if !suspects.all.is_empty() {
-        recent.each(LAST, |edge, totals| {
-            if let Some(suspect) = places.get(&identity(edge)).and_then(|place| suspects.all.get_mut(*place))
-            {
-                suspect.now.add(totals);
-            }
-        });
     }
-    (edges, suspects, span)
+    looked
 }
 
 /// What listening ports and the node have counted.

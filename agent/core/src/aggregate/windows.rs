@@ -30,7 +30,7 @@ use history::History;
 use step::Log;
 use subjects::Subjects;
 
-pub use recent::{Recent, Span};
+pub use recent::{Entries, Recent, Span, Sums};
 pub(crate) use step::Step;
 pub(crate) use subjects::Subject;
 

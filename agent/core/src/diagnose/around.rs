@@ -1,6 +1,9 @@
 //! What the node shows beside the edge that is judged: the other end where this node runs it, other clients, what it dropped.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::Arc;
 
 use netcause_common::dns::DnsCounters;
 use netcause_common::drops::DropCause;
@@ -22,12 +25,12 @@ const SHORT_OF_CPU: f64 = 0.9;
 /// What the node shows beside the edge that is judged.
 #[derive(Debug, Default)]
 pub struct Around {
-    /// TCP segments received in the last part of the span, by the workload at the other end: whether it can be reached at all.
-    pub received: HashMap<Workload, u64>,
-    /// Some edge has run into timeouts: [`Self::between`] is asked for then alone, and costs a look-up of two names for each edge.
-    pub has_timeouts: bool,
+    /// Edges that received TCP segments in the last part of the span, and how many.
+    heard: Vec<(Arc<Edge>, u64)>,
+    /// The same by the workload at the other end, added up when it is asked for: few judgements do.
+    received: OnceCell<HashMap<Workload, u64>>,
     /// The same by both ends: the workload here, and that at the other end.
-    pub between: HashMap<(Workload, Workload), u64>,
+    between: OnceCell<HashMap<(Workload, Workload), u64>>,
     /// What the server's end of an edge has, where this node runs it, by workload and port.
     pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
     /// Clients that a server on this node waits for the network to, in the last part of the span, by the server.
@@ -96,7 +99,6 @@ pub struct Beyond {
 impl Around {
     /// Adds an edge.
     pub fn add(&mut self, edge: &Edge, totals: &Totals) {
-        self.has_timeouts |= totals.tcp.timeouts.iter().any(|count| *count > 0);
         if edge.reporter == Reporter::Destination {
             let end = self.servers.entry((edge.destination.clone(), edge.port)).or_default();
             end.no_socket += totals.tcp.resets_sent[ResetReason::NoSocket as usize];
@@ -104,13 +106,10 @@ impl Around {
     }
 
     /// Adds what it has counted in the last part of the span, which has so many seconds.
-    pub fn add_recent(&mut self, edge: &Edge, totals: &Totals, seconds: f64) {
+    pub fn add_recent(&mut self, edge: &Arc<Edge>, totals: &Totals, seconds: f64) {
         let received = totals.tcp.received_segments;
         if received > 0 {
-            *self.received.entry(peer(edge).clone()).or_default() += received;
-            if self.has_timeouts {
-                *self.between.entry((local(edge).clone(), peer(edge).clone())).or_default() += received;
-            }
+            self.heard.push((Arc::clone(edge), received));
         }
         if edge.reporter == Reporter::Destination && waited(&totals.waits, On::Network, seconds) >= STUCK {
             let clients = self.stuck.entry((edge.destination.clone(), edge.port)).or_default();
@@ -166,6 +165,29 @@ impl Around {
 }
 
 impl Around {
+    /// TCP segments received from a workload in the last part of the span, over all edges: whether it can be reached at all.
+    #[must_use]
+    pub fn received_from(&self, workload: &Workload) -> u64 {
+        let received = self.received.get_or_init(|| self.heard_by(|edge| peer(edge).clone()));
+        received.get(workload).copied().unwrap_or_default()
+    }
+
+    /// The same, by one workload here alone.
+    #[must_use]
+    pub fn received_between(&self, here: &Workload, there: &Workload) -> u64 {
+        let ends = |edge: &Edge| (local(edge).clone(), peer(edge).clone());
+        let between = self.between.get_or_init(|| self.heard_by(ends));
+        between.get(&(here.clone(), there.clone())).copied().unwrap_or_default()
+    }
+
+    fn heard_by<K: Eq + Hash>(&self, key: impl Fn(&Edge) -> K) -> HashMap<K, u64> {
+        let mut received = HashMap::new();
+        for (edge, segments) in &self.heard {
+            *received.entry(key(edge)).or_default() += segments;
+        }
+        received
+    }
+
     /// Why times say little on this node now: tasks wait for a CPU nearly always, so that everything is late.
     #[must_use]
     pub fn short_of_cpu(&self) -> Option<Signal> {

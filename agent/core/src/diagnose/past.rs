@@ -2,6 +2,7 @@
 //!
 //! Old times weigh less and less, and bad ones are learned slowly: what is wrong for long does not become usual within minutes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,10 @@ use std::time::Duration;
 use netcause_common::flow::CloseReason;
 use serde::{Deserialize, Serialize};
 
+use super::identity;
 use super::symptoms::{responses, round_trips, unanswered as unanswered_ages};
-use super::{LAST, identity};
 use crate::aggregate::totals::Totals;
 use crate::aggregate::turn::On;
-use crate::aggregate::windows::Recent;
 use crate::aggregate::{Edge, Reporter};
 
 /// What an edge did loses half of its weight in this time.
@@ -34,14 +34,15 @@ struct Weighted {
 
 #[expect(clippy::cast_possible_truncation, reason = "to the next f32: it has enough digits")]
 impl Weighted {
-    fn add(&mut self, sum: f64, of: f64, weight: f64) {
-        self.sum += (sum * weight) as f32;
-        self.of += (of * weight) as f32;
+    fn of(sum: f64, of: f64) -> Self {
+        Self { sum: sum as f32, of: of as f32 }
     }
 
-    fn fade(&mut self, factor: f64) {
-        self.sum *= factor as f32;
-        self.of *= factor as f32;
+    /// Adds what is new with a weight of its own to what fades by a factor.
+    fn add(&mut self, factor: f64, new: Self, weight: f64) {
+        let (factor, weight) = (factor as f32, weight as f32);
+        self.sum = self.sum * factor + new.sum * weight;
+        self.of = self.of * factor + new.of * weight;
     }
 
     /// `None` below so much of what it is of.
@@ -156,12 +157,52 @@ impl Past {
         self.dns_failed.value(3.0).filter(|_| self.is_known())
     }
 
-    fn learn(&mut self, totals: &Totals, seconds: f64, now: Duration, is_bad: bool) {
+    /// What an edge did in one window, which ended now and has so many seconds.
+    #[must_use]
+    pub fn of(totals: &Totals, seconds: f64, now: Duration) -> Self {
+        let (tcp, dns, waits) = (&totals.tcp, &totals.dns, &totals.waits);
+        let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
+        let waited = |on: On| Weighted::of(waits.waited_us[on as usize] as f64 / 1e6, seconds);
+        let mean = |(time, count): (f64, u64)| Weighted::of(time, count as f64);
+        let failed = sum(&tcp.connect_failures);
+        let resets_received = tcp.closed[CloseReason::ResetReceived as usize] as f64;
+        let answers = sum(&dns.responses);
+        let harmless = (dns.responses[0] + dns.responses[3]) as f64;
+        Self {
+            seconds,
+            last: now,
+            sent: Weighted::of(tcp.sent_bytes as f64, seconds),
+            retransmitted: Weighted::of(sum(&tcp.retransmitted_segments), tcp.sent_segments as f64),
+            failed_connects: Weighted::of(failed, failed + tcp.opened as f64),
+            resets_sent: Weighted::of(sum(&tcp.resets_sent[..2]), tcp.closed() as f64),
+            resets_received: Weighted::of(resets_received, tcp.closed() as f64),
+            round_trip: mean(round_trips(&tcp.rtt)),
+            response: mean(responses(waits)),
+            unanswered: mean(unanswered_ages(waits)),
+            waited_for_peer: waited(On::PeerApplication),
+            waited_here: waited(On::LocalApplication),
+            waited_for_reader: waited(On::PeerWindow),
+            dns_time: Weighted::of(dns.duration.sum as f64 / 1e9, sum(&dns.duration.buckets)),
+            dns_failed: Weighted::of(answers - harmless, answers),
+        }
+    }
+
+    /// Adds what the edge did in a window after all of this.
+    fn learn(&mut self, mut window: Self, is_bad: bool) {
         let weight = if is_bad { BAD } else { 1.0 };
-        let elapsed = now.saturating_sub(self.last).as_secs_f64();
-        let factor = if self.last.is_zero() { 0.0 } else { 0.5_f64.powf(elapsed / HALF_LIFE.as_secs_f64()) };
+        let elapsed = window.last.saturating_sub(self.last).as_secs_f64();
+        let factor = 0.5_f64.powf(elapsed / HALF_LIFE.as_secs_f64());
+        for (known, new) in self.values().into_iter().zip(window.values()) {
+            known.add(factor, *new, weight);
+        }
+        self.seconds = self.seconds * factor + window.seconds * weight;
+        self.last = window.last;
+    }
+
+    fn values(&mut self) -> [&mut Weighted; 13] {
         let Self {
-            seconds: known,
+            seconds: _,
+            last: _,
             sent,
             retransmitted,
             failed_connects,
@@ -175,10 +216,9 @@ impl Past {
             waited_for_reader,
             dns_time,
             dns_failed,
-            ..
         } = self;
-        let all = [
-            &mut *sent,
+        [
+            sent,
             retransmitted,
             failed_connects,
             resets_sent,
@@ -191,36 +231,7 @@ impl Past {
             waited_for_reader,
             dns_time,
             dns_failed,
-        ];
-        all.into_iter().for_each(|value| value.fade(factor));
-        *known = *known * factor + seconds * weight;
-        self.last = now;
-        let (tcp, dns) = (&totals.tcp, &totals.dns);
-        let sum = |counts: &[u64]| counts.iter().sum::<u64>() as f64;
-        sent.add(tcp.sent_bytes as f64, seconds, weight);
-        retransmitted.add(sum(&tcp.retransmitted_segments), tcp.sent_segments as f64, weight);
-        let failed = sum(&tcp.connect_failures);
-        failed_connects.add(failed, failed + tcp.opened as f64, weight);
-        resets_sent.add(sum(&tcp.resets_sent[..2]), tcp.closed() as f64, weight);
-        resets_received.add(
-            tcp.closed[CloseReason::ResetReceived as usize] as f64,
-            tcp.closed() as f64,
-            weight,
-        );
-        let (time, count) = round_trips(&tcp.rtt);
-        round_trip.add(time, count as f64, weight);
-        let (time, count) = responses(&totals.waits);
-        response.add(time, count as f64, weight);
-        let (time, count) = unanswered_ages(&totals.waits);
-        unanswered.add(time, count as f64, weight);
-        let waited = |on: On| totals.waits.waited_us[on as usize] as f64 / 1e6;
-        waited_for_peer.add(waited(On::PeerApplication), seconds, weight);
-        waited_here.add(waited(On::LocalApplication), seconds, weight);
-        waited_for_reader.add(waited(On::PeerWindow), seconds, weight);
-        dns_time.add(dns.duration.sum as f64 / 1e9, sum(&dns.duration.buckets), weight);
-        let harmless = dns.responses[0] + dns.responses[3];
-        let answers = sum(&dns.responses);
-        dns_failed.add(answers - harmless as f64, answers, weight);
+        ]
     }
 }
 
@@ -256,19 +267,21 @@ impl Pasts {
         served.map(|(edge, _)| &**edge)
     }
 
-    /// Takes what edges did in the last window; something is wrong with the bad ones.
-    pub fn learn(&mut self, recent: &Recent<Edge, Totals>, now: Duration, bad: &HashSet<usize>) {
-        let seconds = recent.span(LAST).covered.as_secs_f64();
-        recent.each(LAST, |edge, totals| {
-            let id = identity(edge);
-            if let Some((_, past)) = self.edges.get_mut(&id) {
-                past.learn(totals, seconds, now, bad.contains(&id));
-            } else if self.edges.len() < MAX_EDGES {
-                let mut past = Past::default();
-                past.learn(totals, seconds, now, bad.contains(&id));
-                self.edges.insert(id, (Arc::clone(edge), past));
+    /// Takes what edges did in the window that has ended now; something is wrong with the bad ones.
+    pub fn learn(&mut self, windows: Vec<(Arc<Edge>, Past)>, now: Duration, bad: &HashSet<usize>) {
+        for (edge, window) in windows {
+            let id = identity(&edge);
+            let is_full = self.edges.len() >= MAX_EDGES;
+            match self.edges.entry(id) {
+                Entry::Occupied(mut known) => known.get_mut().1.learn(window, bad.contains(&id)),
+                Entry::Vacant(_) if is_full => {}
+                Entry::Vacant(new) => {
+                    let mut past = Past { last: now, ..Past::default() };
+                    past.learn(window, bad.contains(&id));
+                    new.insert((edge, past));
+                }
             }
-        });
+        }
         self.edges.retain(|_, (_, past)| now.saturating_sub(past.last) < KEPT);
     }
 }

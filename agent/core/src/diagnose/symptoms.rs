@@ -89,7 +89,7 @@ impl Case<'_> {
     /// Segments that have come from the workload at the other end, over all its edges, in the last part of the span.
     #[must_use]
     pub fn received_from_peer(&self) -> u64 {
-        self.around.received.get(self.peer()).copied().unwrap_or_default()
+        self.around.received_from(self.peer())
     }
 
     /// Packets between both ends that this node dropped for this cause in the last part of the span, in either direction.
@@ -104,8 +104,7 @@ impl Case<'_> {
     /// The same, to this local workload alone.
     #[must_use]
     pub fn received_between(&self) -> u64 {
-        let ends = (self.local().clone(), self.peer().clone());
-        self.around.between.get(&ends).copied().unwrap_or_default()
+        self.around.received_between(self.local(), self.peer())
     }
 
     /// The local workload.

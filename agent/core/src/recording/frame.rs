@@ -1,6 +1,6 @@
 //! Frames: length, checksum, and a value in compressed MessagePack.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufWriter, Read as _, Write as _};
 
 use flate2::write::DeflateEncoder;
 use flate2::{Compression, Crc, read::DeflateDecoder};
@@ -26,8 +26,11 @@ pub fn append(to: &mut Vec<u8>, value: &impl Serialize) {
     // The fastest level: a third larger than the default for a third of the time.
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
     // A vector takes everything, and every type here has a form in MessagePack.
-    let mut values = rmp_serde::Serializer::new(&mut encoder).with_struct_map();
-    let is_written = value.serialize(&mut values).is_ok();
+    // The serializer writes a few bytes at a time, each of which would start the compressor.
+    let mut buffered = BufWriter::new(&mut encoder);
+    let mut values = rmp_serde::Serializer::new(&mut buffered).with_struct_map();
+    let is_written = value.serialize(&mut values).is_ok() && buffered.flush().is_ok();
+    drop(buffered);
     let bytes = encoder.finish().unwrap_or_default();
     debug_assert!(is_written, "a frame that cannot be written");
     to.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or_default().to_le_bytes());

@@ -84,16 +84,19 @@ impl<C: Pod> Step<C> {
         resolve: impl Fn(Subject) -> Subject,
     ) -> Self {
         let mut log = Log::<C>::default();
-        each_sum(entries, resolve, |subject, of_one| match of_one {
+        let entries = in_order(entries.map(|(subject, bytes)| (resolve(subject), bytes)));
+        for (subject, of_one) in by_subject(&entries) {
             // Most subjects of most steps.
-            [(_, bytes)] => log.append(subject, bytes),
-            of_one => {
-                let sum = add_up(of_one);
-                if !is_zero(&sum) {
-                    log.add(subject, &sum);
-                }
+            if let [(_, bytes)] = of_one {
+                log.append(subject, bytes);
+                continue;
             }
-        });
+            let mut sum = C::zeroed();
+            of_one.iter().for_each(|(_, bytes)| record::add(bytes, &mut sum));
+            if !is_zero(&sum) {
+                log.add(subject, &sum);
+            }
+        }
         Self { begin, end, bytes: log.bytes.into(), of: PhantomData }
     }
 
@@ -175,27 +178,18 @@ impl<C: Pod> Step<C> {
     }
 }
 
-/// Calls with each subject and its entries, in the order of the subjects.
-pub fn each_sum<'a>(
-    entries: impl Iterator<Item = (Subject, &'a [u8])>,
-    resolve: impl Fn(Subject) -> Subject,
-    mut act: impl FnMut(Subject, &[(Subject, &[u8])]),
-) {
-    let mut entries: Vec<_> = entries.map(|(subject, bytes)| (resolve(subject), bytes)).collect();
+/// Entries in the order of their subjects.
+pub fn in_order<E>(entries: impl Iterator<Item = (Subject, E)>) -> Vec<(Subject, E)> {
+    let mut entries: Vec<_> = entries.collect();
     // Stable: what is sorted already, as the entries of each step are, is not sorted again.
     entries.sort_by_key(|(subject, _)| *subject);
-    for of_one in entries.chunk_by(|(a, _), (b, _)| a == b) {
-        if let Some((subject, _)) = of_one.first() {
-            act(*subject, of_one);
-        }
-    }
+    entries
 }
 
-/// The sum of entries.
-pub fn add_up<C: Pod>(entries: &[(Subject, &[u8])]) -> C {
-    let mut sum = C::zeroed();
-    entries.iter().for_each(|(_, bytes)| record::add(bytes, &mut sum));
-    sum
+/// Each subject and its entries, of entries in order.
+pub fn by_subject<E>(entries: &[(Subject, E)]) -> impl Iterator<Item = (Subject, &[(Subject, E)])> {
+    let of_each = entries.chunk_by(|(a, _), (b, _)| a == b);
+    of_each.filter_map(|of_one| Some((of_one.first()?.0, of_one)))
 }
 
 fn entries(mut bytes: &[u8]) -> impl Iterator<Item = (Subject, &[u8])> {
