@@ -37,8 +37,9 @@ use crate::aggregate::windows::{Entries, Recent, Sums};
 use crate::enrich::Workload;
 use crate::enrich::objects::Seconds;
 use around::Around;
-use cause::{Cause, Family};
-use finding::{Dated, Finding, Insufficient, Watched};
+use cause::{Cause, Confidence, Family};
+use draft::Draft;
+use finding::{Dated, Finding, Insufficient, Subject, Watched};
 use past::{Past, Pasts};
 use rules::Places;
 use symptoms::Case;
@@ -143,8 +144,14 @@ impl Diagnosis {
         self.pasts.served().for_each(|edge| around.add_served(edge));
         let [_, recent_span, span] = sums.spans.map(|span| span.covered);
         let began = *self.began.get_or_insert(windows.now.saturating_sub(span));
-        let mut drafts = rules::judge_places(&places);
         let active = self.causes();
+        let mut drafts = self.judge_places(&places);
+        let is_blocked = |edge: &Arc<Edge>| {
+            active
+                .get(&identity(edge))
+                .is_some_and(|of_it| of_it.iter().any(|(cause, _)| *cause == Cause::PolicyDrop))
+        };
+        drafts.extend(rules::judge_blocked(&places, &self.pasts, &around, is_blocked, windows.now));
         let (mut bad, mut insufficient) = (HashSet::new(), Vec::new());
         let mut counted = [Totals::ZERO; 3];
         for (edge, entries) in suspects {
@@ -225,14 +232,22 @@ impl Diagnosis {
     }
 
     /// The causes that are found of each edge, by its identity.
-    fn causes(&self) -> HashMap<usize, Vec<Cause>> {
-        let mut causes: HashMap<usize, Vec<Cause>> = HashMap::new();
+    fn causes(&self) -> HashMap<usize, Vec<(Cause, Confidence)>> {
+        let mut causes: HashMap<usize, Vec<_>> = HashMap::new();
         for finding in self.tracker.active() {
             for edge in &finding.affected {
-                causes.entry(identity(edge)).or_default().push(finding.cause);
+                causes.entry(identity(edge)).or_default().push((finding.cause, finding.confidence));
             }
         }
         causes
+    }
+
+    /// What is wrong with the node and its listening ports.
+    fn judge_places(&self, places: &Places) -> Vec<Draft> {
+        let has = |cause: Cause, subject: &Subject| {
+            self.tracker.active().any(|finding| finding.cause == cause && finding.subject == *subject)
+        };
+        rules::judge_places(places, &has)
     }
 
     /// What places show of the servers here, and of the node.

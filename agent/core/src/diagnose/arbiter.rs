@@ -51,7 +51,12 @@ pub fn settle<'a>(
 fn both_ends(drafts: Vec<Draft>) -> Vec<Draft> {
     let mut by_id: BTreeMap<(u8, Subject), Draft> = BTreeMap::new();
     for draft in drafts {
-        let key = (draft.finding.cause as u8, draft.finding.subject.clone());
+        // The client's end alone may know the service.
+        let mut subject = draft.finding.subject.clone();
+        if let Subject::Edge(pair) = &mut subject {
+            pair.service.clear();
+        }
+        let key = (draft.finding.cause as u8, subject);
         match by_id.get_mut(&key) {
             None => {
                 by_id.insert(key, draft);
@@ -133,9 +138,13 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
     // Timeouts back off, so that what is dropped does not show in each judgement.
     let dropped: BTreeSet<_> = dropped.chain(known.dropped).collect();
     let ruled: BTreeSet<_> = affected(Cause::PolicyDrop).map(|edge| pair(edge)).chain(known.ruled).collect();
+    let is_deaf = |finding: &Finding| match finding.cause {
+        Cause::ReceiverStalled => finding.side == Side::Server,
+        cause => cause == Cause::AcceptQueueOverflow,
+    };
     let deaf: BTreeSet<_> = drafts
         .iter()
-        .filter(|draft| draft.finding.cause == Cause::ReceiverStalled && draft.finding.side == Side::Server)
+        .filter(|draft| is_deaf(&draft.finding))
         .flat_map(|draft| draft.finding.affected.iter().map(|edge| (edge.destination.clone(), edge.port)))
         .collect();
     drafts.retain(|draft| {

@@ -172,6 +172,12 @@ impl Around {
         received.get(workload).copied().unwrap_or_default()
     }
 
+    /// Whether segments came over this edge in the last part of the span.
+    #[must_use]
+    pub fn has_heard(&self, edge: &Arc<Edge>) -> bool {
+        self.heard.iter().any(|(heard, _)| Arc::ptr_eq(heard, edge))
+    }
+
     /// The same, by one workload here alone.
     #[must_use]
     pub fn received_between(&self, here: &Workload, there: &Workload) -> u64 {

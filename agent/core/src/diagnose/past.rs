@@ -79,6 +79,12 @@ impl Past {
         self.seconds >= 30.0
     }
 
+    /// When it last counted anything.
+    #[must_use]
+    pub fn last(&self) -> Duration {
+        self.last
+    }
+
     /// Payload that was acknowledged, in bytes per second.
     #[must_use]
     pub fn sent(&self) -> Option<f64> {

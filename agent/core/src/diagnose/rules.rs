@@ -1,6 +1,7 @@
 //! The rules: a file for each family of causes. A rule looks at one edge, or at what the node counts, and names one cause at most.
 
 mod application;
+mod blocked;
 mod connect;
 mod dns;
 mod listener;
@@ -17,7 +18,8 @@ use super::statistics::share_at_least;
 use super::symptoms::{Case, data_retransmits, failed_connects};
 use crate::enrich::sidecar::Via;
 
-pub use places::Places;
+pub use blocked::judge as judge_blocked;
+pub use places::{Places, judge as judge_places};
 
 /// What is wrong with an edge, at most one cause of each family.
 #[must_use]
@@ -48,10 +50,4 @@ pub fn unexplained(case: &Case<'_>) -> Option<Insufficient> {
     };
     let missing = case.around.missing.iter().map(|(signal, why)| Missing { signal, why: why.clone() });
     Some(Insufficient { subject: Subject::Edge(Pair::of(case.edge)), symptom, missing: missing.collect() })
-}
-
-/// What is wrong with the node and its listening ports.
-#[must_use]
-pub fn judge_places(places: &Places) -> Vec<Draft> {
-    places::judge(places)
 }

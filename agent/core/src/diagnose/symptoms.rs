@@ -7,7 +7,7 @@ use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters};
 use netcause_common::histogram::RoundTrips;
 
 use super::around::Around;
-use super::cause::Cause;
+use super::cause::{Cause, Confidence};
 use super::finding::{Impact, Signal, name, server};
 use super::past::Past;
 use super::statistics::{mean, share};
@@ -38,7 +38,7 @@ pub struct Case<'a> {
     /// What the rest of the node shows.
     pub around: &'a Around,
     /// The causes that were found of it and go on as far as is known: less evidence is enough for them.
-    pub active: &'a [Cause],
+    pub active: &'a [(Cause, Confidence)],
 }
 
 /// True if anything that a rule begins with was counted: most edges have nothing of it.
@@ -71,7 +71,13 @@ impl Case<'_> {
     /// True if this was found already.
     #[must_use]
     pub fn has(&self, cause: Cause) -> bool {
-        self.active.contains(&cause)
+        self.found(cause).is_some()
+    }
+
+    /// How sure it was, if it was found already.
+    #[must_use]
+    pub fn found(&self, cause: Cause) -> Option<Confidence> {
+        self.active.iter().find(|(known, _)| *known == cause).map(|(_, confidence)| *confidence)
     }
 
     /// True if connections wait for acknowledgements now, though nothing be sent again at this moment: timeouts back off.
@@ -133,6 +139,12 @@ impl Case<'_> {
             (Some(port), false) => format!("ss -tino 'sport = :{port}'"),
             (None, _) => "ss -tino".to_owned(),
         }
+    }
+
+    /// A command that shows the listening port, on the server's node or in its network namespace.
+    #[must_use]
+    pub fn listeners(&self) -> String {
+        self.edge.port.map_or_else(|| "ss -tln".to_owned(), |port| format!("ss -tlnp 'sport = :{port}'"))
     }
 
     /// How much it hurts, as far as counters say.

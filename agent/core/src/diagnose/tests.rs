@@ -4,6 +4,7 @@ mod dns;
 mod large;
 mod neighbours;
 mod node_pairs;
+mod one_end;
 mod protocols;
 mod readers;
 mod sidecar;

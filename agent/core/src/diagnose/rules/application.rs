@@ -1,6 +1,6 @@
 //! It is not the network: an application does not read, does not answer, or resets.
 
-use netcause_common::flow::{CloseReason, ResetReason};
+use netcause_common::flow::{CloseReason, ResetReason, TcpCounters};
 
 use crate::aggregate::turn::{On, Waits};
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
@@ -24,7 +24,11 @@ const RESETS: u64 = 5;
 
 /// What is wrong, if anything.
 pub fn judge(case: &Case<'_>) -> Option<Draft> {
-    stalled(case).or_else(|| gone(case)).or_else(|| slow(case)).or_else(|| aborts(case))
+    stalled(case)
+        .or_else(|| gone(case))
+        .or_else(|| slow(case))
+        .or_else(|| aborts(case))
+        .or_else(|| aborted(case))
 }
 
 /// Data waits for an application that does not read.
@@ -318,6 +322,45 @@ fn aborts(case: &Case<'_>) -> Option<Draft> {
             .not(Cause::PeerCrash, "the resets were sent by this end")
             .then(
                 "Look for an early close in the application: timeouts, limits on size, exceptions.",
+                case.sockets(),
+            ),
+    )
+}
+
+/// The application at the other end resets connections.
+fn aborted(case: &Case<'_>) -> Option<Draft> {
+    let reset = |tcp: &TcpCounters| tcp.closed[CloseReason::ResetReceived as usize];
+    let (tcp, now) = (&case.lately.tcp, &case.now.tcp);
+    let resets = reset(tcp);
+    let usual = case.past.resets_received();
+    let is_unusual = usual.is_some_and(|usual| share(reset(now), now.closed()) > WORSE * usual + 0.1);
+    // A server that ends resets its connections once: this goes on for three windows.
+    let lasts = resets > reset(&case.recent.tcp) && reset(&case.recent.tcp) > reset(now) && reset(now) > 0;
+    let goes_on = case.has(Cause::ApplicationAbort) && reset(&case.recent.tcp) > 0;
+    if resets < RESETS || !((lasts && is_unusual) || goes_on) || tcp.received_bytes + tcp.sent_bytes == 0 {
+        return None;
+    }
+    let (side, owner) = far_end(case);
+    let peer = name(case.peer());
+    let summary = format!("{}: {peer} resets connections that it had accepted.", case.ends());
+    let says = format!("{resets} of {} connections that ended were reset by {peer}", tcp.closed());
+    Some(
+        Draft::of_edge(Cause::ApplicationAbort, case.edge, Confidence::Medium, summary)
+            .at(side, owner)
+            .weighs(resets as f64, false)
+            .hurts(case.impact())
+            .because(
+                Signal::part("tcp_connections_closed", resets, tcp.closed(), "connections", says)
+                    .usually(usual),
+            )
+            .not(Cause::PeerCrash, "resets go on, and new connections are accepted meanwhile")
+            .not(Cause::ConnectionRefused, "the connections were established")
+            .without(
+                "reset_reason",
+                "a proxy or firewall on the way that resets looks the same from this end",
+            )
+            .then(
+                "Look at the other end for an early close: timeouts, limits on size, exceptions.",
                 case.sockets(),
             ),
     )

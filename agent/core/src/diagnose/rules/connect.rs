@@ -6,6 +6,7 @@ use crate::diagnose::around::ServerEnd;
 use crate::diagnose::cause::{Cause, Confidence};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
+use crate::diagnose::rules::silence;
 use crate::diagnose::statistics::{share, share_at_least};
 use crate::diagnose::symptoms::{Case, data_retransmits, percent, time};
 
@@ -132,7 +133,7 @@ fn refused(case: &Case<'_>) -> Option<Draft> {
                 );
                 Signal::value("tcp_resets_sent", server.no_socket as f64, "resets", says)
             }))
-            .then("See whether the server runs and listens.", listen_command(case));
+            .then("See whether the server runs and listens.", case.listeners());
         if is_sure { draft.not(Cause::PolicyReject, "the server's kernel sent the refusals") } else { draft }
     };
     let draft = draft.weighs(failed as f64, failed >= 10).hurts(case.impact());
@@ -146,10 +147,6 @@ fn refused(case: &Case<'_>) -> Option<Draft> {
 fn listening(server: &ServerEnd) -> Signal {
     let says = "the server's port is listening on this node and its kernel sent no refusal".to_owned();
     Signal::value("tcp_resets_sent", server.no_socket as f64, "resets", says)
-}
-
-fn listen_command(case: &Case<'_>) -> String {
-    case.edge.port.map_or_else(|| "ss -tln".to_owned(), |port| format!("ss -tlnp 'sport = :{port}'"))
 }
 
 /// There is no way there.
@@ -184,8 +181,10 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
     let repeated = tcp.retransmitted_segments[RetransmitKind::Syn as usize];
     let recently = case.recent.tcp.retransmitted_segments[RetransmitKind::Syn as usize];
     let (failed, _) = failures(case, ConnectFailure::TimedOut);
-    // What this node dropped itself is known already.
-    if tcp.retransmitted_after_drop.iter().sum::<u64>() * 2 >= repeated {
+    // What this node dropped itself is known already, and so is a server that accepts nothing.
+    if tcp.retransmitted_after_drop.iter().sum::<u64>() * 2 >= repeated
+        || silence::of_application(case).is_some()
+    {
         return None;
     }
     let tried = tcp.opened + failed.max(1);
@@ -228,7 +227,7 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
                     format!("{full} handshakes were dropped at the full accept queue"),
                 ))
                 .not(Cause::DeadPath, "SYNs arrive")
-                .then("See the queue (Recv-Q) against its limit (Send-Q).", listen_command(case)),
+                .then("See the queue (Recv-Q) against its limit (Send-Q).", case.listeners()),
         );
     }
     let is_alive = received > 0;

@@ -29,12 +29,15 @@ pub(super) fn judge(seen: &Seen<'_>, workload: &Workload, port: Option<u16>) -> 
         failed_connections_per_second: count as f64 / seen.seconds.max(1.0),
         ..Impact::default()
     };
-    if full >= LEAST && seen.recently("accept_queue_full") > 0 {
+    let subject = Subject::Listener(workload.clone(), port);
+    // Those who wait for it repeat what was dropped later and later.
+    let is_still_full = (seen.has)(Cause::AcceptQueueOverflow, &subject) && limit >= 1.0 && length >= limit;
+    if (full >= LEAST && seen.recently("accept_queue_full") > 0) || is_still_full {
         let summary = format!(
             "{at} does not accept connections fast enough: its accept queue is full, and the kernel drops handshakes."
         );
         return Some(
-            Draft::new(Cause::AcceptQueueOverflow, Subject::Listener(workload.clone(), port), Confidence::High, summary)
+            Draft::new(Cause::AcceptQueueOverflow, subject, Confidence::High, summary)
                 .weighs(full as f64, full >= 10)
                 .hurts(hurts(full))
                 .because(Signal::value("tcp_dropped_handshakes", full as f64, "handshakes", format!("{full} handshakes were dropped at the full accept queue")))
@@ -54,7 +57,7 @@ pub(super) fn judge(seen: &Seen<'_>, workload: &Workload, port: Option<u16>) -> 
         let is_dropping = seen.count("request_queue_full") > 0;
         let confidence = if is_dropping { Confidence::High } else { Confidence::Medium };
         return Some(
-            Draft::new(Cause::SynFlood, Subject::Listener(workload.clone(), port), confidence, summary)
+            Draft::new(Cause::SynFlood, subject, confidence, summary)
                 .weighs(flood as f64, flood >= 100)
                 .hurts(hurts(seen.count("request_queue_full")))
                 .because(Signal::value(
@@ -74,17 +77,12 @@ pub(super) fn judge(seen: &Seen<'_>, workload: &Workload, port: Option<u16>) -> 
             "{at} accepts connections late: {length:.0} of at most {limit:.0} wait in its accept queue."
         );
         return Some(
-            Draft::new(
-                Cause::SlowAccept,
-                Subject::Listener(workload.clone(), port),
-                Confidence::Medium,
-                summary,
-            )
-            .weighs(length, false)
-            .hurts(Impact { stalled_connections: length, ..Impact::default() })
-            .because(queue)
-            .not(Cause::AcceptQueueOverflow, "nothing is dropped as yet")
-            .then("See the queue (Recv-Q) against its limit (Send-Q).", command),
+            Draft::new(Cause::SlowAccept, subject, Confidence::Medium, summary)
+                .weighs(length, false)
+                .hurts(Impact { stalled_connections: length, ..Impact::default() })
+                .because(queue)
+                .not(Cause::AcceptQueueOverflow, "nothing is dropped as yet")
+                .then("See the queue (Recv-Q) against its limit (Send-Q).", command),
         );
     }
     None

@@ -25,6 +25,7 @@ const WORSE: f64 = 3.0;
 /// What is wrong, if anything.
 pub fn judge(case: &Case<'_>) -> Option<Draft> {
     dropped_here(case)
+        .or_else(|| silence::of_application(case))
         .or_else(|| forgotten(case))
         .or_else(|| black_hole(case))
         .or_else(|| dead_path(case))
@@ -134,7 +135,10 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     if case.is_client() && case.received_between() > recent.received_segments {
         return Some(silence::of_port(case, timeouts, repeated));
     }
-    let is_sure = others == 0 && !is_large_only;
+    // Timeouts back off: where nothing was sent again lately, it is as sure as it was.
+    let is_quiet = tcp.retransmitted_segments.iter().sum::<u64>() == 0;
+    let was_sure = case.found(Cause::DeadPath) == Some(Confidence::High);
+    let is_sure = others == 0 && if is_quiet { was_sure } else { !is_large_only };
     let summary = format!(
         "{}: nothing comes back any more. Connections repeat the same data after {timeouts} timeouts and hear nothing from {}.",
         case.ends(),

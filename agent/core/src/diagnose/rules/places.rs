@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{dns, listener, node};
 use crate::aggregate::places::{Counted, Place};
+use crate::diagnose::cause::Cause;
 use crate::diagnose::draft::Draft;
+use crate::diagnose::finding::Subject;
 
 /// Fewer of anything say nothing.
 pub(super) const LEAST: u64 = 3;
@@ -24,15 +26,18 @@ pub(super) struct Seen<'a> {
     lately: &'a Counted,
     pub(super) recent: Option<&'a Counted>,
     pub(super) seconds: f64,
+    /// Whether this was found of it already.
+    pub(super) has: &'a dyn Fn(Cause, &Subject) -> bool,
 }
 
-/// What is wrong.
-pub fn judge(places: &Places) -> Vec<Draft> {
+/// What is wrong. `has` says what was found already and goes on as far as is known.
+pub fn judge(places: &Places, has: &dyn Fn(Cause, &Subject) -> bool) -> Vec<Draft> {
     let seen = places.rows.iter().map(|(place, (lately, recent))| Seen {
         place,
         lately,
         recent: recent.as_ref(),
         seconds: places.seconds,
+        has,
     });
     seen.filter_map(|seen| match seen.place {
         Place::Listener(workload, port) => listener::judge(&seen, workload, *port),
