@@ -38,16 +38,21 @@ pub fn judge(
     let known = pasts.all().filter(|(edge, _)| edge.reporter == Reporter::Destination);
     let mut drafts: Vec<_> = known
         .filter_map(|(edge, past)| {
-            let packets = dropped.get(&(&edge.destination, &edge.source))?;
+            // A packet that no socket was found for counts for its sender.
+            let (one, other) = (&edge.source, &edge.destination);
+            let packets: u64 = [(one, other), (other, one)].iter().filter_map(|ends| dropped.get(ends)).sum();
+            if packets == 0 {
+                return None;
+            }
             let is_new = now.saturating_sub(past.last()) <= GIVEN_UP || has_it(edge);
-            (is_new && !around.has_heard(edge)).then(|| of_port(edge, *packets, places.seconds))
+            (is_new && !around.has_heard(edge)).then(|| of_port(edge, packets, places.seconds))
         })
         .collect();
     drafts.sort_by(|one, other| one.finding.subject.cmp(&other.finding.subject));
     drafts
 }
 
-/// Packets that rules drop between a workload here and another one, and go on to.
+/// Packets that rules drop between two workloads, and go on to.
 fn dropped(places: &Places) -> HashMap<(&Workload, &Workload), u64> {
     let rule = DropCause::Policy as usize;
     let rows = places.rows.iter().filter_map(|(place, (lately, recent))| match (place, recent) {
