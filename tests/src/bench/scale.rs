@@ -134,7 +134,7 @@ fn scrape(agent: &Agent) -> Result<Scraped> {
     let began = Instant::now();
     let answer = agent.get("/metrics", "text/plain;version=0.0.4")?;
     let took = began.elapsed();
-    ensure!(answer.status == 200, "/metrics says {}", answer.status);
+    ensure!(answer.status == 200, "/metrics says {}: {}", answer.status, answer.body.trim_end());
     Ok(Scraped { took, bytes: answer.body.len(), metrics: Metrics::parse(&answer.body)? })
 }
 
