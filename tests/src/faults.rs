@@ -38,6 +38,9 @@ use watch::Watch;
 /// A case takes at most so long.
 const LONGEST: Duration = Duration::from_secs(180);
 
+/// A recording reaches back for so many minutes: a whole run, but for very long ones.
+const RECORDED: &str = "600";
+
 /// `netcause-lab faults`
 #[derive(Args)]
 pub(crate) struct Faults {
@@ -59,6 +62,9 @@ pub(crate) struct Faults {
     /// Healthy look-alikes alone, for so many hours
     #[arg(long)]
     hours: Option<f64>,
+    /// The agent records into this directory, for `netcause why --replay DIR --at TIME`
+    #[arg(long, value_name = "DIR")]
+    record: Option<String>,
     /// Names of the families
     #[arg(long)]
     list: bool,
@@ -83,7 +89,12 @@ impl Faults {
         machine()?;
         cgroup::sweep_stale()?;
         lab::loopback()?;
-        let agent = Agent::start("faults", "agent", &Options { env: &[ROOM], ..Options::default() })?;
+        let record: Vec<&str> = match &self.record {
+            Some(directory) => vec!["--record", directory, "--record-minutes", RECORDED],
+            None => Vec::new(),
+        };
+        let options = Options { args: &record, env: &[ROOM], ..Options::default() };
+        let agent = Agent::start("faults", "agent", &options)?;
         let table = self.measure(&agent)?;
         println!("\n{table}");
         Ok(if table.all_ran() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

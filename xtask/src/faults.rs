@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Healthy look-alikes alone, for so many hours
     #[arg(long)]
     hours: Option<f64>,
+    /// The agent records into this directory, on this machine, for `netcause why --replay DIR --at TIME`
+    #[arg(long, value_name = "DIR", conflicts_with = "kernel")]
+    record: Option<String>,
     /// In a VM with this kernel instead of on this machine: 5.10, 6.1, 6.12, newest (repeat for more)
     #[arg(long, value_name = "KERNEL")]
     kernel: Vec<String>,
@@ -71,6 +74,7 @@ fn arguments(args: &Args, at_once: u64) -> Vec<String> {
         format!("--at-once={}", args.at_once.unwrap_or(at_once)),
     ];
     lab.extend(args.scenario.iter().map(|name| format!("--scenario={name}")));
+    lab.extend(args.record.iter().map(|directory| format!("--record={directory}")));
     lab.extend(args.hours.map(|hours| format!("--hours={hours}")));
     lab
 }

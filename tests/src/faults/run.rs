@@ -3,7 +3,7 @@
 use std::{
     sync::atomic::{AtomicU8, Ordering},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
@@ -27,6 +27,12 @@ pub(super) struct Outcome {
     pub(super) case: Case,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) said: Vec<Said>,
+    /// When the fault began, and when it ended, in seconds since 1970: where to look in a recording.
+    pub(super) at: [u64; 2],
+}
+
+fn wall() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 static NETWORK: AtomicU8 = AtomicU8::new(0);
@@ -48,6 +54,7 @@ pub(super) fn run(case: Case, watch: &Watch) -> Result<Outcome> {
     thread::sleep(Duration::from_secs(case.healthy));
     stage.prepare()?;
     let mut times = Times { began: seconds(), ended: f64::INFINITY };
+    let began_at = wall();
     stage.begin()?;
     let started = Instant::now();
     let [least, most] = if case.is_healthy() { [HEALTHY; 2] } else { LASTS };
@@ -61,6 +68,7 @@ pub(super) fn run(case: Case, watch: &Watch) -> Result<Outcome> {
         }
     }
     times.ended = seconds();
+    let at = [began_at, wall()];
     stage.end()?;
     let ended = Instant::now();
     while !case.is_healthy() && ended.elapsed() < ENDS {
@@ -71,5 +79,5 @@ pub(super) fn run(case: Case, watch: &Watch) -> Result<Outcome> {
         }
     }
     let (verdicts, said) = judge::judge(&truths, &pairs, &watch.since(began, &names), times);
-    Ok(Outcome { case, verdicts, said })
+    Ok(Outcome { case, verdicts, said, at })
 }

@@ -173,7 +173,7 @@ impl Display for Table {
 
 /// A case as a line of JSON.
 pub(super) fn line(outcome: &Outcome) -> Value {
-    let Outcome { case, verdicts, said } = outcome;
+    let Outcome { case, verdicts, said, at } = outcome;
     let acts = case.acts.iter().zip(verdicts).map(|(act, verdict)| {
         json!({
             "family": act.name, "severity": act.severity, "traffic": format!("{:?}", act.traffic),
@@ -185,7 +185,7 @@ pub(super) fn line(outcome: &Outcome) -> Value {
         json!({"id": id, "kind": format!("{kind:?}"), "confidence": confidence, "at": at, "summary": summary})
     });
     json!({
-        "seed": case.seed, "v6": case.v6, "delay_ms": case.delay_ms, "healthy_seconds": case.healthy,
+        "seed": case.seed, "fault_at": at, "v6": case.v6, "delay_ms": case.delay_ms, "healthy_seconds": case.healthy,
         "bystanders": format!("{:?}", case.bystanders),
         "acts": acts.collect::<Vec<_>>(), "said": said.collect::<Vec<_>>(),
     })
