@@ -1,6 +1,7 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
@@ -74,15 +75,18 @@ Examples:
       netcause why --follow
   In a script, by the exit code:
       netcause why --fail-on high -o json
-  An agent in a cluster:
-      kubectl -n netcause port-forward pod/netcause-x7k2p 9779 &
-      netcause why
+  All agents of a cluster, from a laptop; it needs the rights to list pods in their namespace and to get pods/proxy there:
+      netcause why --kube --workload shop/checkout
+  The same as a plugin of kubectl, when this program is also installed as kubectl-netcause:
+      kubectl netcause why --workload shop/checkout
+  Both ends of a pair, where the agents can be reached:
+      netcause why --url http://node-17:9779 --url http://node-23:9779
   What did it find last night? From a recording, on any machine:
       netcause why --replay /var/lib/netcause/record --at 2026-11-29T03:12:00Z
 
 Exit codes:
   0   nothing is wrong that is as sure as --fail-on
-  1   the agent cannot be reached, or does not answer; there is no recording, or none of that time
+  1   no agent can be reached, or answers; there is no recording, or none of that time
   2   something is
   64  error in the command line";
 
@@ -234,10 +238,32 @@ pub struct WhyArguments {
     /// Exit with 2 for findings that are active and at least so sure.
     #[arg(long, value_name = "CONFIDENCE", default_value = "medium")]
     pub fail_on: Confidence,
-    /// URL of the agent.
-    #[arg(long, value_name = "URL", env = "NETCAUSE_URL", default_value = "http://127.0.0.1:9779")]
-    pub url: String,
-    /// Output format. json is the agent's own answer.
+    /// URL of the agent. Of several, given one by one or with commas between them, the answers are put together.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "NETCAUSE_URL",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:9779"
+    )]
+    pub url: Vec<String>,
+    /// Ask all agents of a cluster, through its API server: those in this namespace, or in netcause.
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "netcause",
+        conflicts_with_all = ["url", "replay"]
+    )]
+    pub kube: Option<String>,
+    /// With --kube: this file, instead of KUBECONFIG or the one in the home directory.
+    #[arg(long, value_name = "FILE", requires = "kube")]
+    pub kubeconfig: Option<PathBuf>,
+    /// With --kube: this context of the file, instead of the current one.
+    #[arg(long, value_name = "NAME", requires = "kube")]
+    pub context: Option<String>,
+    /// Output format. json is the agent's own answer; of several agents, what they say put together.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: EdgesOutput,
 }
@@ -328,6 +354,27 @@ pub fn command() -> clap::Command {
     Cli::command().mut_subcommand("agent", |agent| agent.mut_args(config::with_details))
 }
 
+/// The arguments of this program. As a plugin of kubectl, `kubectl netcause why` asks the cluster unless it says whom else.
+#[must_use]
+pub fn arguments(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = given.into_iter().collect();
+    let is_plugin = arguments.first().is_some_and(|program| {
+        Path::new(program)
+            .file_stem()
+            .is_some_and(|name| name == "kubectl-netcause" || name == "kubectl_netcause")
+    });
+    let says_whom = arguments.iter().any(|argument| {
+        let text = argument.to_string_lossy();
+        ["--kube", "--url", "--replay"]
+            .iter()
+            .any(|flag| text == *flag || text.starts_with(&format!("{flag}=")))
+    });
+    if is_plugin && !says_whom && arguments.get(1).is_some_and(|command| command == "why") {
+        arguments.insert(2, "--kube".into());
+    }
+    arguments
+}
+
 /// Where a setting was given on the command line of `netcause agent`, or in its environment.
 #[must_use]
 pub fn origin(matches: &ArgMatches, setting: &str) -> Option<Origin> {
@@ -350,8 +397,31 @@ pub fn blamed_variable(error: &clap::Error) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     #[test]
     fn the_command_line_is_sound() {
-        super::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_plugin_of_kubectl_asks_the_cluster_unless_it_says_whom_else() {
+        let given = |words: &str| {
+            arguments(words.split(' ').map(OsString::from)).join(" ".as_ref()).into_string().unwrap()
+        };
+        assert_eq!(
+            given("/usr/bin/kubectl-netcause why -n shop/cart"),
+            "/usr/bin/kubectl-netcause why --kube -n shop/cart"
+        );
+        for words in [
+            "netcause why",
+            "kubectl-netcause why --kube=x",
+            "kubectl-netcause why --url http://a:1",
+            "kubectl-netcause status",
+        ] {
+            assert_eq!(given(words), words);
+        }
+        let parsed = |words: &str| Cli::try_parse_from(arguments(words.split(' ').map(OsString::from)));
+        assert!(parsed("kubectl-netcause why --context lab").is_ok());
+        assert!(parsed("netcause why --context lab").is_err());
     }
 }

@@ -11,9 +11,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// For the whole answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub const TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer of a thousand rows has about one megabyte.
-const MAX_BODY: usize = 16 << 20;
+pub const MAX_BODY: usize = 16 << 20;
 
 /// Where the agent is.
 #[derive(Debug)]
@@ -92,12 +92,19 @@ impl Client {
             .enable_all()
             .build()
             .map_err(|error| self.unreachable(&error))?;
+        runtime.block_on(self.fetch(path))
+    }
+
+    /// The same, where others are asked meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub async fn fetch(&self, path: &str) -> Result<String, ClientError> {
         let late =
             |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", TIMEOUT.as_secs()));
-        runtime.block_on(async {
-            let answer = tokio::time::timeout(TIMEOUT, self.ask(path)).await;
-            answer.map_err(|elapsed| self.unreachable(&late(elapsed)))?
-        })
+        let answer = tokio::time::timeout(TIMEOUT, self.ask(path)).await;
+        answer.map_err(|elapsed| self.unreachable(&late(elapsed)))?
     }
 
     /// What came is not what an agent of this version answers.

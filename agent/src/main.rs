@@ -42,10 +42,11 @@ mod exit {
 }
 
 fn main() -> ExitCode {
-    let parsed = cli::command().try_get_matches().and_then(|matches| {
-        let cli = Cli::from_arg_matches(&matches)?;
-        Ok((cli, matches))
-    });
+    let parsed =
+        cli::command().try_get_matches_from(cli::arguments(std::env::args_os())).and_then(|matches| {
+            let cli = Cli::from_arg_matches(&matches)?;
+            Ok((cli, matches))
+        });
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {

@@ -10,7 +10,7 @@ pub mod kubelet;
 pub mod kubernetes;
 pub mod node;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tls;
 

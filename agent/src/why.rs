@@ -1,18 +1,23 @@
 //! `netcause why`: what a running agent finds wrong, in words.
 
+mod merged;
+mod several;
 mod text;
 
 use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::cli::{Confidence, EdgesOutput, WhyArguments};
+use crate::cli::{EdgesOutput, WhyArguments};
 use crate::client::{Client, ClientError};
 use crate::expose::findings::{Answer, Query, Row};
 use crate::record::{RecordingError, findings_at};
 use crate::telemetry;
 use crate::terminal::{Style, print};
+use merged::{Merged, Said};
+use several::{Agents, Answers};
 
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
@@ -20,27 +25,53 @@ pub enum WhyError {
     /// The agent does not answer.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// None of several agents answers.
+    #[error("no agent answers:\n{0}")]
+    NoAgent(String),
+    /// The cluster does not say which agents there are.
+    #[error("{0}")]
+    Cluster(String),
     /// The recording has nothing to say.
     #[error(transparent)]
     Recording(#[from] RecordingError),
     /// An answer that cannot be written.
     #[error("cannot write the answer: {0}")]
-    Json(serde_json::Error),
+    Json(#[from] serde_json::Error),
+    /// No threads or timers.
+    #[error("cannot ask several agents: {0}")]
+    Runtime(#[from] io::Error),
 }
 
+/// Agents whose errors are said where none answers.
+const MOST_ERRORS: usize = 10;
 /// How often `--follow` asks.
 const INTERVAL: Duration = Duration::from_secs(2);
+
+/// What is said: as JSON, and in parts.
+struct Reply {
+    body: String,
+    merged: Merged,
+    /// The time that findings are recent at.
+    now: String,
+}
+
+impl Reply {
+    /// Of one agent, whose answer is passed on as it is.
+    fn of_one(agent: &str, body: String, answer: Answer) -> Self {
+        let now = answer.generated_at.clone();
+        Self { body, merged: Merged::of_one(agent, answer), now }
+    }
+}
 
 /// Asks, and prints; true when something is wrong that is sure enough.
 ///
 /// # Errors
 ///
-/// When the agent does not answer, or there is no recording of that time.
+/// When no agent answers, or there is no recording of that time.
 pub fn run(arguments: &WhyArguments) -> Result<bool, WhyError> {
-    let WhyArguments { workload, since: _, follow, fail_on: _, replay, at, url, output } = arguments;
-    let query = Query { workload: workload.clone() };
-    if let Some(recording) = replay {
-        let (lately, origin) = findings_at(recording, *at)?;
+    let query = Query { workload: arguments.workload.clone() };
+    if let Some(recording) = &arguments.replay {
+        let (lately, origin) = findings_at(recording, arguments.at)?;
         if origin.agent != env!("CARGO_PKG_VERSION") {
             telemetry::say(format_args!(
                 "netcause: recorded by version {}, and judged by this one, {}: the findings may be others",
@@ -49,83 +80,112 @@ pub fn run(arguments: &WhyArguments) -> Result<bool, WhyError> {
             ));
         }
         let answer = Answer::new(&lately, &query);
-        let body = serde_json::to_string(&answer).map_err(WhyError::Json)?;
-        return Ok(said(arguments, &body, answer).0);
+        let body = serde_json::to_string(&answer)?;
+        return Ok(say(arguments, &mut Reply::of_one("the recording", body, answer)));
     }
-    let client = Client::new(url)?;
-    let ask = || -> Result<(String, Answer), ClientError> {
-        let body = client.get(&format!("/api/v1/findings{query}"))?;
-        let answer = serde_json::from_str(&body).map_err(|error| client.not_an_agent(&error))?;
-        Ok((body, answer))
-    };
-    let (body, answer) = ask()?;
-    let (is_found, answer) = said(arguments, &body, answer);
-    if *follow {
-        follow_on(answer, *output, &Style::of_output(), ask)?;
+    let path = format!("/api/v1/findings{query}");
+    match (&arguments.kube, &arguments.url[..]) {
+        (None, [url]) => {
+            let client = Client::new(url)?;
+            follow(arguments, || {
+                let body = client.get(&path)?;
+                let answer = serde_json::from_str(&body).map_err(|error| client.not_an_agent(&error))?;
+                Ok(Reply::of_one(url, body, answer))
+            })
+        }
+        (kube, urls) => {
+            let agents = match kube {
+                Some(namespace) => {
+                    let WhyArguments { kubeconfig, context, .. } = arguments;
+                    Agents::of_cluster(namespace, kubeconfig.clone(), context.clone())
+                }
+                None => {
+                    let clients = urls.iter().map(|url| Ok((url.clone(), Client::new(url)?)));
+                    Agents::Urls(clients.collect::<Result<_, ClientError>>()?)
+                }
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            follow(arguments, || {
+                let answers = runtime.block_on(agents.ask(&path)).map_err(WhyError::Cluster)?;
+                reply_of_several(answers)
+            })
+        }
+    }
+}
+
+fn reply_of_several(answers: Answers) -> Result<Reply, WhyError> {
+    if answers.iter().all(|(_, answer)| answer.is_err()) {
+        let errors = answers
+            .iter()
+            .filter_map(|(agent, answer)| answer.as_ref().err().map(|error| format!("  {agent}: {error}")));
+        return Err(WhyError::NoAgent(errors.take(MOST_ERRORS).collect::<Vec<_>>().join("\n")));
+    }
+    let merged = Merged::new(answers);
+    let now = merged.agents.iter().filter_map(|agent| agent.generated_at.clone()).max().unwrap_or_default();
+    Ok(Reply { body: serde_json::to_string(&merged)?, merged, now })
+}
+
+/// Says an answer, and with `--follow` what begins and ends after it; true when something is wrong that is sure enough.
+fn follow(arguments: &WhyArguments, ask: impl Fn() -> Result<Reply, WhyError>) -> Result<bool, WhyError> {
+    let mut reply = ask()?;
+    let is_found = say(arguments, &mut reply);
+    if arguments.follow {
+        follow_on(reply.merged, arguments.output, &Style::of_output(), ask);
     }
     Ok(is_found)
 }
 
 /// Says an answer; true when something is wrong that is sure enough.
-fn said(arguments: &WhyArguments, body: &str, mut answer: Answer) -> (bool, Answer) {
+fn say(arguments: &WhyArguments, reply: &mut Reply) -> bool {
     let WhyArguments { since, fail_on, output, .. } = arguments;
-    let is_found = answer.findings.iter().any(|finding| {
-        finding.until.is_none() && confidence(finding).is_some_and(|confidence| confidence >= *fail_on)
-    });
+    let Reply { body, merged, now } = reply;
+    let is_sure = |said: &Said| said.confidence().is_some_and(|confidence| confidence >= *fail_on);
+    let is_found = merged.findings.iter().any(|said| said.is_active() && is_sure(said));
     let style = Style::of_output();
     if *output == EdgesOutput::Json {
         print(&format!("{body}\n"));
     } else {
-        answer.findings.retain(|finding| is_within(finding, &answer.generated_at, since.0));
-        print(&text::answer(&answer, &style));
+        merged.findings.retain(|said| is_within(&said.row, now, since.0));
+        print(&text::answer(merged, &style));
     }
-    (is_found, answer)
+    is_found
 }
 
 /// Says what begins and ends, until nobody reads it.
-fn follow_on(
-    answer: Answer,
-    output: EdgesOutput,
-    style: &Style,
-    ask: impl Fn() -> Result<(String, Answer), ClientError>,
-) -> Result<(), ClientError> {
-    let states = |answer: Answer| -> HashMap<(String, String), Row> {
-        answer
-            .findings
-            .into_iter()
-            .map(|finding| ((finding.id.clone(), finding.state.clone()), finding))
-            .collect()
+fn follow_on(merged: Merged, output: EdgesOutput, style: &Style, ask: impl Fn() -> Result<Reply, WhyError>) {
+    let states = |merged: Merged| -> HashMap<(String, String), Said> {
+        let states = merged.findings.into_iter();
+        states.map(|said| ((said.row.id.clone(), said.row.state.clone()), said)).collect()
     };
-    let mut known = states(answer);
+    let mut known = states(merged);
     loop {
         std::thread::sleep(INTERVAL);
         let now = match ask() {
-            Ok((_, now)) => states(now),
+            Ok(reply) => states(reply.merged),
             Err(error) => {
                 if !print(&format!("{error}\n")) {
-                    return Ok(());
+                    return;
                 }
                 continue;
             }
         };
-        let mut new: Vec<&Row> =
-            now.iter().filter(|(state, _)| !known.contains_key(*state)).map(|(_, finding)| finding).collect();
-        new.sort_by(|a, b| (&a.since, &a.id).cmp(&(&b.since, &b.id)));
-        for finding in new {
+        let mut new: Vec<&Said> =
+            now.iter().filter(|(state, _)| !known.contains_key(*state)).map(|(_, said)| said).collect();
+        new.sort_by(|a, b| (&a.row.since, &a.row.id).cmp(&(&b.row.since, &b.row.id)));
+        for said in new {
             let text = match output {
-                EdgesOutput::Json => serde_json::to_string(finding).unwrap_or_default() + "\n",
-                EdgesOutput::Text => text::finding(finding, style) + "\n",
+                EdgesOutput::Json if said.nodes.is_empty() => {
+                    serde_json::to_string(&said.row).unwrap_or_default() + "\n"
+                }
+                EdgesOutput::Json => serde_json::to_string(said).unwrap_or_default() + "\n",
+                EdgesOutput::Text => text::finding(said, style) + "\n",
             };
             if !print(&text) {
-                return Ok(());
+                return;
             }
         }
         known = now;
     }
-}
-
-fn confidence(finding: &Row) -> Option<Confidence> {
-    clap::ValueEnum::from_str(&finding.confidence, true).ok()
 }
 
 /// Active, or ended no longer ago than that.

@@ -49,7 +49,7 @@ use super::backoff::Jitter;
 use super::{Health, Updates};
 use lookup::Lookup;
 use owners::Owners;
-use server::{Server, encoded};
+pub use server::{Server, encoded};
 use slim::{NodeObject, PodObject, ServiceObject, SliceObject};
 use watch::Watch;
 

@@ -49,6 +49,8 @@ struct Cause {
 /// The server, with the client that reaches it.
 pub struct Server {
     kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; without it, the current one.
+    context: Option<String>,
     timing: Timing,
     current: Mutex<Current>,
 }
@@ -64,7 +66,13 @@ impl Server {
     /// Reads no file and sends no request yet.
     #[must_use]
     pub fn new(kubeconfig: Option<PathBuf>, timing: Timing) -> Self {
-        Self { kubeconfig, timing, current: Mutex::default() }
+        Self { kubeconfig, context: None, timing, current: Mutex::default() }
+    }
+
+    /// The same, by this context of the kubeconfig instead of the current one.
+    #[must_use]
+    pub fn in_context(self, context: Option<String>) -> Self {
+        Self { context, ..self }
     }
 
     /// Timeouts and limits.
@@ -123,7 +131,7 @@ impl Server {
         if let Some(client) = &current.client {
             return Ok((client.clone(), current.number));
         }
-        let mut config = config(self.kubeconfig.as_ref())?;
+        let mut config = config(self.kubeconfig.as_ref(), self.context.clone())?;
         config.connect_timeout = Some(self.timing.connect);
         // A watch may be idle for minutes: the body has its own timeouts (`Pieces`).
         config.read_timeout = None;
@@ -205,10 +213,10 @@ async fn read(mut body: Body) -> Vec<u8> {
 }
 
 /// The given file; else, in a pod, the service account; else `KUBECONFIG` or the file in the home directory.
-fn config(kubeconfig: Option<&PathBuf>) -> Result<Config, Failure> {
+fn config(kubeconfig: Option<&PathBuf>, context: Option<String>) -> Result<Config, Failure> {
     let file = match kubeconfig {
         Some(path) => Kubeconfig::read_from(path),
-        None if super::is_in_cluster() => {
+        None if context.is_none() && super::is_in_cluster() => {
             return Config::incluster()
                 .map_err(|error| Failure::new(FailureCode::Unconfigured, error.to_string()));
         }
@@ -216,7 +224,7 @@ fn config(kubeconfig: Option<&PathBuf>) -> Result<Config, Failure> {
     };
     let file = file.map_err(|error| Failure::new(FailureCode::Unconfigured, of_file(&error)))?;
     // It never waits: `ConfigLoader::load` reads files.
-    let options = KubeConfigOptions::default();
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(file, &options).now_or_never();
     let config = config.unwrap_or(Err(KubeconfigError::FindPath));
     config.map_err(|error| Failure::new(FailureCode::Unconfigured, of_file(&error)))

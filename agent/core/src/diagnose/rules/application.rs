@@ -212,10 +212,13 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
         format!("has kept requests waiting for {}", time(age))
     };
     let before = usual.map_or_else(String::new, |usual| format!("; {} before", time(usual)));
+    let acknowledged = match observed {
+        0 => "are acknowledged".to_owned(),
+        _ => format!("are acknowledged within {}", time(rtt)),
+    };
     let summary = format!(
-        "{}: the server's application {took}{before}. It is not the network: requests are acknowledged within {}.",
+        "{}: the server's application {took}{before}. It is not the network: requests {acknowledged}.",
         case.ends(),
-        time(rtt)
     );
     let draft = match sidecar::holds_requests(case) {
         Some(signal) => {
