@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use netcause_core::node::netstat::Parser;
 use netcause_core::node::{Reader, Reading, Reason, pressure, softnet};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -84,14 +85,17 @@ pub async fn serve(mut readers: Readers, interval: Duration, to: mpsc::Sender<Re
     loop {
         tokio::time::sleep(gap).await;
         let pass = tokio::task::spawn_blocking(move || {
+            let began = clock_gettime(ClockId::ThreadCPUTime);
             let reading = readers.read();
+            let used = clock_gettime(ClockId::ThreadCPUTime) - began;
             readers.log(&reading);
-            (readers, reading)
+            (readers, reading, Duration::try_from(used).unwrap_or_default())
         });
         // A panic ends the process; a runtime that ends takes this task along.
-        let Ok((next, reading)) = pass.await else { return };
+        let Ok((next, reading, used)) = pass.await else { return };
         readers = next;
-        gap = interval.saturating_sub(reading.took).max(reading.took * SHARE);
+        // What a pass costs is what it computes, and not how long it waits for a CPU: it is on a busy node that it is needed.
+        gap = interval.saturating_sub(reading.took).max(used * SHARE);
         if to.send(reading).await.is_err() {
             return;
         }

@@ -193,7 +193,10 @@ impl Stage {
     fn text(&self, text: &str, number: usize) -> String {
         let leg = &self.legs[number];
         let address = |pod| address(pod, self.case.v6, 0).ip().to_string();
-        text.replace("SERVER", &address(&leg.server))
+        let server = address(&leg.server);
+        let to = format!("{} daddr {server}", if self.case.v6 { "ip6" } else { "ip" });
+        text.replace("TO_SERVER", &to)
+            .replace("SERVER", &server)
             .replace("CLIENT", &address(&self.client))
             .replace("PORT", &leg.port.to_string())
     }

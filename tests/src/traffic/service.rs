@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -180,12 +180,24 @@ impl State {
                 let _ = set_socket_linger(&stream, Some(Duration::ZERO));
                 return Ok(());
             }
-            thread::sleep(self.knobs.time("think_ms"));
+            self.think();
             let mut left = usize::try_from(answer).unwrap_or(0);
             while left > 0 {
                 let part = left.min(CHUNK);
                 left -= stream.write(&buffer[..part])?;
             }
+        }
+    }
+
+    /// Takes the time that an answer takes, as it is now: what hung goes on when it is over.
+    fn think(&self) {
+        let began = Instant::now();
+        while let Some(left) = self.knobs.time("think_ms").checked_sub(began.elapsed())
+            && !left.is_zero()
+            && !self.is_ending.load(Ordering::SeqCst)
+        {
+            // Short times to the millisecond, and long ones in turns.
+            thread::sleep(left.min(Duration::from_millis(250)));
         }
     }
 

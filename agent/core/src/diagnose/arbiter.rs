@@ -153,9 +153,18 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
         let is_end = matches!(cause, Cause::HalfOpenPeer | Cause::PeerCrash);
         let is_loss =
             cause.family() == Family::Loss && cause != Cause::PolicyDrop && !is_known_drop(&draft.finding);
+        // The server's end may know the client by its address alone.
+        let is_dropped = |edge: &Arc<Edge>| {
+            dropped.contains(&pair(edge))
+                || (edge.reporter == Reporter::Destination
+                    && matches!(edge.source, Workload::Address(_))
+                    && dropped
+                        .iter()
+                        .any(|(_, server, port)| (server, port) == (&edge.destination, &edge.port)))
+        };
         let follows = |edge: &Arc<Edge>| {
             (is_stall && (dead.contains(peer(edge)) || dead_pairs.contains(&pair(edge))))
-                || ((is_stall || is_loss) && dropped.contains(&pair(edge)))
+                || ((is_stall || is_loss) && is_dropped(edge))
                 || ((is_stall || is_loss)
                     && edge.reporter == Reporter::Destination
                     && ruled.contains(&pair(edge)))
@@ -216,8 +225,10 @@ fn is_known_drop(finding: &Finding) -> bool {
             | Cause::NoRoute
             | Cause::PacketCorruption
     );
-    let has_seen_it =
-        |signal: &Signal| signal.signal == "tcp_retransmitted_after_drop_segments" && signal.value > 0.0;
+    let has_seen_it = |signal: &Signal| {
+        matches!(signal.signal, "tcp_retransmitted_after_drop_segments" | "packet_drops")
+            && signal.value > 0.0
+    };
     is_drop && finding.evidence.iter().any(has_seen_it)
 }
 

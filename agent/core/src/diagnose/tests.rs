@@ -1,6 +1,7 @@
 //! Windows are made, and what is said of them is compared.
 
 mod dns;
+mod lab;
 mod large;
 mod neighbours;
 mod node_pairs;

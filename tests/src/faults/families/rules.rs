@@ -16,8 +16,12 @@ pub(super) fn policy_drop(draw: &mut Draw) -> Act {
         (End::Client, "output"),
         (End::Server, "output"),
     ]);
-    let rule =
-        if chain == "output" && end == End::Server { "tcp sport PORT drop" } else { "tcp dport PORT drop" };
+    // Others have servers at this port, too.
+    let rule = match (end, chain) {
+        (End::Server, "output") => "tcp sport PORT drop",
+        (End::Server, _) => "tcp dport PORT drop",
+        _ => "TO_SERVER tcp dport PORT drop",
+    };
     let scope = if end == End::Server { Scope::Server } else { Scope::Pair };
     act(
         "policy_drop",
@@ -44,7 +48,8 @@ pub(super) fn policy_reject(draw: &mut Draw) -> Act {
     ]);
     let (end, chain, scope) =
         draw.one_of(&[(End::Server, "input", Scope::Server), (End::Client, "output", Scope::Pair)]);
-    let rule = format!("tcp dport PORT {how}");
+    let to = if end == End::Client { "TO_SERVER " } else { "" };
+    let rule = format!("{to}tcp dport PORT {how}");
     act("policy_reject", truth(&["policy_reject"], POLICY), traffic, Deed::Rule(end, chain, rule), scope)
 }
 

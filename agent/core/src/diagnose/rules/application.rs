@@ -125,8 +125,12 @@ fn gone(case: &Case<'_>) -> Option<Draft> {
     // All of them, together, and nothing of the kind before.
     let usual = case.past.resets_received();
     let is_unusual = usual.is_some_and(|usual| usual < 0.1);
+    // Clients that give up reset connections that this end had not answered.
+    let owed = case.waited(On::LocalReader) + case.waited(On::LocalApplication);
+    let is_given_up = !case.is_client() && owed >= HELD_UP;
     if at_once < RESETS
         || !is_unusual
+        || is_given_up
         || share(reset, closed) < 0.9
         || share(reset, reset + tcp.open()) < 0.8
         || tcp.opened >= reset
@@ -172,7 +176,10 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     let worse = |now: f64, usual: Option<f64>| now > SLOW && usual.is_some_and(|usual| now > WORSE * usual);
     // Answers take longer than they did, or have been waited for so long: connections that close after one answer, or get none, show
     // their age alone.
-    let is_slow = count >= 3 && worse(answer, usual);
+    // Who waits for the server alone is found, on average, in the middle of it: where requests are found much younger, it is the
+    // answers' data that takes the time to arrive.
+    let is_transfer = asked >= 3 && age < answer / 5.0;
+    let is_slow = count >= 3 && worse(answer, usual) && !is_transfer;
     let is_late = asked >= 3 && worse(age, case.past.unanswered().or(usual));
     // A server that was never waited for had no ages.
     let is_silent = asked >= 3
@@ -188,7 +195,9 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     let (rtt, observed) = round_trips(&case.lately.tcp.rtt);
     let rtt = if observed > 0 { rtt / observed as f64 } else { 0.0 };
     let longer = if is_slow { answer } else { age } - usual.unwrap_or(0.0);
-    let is_late_path = rtt - case.past.round_trip().unwrap_or(0.0) > longer / 4.0;
+    let (recent, observed_recently) = round_trips(&case.recent.tcp.rtt);
+    let now = if observed_recently > 0 { recent / observed_recently as f64 } else { 0.0 };
+    let is_late_path = rtt.max(now) - case.past.round_trip().unwrap_or(0.0) > longer / 4.0;
     if is_late_path || share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) > 0.01 {
         return None;
     }

@@ -1,5 +1,6 @@
 //! Connections that do not come to be: refused, unanswered, or not even begun.
 
+use netcause_common::drops::DropCause;
 use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters};
 
 use crate::diagnose::around::ServerEnd;
@@ -153,6 +154,9 @@ fn listening(server: &ServerEnd) -> Signal {
 fn no_route(case: &Case<'_>) -> Option<Draft> {
     let (failed, recent) = failures(case, ConnectFailure::Unreachable);
     let (all, _) = hurting(case, failed).filter(|_| recent > 0)?;
+    if let Some(rejected) = rejected_here(case, failed, recent, all) {
+        return Some(rejected);
+    }
     let summary = format!(
         "{}: the destination cannot be reached: a router, or this node's kernel, says that there is no way or no such host.",
         case.ends()
@@ -172,6 +176,25 @@ fn no_route(case: &Case<'_>) -> Option<Draft> {
                 "Compare routes and neighbours with the addresses of the destination.",
                 "ip route show table all; ip neigh show nud failed".to_owned(),
             ),
+    )
+}
+
+/// A rule on this node says so (ICMP host or administratively prohibited), and drops what it answers.
+fn rejected_here(case: &Case<'_>, failed: u64, recent: u64, all: u64) -> Option<Draft> {
+    let dropped = case.dropped_here(DropCause::Policy);
+    if dropped < LEAST || dropped * 2 < recent {
+        return None;
+    }
+    let summary = format!("{}: a rule on this node rejects connections as prohibited.", case.ends());
+    let says = format!("a rule on this node dropped {dropped} packets between them");
+    Some(
+        Draft::of_edge(Cause::PolicyReject, case.edge, Confidence::High, summary)
+            .weighs(failed as f64, failed >= 10)
+            .hurts(case.impact())
+            .because(of_all(case, failed, all, "were unreachable (EHOSTUNREACH, ENETUNREACH)"))
+            .because(Signal::value("packet_drops", dropped as f64, "packets", says))
+            .not(Cause::NoRoute, "a rule drops the packets, and no route or neighbour is missing")
+            .then("See which rule rejects.", "nft list ruleset | grep -B2 -A2 reject".to_owned()),
     )
 }
 
@@ -203,6 +226,9 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
     let is_lossy = again >= LEAST && share_at_least(again, tcp.sent_segments) > LOSSY;
     if case.recent.tcp.opened > 0 && is_lossy {
         return None;
+    }
+    if let Some(ruled) = silence::by_rule(case, recently) {
+        return Some(ruled);
     }
     let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port)).copied();
     let received = case.received_from_peer();

@@ -17,6 +17,8 @@ use crate::diagnose::symptoms::{Case, data_retransmits, percent, round_trips, ti
 
 /// Fewer retransmissions say nothing.
 const LEAST: u64 = 5;
+/// So many say something of ten seconds alone.
+const MANY: u64 = 20;
 /// Links below this share are healthy: what TCP makes of it cannot be felt.
 const HARMLESS: f64 = 0.002;
 /// So many times what is usual is another state.
@@ -130,6 +132,9 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     let is_large_only = is_large_only(case);
     if is_large_only && others > 0 {
         return None;
+    }
+    if let Some(ruled) = silence::by_rule(case, timeouts) {
+        return Some(ruled);
     }
     // Another port of it answers the same workload.
     if case.is_client() && case.received_between() > recent.received_segments {
@@ -292,10 +297,12 @@ fn needless(case: &Case<'_>) -> Option<Draft> {
     let duplicates = tcp.needless_retransmits().saturating_sub(probes);
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let recent = data_retransmits(&case.recent.tcp);
+    // TCP learns to wait for what comes late, so that there are many in the first seconds and hardly any later.
+    let of_recent = if recent >= MANY { share_at_least(recent, case.recent.tcp.sent_segments) } else { 0.0 };
     if again < LEAST
         || recent == 0
         || share(duplicates, again) < 0.7
-        || share_at_least(again, tcp.sent_segments) < HARMLESS
+        || share_at_least(again, tcp.sent_segments).max(of_recent) < HARMLESS
     {
         return None;
     }
@@ -369,7 +376,8 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     if is_large_only && now.sent_bytes / 1000 <= now.full_size_retransmits {
         return None;
     }
-    if let Some(full) = queueing::bottleneck(case, share(lost, tcp.sent_segments)) {
+    let share_lost = share(lost, tcp.sent_segments);
+    if let Some(full) = queueing::bottleneck(case, share_lost).or_else(|| queueing::deep(case, share_lost)) {
         return Some(full);
     }
     let is_exact = !case.around.missing.contains_key("packet_drops");

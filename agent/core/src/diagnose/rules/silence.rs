@@ -1,5 +1,6 @@
 //! A port that is silent.
 
+use netcause_common::drops::DropCause;
 use netcause_common::flow::RetransmitKind;
 
 use crate::aggregate::turn::On;
@@ -8,10 +9,37 @@ use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
 use crate::diagnose::symptoms::{Case, responses, time};
 
+/// Fewer packets that a rule has dropped are others'.
+const DROPPED: u64 = 3;
 /// So many times what is usual is another state.
 const WORSE: f64 = 3.0;
 /// When a path dies while requests are being answered, fewer connections than this are left that wait for the answer.
 const HELD_UP: f64 = 1.5;
+
+/// Nothing comes back, and a rule on this node has dropped packets between both ends.
+pub(super) fn by_rule(case: &Case<'_>, repeated: u64) -> Option<Draft> {
+    let dropped = case.dropped_here(DropCause::Policy);
+    if dropped < DROPPED || dropped * 2 < repeated {
+        return None;
+    }
+    let summary =
+        format!("{}: nothing comes back: a rule on this node drops packets between them.", case.ends());
+    let says = format!(
+        "a rule on this node dropped {dropped} packets between them within {}",
+        time(case.recent_seconds)
+    );
+    Some(
+        Draft::of_edge(Cause::PolicyDrop, case.edge, Confidence::High, summary)
+            .weighs(dropped as f64, false)
+            .hurts(case.impact())
+            .because(Signal::value("packet_drops", dropped as f64, "packets", says))
+            .not(Cause::DeadPath, "packets are dropped on this node, and not on the way")
+            .then(
+                "See which rule counts them, on the node and in the pod's network namespace.",
+                "nft list ruleset | grep -B2 -A2 drop".to_owned(),
+            ),
+    )
+}
 
 /// Nothing comes back from one port of a peer whose other ports answer.
 pub(super) fn of_port(case: &Case<'_>, timeouts: u64, repeated: u64) -> Draft {

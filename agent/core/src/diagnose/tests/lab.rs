@@ -1,0 +1,137 @@
+//! What the fault lab has shown to be called wrongly, or not at all.
+
+use super::*;
+
+/// Kept connections: none is opened, none ends.
+fn kept() -> Totals {
+    let mut kept = healthy();
+    kept.tcp.opened = 0;
+    kept
+}
+
+#[test]
+fn clients_that_give_up_have_not_crashed() {
+    let bad = other_end(&edge("web", "db"));
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), kept())]);
+    let mut given_up = Totals::ZERO;
+    given_up.tcp.received_segments = 50;
+    given_up.tcp.closed[2] = 12;
+    given_up.waits.waited_us[On::LocalReader as usize] = 40_000_000;
+    node.windows(2, &[(Arc::clone(&bad), given_up)]);
+    assert!(!node.causes().contains(&"peer_crash"), "{:?}", node.active());
+    given_up.waits = Waits::ZERO;
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), kept())]);
+    node.windows(2, &[(bad, given_up)]);
+    assert_eq!(node.causes(), ["peer_crash"]);
+}
+
+#[test]
+fn reordering_that_tcp_learns_is_seen_in_its_first_seconds() {
+    let bad = edge("web", "db");
+    let mut large = healthy();
+    (large.tcp.sent_segments, large.tcp.sent_bytes) = (5000, 7_000_000);
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), large)]);
+    let mut reordered = large;
+    again(&mut reordered, RetransmitKind::Fast, 42);
+    (reordered.tcp.full_size_retransmits, reordered.tcp.spurious_retransmits) = (42, 42);
+    node.window(&[(Arc::clone(&bad), reordered)]);
+    node.windows(2, &[(bad, large)]);
+    assert_eq!(node.causes(), ["reordering"]);
+}
+
+/// An upload of four connections that always have more.
+fn upload(bytes: u64, again_segments: u64, round_trip_ms: u64) -> Totals {
+    let mut upload = Totals::ZERO;
+    (upload.tcp.sent_bytes, upload.tcp.sent_segments) = (bytes, bytes / 1400 + again_segments);
+    upload.tcp.received_segments = bytes / 2800;
+    again(&mut upload, RetransmitKind::Fast, again_segments);
+    (upload.tcp.rtt.buckets[4], upload.tcp.rtt.sum) = (8, 8 * round_trip_ms * 1000);
+    (upload.tcp.min_rtt.buckets[4], upload.tcp.min_rtt.sum) = (8, 8 * 20_000);
+    let queueing = round_trip_ms.saturating_sub(20) * 1000;
+    (upload.waits.queueing.buckets[4], upload.waits.queueing.sum) = (8, 8 * queueing);
+    upload.waits.waited_us[On::CongestionWindow as usize] = 15_000_000;
+    upload
+}
+
+#[test]
+fn a_short_queue_that_transfers_overrun_is_no_lossy_path() {
+    let full = edge("backup", "store");
+    let mut node = Node::with_past(&[Arc::clone(&full)]);
+    node.windows(6, &[(Arc::clone(&full), upload(7_000_000, 900, 48))]);
+    let sure: Vec<_> =
+        node.active().into_iter().filter(|found| found.1 as u8 >= Confidence::Medium as u8).collect();
+    assert!(sure.is_empty(), "{sure:?}");
+    // As much is lost, and hardly anything gets through: it is lost by chance.
+    let mut node = Node::with_past(&[Arc::clone(&full)]);
+    node.windows(6, &[(full, upload(700_000, 100, 48))]);
+    assert_eq!(node.causes(), ["path_loss"]);
+}
+
+#[test]
+fn what_a_deep_queue_drops_when_it_is_full_is_no_loss_of_its_own() {
+    let full = edge("backup", "store");
+    let mut node = Node::with_past(&[Arc::clone(&full)]);
+    node.windows(4, &[(full, upload(700_000, 15, 640))]);
+    assert_eq!(node.causes(), ["bufferbloat"]);
+}
+
+#[test]
+fn round_trips_of_acknowledgements_that_are_lost_are_no_queue() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut lost = upload(0, 0, 200);
+    lost.waits.waited_us = Waits::ZERO.waited_us;
+    (lost.tcp.sent_segments, lost.tcp.received_segments) = (120, 70);
+    again(&mut lost, RetransmitKind::TailLossProbe, 3);
+    node.windows(2, &[(bad, lost)]);
+    assert!(node.causes().is_empty(), "{:?}", node.active());
+}
+
+#[test]
+fn answers_that_take_long_to_arrive_are_not_the_servers() {
+    let large = edge("web", "db");
+    let answers = |took_ms: u64, age_ms: u64| {
+        let mut answers = healthy();
+        (answers.waits.responses.buckets[6], answers.waits.responses.sum) = (10, 10 * took_ms);
+        (answers.waits.unanswered.buckets[3], answers.waits.unanswered.sum) = (3, 3 * age_ms);
+        answers.waits.waited_us[On::PeerApplication as usize] = 3_000_000;
+        answers
+    };
+    let mut node = Node::with_past_of(&[(Arc::clone(&large), answers(79, 30))]);
+    node.windows(4, &[(Arc::clone(&large), answers(365, 20))]);
+    assert!(node.causes().is_empty(), "{:?}", node.active());
+    node.windows(4, &[(large, answers(900, 450))]);
+    assert_eq!(node.causes(), ["slow_server"]);
+}
+
+#[test]
+fn a_rule_here_that_drops_without_tcp_being_asked_again_is_no_dead_path() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let place = Place::Drops(Workload::plain("db"), Workload::plain("web"));
+    let mut dropped = [0; DropCause::COUNT];
+    node.read(&place, &dropped);
+    for _ in 0..3 {
+        dropped[DropCause::Policy as usize] += 30;
+        node.read(&place, &dropped);
+        node.window(&[(Arc::clone(&bad), dead(false))]);
+    }
+    assert_eq!(node.active(), [("policy_drop", Confidence::High, "web/db:8080".to_owned())]);
+}
+
+#[test]
+fn connects_that_a_rule_here_prohibits_have_a_route() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let place = Place::Drops(Workload::plain("web"), Workload::plain("db"));
+    let mut unreachable = Totals::ZERO;
+    unreachable.tcp.connect_failures[ConnectFailure::Unreachable as usize] = 30;
+    let mut dropped = [0; DropCause::COUNT];
+    node.read(&place, &dropped);
+    for _ in 0..3 {
+        dropped[DropCause::Policy as usize] += 30;
+        node.read(&place, &dropped);
+        node.window(&[(Arc::clone(&bad), unreachable)]);
+    }
+    assert_eq!(node.causes(), ["policy_reject"]);
+}
