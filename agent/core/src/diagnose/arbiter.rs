@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use netcause_common::flow::TcpCounters;
 
-use super::cause::{Cause, Family, Side};
+use super::cause::{Cause, Confidence, Family, Side};
 use super::draft::Draft;
 use super::finding::{Finding, MAX_AFFECTED, Signal, Subject, name, server};
 use super::node_pairs;
@@ -133,6 +133,12 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
     };
     let dead: BTreeSet<Workload> = affected(Cause::DeadPath).map(|edge| peer(edge).clone()).collect();
     let dead_pairs: BTreeSet<_> = affected(Cause::DeadPath).map(|edge| pair(edge)).collect();
+    // Small segments were among what got nothing back.
+    let is_sure = |draft: &&Draft| {
+        draft.finding.cause == Cause::DeadPath && draft.finding.confidence == Confidence::High
+    };
+    let surely_dead = drafts.iter().filter(is_sure).flat_map(|draft| &draft.finding.affected);
+    let surely_dead: BTreeSet<_> = surely_dead.map(|edge| pair(edge)).collect();
     let dropping = drafts.iter().filter(|draft| is_known_drop(&draft.finding));
     let dropped = dropping.flat_map(|draft| draft.finding.affected.iter().map(|edge| pair(edge)));
     // Timeouts back off, so that what is dropped does not show in each judgement.
@@ -153,18 +159,14 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
         let is_end = matches!(cause, Cause::HalfOpenPeer | Cause::PeerCrash);
         let is_loss =
             cause.family() == Family::Loss && cause != Cause::PolicyDrop && !is_known_drop(&draft.finding);
-        // The server's end may know the client by its address alone.
-        let is_dropped = |edge: &Arc<Edge>| {
-            dropped.contains(&pair(edge))
-                || (edge.reporter == Reporter::Destination
-                    && matches!(edge.source, Workload::Address(_))
-                    && dropped
-                        .iter()
-                        .any(|(_, server, port)| (server, port) == (&edge.destination, &edge.port)))
+        let is_seen_from_client = |edge: &Arc<Edge>| {
+            cause == Cause::PolicyDrop && matches!(edge.source, Workload::Address(_)) && is_in(&dropped, edge)
         };
         let follows = |edge: &Arc<Edge>| {
-            (is_stall && (dead.contains(peer(edge)) || dead_pairs.contains(&pair(edge))))
-                || ((is_stall || is_loss) && is_dropped(edge))
+            (is_stall && (dead.contains(peer(edge)) || is_in(&dead_pairs, edge)))
+                || (cause == Cause::MtuBlackHole && is_in(&surely_dead, edge))
+                || ((is_stall || is_loss) && is_in(&dropped, edge))
+                || is_seen_from_client(edge)
                 || ((is_stall || is_loss)
                     && edge.reporter == Reporter::Destination
                     && ruled.contains(&pair(edge)))
@@ -211,6 +213,19 @@ type Ends = (Workload, Workload, Option<u16>);
 
 fn pair(edge: &Edge) -> Ends {
     (edge.source.clone(), edge.destination.clone(), edge.port)
+}
+
+/// True if a pair is among these. The server's end may know the client by its address alone: then any client of the port will do that
+/// has a name.
+fn is_in(pairs: &BTreeSet<Ends>, edge: &Edge) -> bool {
+    let is_named = |client: &Workload| !matches!(client, Workload::Address(_));
+    let is_by_address = edge.reporter == Reporter::Destination && !is_named(&edge.source);
+    let mut of_port =
+        pairs.iter().filter(|(_, server, port)| (server, port) == (&edge.destination, &edge.port));
+    match is_by_address {
+        true => of_port.any(|(client, ..)| is_named(client)),
+        false => pairs.contains(&pair(edge)),
+    }
 }
 
 /// True if this node has seen itself drop what was missed.

@@ -135,3 +135,33 @@ fn connects_that_a_rule_here_prohibits_have_a_route() {
     }
     assert_eq!(node.causes(), ["policy_reject"]);
 }
+
+#[test]
+fn a_client_that_its_server_knows_by_address_has_one_fault() {
+    let bad = edge("web", "db");
+    let server = Arc::new(Edge {
+        source: Workload::Address("10.0.0.7".parse().unwrap()),
+        ..Edge::clone(&other_end(&bad))
+    });
+    // The server waits for the rest of a request that cannot arrive, or repeats answers of full size.
+    let mut waits = Totals::ZERO;
+    waits.waits.waited_us[On::LocalApplication as usize] = 10_000_000;
+    (waits.waits.unanswered.buckets[8], waits.waits.unanswered.sum) = (4, 16_000);
+    let mut repeats = dead(true);
+    (repeats.tcp.opened, repeats.tcp.received_segments) = (3, 20);
+    for (other, count) in [(waits, 6), (repeats, 6)] {
+        let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&server)]);
+        node.windows(count, &[(Arc::clone(&bad), dead(false)), (Arc::clone(&server), other)]);
+        assert_eq!(node.causes(), ["dead_path"]);
+    }
+    // What a rule drops is said once, as the client's end has it.
+    let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&server)]);
+    let place = Place::Drops(server.destination.clone(), server.source.clone());
+    let mut dropped = dead(false);
+    dropped.tcp.retransmitted_after_drop[DropCause::Policy as usize] = 12;
+    for total in 0..6 {
+        node.read(&place, &[30 * total]);
+        node.window(&[(Arc::clone(&bad), dropped), (Arc::clone(&server), Totals::ZERO)]);
+    }
+    assert_eq!(node.active(), [("policy_drop", Confidence::High, "web/db:8080".to_owned())]);
+}
