@@ -7,7 +7,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use crate::client::{Client, MAX_BODY, TIMEOUT};
+use crate::client::{Client, ClientError, MAX_BODY, TIMEOUT};
 use crate::expose::findings::Answer;
 use crate::sources::kubernetes::{Server, Timing, encoded};
 
@@ -27,7 +27,7 @@ pub enum Agents {
     /// The pods of a namespace with the label of the manifests.
     Cluster {
         /// The API server.
-        server: Server,
+        server: Box<Server>,
         /// Their namespace.
         namespace: String,
     },
@@ -79,7 +79,7 @@ impl Agents {
     ) -> Self {
         let timing = Timing { connect: TIMEOUT, response: TIMEOUT, ..Timing::default() };
         Self::Cluster {
-            server: Server::new(kubeconfig, timing).in_context(context),
+            server: Box::new(Server::new(kubeconfig, timing).in_context(context)),
             namespace: namespace.to_owned(),
         }
     }
@@ -93,7 +93,7 @@ impl Agents {
         match self {
             Self::Urls(clients) => {
                 let all = stream::iter(clients).map(|(url, client)| async move {
-                    let answer = client.fetch(path).await.map_err(|error| first_line(&error.to_string()));
+                    let answer = client.fetch(path).await.map_err(|error| briefly(&error));
                     (url.clone(), answer.and_then(|body| parsed(&body)))
                 });
                 Ok(all.buffered(AT_ONCE).collect().await)
@@ -162,8 +162,12 @@ fn parsed(body: &str) -> Result<Answer, String> {
         .map_err(|error| format!("does not answer as an agent of this version: {error}"))
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// Without what to do about it, and without the URL, which is said beside it.
+fn briefly(error: &ClientError) -> String {
+    match error {
+        ClientError::Unreachable { error, .. } => error.clone(),
+        error => error.to_string().lines().next().unwrap_or_default().to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -219,7 +223,7 @@ mod tests {
                 Reply::json(&json!({"metadata": {"continue": next}, "items": items}))
             };
             match request.path.strip_prefix(PODS).unwrap() {
-                "" if request.parameters.get("continue").is_none() => {
+                "" if !request.parameters.contains_key("continue") => {
                     page(&[("a", "n1"), ("b", "n2")], "2/3")
                 }
                 "" => page(&[("c", "n3")], ""),
