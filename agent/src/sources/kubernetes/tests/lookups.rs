@@ -48,7 +48,12 @@ async fn an_owner_is_asked_for_once() {
     });
     let mut client = Client::start(server.address, |_, _| {});
     let mut told = client.pods(6).await;
+    // A pod that comes when the answer is there brings it along.
+    while !told.iter().any(|one| one == "end") {
+        told.extend(client.pods(1).await);
+    }
     told.sort();
+    told.dedup();
     assert_eq!(told, ["+a", "+b", "+c", "begin", "end", "nightly-28>CronJob/nightly"]);
     let asked = server.asked(JOB);
     assert_eq!(asked.len(), 1);
