@@ -246,7 +246,13 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
     let goes_on = case.recent.tcp.full_size_retransmits > 0 || case.is_stuck();
     // A transfer whose path died repeats full-size segments too: it had got on before, and nothing comes back any more.
-    let is_alive = case.recent.tcp.opened > 0 || case.received_from_peer() > 0;
+    // What came before the first timeout says nothing of what passes since: that was before the last part of the span, or before the
+    // last window, in which something came.
+    let began_before = timeouts > case.recent.tcp.timeouts.iter().sum();
+    let now = &case.now.tcp;
+    let goes_on_now = timeouts > now.timeouts.iter().sum() && now.opened + now.received_segments > 0;
+    let is_alive =
+        (began_before && (case.recent.tcp.opened > 0 || case.received_from_peer() > 0)) || goes_on_now;
     let has_never_sent = case.past.sent().is_none_or(|sent| sent < 1000.0);
     // Progress in full-size segments is no black hole.
     let through = case.recent.tcp.sent_bytes / 1000;
@@ -256,8 +262,6 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     if !goes_on || through > full.max(1) || !(is_found || is_known) {
         return None;
     }
-    // What arrived before the first timeout says nothing of what passes since.
-    let began_before = timeouts > case.recent.tcp.timeouts.iter().sum();
     let confidence =
         if full >= 5 && began_before && is_alive { Confidence::High } else { Confidence::Medium };
     let summary = format!(
