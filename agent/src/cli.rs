@@ -230,7 +230,7 @@ pub struct WhyArguments {
     #[arg(short, long)]
     pub follow: bool,
     /// Say what an agent found that has recorded (`netcause agent --record DIR`), instead of asking one.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["follow", "url"])]
+    #[arg(long, value_name = "DIR", conflicts_with = "follow")]
     pub replay: Option<PathBuf>,
     /// The time in the recording: 2026-11-29T10:00:00Z, or -5m for five minutes before its end. Without it, the end.
     #[arg(long, value_name = "TIME", requires = "replay", allow_hyphen_values = true)]
@@ -247,14 +247,14 @@ pub struct WhyArguments {
         default_value = "http://127.0.0.1:9779"
     )]
     pub url: Vec<String>,
-    /// Ask all agents of a cluster, through its API server: those in this namespace, or in netcause.
+    /// Ask all agents of a cluster, through its API server: those in this namespace, or in netcause. No URL is asked then.
     #[arg(
         long,
         value_name = "NAMESPACE",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "netcause",
-        conflicts_with_all = ["url", "replay"]
+        conflicts_with = "replay"
     )]
     pub kube: Option<String>,
     /// With --kube: this file, instead of KUBECONFIG or the one in the home directory.
@@ -398,6 +398,7 @@ pub fn blamed_variable(error: &clap::Error) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();

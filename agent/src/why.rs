@@ -1,4 +1,4 @@
-//! `netcause why`: what a running agent finds wrong, in words.
+//! `netcause why`: what running agents, or a recording, find wrong, in words.
 
 mod merged;
 mod several;

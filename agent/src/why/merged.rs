@@ -247,12 +247,9 @@ fn nearest(findings: Vec<Said>) -> Vec<Said> {
 fn explains(near: &Said, far: &Said) -> bool {
     let rank = |said: &Said| (said.has_seen_it(), said.confidence());
     let is_other_nodes = near.nodes.iter().all(|node| !far.nodes.contains(node));
-    let is_hint = far.confidence() < Some(Confidence::High)
-        || !far.has_seen_it() && near.confidence() == Some(Confidence::High);
     near.is_active()
         && far.is_active()
         && is_other_nodes
-        && is_hint
         && rank(near) > rank(far)
         && near.confidence() >= far.confidence()
         && concerns(&near.row.subject, &far.row.subject)

@@ -132,17 +132,17 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
         of_cause.flat_map(|draft| draft.finding.affected.iter())
     };
     let dead: BTreeSet<Workload> = affected(Cause::DeadPath).map(|edge| peer(edge).clone()).collect();
-    let dead_pairs: BTreeSet<_> = affected(Cause::DeadPath).map(|edge| pair(edge)).collect();
+    let dead_pairs: Pairs = affected(Cause::DeadPath).map(|edge| pair(edge)).collect();
     // Small segments were among what got nothing back.
     let is_sure = |draft: &&Draft| {
         draft.finding.cause == Cause::DeadPath && draft.finding.confidence == Confidence::High
     };
     let surely_dead = drafts.iter().filter(is_sure).flat_map(|draft| &draft.finding.affected);
-    let surely_dead: BTreeSet<_> = surely_dead.map(|edge| pair(edge)).collect();
+    let surely_dead: Pairs = surely_dead.map(|edge| pair(edge)).collect();
     let dropping = drafts.iter().filter(|draft| is_known_drop(&draft.finding));
     let dropped = dropping.flat_map(|draft| draft.finding.affected.iter().map(|edge| pair(edge)));
     // Timeouts back off, so that what is dropped does not show in each judgement.
-    let dropped: BTreeSet<_> = dropped.chain(known.dropped).collect();
+    let dropped: Pairs = dropped.chain(known.dropped).collect();
     let ruled: BTreeSet<_> = affected(Cause::PolicyDrop).map(|edge| pair(edge)).chain(known.ruled).collect();
     let is_deaf = |finding: &Finding| match finding.cause {
         Cause::ReceiverStalled => finding.side == Side::Server,
@@ -159,18 +159,15 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
         let is_end = matches!(cause, Cause::HalfOpenPeer | Cause::PeerCrash);
         let is_loss =
             cause.family() == Family::Loss && cause != Cause::PolicyDrop && !is_known_drop(&draft.finding);
-        let is_seen_from_client = |edge: &Arc<Edge>| {
-            cause == Cause::PolicyDrop && matches!(edge.source, Workload::Address(_)) && is_in(&dropped, edge)
-        };
         let follows = |edge: &Arc<Edge>| {
-            (is_stall && (dead.contains(peer(edge)) || is_in(&dead_pairs, edge)))
-                || (cause == Cause::MtuBlackHole && is_in(&surely_dead, edge))
-                || ((is_stall || is_loss) && is_in(&dropped, edge))
-                || is_seen_from_client(edge)
+            (is_stall && (dead.contains(peer(edge)) || dead_pairs.has(edge)))
+                || (cause == Cause::MtuBlackHole && surely_dead.has(edge))
+                || ((is_stall || is_loss) && dropped.has(edge))
+                || (cause == Cause::PolicyDrop && dropped.has_by_name(edge))
                 || ((is_stall || is_loss)
                     && edge.reporter == Reporter::Destination
                     && ruled.contains(&pair(edge)))
-                || (cause == Cause::ConnectionRefused && dropped.contains(&pair(edge)))
+                || (cause == Cause::ConnectionRefused && dropped.has(edge))
                 || (is_end && known.dead.contains(&pair(edge)))
                 || (cause == Cause::SlowServer && deaf.contains(&(edge.destination.clone(), edge.port)))
         };
@@ -215,16 +212,31 @@ fn pair(edge: &Edge) -> Ends {
     (edge.source.clone(), edge.destination.clone(), edge.port)
 }
 
-/// True if a pair is among these. The server's end may know the client by its address alone: then any client of the port will do that
-/// has a name.
-fn is_in(pairs: &BTreeSet<Ends>, edge: &Edge) -> bool {
-    let is_named = |client: &Workload| !matches!(client, Workload::Address(_));
-    let is_by_address = edge.reporter == Reporter::Destination && !is_named(&edge.source);
-    let mut of_port =
-        pairs.iter().filter(|(_, server, port)| (server, port) == (&edge.destination, &edge.port));
-    match is_by_address {
-        true => of_port.any(|(client, ..)| is_named(client)),
-        false => pairs.contains(&pair(edge)),
+/// Pairs that have something. A server may know its client by its address alone, while the client's end has names for both.
+struct Pairs {
+    all: BTreeSet<Ends>,
+    /// The server's port of those whose client has a name.
+    named: BTreeSet<(Workload, Option<u16>)>,
+}
+
+impl FromIterator<Ends> for Pairs {
+    fn from_iter<I: IntoIterator<Item = Ends>>(pairs: I) -> Self {
+        let all: BTreeSet<Ends> = pairs.into_iter().collect();
+        let named = all.iter().filter(|(client, ..)| !matches!(client, Workload::Address(_)));
+        Self { named: named.map(|(_, server, port)| (server.clone(), *port)).collect(), all }
+    }
+}
+
+impl Pairs {
+    fn has(&self, edge: &Edge) -> bool {
+        self.all.contains(&pair(edge)) || self.has_by_name(edge)
+    }
+
+    /// True if the edge is the server's end of a client without a name, and one of the port's clients with a name is here.
+    fn has_by_name(&self, edge: &Edge) -> bool {
+        edge.reporter == Reporter::Destination
+            && matches!(edge.source, Workload::Address(_))
+            && self.named.contains(&(edge.destination.clone(), edge.port))
     }
 }
 

@@ -172,18 +172,18 @@ impl Around {
         received.get(workload).copied().unwrap_or_default()
     }
 
-    /// Whether segments came over this edge in the last part of the span.
-    #[must_use]
-    pub fn has_heard(&self, edge: &Arc<Edge>) -> bool {
-        self.heard.iter().any(|(heard, _)| Arc::ptr_eq(heard, edge))
-    }
-
     /// The same, by one workload here alone.
     #[must_use]
     pub fn received_between(&self, here: &Workload, there: &Workload) -> u64 {
         let ends = |edge: &Edge| (local(edge).clone(), peer(edge).clone());
         let between = self.between.get_or_init(|| self.heard_by(ends));
         between.get(&(here.clone(), there.clone())).copied().unwrap_or_default()
+    }
+
+    /// Whether segments came over this edge in the last part of the span.
+    #[must_use]
+    pub fn has_heard(&self, edge: &Arc<Edge>) -> bool {
+        self.heard.iter().any(|(heard, _)| Arc::ptr_eq(heard, edge))
     }
 
     fn heard_by<K: Eq + Hash>(&self, key: impl Fn(&Edge) -> K) -> HashMap<K, u64> {

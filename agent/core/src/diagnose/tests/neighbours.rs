@@ -14,7 +14,11 @@ fn began(node: &Node) -> Vec<&'static str> {
 fn transfers_over_a_dead_path_are_no_black_hole() {
     let bad = edge("web", "db");
     let mut node = Node::with_past(&[Arc::clone(&bad)]);
-    node.windows(6, &[(Arc::clone(&bad), dead(true))]);
+    // In the window in which it dies, connections had opened and segments had come.
+    let mut dies = dead(true);
+    (dies.tcp.opened, dies.tcp.received_segments) = (3, 500);
+    node.windows(1, &[(Arc::clone(&bad), dies)]);
+    node.windows(5, &[(Arc::clone(&bad), dead(true))]);
     assert_eq!(began(&node), ["dead_path"]);
     // Small packets might pass, for all that is known.
     assert_eq!(node.active()[0].1, Confidence::Medium);
