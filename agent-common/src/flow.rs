@@ -258,11 +258,13 @@ impl TcpCounters {
     }
 
     /// Established connections that ended, for any reason.
+    ///
+    /// Wraps: in the kernel's table one kind may be below zero while a close is being counted as another kind.
     #[must_use]
     pub const fn closed(&self) -> u64 {
-        let (mut sum, mut index) = (0, 0);
+        let (mut sum, mut index) = (0_u64, 0);
         while index < CloseReason::COUNT {
-            sum += self.closed[index];
+            sum = sum.wrapping_add(self.closed[index]);
             index += 1;
         }
         sum

@@ -284,18 +284,30 @@ impl Workshop {
         let name = kernel.name;
         let job =
             VmJob { script, guest_seconds: seconds, log: name, clock: Clock::Wall, stdin: Stdin::Nothing };
-        let machine = self.machine(kernel, &job)?;
-        exec::say(format!("kernel {name}: booting {}", kernel.release));
-        let ended = machine.run(&job::mark(), Duration::from_secs(seconds), |line| {
-            if !line.is_empty() {
-                eprintln!("[{name}] {line}");
-            }
-        })?;
-        exec::say(format!(
-            "kernel {name}: ended after {:.1} s, of which {:.1} s booting",
-            ended.total.as_secs_f64(),
-            ended.boot.as_secs_f64()
-        ));
+        let boot = || {
+            let machine = self.machine(kernel, &job)?;
+            exec::say(format!("kernel {name}: booting {}", kernel.release));
+            let ended = machine.run(&job::mark(), Duration::from_secs(seconds), |line| {
+                if !line.is_empty() {
+                    eprintln!("[{name}] {line}");
+                }
+            })?;
+            exec::say(format!(
+                "kernel {name}: ended after {:.1} s, of which {:.1} s booting",
+                ended.total.as_secs_f64(),
+                ended.boot.as_secs_f64()
+            ));
+            anyhow::Ok(ended)
+        };
+        let mut ended = boot()?;
+        if ended.is_translators_fault {
+            exec::say(format!(
+                "kernel {name}: the kernel died at an int3 that the emulator ran after it was replaced, a fault of the emulator; \
+                 once more, the first time ended with:\n{}",
+                exec::tail(&ended.output, 25)
+            ));
+            ended = boot()?;
+        }
         let mut run = Run::parse(&kernel.release, &ended.output, ended.code, ended.total);
         if let Some(problem) = ended.problem {
             run.problem = Some(problem);

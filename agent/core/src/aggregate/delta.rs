@@ -2,13 +2,17 @@
 //!
 //! The kernel's tables hold totals. Everything behind them works on differences: a difference belongs to the edge that
 //! has the flow's name at that time, whatever the flow is called later.
+//!
+//! A total may go back: the programs take a close or a reset back when a later event shows that it was another kind, and a reading
+//! can fall between both. It counts nothing then until it is above what was counted: a counter that Prometheus has seen must not
+//! go back, and is right again with the next event of its kind.
 
 use std::collections::HashMap;
 
 use netcause_common::flow::FlowKey;
 
 use super::packed::Packed;
-use super::totals::{Counters, Totals};
+use super::totals::{Counters, Totals, words_mut};
 
 /// The last counters of each flow of one table.
 #[derive(Debug)]
@@ -27,15 +31,15 @@ impl<C: Counters> Deltas<C> {
     ///
     /// A flow that the table shows twice in one pass, as a hash map does when an entry is removed meanwhile, counts once.
     pub fn update(&mut self, key: &FlowKey, now: &C) -> Option<Totals> {
+        let is_new = !self.last.contains_key(key);
+        let last = self.last.entry(*key).or_default();
+        let counted = match difference(now, last) {
+            None if !is_new => return None,
+            counted => counted.unwrap_or_else(C::zeroed),
+        };
+        last.add(&counted);
         let mut delta = Totals::ZERO;
-        if let Some(last) = self.last.get_mut(key) {
-            let difference = difference(now, last)?;
-            last.set(now);
-            difference.add_to(&mut delta);
-        } else {
-            self.last.insert(*key, Packed::new(now));
-            now.add_to(&mut delta);
-        }
+        counted.add_to(&mut delta);
         Some(delta)
     }
 
@@ -51,16 +55,25 @@ impl<C: Counters> Deltas<C> {
     }
 }
 
-/// `now - before`, wrapping; `None` when they are equal.
+/// `now - before`, 0 for a counter that has gone back; `None` when nothing has changed.
 fn difference<C: Counters>(now: &C, before: &Packed<C>) -> Option<C> {
     let mut difference = *now;
     before.subtract_from(&mut difference);
-    super::totals::words(&difference).iter().any(|word| *word != 0).then_some(difference)
+    let words = words_mut(&mut difference);
+    let all = words.iter().fold(0, |all, word| all | word);
+    if all.cast_signed() < 0 {
+        // A gauge goes up and down.
+        let has_gone_back = |index, word: u64| word.cast_signed() < 0 && C::GAUGE != Some(index);
+        for (_, word) in words.iter_mut().enumerate().filter(|(index, word)| has_gone_back(*index, **word)) {
+            *word = 0;
+        }
+    }
+    words.iter().any(|word| *word != 0).then_some(difference)
 }
 
 #[cfg(test)]
 mod tests {
-    use netcause_common::flow::TcpCounters;
+    use netcause_common::flow::{CloseReason, TcpCounters};
 
     use super::*;
 
@@ -83,5 +96,34 @@ mod tests {
         }
         deltas.forget(&key);
         assert_eq!(deltas.update(&key, &counters(3, 0)).map(|delta| delta.tcp.sent_bytes), Some(3));
+    }
+
+    #[test]
+    fn a_counter_that_goes_back_counts_nothing_until_it_is_above() {
+        let mut deltas = Deltas::default();
+        let key = FlowKey { local: 1, ..FlowKey::default() };
+        let closed = |fin, reset| {
+            let mut counters = TcpCounters::ZERO;
+            counters.closed[CloseReason::Fin as usize] = fin;
+            counters.closed[CloseReason::ResetSent as usize] = reset;
+            counters
+        };
+        let mut sum = Totals::ZERO;
+        for (now, shown) in [
+            (closed(2, 0), closed(2, 0)),
+            // Read between the two additions of a close that was taken for another kind, and after both.
+            (closed(1, 0), closed(2, 0)),
+            (closed(1, 1), closed(2, 1)),
+            (closed(2, 1), closed(2, 1)),
+            (closed(3, 1), closed(3, 1)),
+        ] {
+            sum.add(&deltas.update(&key, &now).unwrap_or(Totals::ZERO));
+            assert_eq!(sum.tcp, shown);
+            assert!(deltas.is_current(&key, &now));
+        }
+        // The entry has begun with what is taken back: its close was counted in the overflow map.
+        let other = FlowKey { local: 2, ..key };
+        assert_eq!(deltas.update(&other, &closed(u64::MAX, 1)).map(|delta| delta.tcp), Some(closed(0, 1)));
+        assert_eq!(deltas.update(&other, &closed(0, 1)), None);
     }
 }

@@ -3,6 +3,7 @@
 //! It wraps: counts are added and subtracted in any order, and intermediate results may lie below zero. The end results
 //! never do, and 2^64 of anything is out of reach.
 
+use std::mem::offset_of;
 use std::slice;
 
 use bytemuck::{Pod, Zeroable};
@@ -81,6 +82,9 @@ impl Totals {
 
 /// What a table of the kernel counts of one flow.
 pub trait Counters: Pod {
+    /// The word that goes up and down, if there is one; all others only grow.
+    const GAUGE: Option<usize> = None;
+
     /// Adds them to their part of the totals.
     fn add_to(&self, totals: &mut Totals);
 
@@ -89,6 +93,8 @@ pub trait Counters: Pod {
 }
 
 impl Counters for TcpCounters {
+    const GAUGE: Option<usize> = Some(offset_of!(Self, open) / size_of::<u64>());
+
     fn add_to(&self, totals: &mut Totals) {
         add(&mut totals.tcp, self);
     }

@@ -94,12 +94,16 @@ impl<Id: Eq + Hash, N: Name> Subjects<Id, N> {
 
     /// What a subject is a part of, or itself.
     pub fn resolve(&self, subject: Subject) -> Subject {
-        let mut subject = subject;
         // No cycles: a subject becomes a part once, of one that is none.
-        while let Some(Known { state: State::PartOf(whole), .. }) = self.known.get(subject) {
-            subject = *whole;
+        std::iter::successors(Some(subject), |subject| self.whole(*subject)).last().unwrap_or(subject)
+    }
+
+    /// What a subject has become a part of.
+    fn whole(&self, subject: Subject) -> Option<Subject> {
+        match self.known.get(subject)?.state {
+            State::PartOf(whole) => Some(whole),
+            State::Lives | State::Ended => None,
         }
-        subject
     }
 
     /// Forgets the subjects that count no more and are in no step.
@@ -109,9 +113,9 @@ impl<Id: Eq + Hash, N: Name> Subjects<Id, N> {
             return;
         }
         let mut needed = in_steps();
-        // What a subject that is needed is a part of is needed too.
+        // What a subject that is needed is a part of is needed too, and what that has become a part of.
         for subject in needed.clone() {
-            needed.insert(self.resolve(subject));
+            needed.extend(std::iter::successors(self.whole(subject), |whole| self.whole(*whole)));
         }
         self.known.retain(|subject, known| known.state == State::Lives || needed.contains(&subject));
         self.ended = self.known.iter().filter(|(_, known)| known.state == State::Ended).count();

@@ -129,6 +129,23 @@ fn a_late_name_is_that_of_the_past_and_a_new_holder_begins_anew() {
 }
 
 #[test]
+fn a_part_of_a_part_stays_where_it_belongs() {
+    let mut windows = begun(ROOM);
+    windows.count(1, &name(1), &[0, 5, 0, 0]);
+    (100..200).for_each(|id| windows.count(id, &name(id), &[0, 1, 0, 0]));
+    windows.end_reading(seconds(105));
+    // The second one has counted nothing itself, and no step has it.
+    windows.merged(&1, 2, &name(2));
+    windows.merged(&2, 3, &name(3));
+    (100..200).for_each(|id| windows.ended(&id));
+    // All steps but one that has the first are gone: the others are forgotten, and their numbers used again.
+    windows.count(3, &name(3), &[0, 2, 0, 0]);
+    windows.end_reading(seconds(110));
+    (200..500).for_each(|id| windows.count(id, &name(id), &[0, 1, 0, 0]));
+    assert_eq!(sums(&windows, 600).get("n3"), Some(&7));
+}
+
+#[test]
 fn subjects_that_do_nothing_cost_nothing() {
     let mut windows = begun(ROOM);
     for id in 0..10_000 {
