@@ -460,7 +460,7 @@ impl Engine {
         if !idle.is_empty() {
             self.outputs.push_back(Output::Remove(idle));
         }
-        self.drops.end_reading(self.time.monotonic, &self.names);
+        self.drops.end_reading(self.time.monotonic, &self.names, &self.model);
         self.details.name_clients(|local| self.names.local(local));
         self.diagnose();
     }

@@ -1,6 +1,9 @@
 //! Packets that the kernel dropped, by the names of those that lost them.
 //!
 //! What is counted stays under the name that it had then. Where a workload has no name yet, its packets wait for one for a while.
+//!
+//! An end whose address has no name is called what the edges of its flows call it: they know the workload of a socket on this node
+//! by both ends of the connection, a packet has addresses alone.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,6 +12,7 @@ use netcause_common::drops::{DropCause, DropDirection, DropKey, DropReason};
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, ROLE_SERVER};
 
+use super::model::{Model, Remotes};
 use crate::enrich::{Names, Workload};
 
 /// How many rows there may be; further ones count for `other`.
@@ -54,10 +58,15 @@ impl PacketDrops {
     }
 
     /// Ends a reading: gives names to what was dropped.
-    pub fn end_reading(&mut self, now: Duration, names: &Names) {
+    pub fn end_reading(&mut self, now: Duration, names: &Names, model: &Model) {
         self.rows.retain(|_, (_, grew)| now.saturating_sub(*grew) < KEPT);
+        if self.unnamed.is_empty() {
+            return;
+        }
+        let addresses = self.unnamed.iter().flat_map(|(key, ..)| [key.source, key.destination]);
+        let remotes = model.remote_names(&addresses.filter(|address| !address.is_placeholder()).collect());
         for (key, packets, at) in std::mem::take(&mut self.unnamed) {
-            let Some((workload, peer)) = ends(&key, names) else { continue };
+            let Some((workload, peer)) = ends(&key, names, &remotes) else { continue };
             let may_get_a_name = matches!(workload, Workload::Cgroup(_) | Workload::Pod(_));
             if may_get_a_name && now.saturating_sub(at) < NAMING {
                 self.unnamed.push((key, packets, at));
@@ -102,13 +111,18 @@ impl PacketDrops {
 }
 
 /// The workload that packets count for, and its peer; `None` for a direction that there is not.
-fn ends(key: &DropKey, names: &Names) -> Option<(Workload, Workload)> {
+fn ends(key: &DropKey, names: &Names, remotes: &Remotes) -> Option<(Workload, Workload)> {
     if key.local == 0 {
         return Some((Workload::Other, Workload::Other));
     }
     let at = |remote: Address| {
         let flow = FlowKey { local: key.local, remote, role: ROLE_SERVER, ..FlowKey::default() };
-        names.remote(&flow).workload
+        match names.remote(&flow).workload {
+            address @ Workload::Address(_) => {
+                remotes.of(key.local, remote).cloned().unwrap_or(address)
+            }
+            name => name,
+        }
     };
     Some(match DropDirection::from_number(key.direction)? {
         DropDirection::Sent => (names.local(key.local), at(key.destination)),

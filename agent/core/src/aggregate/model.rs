@@ -10,6 +10,7 @@
 
 mod handover;
 mod naming;
+mod remotes;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -28,6 +29,8 @@ use super::{Edge, Reporter, edge};
 use crate::enrich::Names;
 use crate::enrich::objects::Seconds;
 use crate::ingest::{ip, role};
+
+pub use remotes::Remotes;
 
 /// The number of an edge; used again after [`Change::Merged`] and [`Change::Ended`].
 pub type EdgeId = usize;

@@ -2,6 +2,7 @@
 
 use netcause_common::drops::{DropDirection, DropReason};
 
+use super::peers::{self, End, Node};
 use super::*;
 use crate::aggregate::drops::MAX_ROWS;
 
@@ -52,6 +53,45 @@ fn the_socket_names_the_workload_and_addresses_the_rest() {
             "shop.service received 10.0.0.9 netfilter_drop: 1",
             "shop.service sent db netfilter_drop: 7",
             "unknown in_transit unknown netfilter_drop: 6",
+        ]
+    );
+}
+
+#[test]
+fn ends_without_a_name_are_called_as_in_the_edges_of_their_flows() {
+    let mut node = Node::new(&["app.service", "db.service", "cron.service", "new.service"]);
+    let (app, db): (End, End) = ((1, "10.0.0.1", 1), (2, "10.0.0.2", 2));
+    // Another pair whose client has the same address, and one whose server has none of its own.
+    let (cron, its_db): (End, End) = ((3, "10.0.0.1", 3), (4, "10.0.0.4", 4));
+    for (client, server, port) in [(app, db, 4000), (cron, its_db, 4002)] {
+        node.announce_from(client, server, ROLE_CLIENT, port);
+        node.announce_from(server, client, ROLE_SERVER, port);
+        let tcp =
+            TcpCounters { opened: 1, sent_segments: 1, sent_bytes: 9, received_bytes: 9, ..TcpCounters::ZERO };
+        for key in [peers::key(client, server, ROLE_CLIENT), peers::key(server, client, ROLE_SERVER)] {
+            node.player.play(Input::Flow { key, delta: &Totals { tcp, ..Totals::ZERO } });
+        }
+    }
+    node.read();
+    assert!(node.shown().contains(&"app.service -> db.service: 1".to_owned()), "{:?}", node.shown());
+    let none = Address::EXTERNAL;
+    for (key, packets) in [
+        (key(1, DropDirection::Sent, [none, address(2)]), 3),
+        (key(2, DropDirection::Received, [address(1), none]), 4),
+        // On the way, which of both clients had the first address cannot be seen.
+        (key(NAMESPACE, DropDirection::InTransit, [address(1), address(2)]), 5),
+        (key(NAMESPACE, DropDirection::InTransit, [address(4), address(9)]), 6),
+    ] {
+        node.player.play(Input::Drops { key, packets });
+    }
+    node.read();
+    assert_eq!(
+        rows(&node.player),
+        [
+            "10.0.0.1 in_transit db.service netfilter_drop: 5",
+            "app.service sent db.service netfilter_drop: 3",
+            "db.service received app.service netfilter_drop: 4",
+            "new.service in_transit 10.0.0.9 netfilter_drop: 6",
         ]
     );
 }
