@@ -49,7 +49,9 @@ impl Exposed {
             None if self.age.is_some_and(|age| age + MARGIN_SECONDS < YOUNG_SECONDS) => None,
             None => Some(Duration::MAX),
         });
-        Seen { by_any, by_all: self.scrapers.all_saw(now) }
+        // One that comes while the agent is young is to get what came before it, too.
+        let is_young = self.age.is_some_and(|age| age < YOUNG_SECONDS);
+        Seen { by_any, by_all: self.scrapers.all_saw(now).filter(|_| !is_young) }
     }
 
     /// How this view, the newest one, is shown. Clients that are no scrapers get all as it is.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use netcause_common::endpoint::Address;
 use netcause_common::flow::{FlowKey, PROTOCOL_TCP, ROLE_CLIENT};
+use netcause_common::probe::open_sockets::{AcceptQueue, QueueKey};
 use netcause_core::engine::{Engine, Input, Options, Output, Time};
 use netcause_core::enrich;
 use netcause_core::expose::budget::{Budget, Shown};
@@ -61,6 +62,13 @@ impl Daemon {
         let mut delta = Totals::ZERO;
         delta.tcp.connect_failures[0] = count;
         self.handle(Input::Flow { key: key(flow), delta: &delta });
+    }
+
+    /// A sidecar listens.
+    fn sidecar(&mut self) {
+        let queue = AcceptQueue { sweep: 1, ..AcceptQueue::default() };
+        let key = QueueKey { local: 999, port: 15001, ..QueueKey::default() };
+        self.handle(Input::Listeners { queues: vec![(key, queue)], namespaces: Vec::new() });
     }
 
     fn read(&mut self) {
@@ -175,9 +183,7 @@ proptest! {
                     1
                 }
                 Happens::Sidecar => {
-                    let queue = netcause_common::probe::open_sockets::AcceptQueue { sweep: 1, ..Default::default() };
-                    let key = netcause_common::probe::open_sockets::QueueKey { local: 999, port: 15001, ..Default::default() };
-                    daemon.handle(Input::Listeners { queues: vec![(key, queue)], namespaces: Vec::new() });
+                    daemon.sidecar();
                     1
                 }
                 Happens::Read => {
@@ -209,4 +215,23 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_scraper_that_comes_second_while_the_agent_is_young_gets_what_has_moved_before() {
+    let mut daemon = Daemon::new(1000, 100_000);
+    let mut scrapers = [Scraper::new(), Scraper::new()];
+    daemon.burst(4, 1);
+    for now in 1..200 {
+        daemon.now = now;
+        if now == 3 {
+            daemon.sidecar();
+        }
+        for ((interval, offset), scraper) in [(5, 1), (60, 16)].into_iter().zip(&mut scrapers) {
+            if now % interval == offset {
+                daemon.scrape(scraper);
+            }
+        }
+    }
+    assert_eq!(scrapers.each_ref().map(failures), [1.0; 2]);
 }
