@@ -35,6 +35,8 @@ pub struct Around {
     pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
     /// Clients that a server on this node waits for the network to, in the last part of the span, by the server.
     pub stuck: HashMap<(Workload, Option<u16>), Vec<Workload>>,
+    /// Segments below full size that clients here sent again to a server's port, in the last part of the span, and heard nothing.
+    silent: HashMap<(Workload, Option<u16>), u64>,
     /// DNS in the last part of the span, by the server: what its clients on this node saw.
     pub resolvers: HashMap<Workload, Resolver>,
     /// DNS between a client and a server that this node runs, in the last part of the span: what the server's end saw. A pair that was
@@ -110,6 +112,12 @@ impl Around {
         let received = totals.tcp.received_segments;
         if received > 0 {
             self.heard.push((Arc::clone(edge), received));
+        } else if edge.reporter == Reporter::Source {
+            let again: u64 = totals.tcp.retransmitted_segments.iter().sum();
+            let small = again.saturating_sub(totals.tcp.full_size_retransmits);
+            if small > 0 {
+                *self.silent.entry((edge.destination.clone(), edge.port)).or_default() += small;
+            }
         }
         if edge.reporter == Reporter::Destination && waited(&totals.waits, On::Network, seconds) >= STUCK {
             let clients = self.stuck.entry((edge.destination.clone(), edge.port)).or_default();
@@ -178,6 +186,15 @@ impl Around {
         let ends = |edge: &Edge| (local(edge).clone(), peer(edge).clone());
         let between = self.between.get_or_init(|| self.heard_by(ends));
         between.get(&(here.clone(), there.clone())).copied().unwrap_or_default()
+    }
+
+    /// Whether a server's port answers nobody here, not even small segments, while other ports of it answer.
+    #[must_use]
+    pub fn is_silent_port(&self, server: &Edge) -> bool {
+        let is_it = |edge: &Edge| edge.destination == server.destination && edge.port == server.port;
+        self.silent.contains_key(&(server.destination.clone(), server.port))
+            && !self.heard.iter().any(|(edge, _)| edge.reporter == Reporter::Source && is_it(edge))
+            && self.received_from(&server.destination) > 0
     }
 
     /// Whether segments came over this edge in the last part of the span.

@@ -20,6 +20,10 @@ use crate::aggregate::{Edge, Reporter};
 const HALF_LIFE: Duration = Duration::from_mins(5);
 /// What happens while something is wrong weighs so much.
 const BAD: f64 = 0.05;
+/// Who resets always, as health checks that only connect, has done so within this many seconds.
+const WITHOUT_RESETS: f64 = 15.0;
+/// Of connections that ended, one before for more than so many now is hardly any.
+const FEW: f64 = 4.0;
 /// An edge without traffic is forgotten after this.
 const KEPT: Duration = Duration::from_mins(30);
 /// Edges that are remembered: as many as the windows have at most.
@@ -103,16 +107,24 @@ impl Past {
         self.failed_connects.value(3.0).filter(|_| self.is_known())
     }
 
-    /// Resets by the application for each connection that ended; 0 where hardly any ended in a time that is known.
+    /// Resets by the application for each connection that ended, to compare with a time in which so many ended; 0 where hardly any
+    /// ended before.
     #[must_use]
-    pub fn resets_sent(&self) -> Option<f64> {
-        self.resets_sent.value(3.0).or_else(|| self.is_known().then_some(0.0))
+    pub fn resets_sent(&self, ended: u64) -> Option<f64> {
+        self.resets(self.resets_sent, 3.0, ended)
     }
 
-    /// Connections that the peer reset, of those that ended; 0 where none ended in a time that is known.
+    /// Connections that the peer reset, of those that ended, to compare with a time in which so many ended; 0 where hardly any
+    /// ended before.
     #[must_use]
-    pub fn resets_received(&self) -> Option<f64> {
-        self.resets_received.value(1.0).or_else(|| self.is_known().then_some(0.0))
+    pub fn resets_received(&self, ended: u64) -> Option<f64> {
+        self.resets(self.resets_received, 1.0, ended)
+    }
+
+    /// A few that ended when it began to be bad are not what is usual.
+    fn resets(&self, resets: Weighted, at_least: f64, ended: u64) -> Option<f64> {
+        let hardly_any = self.seconds >= WITHOUT_RESETS;
+        resets.value(at_least.max(ended as f64 / FEW)).or_else(|| hardly_any.then_some(0.0))
     }
 
     /// Mean round-trip time in seconds.

@@ -123,7 +123,7 @@ fn gone(case: &Case<'_>) -> Option<Draft> {
     let closed = tcp.closed();
     let at_once = ended(&recent.closed, CloseReason::ResetReceived);
     // All of them, together, and nothing of the kind before.
-    let usual = case.past.resets_received();
+    let usual = case.past.resets_received(closed);
     let is_unusual = usual.is_some_and(|usual| usual < 0.1);
     // Clients that give up reset connections that this end had not answered.
     let owed = case.waited(On::LocalReader) + case.waited(On::LocalApplication);
@@ -197,8 +197,12 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     let longer = if is_slow { answer } else { age } - usual.unwrap_or(0.0);
     let (recent, observed_recently) = round_trips(&case.recent.tcp.rtt);
     let now = if observed_recently > 0 { recent / observed_recently as f64 } else { 0.0 };
-    let is_late_path = rtt.max(now) - case.past.round_trip().unwrap_or(0.0) > longer / 4.0;
-    if is_late_path || share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) > 0.01 {
+    let usual_rtt = case.past.round_trip().unwrap_or(0.0);
+    let is_late_path = rtt.max(now) - usual_rtt > longer / 4.0;
+    // A large request takes many round trips: its server has a part of it and waits for the rest.
+    let is_queued = !case.is_client() && rtt.max(now) > (5.0 * usual_rtt).max(usual_rtt + 0.05);
+    let loses = share(data_retransmits(&case.lately.tcp), case.lately.tcp.sent_segments) > 0.01;
+    if is_late_path || is_queued || loses {
         return None;
     }
     // So does a server on this node whose answers are not acknowledged. It may know the client by its address alone.
@@ -299,10 +303,10 @@ fn aborts(case: &Case<'_>) -> Option<Draft> {
         [ResetReason::UnreadData, ResetReason::Aborted].map(|reason| tcp.resets_sent[reason as usize]);
     let recent = case.recent.tcp.resets_sent[..2].iter().sum::<u64>();
     let (resets, closed) = (unread + aborted, tcp.closed());
-    let usual = case.past.resets_sent();
+    let now = &case.now.tcp;
+    let usual = case.past.resets_sent(now.closed());
     // Health checks that connect and reset do so always: without a past they are not told apart.
     // As it is in the last window, if enough have ended in it: what was before is what is usual.
-    let now = &case.now.tcp;
     let share_now = match now.closed() {
         closed if closed >= RESETS => share(now.resets_sent[..2].iter().sum(), closed),
         _ => share(resets, closed),
@@ -344,7 +348,7 @@ fn aborted(case: &Case<'_>) -> Option<Draft> {
     let reset = |tcp: &TcpCounters| tcp.closed[CloseReason::ResetReceived as usize];
     let (tcp, now) = (&case.lately.tcp, &case.now.tcp);
     let resets = reset(tcp);
-    let usual = case.past.resets_received();
+    let usual = case.past.resets_received(now.closed());
     let is_unusual = usual.is_some_and(|usual| share(reset(now), now.closed()) > WORSE * usual + 0.1);
     // A server that ends resets its connections once: this goes on for three windows.
     let lasts = resets > reset(&case.recent.tcp) && reset(&case.recent.tcp) > reset(now) && reset(now) > 0;

@@ -129,15 +129,16 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     let waiting = case.waited(On::Network);
     let others = case.received_from_peer().saturating_sub(recent.received_segments);
     // Where nothing small was tried, a smaller MTU is not excluded; where something small comes back, it is that.
-    let is_large_only = is_large_only(case);
+    let is_silent_port = case.is_client() && case.around.is_silent_port(case.edge);
+    let is_large_only = is_large_only(case) && !is_silent_port;
     if is_large_only && others > 0 {
         return None;
     }
     if let Some(ruled) = silence::by_rule(case, timeouts) {
         return Some(ruled);
     }
-    // Another port of it answers the same workload.
-    if case.is_client() && case.received_between() > recent.received_segments {
+    // Another port of it answers the same workload; or others, and this one nobody.
+    if is_silent_port || case.is_client() && case.received_between() > recent.received_segments {
         return Some(silence::of_port(case, timeouts, repeated));
     }
     // Timeouts back off: where nothing was sent again lately, it is as sure as it was.
@@ -256,6 +257,10 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     let has_never_sent = case.past.sent().is_none_or(|sent| sent < 1000.0);
     // Progress in full-size segments is no black hole.
     let through = case.recent.tcp.sent_bytes / 1000;
+    // What others send to this port, which is small, does not pass either.
+    if case.is_client() && case.around.is_silent_port(case.edge) {
+        return None;
+    }
     let is_known = case.has(Cause::MtuBlackHole) && case.is_stuck();
     let is_found =
         timeouts >= 3 && share(full, again) >= 0.8 && fast <= full / 4 && (is_alive || has_never_sent);
@@ -377,7 +382,11 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     // The same where only large segments are repeated in the last window, and no more of them get through.
     let now = &case.now.tcp;
     let is_large_only = share(now.full_size_retransmits, data_retransmits(now)) >= 0.8;
-    if is_large_only && now.sent_bytes / 1000 <= now.full_size_retransmits {
+    // And where connections hang that have repeated the same large segment three times.
+    let is_hanging = now.timeouts[Timeouts::Later as usize] > 0
+        && now.retransmitted_segments[RetransmitKind::Fast as usize] == 0
+        && case.is_stuck();
+    if is_large_only && (is_hanging || now.sent_bytes / 1000 <= now.full_size_retransmits) {
         return None;
     }
     let share_lost = share(lost, tcp.sent_segments);
@@ -385,7 +394,13 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
         return Some(full);
     }
     let is_exact = !case.around.missing.contains_key("packet_drops");
-    let confidence = if is_exact && lost >= 20 { Confidence::High } else { Confidence::Medium };
+    // What has just begun may be about to lose all, or all that is large.
+    let has_just_begun = data_retransmits(now) == again;
+    let confidence = match is_exact && lost >= 20 {
+        _ if has_just_begun => Confidence::Low,
+        true => Confidence::High,
+        false => Confidence::Medium,
+    };
     let summary = format!(
         "{}: the network between the nodes loses packets. {} of the segments were sent again, and this node dropped none of them.",
         case.ends(),

@@ -43,7 +43,10 @@ pub(super) fn by_rule(case: &Case<'_>, repeated: u64) -> Option<Draft> {
 
 /// Nothing comes back from one port of a peer whose other ports answer.
 pub(super) fn of_port(case: &Case<'_>, timeouts: u64, repeated: u64) -> Draft {
-    let others = case.received_between();
+    let others = match case.received_between() {
+        0 => case.received_from_peer(),
+        between => between,
+    };
     let summary = format!(
         "{}: nothing comes back from this port any more, and {} answers at others: a rule drops what goes there, or its answers.",
         case.ends(),

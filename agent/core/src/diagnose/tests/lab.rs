@@ -165,3 +165,71 @@ fn a_client_that_its_server_knows_by_address_has_one_fault() {
     }
     assert_eq!(node.active(), [("policy_drop", Confidence::High, "web/db:8080".to_owned())]);
 }
+
+#[test]
+fn a_server_that_waits_for_the_rest_of_a_request_in_a_queue_is_not_slow() {
+    let queued = other_end(&edge("web", "db"));
+    let waits = |round_trip_ms: u64| {
+        let mut waits = healthy();
+        waits.tcp.rtt.sum = waits.tcp.rtt.buckets[4] * round_trip_ms * 1000;
+        (waits.waits.responses.buckets[3], waits.waits.responses.sum) = (10, 200);
+        waits
+    };
+    let late = |round_trip_ms: u64| {
+        let mut late = waits(round_trip_ms);
+        (late.waits.unanswered.buckets[8], late.waits.unanswered.sum) = (4, 5600);
+        late.waits.waited_us[On::LocalApplication as usize] = 10_000_000;
+        late
+    };
+    let mut node = Node::with_past_of(&[(Arc::clone(&queued), waits(16))]);
+    node.windows(3, &[(Arc::clone(&queued), late(133))]);
+    assert!(node.causes().is_empty(), "{:?}", node.active());
+    let mut node = Node::with_past_of(&[(Arc::clone(&queued), waits(16))]);
+    node.windows(3, &[(queued, late(20))]);
+    assert_eq!(node.causes(), ["slow_server"]);
+}
+
+#[test]
+fn loss_is_sure_when_it_goes_on() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut lossy = healthy();
+    again(&mut lossy, RetransmitKind::Fast, 60);
+    let sure = |node: &Node| node.active().iter().map(|(_, confidence, _)| *confidence).collect::<Vec<_>>();
+    node.window(&[(Arc::clone(&bad), lossy)]);
+    assert!([vec![], vec![Confidence::Low]].contains(&sure(&node)), "{:?}", node.active());
+    node.window(&[(bad, lossy)]);
+    assert_eq!(sure(&node), [Confidence::High], "{:?}", node.active());
+}
+
+#[test]
+fn a_port_that_answers_nobody_while_others_answer_is_behind_a_rule() {
+    let pair = |client: &str, port| Arc::new(Edge { port: Some(port), ..Edge::clone(&edge(client, "db")) });
+    let (large, small, others) = (pair("web", 8080), pair("cron", 8080), pair("web", 8081));
+    let all = [(Arc::clone(&large), dead(true)), (Arc::clone(&small), dead(false)), (others, healthy())];
+    let mut node = Node::with_past_of(&all.each_ref().map(|(edge, _)| (Arc::clone(edge), healthy())));
+    node.windows(3, &all);
+    assert_eq!(node.causes(), ["policy_drop"], "{:?}", node.active());
+    // Without the one that sends what is small, a smaller MTU is as likely, and a rule is not proved.
+    let mut node = Node::with_past_of(&all.each_ref().map(|(edge, _)| (Arc::clone(edge), healthy())));
+    node.windows(3, &[all[0].clone(), all[2].clone()]);
+    assert!(!node.causes().contains(&"policy_drop"), "{:?}", node.active());
+}
+
+#[test]
+fn a_few_resets_at_the_begin_are_not_what_is_usual() {
+    let bad = edge("web", "db");
+    let reset = |count: u64| {
+        let mut reset = kept();
+        (reset.tcp.closed[1], reset.tcp.resets_sent[0]) = (count, count);
+        reset
+    };
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), kept())]);
+    node.window(&[(Arc::clone(&bad), reset(4))]);
+    node.windows(4, &[(Arc::clone(&bad), reset(60))]);
+    assert_eq!(node.causes(), ["application_abort"]);
+    // One that always does so may do more of it.
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), reset(4))]);
+    node.windows(4, &[(bad, reset(40))]);
+    assert!(node.causes().is_empty(), "{:?}", node.active());
+}
