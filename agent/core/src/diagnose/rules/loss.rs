@@ -134,7 +134,8 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     if is_large_only && others > 0 {
         return None;
     }
-    if let Some(ruled) = silence::by_rule(case, timeouts) {
+    // Drops are those of the last part of the span.
+    if let Some(ruled) = silence::by_rule(case, recent.timeouts.iter().sum()) {
         return Some(ruled);
     }
     // Another port of it answers the same workload; or others, and this one nobody.

@@ -120,6 +120,24 @@ fn a_rule_here_that_drops_without_tcp_being_asked_again_is_no_dead_path() {
 }
 
 #[test]
+fn a_rule_drops_less_and_less_of_connections_that_back_off() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let place = Place::Drops(Workload::plain("db"), Workload::plain("web"));
+    let mut dropped = [0; DropCause::COUNT];
+    node.read(&place, &dropped);
+    let mut late = dead(false);
+    late.tcp.timeouts = [0, 0, 1];
+    // Four at first, of connections that have repeated their data twelve times by then.
+    for (count, counted) in [(4, dead(false)), (2, late), (2, late), (2, late)] {
+        dropped[DropCause::Policy as usize] += count;
+        node.read(&place, &dropped);
+        node.window(&[(Arc::clone(&bad), counted)]);
+    }
+    assert!(node.causes().contains(&"policy_drop"), "{:?}", node.active());
+}
+
+#[test]
 fn connects_that_a_rule_here_prohibits_have_a_route() {
     let bad = edge("web", "db");
     let mut node = Node::with_past(&[Arc::clone(&bad)]);
