@@ -5,6 +5,8 @@ mod declare;
 mod check;
 mod error;
 mod help;
+#[cfg(test)]
+mod schema;
 mod settings;
 mod values;
 

@@ -1,15 +1,15 @@
-//! `cargo xtask docs`: regenerates the documentation that is made from code.
+//! `cargo xtask docs`: regenerates the documentation that is made from code, and what of the chart is made from other files.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
-use crate::{exec, tools, workspace};
+use crate::{chart, exec, tidy, tools, workspace};
 
 /// Runs the unit tests that compare documents with the code, in the mode where they write the documents.
 pub(crate) fn command() -> Result<()> {
     tools::toolchain()?;
-    exec::say("regenerating docs/ from the code");
+    exec::say("regenerating docs/ and the chart's schema from the code");
     exec::show(
         Command::new(workspace::cargo())
             .current_dir(workspace::root()?)
@@ -17,6 +17,14 @@ pub(crate) fn command() -> Result<()> {
             .env("NETCAUSE_BLESS", "1"),
         "regenerating the documents",
     )?;
-    exec::say("done: review the changes with `git diff docs`");
+    exec::say("regenerating the chart's README and its copies of dashboards and rules");
+    for (path, text) in chart::made(&tidy::files()?)? {
+        let file = workspace::root()?.join(&path);
+        if let Some(directory) = file.parent() {
+            fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        }
+        fs::write(&file, text).with_context(|| format!("cannot write {path}"))?;
+    }
+    exec::say("done: review the changes with `git diff docs deploy`");
     Ok(())
 }

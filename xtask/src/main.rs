@@ -7,6 +7,7 @@ mod bench;
 mod btf;
 mod build;
 mod cargo;
+mod chart;
 mod docs;
 mod exec;
 mod faults;
@@ -52,6 +53,8 @@ enum Command {
     Lint,
     /// Check only the project lints (part of `lint`)
     Tidy,
+    /// Check only the manifests and the Helm chart (part of `lint`)
+    Manifests,
     /// Run the lab inside VMs, one per kernel
     Vm(vm::Args),
     /// Play faults between two VMs, each with an agent that sees its own end alone
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::command(&args),
         Command::Lint => lint::command().map(done),
         Command::Tidy => tidy::command().map(done),
+        Command::Manifests => manifests::check().map(done),
         Command::Vm(args) => vm::command(&args).map(done),
         Command::OneEnded(args) => vm::pair::command(&args).map(done),
         Command::Bench(args) => bench::command(&args).map(done),

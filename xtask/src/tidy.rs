@@ -44,6 +44,11 @@ impl fmt::Display for Violation {
     }
 }
 
+/// The text of every file of the repository.
+pub(crate) fn files() -> Result<Files> {
+    read(&tracked()?)
+}
+
 /// Checks the repository.
 pub(crate) fn command() -> Result<()> {
     let paths = tracked()?;
@@ -83,6 +88,7 @@ fn check(paths: &[String], files: &Files) -> Vec<Violation> {
         deploy::agents(files),
         deploy::permissions(files),
         deploy::dashboards(files),
+        deploy::chart(files),
     ]
     .concat()
 }

@@ -19,7 +19,7 @@ pub(crate) use envoy::ensure as envoy;
 pub(crate) use resolvers::ensure as resolvers;
 pub(crate) use servers::ensure as servers;
 pub(crate) use toolchain::ensure as toolchain;
-pub(crate) use validator::ensure as validator;
+pub(crate) use validator::{Validator, ensure as validator};
 
 /// The packages and the toolchain for building and testing; `with_vm` adds what boots the kernel matrix.
 pub(crate) fn everything(with_vm: bool) -> Result<()> {

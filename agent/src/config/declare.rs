@@ -59,6 +59,17 @@ macro_rules! settings {
             )? )+)+
             None
         }
+
+        /// The same as a part of a JSON schema.
+        #[cfg(test)]
+        pub(super) fn bounds(name: &str) -> Option<serde_json::Value> {
+            $($( $(
+                if name == stringify!($name) {
+                    return Some(super::schema::Bounds::<$type>::bounds(&$allowed));
+                }
+            )? )+)+
+            None
+        }
     };
 }
 

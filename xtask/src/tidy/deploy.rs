@@ -1,5 +1,6 @@
 //! Lints on `deploy/`: metrics, settings, permissions, paths and ports agree with the code.
 
+mod chart;
 mod dashboard;
 mod kubernetes;
 
@@ -8,6 +9,7 @@ use serde_json::Value;
 use super::{Files, Violation};
 use crate::image;
 
+pub(super) use chart::chart;
 pub(super) use dashboard::dashboards;
 pub(super) use kubernetes::{agents, permissions};
 

