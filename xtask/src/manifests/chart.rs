@@ -132,6 +132,17 @@ fn sets() -> Result<Vec<Set>> {
         set("default", &[]),
         set("namespace", &["namespace.create=true"]),
         set("namespace, old kernels", &["namespace.create=true", "oldKernels=true"]),
+        set("tls", &["scheme=HTTPS"]),
+        set(
+            "tls, operator",
+            &[
+                "scheme=HTTPS",
+                "podMonitor.enabled=true",
+                "podMonitor.endpoint.basicAuth.username.name=netcause-web",
+                "podMonitor.endpoint.basicAuth.username.key=user",
+                "podMonitor.endpoint.tlsConfig.insecureSkipVerify=true",
+            ],
+        ),
     ];
     let directory = workspace::root()?.join(EXAMPLES);
     let entries = fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?;

@@ -7,6 +7,9 @@
 {{- define "netcause.podAnnotations" -}}
 {{- $port := include "netcause.port" . }}
 {{- $scrape := dict "prometheus.io/scrape" "true" "prometheus.io/port" $port "prometheus.io/path" "/metrics" }}
+{{- if eq .Values.scheme "HTTPS" }}
+{{- $scrape = set $scrape "prometheus.io/scheme" "https" }}
+{{- end }}
 {{- if .Values.podMonitor.enabled }}
 {{- $scrape = dict }}
 {{- end }}
