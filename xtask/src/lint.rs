@@ -1,10 +1,10 @@
-//! `cargo xtask lint`: formatting, project lints, the manifests, clippy.
+//! `cargo xtask lint`: formatting, project lints, the manifests, the rules, clippy.
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{exec, manifests, tidy, tools, workspace};
+use crate::{exec, manifests, rules, tidy, tools, workspace};
 
 /// Checks everything that can be checked without running the project. Cheapest first.
 pub(crate) fn command() -> Result<()> {
@@ -22,6 +22,8 @@ pub(crate) fn command() -> Result<()> {
     tidy::command()?;
     exec::say("lint: manifests");
     manifests::check()?;
+    exec::say("lint: rules");
+    rules::check()?;
     tools::toolchain()?;
     exec::say("lint: clippy");
     exec::show(

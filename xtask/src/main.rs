@@ -17,6 +17,7 @@ mod linked;
 mod lint;
 mod manifests;
 mod results;
+mod rules;
 mod run;
 mod setup;
 mod test;
@@ -49,12 +50,14 @@ enum Command {
     Run(run::Args),
     /// Run every test: unit tests, the lab on this machine, the lab on every kernel of the matrix
     Test(test::Args),
-    /// Check formatting, clippy, the manifests and the project lints
+    /// Check formatting, clippy, the manifests, the rules for Prometheus and the project lints
     Lint,
     /// Check only the project lints (part of `lint`)
     Tidy,
     /// Check only the manifests and the Helm chart (part of `lint`)
     Manifests,
+    /// Check only the rules for Prometheus, and run their tests (part of `lint`)
+    Rules(rules::Args),
     /// Run the lab inside VMs, one per kernel
     Vm(vm::Args),
     /// Play faults between two VMs, each with an agent that sees its own end alone
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Lint => lint::command().map(done),
         Command::Tidy => tidy::command().map(done),
         Command::Manifests => manifests::check().map(done),
+        Command::Rules(args) => rules::command(&args).map(done),
         Command::Vm(args) => vm::command(&args).map(done),
         Command::OneEnded(args) => vm::pair::command(&args).map(done),
         Command::Bench(args) => bench::command(&args).map(done),

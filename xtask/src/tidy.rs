@@ -89,6 +89,7 @@ fn check(paths: &[String], files: &Files) -> Vec<Violation> {
         deploy::permissions(files),
         deploy::dashboards(files),
         deploy::chart(files),
+        deploy::rules(files),
     ]
     .concat()
 }

@@ -3,6 +3,8 @@
 mod chart;
 mod dashboard;
 mod kubernetes;
+mod names;
+mod rules;
 
 use serde_json::Value;
 
@@ -12,6 +14,7 @@ use crate::image;
 pub(super) use chart::chart;
 pub(super) use dashboard::dashboards;
 pub(super) use kubernetes::{agents, permissions};
+pub(super) use rules::rules;
 
 const CONTAINERFILE: &str = "deploy/Containerfile";
 

@@ -13,7 +13,7 @@ const HEADINGS: [&str; 4] =
 
 /// Causes, pages and the index agree. That links lead to files is checked for all documents.
 pub(super) fn pages(files: &Files) -> Vec<Violation> {
-    let causes = causes(files.get(CAUSES).map_or("", String::as_str));
+    let causes = all(files);
     if causes.is_empty() {
         return vec![Violation::new(CAUSES, 0, "has no causes where `cargo xtask tidy` looks: `enum Cause`")];
     }
@@ -45,6 +45,11 @@ fn page(cause: &str) -> String {
 fn label(path: &str) -> Option<&str> {
     let name = path.strip_prefix(DIRECTORY)?.strip_suffix(".md")?;
     (path != INDEX && !name.contains('/')).then_some(name)
+}
+
+/// The labels of all causes, in their order.
+pub(super) fn all(files: &Files) -> Vec<&str> {
+    causes(files.get(CAUSES).map_or("", String::as_str))
 }
 
 /// The labels of `enum Cause`, in its order.

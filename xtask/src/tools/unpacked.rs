@@ -77,6 +77,14 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     exec::find_on_path(program).or_else(in_cache).filter(|path| path.is_file())
 }
 
+/// Checks rules and tests them.
+pub(crate) fn promtool() -> Result<PathBuf> {
+    match find("promtool") {
+        Some(path) => Ok(path),
+        None => Ok(PROMETHEUS.ensure()?.join("promtool")),
+    }
+}
+
 impl Unpacked {
     const fn name(&self) -> &'static str {
         self.packages[0]

@@ -6,24 +6,23 @@ use serde_json::Value;
 
 use super::{
     super::{Files, Violation},
+    names::Names,
     text,
 };
-
-const METRICS: &str = "docs/metrics.md";
 
 /// The format of Grafana 12 and 13.
 const SCHEMA: u64 = 42;
 
 /// Checks every file in deploy/grafana.
 pub(in super::super) fn dashboards(files: &Files) -> Vec<Violation> {
-    let known = declared(files.get(METRICS).map_or("", String::as_str));
+    let names = Names::of(files);
     let is_dashboard = |path: &str| path.starts_with("deploy/grafana/") && path.ends_with(".json");
     let mut violations = Vec::new();
     for (path, json) in files.iter().filter(|(path, _)| is_dashboard(path)) {
         match serde_json::from_str::<Value>(json) {
             Ok(dashboard) => {
                 violations.extend(
-                    mistakes(&dashboard, &known).into_iter().map(|what| Violation::new(path, 0, what)),
+                    mistakes(&dashboard, &names).into_iter().map(|what| Violation::new(path, 0, what)),
                 );
             }
             Err(error) => violations.push(Violation::new(path, error.line(), error.to_string())),
@@ -32,24 +31,7 @@ pub(in super::super) fn dashboards(files: &Files) -> Vec<Violation> {
     violations
 }
 
-/// Names of samples: those of counters and gauges as they are, of histograms with each of their suffixes.
-fn declared(metrics: &str) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for line in metrics.lines() {
-        let mut cells = line.split('|').map(str::trim).skip(1);
-        let (Some(name), Some(kind)) = (cells.next(), cells.next()) else { continue };
-        let name = name.trim_matches('`');
-        match kind {
-            "histogram" => {
-                names.extend(["bucket", "sum", "count"].map(|suffix| format!("{name}_{suffix}")));
-            }
-            _ => drop(names.insert(name.to_owned())),
-        }
-    }
-    names
-}
-
-fn mistakes(dashboard: &Value, known: &BTreeSet<String>) -> Vec<String> {
+fn mistakes(dashboard: &Value, names: &Names) -> Vec<String> {
     let mut mistakes = Vec::new();
     if text(dashboard, "/uid").is_empty() {
         mistakes.push("has no uid: links to it would break".to_owned());
@@ -62,7 +44,7 @@ fn mistakes(dashboard: &Value, known: &BTreeSet<String>) -> Vec<String> {
         if text(variable, "/description").is_empty() {
             mistakes.push(format!("the variable {} has no description", text(variable, "/name")));
         }
-        mistakes.extend(unknown(text(variable, "/query/query"), known));
+        mistakes.extend(names.unknown(text(variable, "/query/query")));
     }
     let mut ids = BTreeSet::new();
     for panel in list("/panels") {
@@ -91,35 +73,26 @@ fn mistakes(dashboard: &Value, known: &BTreeSet<String>) -> Vec<String> {
             if query.replace("[$__rate_interval]", "").contains('[') {
                 mistakes.push(format!("a range that is not $__rate_interval: {query}"));
             }
-            mistakes.extend(unknown(query, known));
+            mistakes.extend(names.unknown(query));
         }
     }
     mistakes
 }
 
-fn unknown(query: &str, known: &BTreeSet<String>) -> Vec<String> {
-    query
-        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .filter(|word| word.starts_with("netcause_") && !known.contains(*word))
-        .map(|word| format!("there is no metric {word} in {METRICS}"))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::names::tests::names;
     use super::*;
 
     #[test]
     fn mistakes_in_panels_are_found() {
-        let metrics = "| name | type |\n|---|---|\n| `netcause_a_total` | counter |\n| `netcause_b_seconds` | histogram |\n";
-        let known = declared(metrics);
         let good = r#"{"uid":"x","schemaVersion":42,"panels":[{"id":1,"type":"row","title":"r"},
             {"id":2,"type":"timeseries","title":"t","description":"d","fieldConfig":{"defaults":{"unit":"s"}},
              "targets":[{"datasource":{"uid":"${datasource}"},
              "expr":"rate(netcause_a_total[$__rate_interval]) / netcause_b_seconds_count"}]}]}"#;
         let check = |from: &str, to: &str| {
             assert!(good.contains(from));
-            mistakes(&serde_json::from_str(&good.replace(from, to)).unwrap(), &known)
+            mistakes(&serde_json::from_str(&good.replace(from, to)).unwrap(), &names())
         };
         assert!(check("x", "y").is_empty());
         for (from, to) in [
