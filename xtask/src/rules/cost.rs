@@ -35,7 +35,7 @@ const SAMPLES: u64 = 13;
 const INTERVAL_SECONDS: u64 = 30;
 /// Services of the cluster that connects lead to.
 const DESTINATIONS: u64 = 5_000;
-/// How long every group has to be evaluated twice, once a minute.
+/// How long every rule has until its first evaluation, which begins after a minute at most.
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// Measures, if it is asked for.
@@ -46,7 +46,7 @@ pub(super) fn measure(args: &Args) -> Result<bool> {
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     // Samples must be recent when they are queried, and no recording may be older than the last of them.
     let series = nodes * (args.peers.min(nodes - 1) * 4 + args.edges);
-    let end = now()? + 20 + series / 5_000;
+    let end = now()? + 20 + series / 3_000;
     exec::say(format!(
         "{nodes} nodes with {} peers and {} edges each: {series} series",
         args.peers, args.edges
@@ -66,8 +66,17 @@ pub(super) fn measure(args: &Args) -> Result<bool> {
     }
     thread::sleep(Duration::from_secs(left));
     let prometheus = Prometheus::start(&promtool.with_file_name("prometheus"), &directory)?;
-    let groups = prometheus.evaluated()?;
-    report(&prometheus, &groups)?;
+    prometheus.evaluated()?;
+    // Each group once, and this time with what others have recorded.
+    let before = prometheus.number("process_cpu_seconds_total")?;
+    thread::sleep(Duration::from_secs(60));
+    let cpu = prometheus.number("process_cpu_seconds_total")? - before;
+    report(&prometheus)?;
+    println!("CPU of this Prometheus: {cpu:.1} seconds a minute");
+    println!(
+        "memory of this Prometheus: {:.0} MB",
+        prometheus.number("process_resident_memory_bytes")? / 1e6
+    );
     Ok(true)
 }
 
@@ -172,29 +181,35 @@ impl Prometheus {
         exec::output(curl.arg(format!("{}{path}", self.url)), "asking Prometheus")
     }
 
-    /// How often each group was evaluated.
-    fn evaluations(&self) -> Result<Vec<f64>> {
-        let metrics = self.get("/metrics", &[])?;
-        let lines =
-            metrics.lines().filter(|line| line.starts_with("prometheus_rule_group_iterations_total{"));
-        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect())
+    /// The rules, in their order.
+    fn rules(&self) -> Result<Vec<Value>> {
+        let answer: Value = serde_json::from_str(&self.get("/api/v1/rules", &[])?)
+            .context("Prometheus's answer is no JSON")?;
+        let groups =
+            answer.pointer("/data/groups").and_then(Value::as_array).context("Prometheus has no groups")?;
+        Ok(groups.iter().filter_map(|group| group.get("rules")?.as_array()).flatten().cloned().collect())
     }
 
-    /// The groups, once each was evaluated twice: the first time may lack what another group records.
-    fn evaluated(&self) -> Result<Vec<Value>> {
+    /// Waits until each rule was evaluated.
+    fn evaluated(&self) -> Result<()> {
         let started = Instant::now();
         while started.elapsed() < LIMIT {
             thread::sleep(Duration::from_secs(2));
-            // It answers once it has read its data.
-            let Ok(evaluations) = self.evaluations() else { continue };
-            if !evaluations.is_empty() && evaluations.iter().all(|times| *times >= 2.0) {
-                let answer: Value = serde_json::from_str(&self.get("/api/v1/rules", &[])?)
-                    .context("Prometheus's answer is no JSON")?;
-                let groups = answer.pointer("/data/groups").and_then(Value::as_array);
-                return groups.cloned().context("Prometheus has no groups");
+            // It answers once it has read its data. Year 1 is never.
+            let Ok(rules) = self.rules() else { continue };
+            let never = |rule: &Value| text(rule, "lastEvaluation").starts_with("0001-");
+            if !rules.is_empty() && !rules.iter().any(never) {
+                return Ok(());
             }
         }
         bail!("the rules were not evaluated within {} s: see target/rules/prometheus.log", LIMIT.as_secs())
+    }
+
+    /// A metric of its own that has no labels.
+    fn number(&self, name: &str) -> Result<f64> {
+        let metrics = self.get("/metrics", &[])?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.with_context(|| format!("Prometheus shows no {name}"))
     }
 
     /// The samples that a query has now.
@@ -214,33 +229,29 @@ impl Drop for Prometheus {
     }
 }
 
+/// A field that is a string.
+fn text<'a>(rule: &'a Value, field: &str) -> &'a str {
+    rule.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
 /// Prints the seconds of each rule, and how many series it has recorded.
-fn report(prometheus: &Prometheus, groups: &[Value]) -> Result<()> {
+fn report(prometheus: &Prometheus) -> Result<()> {
     println!("  seconds   series  rule");
     let mut all = 0.0;
-    for group in groups {
-        for rule in group.get("rules").and_then(Value::as_array).into_iter().flatten() {
-            let name = rule.get("name").and_then(Value::as_str).unwrap_or_default();
-            let seconds = rule.get("evaluationTime").and_then(Value::as_f64).unwrap_or_default();
-            if let Some(error) =
-                rule.get("lastError").and_then(Value::as_str).filter(|error| !error.is_empty())
-            {
-                bail!("{name}: {error}");
-            }
-            all += seconds;
-            let series = match rule.get("type").and_then(Value::as_str) {
-                Some("recording") => prometheus.count(name)?,
-                _ => prometheus.count(&format!("ALERTS{{alertname=\"{name}\"}}"))?,
-            };
-            println!("{seconds:9.3} {series:>8}  {name}");
+    for rule in prometheus.rules()? {
+        let (name, error) = (text(&rule, "name"), text(&rule, "lastError"));
+        if !error.is_empty() {
+            bail!("{name}: {error}");
         }
+        let seconds = rule.get("evaluationTime").and_then(Value::as_f64).unwrap_or_default();
+        all += seconds;
+        let series = match text(&rule, "type") {
+            "recording" => prometheus.count(name)?,
+            _ => prometheus.count(&format!("ALERTS{{alertname=\"{name}\"}}"))?,
+        };
+        println!("{seconds:9.3} {series:>8}  {name}");
     }
     let recorded = prometheus.count("{__name__=~\"netcause:.*\"}")?;
     println!("{all:9.3} {recorded:>8}  all, once a minute; recordings in all");
-    let metrics = prometheus.get("/metrics", &[])?;
-    let memory = metrics.lines().find_map(|line| line.strip_prefix("process_resident_memory_bytes "));
-    if let Some(bytes) = memory.and_then(|bytes| bytes.parse::<f64>().ok()) {
-        println!("memory of this Prometheus: {:.1} GiB", bytes / f64::from(1 << 30));
-    }
     Ok(())
 }
