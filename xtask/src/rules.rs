@@ -1,6 +1,7 @@
 //! `cargo xtask rules`: checks the rules of `deploy/prometheus`, and runs their tests, with Prometheus's own tool.
 
 mod cost;
+mod mutants;
 
 use std::{
     fs,
@@ -12,14 +13,26 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{exec, tools, workspace};
 
-pub(crate) use cost::Args;
+/// Arguments of `cargo xtask rules`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    cost: cost::Cost,
+    /// Change every rule and number of the rule files whose name contains this, and see that a test fails (takes long)
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    mutants: Option<String>,
+}
 
 const RULES: &str = "deploy/prometheus/rules";
 const TESTS: &str = "deploy/prometheus/tests";
 
-/// Checks, or measures what the rules cost.
+/// Checks the rules; or measures what they cost, or whether their tests can fail.
 pub(crate) fn command(args: &Args) -> Result<()> {
-    if cost::measure(args)? { Ok(()) } else { check() }
+    match &args.mutants {
+        Some(filter) => mutants::check(filter),
+        None if cost::measure(&args.cost)? => Ok(()),
+        None => check(),
+    }
 }
 
 /// Fails unless every rule can be evaluated, and every test of rules passes.

@@ -18,7 +18,7 @@ use crate::{exec, tools, workspace};
 
 /// The cluster that is made up.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct Cost {
     /// Measure what the rules cost a Prometheus, on made-up series of this many nodes
     #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u64).range(3..=100_000))]
     cost: Option<u64>,
@@ -39,7 +39,7 @@ const DESTINATIONS: u64 = 5_000;
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// Measures, if it is asked for.
-pub(super) fn measure(args: &Args) -> Result<bool> {
+pub(super) fn measure(args: &Cost) -> Result<bool> {
     let Some(nodes) = args.cost else { return Ok(false) };
     let directory = workspace::root()?.join("target/rules");
     drop(fs::remove_dir_all(&directory));
@@ -85,7 +85,7 @@ fn now() -> Result<u64> {
 }
 
 /// Writes OpenMetrics. The second node loses 3 % of what it sends.
-fn write(path: &Path, nodes: u64, args: &Args, end: u64) -> std::io::Result<()> {
+fn write(path: &Path, nodes: u64, args: &Cost, end: u64) -> std::io::Result<()> {
     let mut to = BufWriter::new(File::create(path)?);
     let mut family =
         |name: &str, per_sample: &dyn Fn(u64, u64) -> u64, labels: &dyn Fn(u64, u64) -> String, each: u64| {
