@@ -118,9 +118,7 @@ fn ends(key: &DropKey, names: &Names, remotes: &Remotes) -> Option<(Workload, Wo
     let at = |remote: Address| {
         let flow = FlowKey { local: key.local, remote, role: ROLE_SERVER, ..FlowKey::default() };
         match names.remote(&flow).workload {
-            address @ Workload::Address(_) => {
-                remotes.of(key.local, remote).cloned().unwrap_or(address)
-            }
+            address @ Workload::Address(_) => remotes.of(key.local, remote).cloned().unwrap_or(address),
             name => name,
         }
     };

@@ -144,6 +144,9 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
     // Timeouts back off, so that what is dropped does not show in each judgement.
     let dropped: Pairs = dropped.chain(known.dropped).collect();
     let ruled: BTreeSet<_> = affected(Cause::PolicyDrop).map(|edge| pair(edge)).chain(known.ruled).collect();
+    // A rule that rejects drops, too, what it answers.
+    let rejected: BTreeSet<_> =
+        affected(Cause::PolicyReject).map(|edge| pair(edge)).chain(known.rejected).collect();
     let is_deaf = |finding: &Finding| match finding.cause {
         Cause::ReceiverStalled => finding.side == Side::Server,
         cause => cause == Cause::AcceptQueueOverflow,
@@ -163,7 +166,8 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
             (is_stall && (dead.contains(peer(edge)) || dead_pairs.has(edge)))
                 || (cause == Cause::MtuBlackHole && surely_dead.has(edge))
                 || ((is_stall || is_loss) && dropped.has(edge))
-                || (cause == Cause::PolicyDrop && dropped.has_by_name(edge))
+                || (cause == Cause::PolicyDrop
+                    && (dropped.has_by_name(edge) || rejected.contains(&pair(edge))))
                 || ((is_stall || is_loss)
                     && edge.reporter == Reporter::Destination
                     && ruled.contains(&pair(edge)))
@@ -182,13 +186,16 @@ struct Known {
     dropped: BTreeSet<Ends>,
     /// A rule drops, as far as the client's end shows.
     ruled: BTreeSet<Ends>,
+    /// A rule rejects.
+    rejected: BTreeSet<Ends>,
     /// Nothing came through: when it does again, connections that one end has given up are reset.
     dead: BTreeSet<Ends>,
 }
 
 impl Known {
     fn new<'a>(active: impl Iterator<Item = &'a Arc<Finding>>) -> Self {
-        let mut known = Self { dropped: BTreeSet::new(), ruled: BTreeSet::new(), dead: BTreeSet::new() };
+        let [dropped, ruled, rejected, dead] = [const { BTreeSet::new() }; 4];
+        let mut known = Self { dropped, ruled, rejected, dead };
         for finding in active {
             let pairs = || finding.affected.iter().map(|edge| pair(edge));
             if is_known_drop(finding) {
@@ -196,6 +203,9 @@ impl Known {
             }
             if finding.cause == Cause::PolicyDrop {
                 known.ruled.extend(pairs());
+            }
+            if finding.cause == Cause::PolicyReject {
+                known.rejected.extend(pairs());
             }
             if matches!(finding.cause, Cause::PolicyDrop | Cause::DeadPath | Cause::MtuBlackHole) {
                 known.dead.extend(pairs());

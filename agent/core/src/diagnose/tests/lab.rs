@@ -155,6 +155,25 @@ fn connects_that_a_rule_here_prohibits_have_a_route() {
 }
 
 #[test]
+fn a_rule_that_rejects_is_not_another_one_that_drops() {
+    let bad = edge("web", "db");
+    let server = other_end(&bad);
+    let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&server)]);
+    let place = Place::Drops(Workload::plain("web"), Workload::plain("db"));
+    let mut unreachable = Totals::ZERO;
+    unreachable.tcp.connect_failures[ConnectFailure::Unreachable as usize] = 30;
+    let mut dropped = [0; DropCause::COUNT];
+    node.read(&place, &dropped);
+    for _ in 0..10 {
+        dropped[DropCause::Policy as usize] += 30;
+        node.read(&place, &dropped);
+        node.window(&[(Arc::clone(&bad), unreachable), (Arc::clone(&server), Totals::ZERO)]);
+        assert!(!node.causes().contains(&"policy_drop"), "{:?}", node.active());
+    }
+    assert_eq!(node.causes(), ["policy_reject"]);
+}
+
+#[test]
 fn a_client_that_its_server_knows_by_address_has_one_fault() {
     let bad = edge("web", "db");
     let server = Arc::new(Edge {

@@ -66,8 +66,13 @@ fn ends_without_a_name_are_called_as_in_the_edges_of_their_flows() {
     for (client, server, port) in [(app, db, 4000), (cron, its_db, 4002)] {
         node.announce_from(client, server, ROLE_CLIENT, port);
         node.announce_from(server, client, ROLE_SERVER, port);
-        let tcp =
-            TcpCounters { opened: 1, sent_segments: 1, sent_bytes: 9, received_bytes: 9, ..TcpCounters::ZERO };
+        let tcp = TcpCounters {
+            opened: 1,
+            sent_segments: 1,
+            sent_bytes: 9,
+            received_bytes: 9,
+            ..TcpCounters::ZERO
+        };
         for key in [peers::key(client, server, ROLE_CLIENT), peers::key(server, client, ROLE_SERVER)] {
             node.player.play(Input::Flow { key, delta: &Totals { tcp, ..Totals::ZERO } });
         }
