@@ -222,18 +222,25 @@ fn pair(edge: &Edge) -> Ends {
     (edge.source.clone(), edge.destination.clone(), edge.port)
 }
 
-/// Pairs that have something. A server may know its client by its address alone, while the client's end has names for both.
+/// Pairs that have something. One end may know the other by its address alone, while that has names for both.
 struct Pairs {
     all: BTreeSet<Ends>,
     /// The server's port of those whose client has a name.
     named: BTreeSet<(Workload, Option<u16>)>,
+    /// The client of those whose server has none, and the server's port.
+    addressed: BTreeSet<(Workload, Option<u16>)>,
 }
 
 impl FromIterator<Ends> for Pairs {
     fn from_iter<I: IntoIterator<Item = Ends>>(pairs: I) -> Self {
         let all: BTreeSet<Ends> = pairs.into_iter().collect();
         let named = all.iter().filter(|(client, ..)| !matches!(client, Workload::Address(_)));
-        Self { named: named.map(|(_, server, port)| (server.clone(), *port)).collect(), all }
+        let addressed = all.iter().filter(|(_, server, _)| matches!(server, Workload::Address(_)));
+        Self {
+            named: named.map(|(_, server, port)| (server.clone(), *port)).collect(),
+            addressed: addressed.map(|(client, _, port)| (client.clone(), *port)).collect(),
+            all,
+        }
     }
 }
 
@@ -242,11 +249,14 @@ impl Pairs {
         self.all.contains(&pair(edge)) || self.has_by_name(edge)
     }
 
-    /// True if the edge is the server's end of a client without a name, and one of the port's clients with a name is here.
+    /// True if the edge is the server's end of a client without a name, and one of the port's clients with a name is here; or that
+    /// of a client that is here with a server without a name.
     fn has_by_name(&self, edge: &Edge) -> bool {
-        edge.reporter == Reporter::Destination
-            && matches!(edge.source, Workload::Address(_))
-            && self.named.contains(&(edge.destination.clone(), edge.port))
+        let has_client = match edge.source {
+            Workload::Address(_) => self.named.contains(&(edge.destination.clone(), edge.port)),
+            _ => self.addressed.contains(&(edge.source.clone(), edge.port)),
+        };
+        edge.reporter == Reporter::Destination && has_client
     }
 }
 

@@ -42,7 +42,9 @@ fn dropped_here(case: &Case<'_>) -> Option<Draft> {
     let dropped: u64 = tcp.retransmitted_after_drop.iter().sum();
     let again = tcp.retransmitted_segments.iter().sum::<u64>();
     let is_going_on = case.recent.tcp.retransmitted_after_drop.iter().sum::<u64>() > 0;
-    if dropped < 3 || !is_going_on || share(dropped, again) < 0.5 {
+    // Those that are sent again in the first moments are not all matched with what was dropped.
+    let least = if dropped >= MANY { 0.25 } else { 0.5 };
+    if dropped < 3 || !is_going_on || share(dropped, again) < least {
         return None;
     }
     let (count, why) =
@@ -376,8 +378,14 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     }
     let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
     // By timeouts alone, and large segments alone: something that lets no large ones through is about to be found.
-    // And where connections hang on the network, whether anything comes back at all.
-    if fast == 0 && (share(tcp.full_size_retransmits, again) >= 0.8 || case.is_stuck()) {
+    // And where connections hang on the network, whether anything comes back at all: it does where they come to be, and hardly any
+    // repeats the same three times.
+    let later = tcp.timeouts[Timeouts::Later as usize];
+    let goes_on = case.now.tcp.opened > 0
+        && case.recent.tcp.connect_failures.iter().sum::<u64>() == 0
+        && later * 3 <= tcp.timeouts.iter().sum();
+    let hangs = case.is_stuck() && !goes_on;
+    if fast == 0 && (share(tcp.full_size_retransmits, again) >= 0.8 || hangs) {
         return None;
     }
     // The same where only large segments are repeated in the last window, and no more of them get through.
@@ -396,14 +404,15 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     }
     let is_exact = !case.around.missing.contains_key("packet_drops");
     // What has just begun may be about to lose all, or all that is large.
-    let has_just_begun = data_retransmits(now) == again;
+    let has_just_begun = data_retransmits(now) * 10 >= again * 9;
     let confidence = match is_exact && lost >= 20 {
         _ if has_just_begun => Confidence::Low,
         true => Confidence::High,
         false => Confidence::Medium,
     };
+    let by_this_node = if dropped == 0 { "none".to_owned() } else { dropped.to_string() };
     let summary = format!(
-        "{}: the network between the nodes loses packets. {} of the segments were sent again, and this node dropped none of them.",
+        "{}: the network between the nodes loses packets. {} of the segments were sent again, and this node dropped {by_this_node} of them.",
         case.ends(),
         percent(share(lost, tcp.sent_segments))
     );

@@ -232,6 +232,10 @@ fn loss_is_sure_when_it_goes_on() {
     let mut node = Node::with_past(&[Arc::clone(&bad)]);
     let mut lossy = healthy();
     again(&mut lossy, RetransmitKind::Fast, 60);
+    // A tail loss probe before is nothing.
+    let mut probed = healthy();
+    again(&mut probed, RetransmitKind::TailLossProbe, 1);
+    node.window(&[(Arc::clone(&bad), probed)]);
     let sure = |node: &Node| node.active().iter().map(|(_, confidence, _)| *confidence).collect::<Vec<_>>();
     node.window(&[(Arc::clone(&bad), lossy)]);
     assert!([vec![], vec![Confidence::Low]].contains(&sure(&node)), "{:?}", node.active());
@@ -269,4 +273,58 @@ fn a_few_resets_at_the_begin_are_not_what_is_usual() {
     let mut node = Node::with_past_of(&[(Arc::clone(&bad), reset(4))]);
     node.windows(4, &[(bad, reset(40))]);
     assert!(node.causes().is_empty(), "{:?}", node.active());
+}
+
+#[test]
+fn a_queue_here_is_named_before_all_that_it_dropped_is_matched() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut queued = healthy();
+    (queued.tcp.sent_segments, queued.tcp.sent_bytes) = (13_000, 18_000_000);
+    again(&mut queued, RetransmitKind::Fast, 400);
+    queued.tcp.full_size_retransmits = 400;
+    queued.tcp.retransmitted_after_drop[DropCause::Queue as usize] = 168;
+    node.windows(2, &[(bad, queued)]);
+    assert_eq!(node.causes(), ["shaper_drop"]);
+}
+
+#[test]
+fn half_of_the_acknowledgements_of_new_connections_are_lost() {
+    let bad = edge("web", "db");
+    let mut past = healthy();
+    (past.tcp.opened, past.tcp.closed[0]) = (130, 130);
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), past)]);
+    let mut lossy = Totals::ZERO;
+    lossy.tcp.opened = 6;
+    (lossy.tcp.sent_segments, lossy.tcp.received_segments) = (60, 30);
+    (lossy.tcp.sent_bytes, lossy.tcp.received_bytes) = (15_000, 120);
+    again(&mut lossy, RetransmitKind::Syn, 6);
+    again(&mut lossy, RetransmitKind::Timeout, 3);
+    again(&mut lossy, RetransmitKind::TailLossProbe, 3);
+    lossy.tcp.timeouts = [2, 1, 0];
+    lossy.waits.waited_us[On::Network as usize] = 7_000_000;
+    node.windows(4, &[(bad, lossy)]);
+    assert_eq!(node.causes(), ["path_loss"]);
+}
+
+#[test]
+fn a_server_that_its_client_knows_by_address_has_one_fault() {
+    let known = edge("web", "db");
+    let address = Workload::Address("10.0.0.9".parse().unwrap());
+    let client = Arc::new(Edge { destination: address.clone(), ..Edge::clone(&known) });
+    let server = other_end(&known);
+    let mut node = Node::with_past(&[Arc::clone(&client), Arc::clone(&server)]);
+    let place = Place::Drops(Workload::plain("web"), address);
+    let mut unreachable = Totals::ZERO;
+    unreachable.tcp.connect_failures[ConnectFailure::Unreachable as usize] = 30;
+    let mut repeats = dead(true);
+    repeats.tcp.received_segments = 1;
+    let mut dropped = [0; DropCause::COUNT];
+    node.read(&place, &dropped);
+    for _ in 0..4 {
+        dropped[DropCause::Policy as usize] += 30;
+        node.read(&place, &dropped);
+        node.window(&[(Arc::clone(&client), unreachable), (Arc::clone(&server), repeats)]);
+    }
+    assert_eq!(node.causes(), ["policy_reject"]);
 }
