@@ -27,6 +27,7 @@ use crate::record::Keeper;
 use crate::sources::file::FileError;
 use crate::sources::kubernetes::events::Writer;
 use crate::sources::{CAPACITY, Health, node};
+use crate::web::{Web, WebError};
 use agent::{Agent, Parts};
 use inputs::Inputs;
 use sources::Sources;
@@ -45,6 +46,9 @@ pub enum AppError {
     /// The names file cannot be read or understood.
     #[error("names_file: {0}")]
     Names(#[from] FileError),
+    /// TLS, passwords or tokens of the port cannot be used.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// No probe runs.
     #[error("none of the probes can run on this kernel: `netcause check` says why")]
     NoProbe,
@@ -65,6 +69,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         .context("cannot start the asynchronous runtime")?;
     // Before the programs are attached: a file that cannot be read, or a port that is taken, should cost nothing.
     let sources = Sources::new(config)?;
+    let web = Web::load(&config.web_files())?;
     let listener = runtime.block_on(bind(config))?;
     let keeper = config.keeper()?;
     let cgroup_root = find_root().context("cannot read this process's mounts")?;
@@ -79,7 +84,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         if config.ebpf_log {
             tokio::spawn(kernel.take_log()?.forward());
         }
-        serve(config, listener, kernel, rings, sources, keeper, counts_since).await
+        serve(config, (listener, web), kernel, rings, sources, keeper, counts_since).await
     });
     runtime.shutdown_background();
     Ok(result?)
@@ -111,7 +116,7 @@ fn report(probes: &[ProbeState]) -> Result<(), AppError> {
 
 async fn serve(
     config: &Config,
-    listener: TcpListener,
+    (listener, web): (TcpListener, Web),
     kernel: Kernel,
     rings: [Events; 2],
     sources: Sources,
@@ -156,6 +161,7 @@ async fn serve(
         engine,
         health: health.clone(),
         keeper,
+        web: web.counts(),
         conntrack,
         recorder,
         max_series: config.max_series as usize,
@@ -171,8 +177,14 @@ async fn serve(
     let address = listener.local_addr().context("the listening socket has no address")?;
     let limits = Limits { max_connections: config.http_max_connections, timeout: config.http_timeout() };
     let (views, requests) = mpsc::channel(MAX_REQUESTS);
-    let server = server::start(listener, views, limits)?;
-    info!("metrics at http://{address}/metrics");
+    let scheme = if web.tls().is_some() { "https" } else { "http" };
+    if web.is_in_the_clear() && !address.ip().is_loopback() {
+        warn!(
+            "passwords and tokens of the port cross the network unencrypted: tls_server_config of web_config_file has TLS"
+        );
+    }
+    let server = server::start(listener, views, limits, web)?;
+    info!("metrics at {scheme}://{address}/metrics");
     let (outcomes, answers) = mpsc::unbounded_channel();
     let (readings, read) = mpsc::channel(1);
     let (updates, named) = mpsc::channel(CAPACITY);
@@ -220,8 +232,8 @@ async fn write_events(writer: Option<Writer>) {
 async fn answer_hangups(mut hangup: Signal) {
     while hangup.recv().await.is_some() {
         info!(
-            "SIGHUP: nothing to do: a names file that has changed is read within seconds by itself; all other settings \
-             are read at the start only, so restart the agent to change them"
+            "SIGHUP: nothing to do: files of names, TLS, passwords and tokens that have changed are read within seconds by \
+             themselves; all other settings are read at the start only, so restart the agent to change them"
         );
     }
     // The runtime delivers no more of them.

@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
+use crate::client::Access;
 use crate::config::{self, Origin, Settings};
 use crate::expose::edges::{Limit, Sort, Window, Workload};
 use crate::record::At;
@@ -81,6 +82,8 @@ Examples:
       kubectl netcause why --workload shop/checkout
   Both ends of a pair, where the agents can be reached:
       netcause why --url http://node-17:9779 --url http://node-23:9779
+  An agent with TLS and a token:
+      netcause why --url https://node-17:9779 --ca-file ca.pem --token-file token
   What did it find last night? From a recording, on any machine:
       netcause why --replay /var/lib/netcause/record --at 2026-11-29T03:12:00Z
 
@@ -212,6 +215,9 @@ pub struct EdgesArguments {
     /// URL of the agent.
     #[arg(long, value_name = "URL", env = "NETCAUSE_URL", default_value = "http://127.0.0.1:9779")]
     pub url: String,
+    /// How its port is entered.
+    #[command(flatten)]
+    pub access: Access,
     /// Output format. json is the agent's own answer.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: EdgesOutput,
@@ -247,6 +253,9 @@ pub struct WhyArguments {
         default_value = "http://127.0.0.1:9779"
     )]
     pub url: Vec<String>,
+    /// How its port is entered.
+    #[command(flatten)]
+    pub access: Access,
     /// Ask all agents of a cluster, through its API server: those in this namespace, or in netcause. No URL is asked then.
     #[arg(
         long,
@@ -314,6 +323,9 @@ pub struct StatusArguments {
     /// URL of the agent.
     #[arg(long, value_name = "URL", env = "NETCAUSE_URL", default_value = "http://127.0.0.1:9779")]
     pub url: String,
+    /// How its port is entered.
+    #[command(flatten)]
+    pub access: Access,
     /// Output format. json is the agent's own answer.
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: EdgesOutput,

@@ -22,8 +22,8 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 ///
 /// When the agent does not answer. Once it has, `--watch` goes on and shows the error meanwhile.
 pub fn run(arguments: &EdgesArguments) -> Result<(), ClientError> {
-    let EdgesArguments { watch, workload, sort, window, limit, url, output } = arguments;
-    let client = Client::new(url)?;
+    let EdgesArguments { watch, workload, sort, window, limit, url, access, output } = arguments;
+    let client = Client::new(url, access)?;
     let query = Query { window: *window, sort: *sort, workload: workload.clone(), limit: *limit };
     let style = Style::of_output();
     // Once, it may be longer than the screen.

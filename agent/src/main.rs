@@ -16,6 +16,7 @@ mod sources;
 mod status;
 mod telemetry;
 mod terminal;
+mod web;
 mod why;
 
 use std::io::{self, Write as _};
@@ -111,7 +112,7 @@ fn agent(arguments: AgentArguments, matches: &ArgMatches) -> ExitCode {
     match app::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(AppError::Load(error)) => fail(load_code(&error), &error),
-        Err(error @ AppError::Names(_)) => fail(exit::USAGE, &error),
+        Err(error @ (AppError::Names(_) | AppError::Web(_))) => fail(exit::USAGE, &error),
         Err(error @ AppError::NoProbe) => fail(exit::UNAVAILABLE, &error),
         Err(AppError::Other(error)) => fail(exit::OTHER, &format_args!("{error:#}")),
     }

@@ -13,8 +13,8 @@ use crate::terminal::{Style, print};
 ///
 /// When the agent does not answer.
 pub fn run(arguments: &StatusArguments) -> Result<bool, ClientError> {
-    let StatusArguments { url, output } = arguments;
-    let client = Client::new(url)?;
+    let StatusArguments { url, access, output } = arguments;
+    let client = Client::new(url, access)?;
     let body = client.get("/api/v1/status")?;
     let answer: Answer = serde_json::from_str(&body).map_err(|error| client.not_an_agent(&error))?;
     print(&match output {

@@ -86,21 +86,23 @@ pub fn run(arguments: &WhyArguments) -> Result<bool, WhyError> {
     let path = format!("/api/v1/findings{query}");
     match (&arguments.kube, &arguments.url[..]) {
         (None, [url]) => {
-            let client = Client::new(url)?;
+            let client = Client::new(url, &arguments.access)?;
             follow(arguments, || {
                 let body = client.get(&path)?;
                 let answer = serde_json::from_str(&body).map_err(|error| client.not_an_agent(&error))?;
-                Ok(Reply::of_one(url, body, answer))
+                Ok(Reply::of_one(client.url(), body, answer))
             })
         }
         (kube, urls) => {
             let agents = match kube {
                 Some(namespace) => {
-                    let WhyArguments { kubeconfig, context, .. } = arguments;
-                    Agents::of_cluster(namespace, kubeconfig.clone(), context.clone())
+                    let WhyArguments { kubeconfig, context, access, .. } = arguments;
+                    // The API server's proxy keeps `Authorization` for itself.
+                    let token = access.token("").map_err(ClientError::Access)?;
+                    Agents::of_cluster(namespace, kubeconfig.clone(), context.clone(), token)
                 }
                 None => {
-                    let clients = urls.iter().map(|url| Ok((url.clone(), Client::new(url)?)));
+                    let clients = urls.iter().map(|url| Client::new(url, &arguments.access));
                     Agents::Urls(clients.collect::<Result<_, ClientError>>()?)
                 }
             };

@@ -8,6 +8,7 @@
 pub(crate) mod agent;
 pub(crate) mod apiserver;
 pub(crate) mod bpf;
+pub(crate) mod certificates;
 pub(crate) mod cgroup;
 pub(crate) mod container;
 pub(crate) mod crossed;

@@ -42,6 +42,7 @@ mod sidecar;
 mod sweep;
 mod turn;
 mod udp;
+mod web;
 
 use std::{
     fs::File,
@@ -338,6 +339,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("exposition::health", exposition::health).on_one_kernel(),
     scenario("exposition::starts", exposition::starts).on_one_kernel(),
     scenario("exposition::about_itself", exposition::about_itself).on_outermost_kernels(),
+    needing(Needs::Programs(web::PROGRAMS), "web::guarded", web::guarded).on_one_kernel(),
     needing(Needs::Prometheus, "prometheus::query", prometheus::query),
     needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard),
     needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool),

@@ -13,11 +13,12 @@ use anyhow::{Context as _, Result};
 use crate::{exec, tools, tools::Validator, workspace};
 
 /// What users apply with kubectl.
-const WHOLES: [&str; 4] = [KUBERNETES, EVENTS, OLD_KERNELS, PODMONITOR];
+const WHOLES: [&str; 5] = [KUBERNETES, EVENTS, OLD_KERNELS, PODMONITOR, WEB_CONFIG];
 const KUBERNETES: &str = "deploy/kubernetes";
 const EVENTS: &str = "deploy/overlays/events";
 const OLD_KERNELS: &str = "deploy/overlays/old-kernels";
 const PODMONITOR: &str = "deploy/overlays/podmonitor";
+const WEB_CONFIG: &str = "deploy/overlays/web-config";
 
 /// The oldest release that knows every field that is used (`recursiveReadOnly`), and the newest with schemas.
 const RELEASES: [&str; 2] = ["1.30.0", "1.37.0"];

@@ -33,6 +33,7 @@ use crate::kernel::{self, Events, Fullness, Kernel, Listening, Pace, Swept};
 use crate::record::Keeper;
 use crate::sources::Health;
 use crate::sources::kubernetes::events::Recorder;
+use crate::web;
 
 /// Events taken from each ring in one round.
 const DRAIN_LIMIT: usize = 4096;
@@ -50,6 +51,7 @@ pub(super) struct Agent {
     pub health: Health,
     /// Records what is judged, where that is wanted.
     pub keeper: Option<Keeper>,
+    pub web: Arc<web::Counts>,
     pub kernel_release: String,
     /// The name of this node.
     pub node: String,
@@ -93,6 +95,7 @@ pub(super) struct Parts {
     pub engine: Engine,
     pub health: Health,
     pub keeper: Option<Keeper>,
+    pub web: Arc<web::Counts>,
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
     pub recorder: Option<Recorder>,
     pub max_series: usize,
@@ -110,6 +113,7 @@ impl Agent {
             engine,
             health,
             keeper,
+            web,
             conntrack,
             recorder,
             max_series,
@@ -128,6 +132,7 @@ impl Agent {
             engine,
             health,
             keeper,
+            web,
             kernel_release: rustix::system::uname().release().to_string_lossy().into_owned(),
             node,
             started: Instant::now(),

@@ -92,6 +92,8 @@ impl Agent {
                     dns_events: self.engine.dns_details_received(),
                     lost_log_lines: telemetry::lost_lines(),
                     recorded: self.keeper.as_ref().map(|keeper| keeper.counts().read()).unwrap_or_default(),
+                    refused: self.web.refusals(),
+                    is_web_outdated: self.web.is_outdated(),
                     unread_namespaces: self.kernel.unread_namespaces(),
                     ..self.counts.clone()
                 },

@@ -8,6 +8,7 @@ use crate::config::{Config, PreexistingConnections};
 use crate::kernel::{self, Pace};
 use crate::record::{Keeper, Limits};
 use crate::sources::kubelet::{self, Trust};
+use crate::web;
 use netcause_core::enrich;
 use netcause_core::enrich::policy::{DnsNames, Labels};
 use netcause_core::recording::Origin;
@@ -88,6 +89,12 @@ impl Config {
         let node = self.node_name.clone().unwrap_or_default();
         let origin = Origin { agent: env!("CARGO_PKG_VERSION").to_owned(), node };
         Keeper::start(directory, limits, origin).map(Some)
+    }
+
+    /// Files with TLS, passwords and tokens of the port.
+    #[must_use]
+    pub fn web_files(&self) -> web::Files {
+        web::Files { config: self.web_config_file.clone(), api_tokens: self.api_token_file.clone() }
     }
 
     /// Idle timeout of a flow without open connections.

@@ -14,6 +14,7 @@ use super::agent::Agent;
 use crate::expose::http::{self, Limits, Source, View, Windows};
 use crate::expose::lately::Lately;
 use crate::expose::snapshot::Snapshot;
+use crate::web::Web;
 
 /// The agent answers within this, or is stuck.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,6 +46,7 @@ pub(super) fn start(
     listener: TcpListener,
     requests: mpsc::Sender<Request>,
     limits: Limits,
+    web: Web,
 ) -> Result<oneshot::Receiver<Result<()>>> {
     let listener = listener.into_std().context("cannot hand the listening socket over")?;
     let (ended, end) = oneshot::channel();
@@ -52,7 +54,7 @@ pub(super) fn start(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener)?;
-            http::serve(listener, Arc::new(Server { requests }), limits).await;
+            http::serve(listener, Arc::new(Server { requests }), limits, Arc::new(web)).await;
             Ok(())
         })
     };

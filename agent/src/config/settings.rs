@@ -45,6 +45,16 @@ settings! {
         #[arg(value_name = "ADDR:PORT")]
         listen: SocketAddr = (Ipv4Addr::UNSPECIFIED, 9779).into();
 
+        /// File with TLS, passwords and headers of the HTTP server, in the format of `--web.config.file` of Prometheus and its
+        /// exporters; read again when it changes (docs/web-config.md).
+        #[arg(value_name = "FILE", alias = "web.config.file")]
+        web_config_file: PathBuf;
+
+        /// File with the tokens for `/api/v1/`, one a line, any of which is accepted there and nothing else; read again when it
+        /// changes. Without it, who may read `/metrics` may read those as well (docs/web-config.md).
+        #[arg(value_name = "FILE")]
+        api_token_file: PathBuf;
+
         /// HTTP connections served at the same time; further ones wait.
         #[arg(value_name = "COUNT")]
         http_max_connections: u32 = 64, 1..=65_536;

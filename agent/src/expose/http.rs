@@ -9,7 +9,7 @@ mod scrape;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,15 +17,18 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use netcause_core::seen::Seen;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use self::body::{Shared, Taken};
@@ -36,6 +39,7 @@ use self::routes::{Answer, RenderLately, Route};
 use self::scrape::{Peer, Scrapes};
 use super::lately::Lately;
 use super::snapshot::Snapshot;
+use crate::web::{Denied, Refused, Web};
 
 pub use self::routes::endpoints;
 
@@ -90,6 +94,7 @@ const RESERVED_PLACES: usize = 8;
 
 struct Server {
     source: Arc<dyn Source>,
+    web: Arc<Web>,
     cache: Cache,
     shown: Scrapes,
     /// Requests for a view that may be answered at once.
@@ -97,14 +102,16 @@ struct Server {
 }
 
 /// Serves until the future is dropped, which ends every connection.
-pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, limits: Limits) {
+pub async fn serve(listener: TcpListener, source: Arc<dyn Source>, limits: Limits, web: Arc<Web>) {
     let Limits { max_connections, timeout } = limits;
     let scrapes = Arc::new(Semaphore::new(max_connections as usize));
-    let server = Arc::new(Server { source, cache: Cache::default(), shown: Scrapes::new(), scrapes });
+    let server = Arc::new(Server { source, web, cache: Cache::default(), shown: Scrapes::new(), scrapes });
     let connections = Connections::new(max_connections as usize + RESERVED_PLACES, timeout);
     let mut tasks = JoinSet::new();
     let follower = Arc::clone(&server);
     tasks.spawn(async move { follower.follow().await });
+    let web = Arc::clone(&server.web);
+    tasks.spawn(async move { web.follow().await });
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -128,31 +135,59 @@ async fn connection(
     server: Arc<Server>,
     timeout: Duration,
 ) {
+    let served = async {
+        let Some(config) = server.web.tls() else { return requests(stream, peer, &place, &server).await };
+        match TlsAcceptor::from(config).accept(stream).await {
+            Ok(stream) => requests(stream, peer, &place, &server).await,
+            Err(error) => {
+                server.web.refused(Refused::Tls);
+                debug!(%peer, %error, "TLS handshake failed");
+            }
+        }
+    };
+    tokio::select! {
+        () = served => {}
+        () = place.evicted() => debug!(%peer, "idle HTTP connection closed for a new one"),
+        () = place.overdue(timeout) => debug!(%peer, "HTTP connection closed after a timeout"),
+    }
+}
+
+/// Answers what comes over a connection, until it ends.
+async fn requests<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    peer: SocketAddr,
+    place: &Place,
+    server: &Arc<Server>,
+) {
     let token = Arc::new(());
     let service = service_fn(|request| {
-        let (server, serving) = (Arc::clone(&server), place.serving());
+        let (server, serving) = (Arc::clone(server), place.serving());
         let peer = Peer { address: peer.ip(), connection: Arc::clone(&token) };
         async move { Ok::<_, Infallible>(server.respond(&request, serving, &peer).await) }
     });
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(KEEP_ALIVE)
-            .max_buf_size(16 * 1024)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let result = tokio::select! {
-        result = &mut connection => result,
-        () = place.evicted() => return debug!(%peer, "idle HTTP connection closed for a new one"),
-        () = place.overdue(timeout) => return debug!(%peer, "HTTP connection closed after a timeout"),
-    };
-    if let Err(error) = result {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(KEEP_ALIVE)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
         debug!(%peer, %error, "HTTP connection ended");
     }
 }
 
 impl Server {
     async fn respond(&self, request: &Request<Incoming>, serving: Serving, peer: &Peer) -> Response<Shared> {
+        let mut response = match self.web.admit(Route::guard(request.uri().path()), request.headers()).await {
+            Ok(()) => self.answer(request, serving, peer).await,
+            Err(denied) => refusal(denied, serving),
+        };
+        for (name, value) in self.web.headers() {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    }
+
+    async fn answer(&self, request: &Request<Incoming>, serving: Serving, peer: &Peer) -> Response<Shared> {
         let plain = |status, text: String, serving| {
             with_body(status, routes::TEXT, Shared::new(text.into(), None, serving))
         };
@@ -275,6 +310,29 @@ struct Rendered {
     bytes: Bytes,
     /// Called when the client has it.
     taken: Option<Taken>,
+}
+
+fn refusal(denied: Denied, serving: Serving) -> Response<Shared> {
+    let (status, header, value, text) = match denied {
+        Denied::Password => (
+            StatusCode::UNAUTHORIZED,
+            WWW_AUTHENTICATE,
+            "Basic realm=\"netcause\"",
+            "a user and a password are needed, or are wrong\n",
+        ),
+        Denied::Token => (
+            StatusCode::UNAUTHORIZED,
+            WWW_AUTHENTICATE,
+            "Bearer realm=\"netcause\"",
+            "a token for /api/v1/ is needed, or is wrong\n",
+        ),
+        Denied::Busy => {
+            (StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER, "5", "too many passwords are being checked\n")
+        }
+    };
+    let mut response = with_body(status, routes::TEXT, Shared::new(text.into(), None, serving));
+    response.headers_mut().insert(header, HeaderValue::from_static(value));
+    response
 }
 
 fn with_body(status: StatusCode, content_type: &'static str, body: Shared) -> Response<Shared> {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, Limited};
+use hyper::header::HeaderValue;
 use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::client::{Client, ClientError, MAX_BODY, TIMEOUT};
 use crate::expose::findings::Answer;
 use crate::sources::kubernetes::{Server, Timing, encoded};
+use crate::web::TOKEN_HEADER;
 
 /// Agents that are asked at the same time.
 const AT_ONCE: usize = 32;
@@ -23,13 +25,15 @@ const PORT: u16 = 9779;
 /// Who is asked.
 pub enum Agents {
     /// Agents by their URLs.
-    Urls(Vec<(String, Client)>),
+    Urls(Vec<Client>),
     /// The pods of a namespace with the label of the manifests.
     Cluster {
         /// The API server.
         server: Box<Server>,
         /// Their namespace.
         namespace: String,
+        /// The token that they ask for.
+        token: Option<HeaderValue>,
     },
 }
 
@@ -65,6 +69,35 @@ struct Metadata {
 #[serde(default, rename_all = "camelCase")]
 struct Spec {
     node_name: Option<String>,
+    containers: Vec<Container>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Container {
+    liveness_probe: Option<Probe>,
+    readiness_probe: Option<Probe>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Probe {
+    http_get: Option<HttpGet>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct HttpGet {
+    scheme: String,
+}
+
+impl Pod {
+    /// Whether the agent's port wants TLS, as the kubelet's probes of it say.
+    fn has_tls(&self) -> bool {
+        let probes = self.spec.containers.iter().flat_map(|it| [&it.liveness_probe, &it.readiness_probe]);
+        let mut gets = probes.flatten().filter_map(|probe| probe.http_get.as_ref());
+        gets.any(|get| get.scheme == "HTTPS")
+    }
 }
 
 /// What an agent answered, or why it did not, with its URL, or the names of its pod and node.
@@ -76,11 +109,13 @@ impl Agents {
         namespace: &str,
         kubeconfig: Option<std::path::PathBuf>,
         context: Option<String>,
+        token: Option<HeaderValue>,
     ) -> Self {
         let timing = Timing { connect: TIMEOUT, response: TIMEOUT, ..Timing::default() };
         Self::Cluster {
             server: Box::new(Server::new(kubeconfig, timing).in_context(context)),
             namespace: namespace.to_owned(),
+            token,
         }
     }
 
@@ -92,13 +127,13 @@ impl Agents {
     pub async fn ask(&self, path: &str) -> Result<Answers, String> {
         match self {
             Self::Urls(clients) => {
-                let all = stream::iter(clients).map(|(url, client)| async move {
+                let all = stream::iter(clients).map(|client| async move {
                     let answer = client.fetch(path).await.map_err(|error| briefly(&error));
-                    (url.clone(), answer.and_then(|body| parsed(&body)))
+                    (client.url().to_owned(), answer.and_then(|body| parsed(&body)))
                 });
                 Ok(all.buffered(AT_ONCE).collect().await)
             }
-            Self::Cluster { server, namespace } => {
+            Self::Cluster { server, namespace, token } => {
                 let pods = pods(server, namespace).await?;
                 let all = stream::iter(&pods).map(|pod| async move {
                     let name = &pod.metadata.name;
@@ -106,12 +141,13 @@ impl Agents {
                         Some(node) => format!("{name} on {node}"),
                         None => format!("{name}, on no node yet"),
                     };
-                    let pod = format!(
-                        "/api/v1/namespaces/{}/pods/{}:{PORT}/proxy{path}",
+                    let path = format!(
+                        "/api/v1/namespaces/{}/pods/{}{}:{PORT}/proxy{path}",
                         encoded(namespace),
+                        if pod.has_tls() { "https:" } else { "" },
                         encoded(name)
                     );
-                    (whom, get(server, &pod).await.and_then(|body| parsed(&body)))
+                    (whom, get(server, &path, token.as_ref()).await.and_then(|body| parsed(&body)))
                 });
                 Ok(all.buffered(AT_ONCE).collect().await)
             }
@@ -128,8 +164,9 @@ async fn pods(server: &Server, namespace: &str) -> Result<Vec<Pod>, String> {
             "/api/v1/namespaces/{}/pods?labelSelector=app.kubernetes.io%2Fname%3Dnetcause&limit={PAGE}{next}",
             encoded(namespace)
         );
-        let body =
-            get(server, &path).await.map_err(|error| format!("cannot list the agents' pods: {error}"))?;
+        let body = get(server, &path, None)
+            .await
+            .map_err(|error| format!("cannot list the agents' pods: {error}"))?;
         let page: Pods = serde_json::from_str(&body)
             .map_err(|error| format!("cannot read the list of the agents' pods: {error}"))?;
         pods.extend(page.items);
@@ -147,9 +184,11 @@ async fn pods(server: &Server, namespace: &str) -> Result<Vec<Pod>, String> {
 }
 
 /// A body of the API server.
-async fn get(server: &Server, path: &str) -> Result<String, String> {
+async fn get(server: &Server, path: &str, token: Option<&HeaderValue>) -> Result<String, String> {
     let answer = async {
-        let body = server.get(path, "application/json").await.map_err(|failure| failure.reason)?;
+        let header = token.map(|token| (TOKEN_HEADER, token));
+        let body =
+            server.get_with(path, "application/json", header).await.map_err(|failure| failure.reason)?;
         let body = Limited::new(body, MAX_BODY).collect().await.map_err(|error| error.to_string())?;
         Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
     };
@@ -172,6 +211,7 @@ fn briefly(error: &ClientError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderName;
     use netcause_apiserver::{Answer as Reply, Request};
     use serde_json::json;
 
@@ -206,7 +246,8 @@ mod tests {
             ),
         )
         .unwrap();
-        let agents = Agents::of_cluster("monitoring", Some(file.clone()), Some("lab".to_owned()));
+        let token = Some(HeaderValue::from_static("0123456789abcdef"));
+        let agents = Agents::of_cluster("monitoring", Some(file.clone()), Some("lab".to_owned()), token);
         let answers = agents.ask("/api/v1/findings?workload=shop/checkout").await;
         std::fs::remove_file(file).unwrap();
         answers
@@ -218,7 +259,12 @@ mod tests {
             let page = |pods: &[(&str, &str)], next: &str| {
                 let items: Vec<_> = pods
                     .iter()
-                    .map(|(name, node)| json!({"metadata": {"name": name}, "spec": {"nodeName": node}}))
+                    .map(|(name, node)| {
+                        let scheme = if *name == "b" { "HTTPS" } else { "HTTP" };
+                        let probe = json!({"httpGet": {"path": "/livez", "scheme": scheme}});
+                        let containers = json!([{"livenessProbe": probe}, {"name": "other"}]);
+                        json!({"metadata": {"name": name}, "spec": {"nodeName": node, "containers": containers}})
+                    })
                     .collect();
                 Reply::json(&json!({"metadata": {"continue": next}, "items": items}))
             };
@@ -228,7 +274,7 @@ mod tests {
                 }
                 "" => page(&[("c", "n3")], ""),
                 "/a:9779/proxy/api/v1/findings" => Reply::json(&answer("n1")),
-                "/b:9779/proxy/api/v1/findings" => Reply::json(&answer("n2")),
+                "/https:b:9779/proxy/api/v1/findings" => Reply::json(&answer("n2")),
                 _ => Reply::status(503, "no endpoints"),
             }
         };
@@ -248,6 +294,12 @@ mod tests {
         );
         let one = server.asked(&format!("{PODS}/a:9779/proxy/api/v1/findings"));
         assert_eq!(one[0].parameters.get("workload").map(String::as_str), Some("shop/checkout"));
+        assert_eq!(one[0].header(&HeaderName::from_static(TOKEN_HEADER)), Some("0123456789abcdef"));
+        assert_eq!(
+            list[0].header(&HeaderName::from_static(TOKEN_HEADER)),
+            None,
+            "the API server itself gets no token"
+        );
     }
 
     #[tokio::test]

@@ -129,8 +129,12 @@ impl Agent {
         command: &mut Command,
     ) -> Result<Self> {
         let process = Process::spawn("the agent", command)?;
-        let address = process.wait_stderr("the address of /metrics", metrics_address)?;
+        let (is_guarded, address) = process.wait_stderr("the address of /metrics", metrics_address)?;
         let agent = Self { process, address, cgroup, config, within };
+        if is_guarded {
+            // Whoever has the certificates asks it.
+            return Ok(agent);
+        }
         eventually("the agent is ready", || {
             let status = agent.get("/readyz", "*/*")?.status;
             ensure!(status == 200, "/readyz says {status}:\n{}", agent.log());
@@ -251,11 +255,11 @@ impl Drop for Agent {
     }
 }
 
-/// Finds `http://ADDRESS/metrics` in a line of the log.
-fn metrics_address(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("http://")?;
+/// Finds `http://ADDRESS/metrics` or `https://ADDRESS/metrics` in a line of the log; with TLS or not.
+fn metrics_address(line: &str) -> Option<(bool, SocketAddr)> {
+    let (before, rest) = line.split_once("://")?;
     let (address, _) = rest.split_once("/metrics")?;
-    address.parse().ok()
+    Some((before.ends_with("https"), address.parse().ok()?))
 }
 
 /// The answer to one request.
@@ -355,7 +359,9 @@ mod tests {
     #[test]
     fn the_address_is_found_in_the_log() {
         let line = "2026-01-01T00:00:00Z  INFO netcause: serving metrics at http://127.0.0.1:4711/metrics";
-        assert_eq!(metrics_address(line), Some(SocketAddr::from(([127, 0, 0, 1], 4711))));
+        let address = SocketAddr::from(([127, 0, 0, 1], 4711));
+        assert_eq!(metrics_address(line), Some((false, address)));
+        assert_eq!(metrics_address(&line.replace("http:", "https:")), Some((true, address)));
         assert_eq!(metrics_address("starting"), None);
     }
 

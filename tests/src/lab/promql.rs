@@ -35,6 +35,11 @@ impl Prometheus {
         Self::start_every(scenario, agent, 1, "", "")
     }
 
+    /// The same, with these lines in the job: how it gets in.
+    pub(crate) fn start_with(scenario: &str, agent: SocketAddr, how: &str) -> Result<Self> {
+        Self::begin(scenario, agent, 1, ["", ""], how)
+    }
+
     /// Scrapes an agent at this interval in seconds, as the replica of this name, with these features of Prometheus. One that
     /// does not know a feature warns of it.
     pub(crate) fn start_every(
@@ -44,12 +49,22 @@ impl Prometheus {
         replica: &str,
         features: &str,
     ) -> Result<Self> {
+        Self::begin(scenario, agent, interval, [replica, features], "")
+    }
+
+    fn begin(
+        scenario: &str,
+        agent: SocketAddr,
+        interval: u64,
+        [replica, features]: [&str; 2],
+        how: &str,
+    ) -> Result<Self> {
         let name = format!("netcause-lab-{}-{scenario}", std::process::id());
         let directory = Directory(std::env::temp_dir().join(name));
         fs::create_dir_all(&directory.0).context("making a directory for Prometheus")?;
         let config = directory.0.join("prometheus.yml");
         let text = format!(
-            "global:\n  scrape_interval: {interval}s\n  external_labels: {{replica: '{replica}'}}\nscrape_configs:\n- job_name: netcause\n  static_configs:\n  - targets: ['{agent}']\n"
+            "global:\n  scrape_interval: {interval}s\n  external_labels: {{replica: '{replica}'}}\nscrape_configs:\n- job_name: netcause\n{how}  static_configs:\n  - targets: ['{agent}']\n"
         );
         fs::write(&config, text).context("writing prometheus.yml")?;
         let at = free_port()?;

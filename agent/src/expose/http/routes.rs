@@ -11,6 +11,7 @@ use crate::expose::prometheus::Format;
 use crate::expose::query::BadQuery;
 use crate::expose::snapshot::Snapshot;
 use crate::expose::{dns, edges, events, findings, node, scrapers, status};
+use crate::web::Guard;
 
 /// The content type of plain answers.
 pub(super) const TEXT: &str = "text/plain; charset=utf-8";
@@ -98,6 +99,15 @@ impl Route {
     /// The route of a path.
     pub fn of(path: &str) -> Option<&'static Self> {
         ROUTES.iter().find(|route| route.path == path)
+    }
+
+    /// What a path asks of its reader; one that is not served asks as much as `/metrics`.
+    pub fn guard(path: &str) -> Guard {
+        match Self::of(path) {
+            Some(Self { answer: Answer::Health(_), .. }) => Guard::Nothing,
+            _ if path.starts_with("/api/") => Guard::Token,
+            _ => Guard::Password,
+        }
     }
 }
 
@@ -214,6 +224,25 @@ mod tests {
         assert_eq!(scraped("application/vnd.google.protobuf;encoding=text,text/plain;q=0.5"), PLAIN);
         assert_eq!(scraped("application/vnd.google.protobuf"), PLAIN, "which message is not said");
         assert_eq!(scraped("text/plain"), PLAIN);
+    }
+
+    #[test]
+    fn health_alone_is_for_everyone() {
+        for (path, guard) in [
+            ("/livez", Guard::Nothing),
+            ("/readyz", Guard::Nothing),
+            ("/metrics", Guard::Password),
+            ("/", Guard::Password),
+            ("/livez/", Guard::Password),
+            ("/api/v1/findings", Guard::Token),
+            ("/api/v1/none", Guard::Token),
+        ] {
+            assert_eq!(Route::guard(path), guard, "{path}");
+        }
+        let of_api =
+            ROUTES.iter().filter(|route| matches!(route.answer, Answer::Lately(_) | Answer::View(..)));
+        assert!(of_api.clone().count() > 5);
+        assert!(of_api.clone().all(|route| Route::guard(route.path) == Guard::Token));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Against real sockets on loopback.
 
+mod web;
+
 use std::future::ready;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -13,6 +15,7 @@ use netcause_core::enrich::Workload;
 
 use super::*;
 use crate::expose::snapshot::EdgeRow;
+use crate::web::Files;
 
 struct Fake {
     view: Result<Arc<Snapshot>, String>,
@@ -44,6 +47,10 @@ struct Running {
 }
 
 fn start(view: Result<Snapshot, String>, max_connections: u32, timeout: Duration) -> Running {
+    start_with(view, max_connections, timeout, Web::load(&Files::default()).unwrap())
+}
+
+fn start_with(view: Result<Snapshot, String>, max_connections: u32, timeout: Duration, web: Web) -> Running {
     let source = Arc::new(Fake { view: view.map(Arc::new), scrapes: AtomicU32::new(0) });
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
@@ -53,7 +60,7 @@ fn start(view: Result<Snapshot, String>, max_connections: u32, timeout: Duration
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = TcpListener::from_std(listener).unwrap();
-            serve(listener, served, Limits { max_connections, timeout }).await;
+            serve(listener, served, Limits { max_connections, timeout }, Arc::new(web)).await;
         });
     });
     Running { address, source }

@@ -9,6 +9,7 @@ use netcause_core::aggregate::windows::Statistics;
 use super::labels;
 use crate::expose::series::{Family, Rows, Table, counter, gauge, histogram, info, last, sum};
 use crate::expose::snapshot::{AgentView, MapRow, ProgramRow};
+use crate::web::Refused;
 
 /// Counters of the daemon about itself. Whoever counts has one of these; a new number is a field here and an entry below.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,10 @@ pub struct AgentCounts {
     pub lost_log_lines: u64,
     /// What the recording has.
     pub recorded: Recorded,
+    /// Connections and requests to the agent's port that were refused, by [`Refused`].
+    pub refused: [u64; Refused::COUNT],
+    /// Whether files with TLS, passwords and tokens say something that cannot be used.
+    pub is_web_outdated: bool,
     /// Network namespaces with a listening socket whose counters the last sweep could not read.
     pub unread_namespaces: u64,
 }
@@ -236,6 +241,20 @@ static AGENT: Table<AgentView> = Table {
             "Lines of the agent's log that could not be written: its reader is gone, or the disk is full.",
             |agent: &AgentView, to| to.value(agent.counts.lost_log_lines),
         ).lost("log lines that could not be written"),
+        counter(
+            "netcause_http_refused",
+            "Connections and requests to the agent's port that were refused. tls: the handshake failed, for lack of a client \
+             certificate for example; unauthorized: no password or token, or a wrong one; busy: too many passwords were being \
+             checked.",
+            |agent: &AgentView, to| to.by(Refused::LABELS, &agent.counts.refused),
+        )
+        .by("reason"),
+        gauge(
+            "netcause_web_config_outdated",
+            "1 while what web_config_file and api_token_file say, or the certificates that they name, cannot be used: then \
+             what they said before is in force. The log says why.",
+            |agent: &AgentView, to| to.value(u64::from(agent.counts.is_web_outdated)),
+        ).lost("changes of TLS, passwords or tokens of the port, not in force"),
         gauge(
             "netcause_listener_namespaces_unread",
             "Network namespaces with a listening TCP socket whose counters could not be read at the last sweep, because no \

@@ -230,6 +230,8 @@ pub(crate) fn full() -> Snapshot {
                 scrapes: durations(&[2, 2000]),
                 lost_log_lines: 4,
                 recorded: Recorded { bytes: 81_920, windows: 36, lost: 2 },
+                refused: [3, 5, 1],
+                is_web_outdated: true,
                 unread_namespaces: 1,
             },
             series: SeriesBudget { shown: 75, limit: 10_000, folded: 3, cut_short: 2 },

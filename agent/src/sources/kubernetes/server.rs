@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
-use hyper::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Request, StatusCode};
 use kube::client::{AuthError, Body};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
@@ -87,7 +87,26 @@ impl Server {
     ///
     /// When there is no answer, or it is a refusal. After a 401 the configuration and the token are read again.
     pub async fn get(&self, path: &str, accept: &'static str) -> Result<Body, Failure> {
-        self.send(Request::get(path).header(ACCEPT, accept).body(Body::empty())).await
+        self.get_with(path, accept, None).await
+    }
+
+    /// The same, with a header that is passed on to what the server is a proxy of.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get`].
+    pub async fn get_with(
+        &self,
+        path: &str,
+        accept: &'static str,
+        header: Option<(&'static str, &HeaderValue)>,
+    ) -> Result<Body, Failure> {
+        let request = Request::get(path).header(ACCEPT, accept);
+        let request = match header {
+            Some((name, value)) => request.header(name, value),
+            None => request,
+        };
+        self.send(request.body(Body::empty())).await
     }
 
     /// Creates an object, given as JSON.
