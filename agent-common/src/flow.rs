@@ -286,9 +286,9 @@ impl TcpCounters {
     }
 }
 
-/// The part of a socket's own totals that has been added to its flow's [`TcpCounters`], under the same names.
+/// The part of a socket's own totals that has been counted for its flow, in [`TcpCounters`] under the same names.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Counted {
     /// Payload acknowledged by the peer.
     pub sent_bytes: u64,

@@ -7,7 +7,7 @@ use crate::dns::{Asked, ClosedSocket, DetailWindow, DnsCounters, LastQuestion, Q
 use crate::drops::{DropKey, DropReasons};
 use crate::flow::{FlowKey, Quotas, TcpCounters, Tenant, UdpCounters};
 use crate::layout::KernelLayout;
-use crate::probe::open_sockets::{AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, Sweep, UdpHolders};
+use crate::probe::open_sockets::{AcceptQueue, ListenerKey, ListeningNamespace, QueueKey, UdpHolders};
 use crate::socket::SocketState;
 
 // SAFETY: integers only, in `repr(C)`, and the size assertions beside the types rule out padding.
@@ -26,8 +26,6 @@ unsafe impl Pod for QueueKey {}
 unsafe impl Pod for AcceptQueue {}
 // SAFETY: as above.
 unsafe impl Pod for UdpHolders {}
-// SAFETY: as above.
-unsafe impl Pod for Sweep {}
 // SAFETY: as above.
 unsafe impl Pod for ListeningNamespace {}
 // SAFETY: `u32` only.

@@ -8,7 +8,6 @@
 mod address;
 mod headers;
 mod inet;
-mod iterator;
 mod layout;
 mod memory;
 mod mptcp;
@@ -20,7 +19,6 @@ mod tcp;
 pub use address::SocketAddress;
 pub use headers::{Headers, TcpRange};
 pub use inet::InetSock;
-pub use iterator::Reader;
 pub use layout::{
     drop_has_socket, first_ephemeral_port, has_sock_from_file, long_idle_ticks, retransmit_has_error,
     udp_drop_has_packet,
@@ -29,4 +27,4 @@ pub use memory::{Memory, Typed, Untyped};
 pub use packet::{Segment, SkBuff};
 pub use sock::{SockCommon, UdpSock, address_from_file, namespace_of_packet_socket, sock_from_file};
 pub use task::Task;
-pub use tcp::{TcpSock, state as tcp_state};
+pub use tcp::{Limited, TcpSock, state as tcp_state};

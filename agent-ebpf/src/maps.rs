@@ -1,7 +1,7 @@
 //! All maps but the one of [`once`](crate::once). Sizes here are defaults; the daemon sets the configured ones before it
 //! loads the object.
 
-use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, ProgramArray, RingBuf};
@@ -178,9 +178,9 @@ pub static UDP_HOLDERS: HashMap<QueueKey, UdpHolders> = HashMap::with_max_entrie
 pub static LISTENING_NAMESPACES: HashMap<u32, ListeningNamespace> =
     HashMap::with_max_entries(limits::LISTENING_NAMESPACES, 0);
 
-/// State of the current or last sweep.
+/// State of the current or last sweep, and what it has found. The daemon maps it into its memory.
 #[map]
-pub static SWEEP: Array<Sweep> = Array::with_max_entries(1, 0);
+pub static SWEEP: Array<Sweep> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Ring buffer of events; a lost one affects no counter.
 #[map]

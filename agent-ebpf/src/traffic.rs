@@ -10,7 +10,7 @@ use netcause_common::flow::{Counted, ROLE_CLIENT};
 
 use crate::flow::{Counters, counter};
 use crate::kernel::tcp_state::{CLOSING, FIN_WAIT1, FIN_WAIT2, LAST_ACK};
-use crate::kernel::{Memory, TcpSock};
+use crate::kernel::{Limited, Memory, TcpSock};
 use crate::maps::add;
 use crate::socket::Tracked;
 
@@ -21,21 +21,16 @@ pub fn is_fin_acknowledged<M: Memory>(socket: TcpSock<M>, state: u8) -> bool {
     matches!(state, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK) && socket.is_all_acknowledged()
 }
 
-/// True when the socket has sent or received anything since its totals were last added.
+/// True when a socket with so many segments sent and received has sent or received anything since its totals were last counted.
 #[inline(always)]
-pub fn has_moved<M: Memory>(socket: TcpSock<M>, counted: *const Counted) -> bool {
+pub fn has_moved([sent, received]: [u32; 2], counted: *const Counted) -> bool {
     // SAFETY: the pointer lies in a map value, which the verifier checks; plain integers.
     #[expect(unsafe_code, reason = "map value")]
-    let (sent, received) = unsafe { ((*counted).sent_segments, (*counted).received_segments) };
-    received != socket.received_segments() || sent != socket.sent_segments()
+    let counted = unsafe { [(*counted).sent_segments, (*counted).received_segments] };
+    received != counted[1] || sent != counted[0]
 }
 
-/// Adds what is new of the socket's totals to its flow, without SYN and FIN, which count in the sequence space but are no
-/// payload.
-///
-/// The sweep does not lock the socket. Bytes are read before SYN and FIN, so that a change in between is missed until the
-/// next reading instead of counted twice. Each total is finished before the next is read: the verifier explores code after
-/// a branch once for each path, with all values that are live there.
+/// Adds what is new of the socket's totals to its flow.
 #[inline(always)]
 pub fn settle<M: Memory>(
     socket: TcpSock<M>,
@@ -44,7 +39,9 @@ pub fn settle<M: Memory>(
     counted: *mut Counted,
     to: Counters,
 ) {
-    each_total(socket, role, fin_acknowledged, counted, |counter, more| to.advance(counter, more));
+    let take = |counter, more| to.advance(counter, more);
+    let mut growth = Counted::default();
+    each_total(socket, socket.segments(), ticks(), role, fin_acknowledged, counted, &mut growth, take);
     to.round_trips(socket.smoothed_rtt_us(), socket.min_rtt_us());
 }
 
@@ -56,47 +53,73 @@ pub fn skip<M: Memory>(
     fin_acknowledged: impl FnOnce() -> bool,
     counted: *mut Counted,
 ) {
-    each_total(socket, role, fin_acknowledged, counted, |_, _| {});
+    let mut growth = Counted::default();
+    each_total(socket, socket.segments(), ticks(), role, fin_acknowledged, counted, &mut growth, |_, _| {});
 }
 
+/// Marks the totals of a socket with so many `segments` as counted, up to `now`, and writes down what is new of them; returns what
+/// limits its sender.
 #[inline(always)]
-fn each_total<M: Memory>(
+pub fn take_growth<M: Memory>(
     socket: TcpSock<M>,
+    segments: [u32; 2],
+    now: u32,
     role: u8,
     fin_acknowledged: impl FnOnce() -> bool,
     counted: *mut Counted,
+    growth: &mut Counted,
+) -> Limited {
+    each_total(socket, segments, now, role, fin_acknowledged, counted, growth, |_, _| {})
+}
+
+/// Marks each total as counted, writes down what is new of it, and calls `take` with that, without SYN and FIN, which count in the
+/// sequence space but are no payload; returns what limits the sender.
+///
+/// The sweep does not lock the socket. Bytes are read before SYN and FIN, so that a change in between is missed until the
+/// next reading instead of counted twice. Each total is finished before the next is read: the verifier explores code after
+/// a branch once for each path, with all values that are live there.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "what its callers have")]
+fn each_total<M: Memory>(
+    socket: TcpSock<M>,
+    [sent, received]: [u32; 2],
+    now: u32,
+    role: u8,
+    fin_acknowledged: impl FnOnce() -> bool,
+    counted: *mut Counted,
+    growth: &mut Counted,
     mut take: impl FnMut(fn(Counters) -> *mut u64, u64),
-) {
+) -> Limited {
     // SAFETY: the pointer lies in a map value, which the verifier checks; plain integers.
     #[expect(unsafe_code, reason = "map value")]
     let counted = unsafe { &mut *counted };
     // A total has the same name in `Counted` and `TcpCounters`.
     macro_rules! take {
         ($field:ident $([$index:literal])?, $more:ident($($argument:expr),+)) => {
-            take(
-                |to| counter!(to, $field $([$index])?),
-                $more(&mut counted.$field $([$index])?, $($argument),+),
-            );
+            let more = $more(&mut counted.$field $([$index])?, $($argument),+);
+            growth.$field $([$index])? = more;
+            take(|to| counter!(to, $field $([$index])?), more.into());
         };
     }
 
     let acknowledged = socket.acknowledged_bytes();
     let not_payload = u64::from(role == ROLE_CLIENT) + u64::from(fin_acknowledged());
     take!(sent_bytes, more_bytes(acknowledged, not_payload));
-    let received = socket.received_bytes();
+    let bytes = socket.received_bytes();
     let not_payload = socket.is_fin_received().into();
-    take!(received_bytes, more_bytes(received, not_payload));
+    take!(received_bytes, more_bytes(bytes, not_payload));
 
-    take!(sent_segments, more(socket.sent_segments()));
-    take!(received_segments, more(socket.received_segments()));
+    take!(sent_segments, more(sent));
+    take!(received_segments, more(received));
     take!(spurious_retransmits, more(socket.spurious_retransmits()));
     take!(reordered_segments, more(socket.reordered_segments()));
 
-    let [network, receive_window, send_buffer] = socket.limited_ticks(ticks());
+    let ([network, receive_window, send_buffer], limited) = socket.limited_ticks(now);
     // In the order of `LimitedBy`.
     take!(limited_ticks[0], more(network));
     take!(limited_ticks[1], more(receive_window));
     take!(limited_ticks[2], more(send_buffer));
+    limited
 }
 
 /// The kernel's `tcp_jiffies32`: the low half of its ticks.
@@ -111,23 +134,25 @@ pub fn ticks() -> u32 {
 
 /// What a total has grown by; the kernel's 32-bit counters wrap. A smaller value was read in the middle of a change.
 #[inline(always)]
-fn more(counted: &mut u32, now: u32) -> u64 {
+fn more(counted: &mut u32, now: u32) -> u32 {
     let more = now.wrapping_sub(*counted);
     if more >> 31 != 0 {
         return 0;
     }
     *counted = now;
-    more.into()
+    more
 }
 
-/// What the payload has grown by; 64-bit counters do not wrap. `not_payload` is subtracted from the total.
+/// What the payload has grown by; 64-bit counters do not wrap. `not_payload` is subtracted from the total, which may lack it.
 #[inline(always)]
 fn more_bytes(counted: &mut u64, total: u64, not_payload: u64) -> u64 {
-    let now = total.saturating_sub(not_payload);
-    if now <= *counted {
+    let now = total.wrapping_sub(not_payload);
+    let more = now.wrapping_sub(*counted);
+    if more.wrapping_sub(1) >> 63 != 0 {
         return 0;
     }
-    now - core::mem::replace(counted, now)
+    *counted = now;
+    more
 }
 
 /// The socket whose totals the sweep is adding; 0 for none.

@@ -63,6 +63,24 @@ pub fn forget8(value: u8, unknown: u32) -> u8 {
     forget(value.into(), unknown.into()) as u8
 }
 
+/// 1 when the value is not 0, without a branch, which verifiers would follow twice.
+#[inline(always)]
+pub fn is_nonzero(value: u64) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let is: u64;
+        // SAFETY: only the register changes.
+        unsafe {
+            core::arch::asm!(
+                "{1} = 0", "{1} -= {0}", "{1} |= {0}", "{1} >>= 63", in(reg) value, out(reg) is, options(pure, nomem, nostack)
+            );
+        }
+        is as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    u32::from(value != 0)
+}
+
 /// Hides the origin of a value from the compiler, so that it compares exactly the value that the verifier tracks.
 #[inline(always)]
 pub fn opaque(value: u32) -> u32 {

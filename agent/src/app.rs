@@ -137,6 +137,7 @@ async fn serve(
     let engine = Engine::new(engine::Options {
         names,
         flow_idle: config.flow_idle(),
+        max_flows: config.max_tcp_flows as usize,
         max_peer_nodes: config.max_peer_nodes as usize,
         findings: config.findings.clone(),
     });

@@ -18,6 +18,7 @@ pub mod netlink;
 mod networks;
 mod options;
 mod ports;
+mod shared;
 mod sweep;
 mod tables;
 

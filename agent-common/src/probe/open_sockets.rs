@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::flow::FlowKey;
+use crate::flow::{Counted, FlowKey};
 
 /// Key of the map of listening ports.
 #[repr(C)]
@@ -126,62 +126,65 @@ pub struct ListeningNamespace {
     pub mark: u32,
 }
 
-/// State of the sweep.
+/// State of the sweep, in memory that the programs and the daemon have.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct Sweep {
     /// Number of the sweep, from 1.
     pub number: u64,
     /// When the programs began it, in the kernel's ticks; 0 until then.
     pub began: u32,
-    /// How many ticks without data make a connection quiet; the daemon sets it.
+    /// How many ticks without data make a connection quiet, and [`OpenConnection::AHEAD`]; the daemon sets it.
     pub quiet: u32,
+    /// How many records there are that the daemon has not taken yet; the programs add to it, the daemon sets it to 0.
+    pub length: u64,
+    /// Those, and whatever was there before.
+    pub records: [OpenConnection; Sweep::ROOM],
 }
 
-/// The record of an open connection, which the sweep writes to its reader: what is needed to decide whom the connection waits
-/// for. Times are ages in the kernel's ticks.
+impl Sweep {
+    /// As many records as fill 64 KiB with the rest.
+    pub const ROOM: usize = (64 * 1024 - 24) / size_of::<OpenConnection>();
+}
+
+/// The record of an open connection, which the sweep writes: what is needed to decide whom the connection waits for, and what is
+/// new of its totals. Times are ages in the kernel's ticks. The programs do no more to a value than they have to.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct OpenConnection {
     /// Its flow.
     pub flow: FlowKey,
-    /// Since data was last sent, retransmissions included, or since it was established.
+    /// Since data was last sent, retransmissions included, or since it was established; [`Self::AHEAD`] more than that.
     pub since_sent: u32,
-    /// Since data was last received, or since it was established.
+    /// Since data was last received, or since it was established; [`Self::AHEAD`] more than that.
     pub since_received: u32,
-    /// Since the last acknowledgement was received.
+    /// Since the last acknowledgement was received; [`Self::AHEAD`] more than that.
     pub since_acknowledged: u32,
-    /// Since [`Self::limited_by`] has its value; meaningless when that is 0.
+    /// Since [`Self::limited_by`] has its value, modulo 2^32: it may have changed after the program read the clock. Meaningless when
+    /// that is 0.
     pub since_limited: u32,
-    /// Since the sweep last reported it, modulo 2^24; [`OpenConnection::NEVER`] at the first time.
-    pub since_visit: u32,
-    /// Smoothed round-trip time in microseconds; 0 without a measurement.
-    pub round_trip_us: u32,
-    /// Bytes sent and not acknowledged; a FIN counts as one.
-    pub unacknowledged: u32,
-    /// Bytes written and not sent; a FIN counts as one.
-    pub unsent: u32,
-    /// Bytes received that the application has not read.
-    pub unread: u32,
+    /// What an earlier sweep found, and how long ago.
+    pub before: Past,
+    /// Smoothed round-trip time in eighths of a microsecond; 0 without a measurement.
+    pub round_trip_eighths: u32,
+    /// Unless it was used, meaningless: the lowest round-trip time in microseconds that a sweep has found; `u32::MAX` without a
+    /// measurement.
+    pub lowest_round_trip_us: u32,
+    /// Unless it was used, meaningless: the kernel's minimum of recent round-trip times; `u32::MAX` without a measurement.
+    pub minimum_round_trip_us: u32,
     /// TCP state, of `include/net/tcp_states.h`.
     pub state: u8,
     /// What limits the sender: `enum tcp_chrono` of `include/net/tcp.h`; 0 while nothing is to be sent or acknowledged.
     pub limited_by: u8,
-    /// Whether data was ever sent ([`Self::SENT`]) and received ([`Self::RECEIVED`]), whether anything was since the last report
-    /// ([`Self::USED`]) and anything was retransmitted ([`Self::RETRANSMITTED`]), and whether it waits to be accepted
-    /// ([`Self::UNACCEPTED`]), as bits.
+    /// What is so of it, as bits: [`Self::SENT`] and the following.
     pub has: u8,
     /// Who spoke last: one of `SPEAKER_…`.
     pub speaker: u8,
-    /// What [`Self::speaker`] was when the sweep last reported it.
-    pub speaker_before: u8,
-    /// 1 when the connection had been quiet then.
-    pub quiet_before: u8,
-    /// Always zero.
-    pub reserved: [u8; 2],
-    /// The lowest round-trip time in microseconds that a sweep has found, meaningless unless it was used; `u32::MAX` without a
-    /// measurement.
-    pub lowest_round_trip_us: u32,
+    /// Bytes received that the application has not read, modulo 2^32: it may have read more after the program did. A FIN counts.
+    pub unread: u32,
+    /// Unless it was used, meaningless: what its totals have grown by since they were last counted. Retransmissions are counted
+    /// elsewhere.
+    pub growth: Counted,
 }
 
 /// No data was sent or received.
@@ -192,18 +195,24 @@ pub const SPEAKER_LOCAL: u8 = 1;
 pub const SPEAKER_PEER: u8 = 2;
 
 impl OpenConnection {
-    /// [`Self::since_visit`] of a connection that was not reported before.
-    pub const NEVER: u32 = u32::MAX;
-    /// Bit of [`Self::has`].
+    /// Bit of [`Self::has`]: data was ever sent.
     pub const SENT: u8 = 1;
-    /// Bit of [`Self::has`].
+    /// Bit of [`Self::has`]: data was ever received.
     pub const RECEIVED: u8 = 2;
-    /// Bit of [`Self::has`].
+    /// Bit of [`Self::has`]: anything was sent or received since the last report.
     pub const USED: u8 = 4;
-    /// Bit of [`Self::has`].
+    /// Bit of [`Self::has`]: anything was retransmitted since then, but for a tail loss probe.
     pub const RETRANSMITTED: u8 = 8;
-    /// Bit of [`Self::has`].
+    /// Bit of [`Self::has`]: it waits to be accepted.
     pub const UNACCEPTED: u8 = 16;
+    /// Bit of [`Self::has`]: something was sent and is not acknowledged; a FIN counts.
+    pub const UNACKNOWLEDGED: u8 = 32;
+    /// Bit of [`Self::has`]: something was written and is not sent; a FIN counts.
+    pub const UNSENT: u8 = 64;
+
+    /// Ticks that are added to ages, so that what happens after the program has read the clock has one as well.
+    pub const AHEAD: u32 = 1000;
+
     /// The bits of [`Self::has`] that say who spoke.
     const SPOKE: u8 = Self::SENT | Self::RECEIVED;
 
@@ -212,8 +221,7 @@ impl OpenConnection {
     /// true when the peer has sent nothing since the segment that acknowledged all (`snd_wl1` is `rcv_nxt`, because
     /// `tcp_update_wl` of net/ipv4/tcp_input.c notes the segment whose acknowledgement was new).
     #[inline(always)]
-    #[must_use]
-    pub const fn last_speaker(&self, is_silent_since: bool) -> u8 {
+    pub fn last_speaker(&self, is_silent_since: impl FnOnce() -> bool) -> u8 {
         match self.has & Self::SPOKE {
             0 => SPEAKER_NONE,
             Self::SENT => SPEAKER_LOCAL,
@@ -225,7 +233,7 @@ impl OpenConnection {
                     SPEAKER_PEER
                 }
             }
-            _ if self.unacknowledged != 0 || is_silent_since => SPEAKER_LOCAL,
+            _ if self.has & Self::UNACKNOWLEDGED != 0 || is_silent_since() => SPEAKER_LOCAL,
             _ => SPEAKER_PEER,
         }
     }
@@ -247,25 +255,41 @@ impl Visit {
         Self(now << 8 | Self::EVER | quiet | speaker as u32)
     }
 
-    /// Ticks since then; [`OpenConnection::NEVER`] when there was none.
+    /// Ticks since then, modulo 2^24; meaningless when there was none.
     #[inline(always)]
     #[must_use]
     pub const fn age(self, now: u32) -> u32 {
-        if self.0 == 0 { OpenConnection::NEVER } else { now.wrapping_sub(self.0 >> 8) & 0x00ff_ffff }
+        now.wrapping_sub(self.0 >> 8) & 0x00ff_ffff
     }
 
-    /// Who had spoken last.
+    /// Whether there was one, this many ticks ago or fewer.
     #[inline(always)]
     #[must_use]
-    pub const fn speaker(self) -> u8 {
-        (self.0 & 3) as u8
+    pub const fn is_since(self, ticks: u32, now: u32) -> bool {
+        self.0 != 0 && self.age(now) <= ticks
     }
 
-    /// 1 when the connection was quiet.
+    /// For the record of a connection.
     #[inline(always)]
     #[must_use]
-    pub const fn is_quiet(self) -> u8 {
-        (self.0 >> 6 & 1) as u8
+    pub const fn past(self, now: u32) -> Past {
+        Past(self.age(now) << 8 | self.0 & 0xff)
+    }
+}
+
+/// When a sweep last reported a connection, in ticks before this one, and what was so then.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Past(pub u32);
+
+impl Past {
+    /// How long ago, modulo 2^24, who had spoken last, and whether the connection had been quiet; `None` when there was none.
+    #[must_use]
+    pub const fn found(self) -> Option<(u32, u8, bool)> {
+        if self.0 & Visit::EVER == 0 {
+            return None;
+        }
+        Some((self.0 >> 8, (self.0 & 3) as u8, self.0 & Visit::QUIET != 0))
     }
 }
 
@@ -274,9 +298,8 @@ const _: () = {
     assert!(size_of::<AcceptQueue>() == 56);
     assert!(size_of::<UdpHolders>() == 40);
     assert!(size_of::<ListeningNamespace>() == 16);
-    assert!(size_of::<Sweep>() == 16);
-    // The iterator shows a socket again when its record ends where the buffer does: the buffer is a power of two.
-    assert!(size_of::<OpenConnection>() == 80 && !size_of::<OpenConnection>().is_power_of_two());
+    assert!(size_of::<OpenConnection>() == 120);
+    assert!(size_of::<Sweep>() <= 64 * 1024);
 };
 
 #[cfg(test)]
@@ -287,21 +310,22 @@ mod tests {
     fn the_last_speaker_is_known_within_a_tick() {
         let both =
             OpenConnection { has: OpenConnection::SENT | OpenConnection::RECEIVED, ..Default::default() };
+        let unacknowledged = both.has | OpenConnection::UNACKNOWLEDGED;
         for (connection, is_silent_since, expected) in [
             (OpenConnection::default(), true, SPEAKER_NONE),
             (OpenConnection { has: OpenConnection::SENT, since_sent: 9, ..both }, false, SPEAKER_LOCAL),
             (OpenConnection { has: OpenConnection::RECEIVED, since_received: 9, ..both }, true, SPEAKER_PEER),
             (OpenConnection { since_sent: 1, since_received: 2, ..both }, false, SPEAKER_LOCAL),
             (
-                OpenConnection { since_sent: 2, since_received: 1, unacknowledged: 5, ..both },
+                OpenConnection { since_sent: 2, since_received: 1, has: unacknowledged, ..both },
                 true,
                 SPEAKER_PEER,
             ),
-            (OpenConnection { unacknowledged: 1, ..both }, false, SPEAKER_LOCAL),
+            (OpenConnection { has: unacknowledged, ..both }, false, SPEAKER_LOCAL),
             (both, true, SPEAKER_LOCAL),
             (both, false, SPEAKER_PEER),
         ] {
-            assert_eq!(connection.last_speaker(is_silent_since), expected, "{connection:?}");
+            assert_eq!(connection.last_speaker(|| is_silent_since), expected, "{connection:?}");
         }
     }
 
@@ -333,10 +357,14 @@ mod tests {
     fn a_visit_is_remembered_across_the_end_of_its_ticks() {
         for now in [0, 1, 0x00ff_fffe, 0x0100_0000, u32::MAX - 1] {
             let visit = Visit::new(now, SPEAKER_PEER, true);
-            assert_eq!((visit.speaker(), visit.is_quiet(), visit.age(now)), (SPEAKER_PEER, 1, 0));
-            assert_eq!(visit.age(now.wrapping_add(75_000)), 75_000);
-            assert_eq!(Visit::new(now, SPEAKER_LOCAL, false).is_quiet(), 0);
+            assert_eq!(visit.past(now).found(), Some((0, SPEAKER_PEER, true)));
+            let later = now.wrapping_add(75_000);
+            assert_eq!(visit.past(later).found(), Some((75_000, SPEAKER_PEER, true)));
+            assert!(visit.is_since(75_000, later) && !visit.is_since(74_999, later));
+            let talking = Visit::new(now, SPEAKER_LOCAL, false);
+            assert_eq!(talking.past(later).found(), Some((75_000, SPEAKER_LOCAL, false)));
         }
-        assert_eq!(Visit(0).age(7), OpenConnection::NEVER);
+        assert_eq!(Visit(0).past(7).found(), None);
+        assert!(!Visit(0).is_since(u32::MAX, 7));
     }
 }

@@ -9,7 +9,7 @@ use netcause_common::layout::MISSING;
 use super::layout::layout;
 use super::memory::{Memory, Typed, Untyped};
 use super::sock::{SockCommon, is_stream, local, namespace};
-use crate::verifier::forget32;
+use crate::verifier::{forget8, forget32};
 
 const IPPROTO_TCP: u16 = 6;
 
@@ -27,6 +27,14 @@ pub mod state {
     pub const LISTEN: u8 = 10;
     pub const CLOSING: u8 = 11;
     pub const NEW_SYN_RECV: u8 = 12;
+}
+
+/// What limits a sender.
+pub struct Limited {
+    /// A number of `enum tcp_chrono` (include/net/tcp.h); 0 while nothing is to be sent or acknowledged.
+    pub by: u8,
+    /// For how many ticks; meaningless when nothing does.
+    pub since: u32,
 }
 
 /// A full TCP socket.
@@ -159,10 +167,10 @@ impl<M: Memory> TcpSock<M> {
         self.memory.read(layout!(segs_out))
     }
 
-    /// Segments received, of all kinds.
+    /// Segments sent and segments received, of all kinds.
     #[inline(always)]
-    pub fn received_segments(self) -> u32 {
-        self.memory.read(layout!(segs_in))
+    pub fn segments(self) -> [u32; 2] {
+        [self.sent_segments(), self.memory.read(layout!(segs_in))]
     }
 
     /// Duplicate segments reported by the peer (DSACK).
@@ -181,40 +189,44 @@ impl<M: Memory> TcpSock<M> {
     /// (`tcp_get_info_chrono_stats`, net/ipv4/tcp.c). `now` is the low half of the kernel's ticks.
     ///
     /// Without the socket's lock the order of the reads matters: an interval that ends between them is missed until the
-    /// next reading instead of counted twice.
+    /// next reading instead of counted twice. Returns [`Self::limited`] as well, whose members are among those read.
     #[inline(always)]
-    pub fn limited_ticks(self, now: u32) -> [u32; 3] {
+    pub fn limited_ticks(self, now: u32) -> ([u32; 3], Limited) {
         let at = layout!(chrono_stat);
         let mut ticks =
             [self.memory.read::<u32>(at), self.memory.read::<u32>(at + 4), self.memory.read::<u32>(at + 8)];
-        let current = self.chrono();
-        if current != 0 {
-            let interval = now.wrapping_sub(self.memory.read(layout!(chrono_start)));
-            match current {
-                1 => ticks[0] = ticks[0].wrapping_add(interval),
-                2 => ticks[1] = ticks[1].wrapping_add(interval),
-                _ => ticks[2] = ticks[2].wrapping_add(interval),
-            }
+        let limited = self.limited(now);
+        match limited.by {
+            0 => {}
+            1 => ticks[0] = ticks[0].wrapping_add(limited.since),
+            2 => ticks[1] = ticks[1].wrapping_add(limited.since),
+            _ => ticks[2] = ticks[2].wrapping_add(limited.since),
         }
-        ticks
+        (ticks, Limited { by: forget8(limited.by, now), ..limited })
     }
 
-    /// Bytes sent and not acknowledged, then bytes written and not sent; a FIN counts as one. Without the socket's lock, an
-    /// acknowledgement or a transmission between the reads makes a value smaller than it is, at least 0.
+    /// 1 when something was sent and is not acknowledged, and 1 when something was written and is not sent; a FIN counts.
     #[inline(always)]
-    pub fn outstanding(self) -> (u32, u32) {
+    pub fn outstanding(self) -> [u32; 2] {
+        // Without the socket's lock, an acknowledgement or a transmission between the reads puts an end before its beginning.
         let written = self.memory.read::<u32>(layout!(write_seq));
         let sent = self.memory.read::<u32>(layout!(snd_nxt));
         let acknowledged = self.memory.read::<u32>(layout!(snd_una));
-        (distance(acknowledged, sent), distance(sent, written))
+        [acknowledged.wrapping_sub(sent) >> 31, sent.wrapping_sub(written) >> 31]
     }
 
-    /// Bytes received that the application has not read. The FIN has a place in the sequence space as well.
+    /// Bytes received that the application has not read, modulo 2^32: between the reads it may read more. A FIN counts.
     #[inline(always)]
-    pub fn unread_bytes(self) -> u32 {
+    pub fn unread(self) -> u32 {
         let received = self.memory.read::<u32>(layout!(rcv_nxt));
-        let unread = distance(self.memory.read(layout!(copied_seq)), received);
-        forget32(if unread != 0 && self.is_fin_received() { unread - 1 } else { unread }, received)
+        received.wrapping_sub(self.memory.read(layout!(copied_seq)))
+    }
+
+    /// Whether the application has yet to read something. The FIN has a place in the sequence space as well.
+    #[inline(always)]
+    pub fn is_unread(self) -> bool {
+        let unread = self.unread();
+        unread.wrapping_sub(1) >> 31 == 0 && (unread != 1 || !self.is_fin_received())
     }
 
     /// True when the peer has sent nothing since the segment that last acknowledged something new.
@@ -226,23 +238,14 @@ impl<M: Memory> TcpSock<M> {
     /// Ticks up to `now` since data was last sent, since data was last received, and since the last acknowledgement.
     #[inline(always)]
     pub fn idle_ticks(self, now: u32) -> [u32; 3] {
-        // What happened after `now` was read has just happened.
-        let age = |at: u32| {
-            let age = now.wrapping_sub(at);
-            forget32(if age < u32::MAX - 1000 { age } else { 0 }, now)
-        };
-        [
-            age(self.memory.read(layout!(lsndtime))),
-            age(self.memory.read(layout!(lrcvtime))),
-            age(self.memory.read(layout!(rcv_tstamp))),
-        ]
+        let age = |at| now.wrapping_sub(self.memory.read(at));
+        [age(layout!(lsndtime)), age(layout!(lrcvtime)), age(layout!(rcv_tstamp))]
     }
 
-    /// What limits the sender, as a number of `enum tcp_chrono` (include/net/tcp.h), and for how many ticks; 0 while nothing is
-    /// to be sent or acknowledged.
+    /// What limits the sender, and for how long up to `now`, modulo 2^32.
     #[inline(always)]
-    pub fn limited(self, now: u32) -> (u8, u32) {
-        (self.chrono(), distance(self.memory.read(layout!(chrono_start)), now))
+    pub fn limited(self, now: u32) -> Limited {
+        Limited { by: self.chrono(), since: now.wrapping_sub(self.memory.read(layout!(chrono_start))) }
     }
 
     #[inline(always)]
@@ -272,7 +275,13 @@ impl<M: Memory> TcpSock<M> {
     /// Smoothed round-trip time in microseconds; 0 without a measurement.
     #[inline(always)]
     pub fn smoothed_rtt_us(self) -> u32 {
-        self.memory.read::<u32>(layout!(srtt_us)) >> 3
+        self.smoothed_rtt_eighths() >> 3
+    }
+
+    /// Smoothed round-trip time in eighths of a microsecond; 0 without a measurement.
+    #[inline(always)]
+    pub fn smoothed_rtt_eighths(self) -> u32 {
+        self.memory.read(layout!(srtt_us))
     }
 
     /// Minimum of recent round-trip times in microseconds; `u32::MAX` without a measurement.

@@ -15,27 +15,29 @@
 
 mod adopt;
 mod namespace;
+mod report;
 
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::BPF_ANY;
 use netcause_common::flow::Counted;
-use netcause_common::probe::open_sockets::{
-    Holders, ListeningNamespace, OpenConnection, SPEAKER_NONE, Visit,
-};
+use netcause_common::probe::open_sockets::{Holders, ListeningNamespace, OpenConnection, Visit};
 use netcause_common::socket::{PHASE_LISTENING, PHASE_OPEN, SocketState};
 
 use self::adopt::{adopt, adopt_as_counted};
+use self::report::report;
 use crate::flow::counters;
 use crate::holders;
 use crate::kernel::tcp_state::{CLOSE, CLOSE_WAIT, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LISTEN};
-use crate::kernel::{
-    Memory, Reader, Task, TcpSock, UdpSock, address_from_file, has_sock_from_file, sock_from_file,
-};
+use crate::kernel::{Memory, Task, TcpSock, UdpSock, address_from_file, has_sock_from_file, sock_from_file};
 use crate::maps::{LISTENING_NAMESPACES, SWEEP, add};
 use crate::socket::{Tracked, accept_queue, insert, insert_listener, state_of};
 use crate::traffic::{has_moved, is_fin_acknowledged, settle, sweeping, ticks};
-use crate::verifier::{forget8, forget32};
+
+/// A program's answer: it wants the next object.
+const NEXT: i32 = 0;
+/// A program's answer: it wants the same object again, once the daemon has taken what was found (see [`report`](mod@report)).
+const AGAIN: i32 = 1;
 
 /// The iterator's argument; every member takes eight bytes.
 #[repr(C)]
@@ -55,9 +57,10 @@ pub struct MapEntry {
     value: *const SocketState,
 }
 
-/// Declares a program that calls `visit(context, socket)` with the TCP socket of the iterator's file, if it is one, or with
-/// the first subflow of its MPTCP socket; and another function, if there is one, with a UDP socket that receives from anybody. With the helper a TCP socket has a type and a member costs one load; without it
-/// each read is a call. The verifier removes the branch that does not apply.
+/// Declares a program that answers what `visit(context, socket)` does, called with the TCP socket of the iterator's file, if it is one,
+/// or with the first subflow of its MPTCP socket; and calls another function, if there is one, with a UDP socket that receives from
+/// anybody. With the helper a TCP socket has a type and a member costs one load; without it each read is a call. The verifier removes
+/// the branch that does not apply.
 macro_rules! iterator {
     ($(#[$doc:meta])* $name:ident => $visit:ident $(, $receiver:ident)?) => {
         $(#[$doc])*
@@ -66,31 +69,30 @@ macro_rules! iterator {
         #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
         extern "C" fn $name(context: *const TaskFile) -> i32 {
             // NULL marks the end of the iteration.
-            let Some(file) = file(context) else { return 0 };
+            let Some(file) = file(context) else { return NEXT };
             let untyped = if has_sock_from_file() {
-                let Some(sock) = sock_from_file(file) else { return 0 };
+                let Some(sock) = sock_from_file(file) else { return NEXT };
                 if let Some(socket) = TcpSock::from_argument(sock) {
-                    $visit(context, socket);
-                    return 0;
+                    return $visit(context, socket);
                 }
                 $(if let Some(socket) = UdpSock::receiver(sock) {
                     $receiver(context, socket);
-                    return 0;
+                    return NEXT;
                 })?
                 TcpSock::from_mptcp(sock)
             } else {
-                let Some(address) = address_from_file(file) else { return 0 };
+                let Some(address) = address_from_file(file) else { return NEXT };
                 let socket = TcpSock::from_address(address);
                 $(if socket.is_none() && let Some(socket) = UdpSock::receiver_at(address) {
                     $receiver(context, socket);
-                    return 0;
+                    return NEXT;
                 })?
                 socket.or_else(|| TcpSock::from_mptcp_address(address))
             };
-            if let Some(socket) = untyped {
-                $visit(context, socket);
+            match untyped {
+                Some(socket) => $visit(context, socket),
+                None => NEXT,
             }
-            0
         }
     };
 }
@@ -119,74 +121,93 @@ iterator! {
 #[unsafe(link_section = "iter/bpf_map_elem")]
 #[expect(unsafe_code, reason = "the loader finds the program by its section and name")]
 extern "C" fn tracked_sockets(context: *const MapEntry) -> i32 {
-    let Some((id, phase, visit)) = entry(context) else { return 0 };
+    let Some((id, phase, visit)) = entry(context) else { return NEXT };
     if phase != PHASE_OPEN || is_found(visit) {
-        return 0;
+        return NEXT;
     }
-    let (Some(tracked), Some(socket)) = (state_of(id), TcpSock::from_address(id)) else { return 0 };
+    let (Some(tracked), Some(socket)) = (state_of(id), TcpSock::from_address(id)) else { return NEXT };
+    let mut answer = NEXT;
     sweeping(id, tracked);
     if tracked.phase() == PHASE_OPEN && !tracked.is_settled() {
         let state = socket.common().state();
-        let mut has = 0;
-        if has_moved(socket, tracked.counted()) {
-            has = OpenConnection::USED;
-            add_totals(socket, state, tracked);
-        }
         // One that is closed and still sends has no file either, but is in another state.
-        if matches!(state, ESTABLISHED | CLOSE_WAIT) && !socket.has_file() {
-            has |= OpenConnection::UNACCEPTED;
-        }
-        report(context.cast(), socket, state, tracked, has);
+        let is_unaccepted = matches!(state, ESTABLISHED | CLOSE_WAIT) && !socket.has_file();
+        let has = if is_unaccepted { OpenConnection::UNACCEPTED } else { 0 };
+        let segments = socket.segments();
+        let moved = has_moved(segments, tracked.counted()).then_some(segments);
+        answer = account(socket, state, tracked, has, moved);
     }
     sweeping(0, tracked);
-    0
+    answer
 }
 
 #[inline(always)]
-fn find_listener<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
+fn find_listener<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) -> i32 {
     if socket.common().state() == LISTEN {
         insert_listener(socket);
     }
+    NEXT
 }
 
 #[inline(always)]
-fn skip_older<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) {
+fn skip_older<M: Memory>(_: *const TaskFile, socket: TcpSock<M>) -> i32 {
     adopt_as_counted(socket);
+    NEXT
 }
 
 #[inline(always)]
-fn sweep<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) {
+fn sweep<M: Memory>(context: *const TaskFile, socket: TcpSock<M>) -> i32 {
     match socket.common().state() {
         LISTEN => {
-            let Some(task) = task(context) else { return };
-            listener(task, socket);
-            namespace(task, socket);
+            if let Some(task) = task(context) {
+                listener(task, socket);
+                namespace(task, socket);
+            }
+            NEXT
         }
-        state => connection(context, socket, state),
+        state => connection(socket, state),
     }
 }
 
 #[inline(always)]
-fn connection<M: Memory>(context: *const TaskFile, socket: TcpSock<M>, state: u8) {
+fn connection<M: Memory>(socket: TcpSock<M>, state: u8) -> i32 {
     let tracked = match state_of(socket.id) {
         Some(tracked) => tracked,
-        None if state == CLOSE => return,
+        None if state == CLOSE => return NEXT,
         None => {
             // When the map is full, its totals are counted at its close, in full.
-            let Some(tracked) = adopt(socket, state) else { return };
+            let Some(tracked) = adopt(socket, state) else { return NEXT };
             tracked
         }
     };
-    let mut has = 0;
-    if has_moved(socket, tracked.counted()) {
-        has = OpenConnection::USED;
-        sweeping(socket.id, tracked);
-        if !tracked.is_settled() {
-            add_totals(socket, state, tracked);
-        }
-        sweeping(0, tracked);
+    let segments = socket.segments();
+    if !has_moved(segments, tracked.counted()) {
+        return account(socket, state, tracked, 0, None);
     }
-    report(context.cast(), socket, state, tracked, has);
+    sweeping(socket.id, tracked);
+    let answer = account(socket, state, tracked, 0, (!tracked.is_settled()).then_some(segments));
+    sweeping(0, tracked);
+    answer
+}
+
+/// Counts what is new of the connection's totals, and reports it. `moved` are its segments, if there is anything new.
+#[inline(always)]
+fn account<M: Memory>(
+    socket: TcpSock<M>,
+    state: u8,
+    tracked: Tracked,
+    has: u8,
+    moved: Option<[u32; 2]>,
+) -> i32 {
+    // The daemon knows the flows of connections that were counted as opened. Others are about to be, or to end.
+    let is_reported = matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT);
+    if is_reported && tracked.phase() == PHASE_OPEN {
+        return report(socket, state, tracked, has, moved);
+    }
+    if moved.is_some() {
+        add_totals(socket, state, tracked);
+    }
+    NEXT
 }
 
 #[inline(always)]
@@ -204,76 +225,7 @@ fn add_totals<M: Memory>(socket: TcpSock<M>, state: u8, tracked: Tracked) {
 fn is_found(visit: Visit) -> bool {
     let Some(sweep) = SWEEP.get(0) else { return true };
     let now = ticks();
-    sweep.began != 0 && visit.age(now) <= now.wrapping_sub(sweep.began)
-}
-
-/// Writes the connection's record to the reader of the sweep, once in each sweep, unless it is about to end. `has` are bits of
-/// [`OpenConnection::has`].
-#[inline(always)]
-fn report<M: Memory>(context: *const c_void, socket: TcpSock<M>, state: u8, tracked: Tracked, mut has: u8) {
-    if !matches!(state, ESTABLISHED | FIN_WAIT1 | FIN_WAIT2 | CLOSE_WAIT) {
-        return;
-    }
-    let Some(sweep) = SWEEP.get_ptr_mut(0) else { return };
-    // SAFETY: the pointer comes from a map lookup, checked for NULL; plain integers, and no other program uses these members.
-    #[expect(unsafe_code, reason = "map value")]
-    let (began, quiet) = unsafe { (&mut (*sweep).began, (*sweep).quiet) };
-    let now = ticks();
-    if *began == 0 {
-        *began = now.max(1);
-    }
-    let visit = tracked.visit();
-    let since_visit = visit.age(now);
-    // Several processes hold it, and it was reported through another one.
-    if since_visit <= now.wrapping_sub(*began) {
-        return;
-    }
-    let [since_sent, since_received, since_acknowledged] = socket.idle_ticks(now);
-    let (limited_by, since_limited) = socket.limited(now);
-    let (unacknowledged, unsent) = socket.outstanding();
-    // SAFETY: the pointer lies in a map value, which the verifier checks; plain integers.
-    #[expect(unsafe_code, reason = "map value")]
-    let (sent, received) = unsafe { ((*tracked.counted()).sent_bytes, (*tracked.counted()).received_bytes) };
-    let mut lowest_round_trip_us = u32::MAX;
-    if has & OpenConnection::USED != 0 {
-        lowest_round_trip_us = tracked.lowest_round_trip_us(socket.min_rtt_us());
-        if tracked.take_retransmitted() {
-            has |= OpenConnection::RETRANSMITTED;
-        }
-    }
-    if sent != 0 || unacknowledged != 0 {
-        has |= OpenConnection::SENT;
-    }
-    if received != 0 {
-        has |= OpenConnection::RECEIVED;
-    }
-    let mut connection = OpenConnection {
-        flow: *tracked.flow(),
-        since_sent,
-        since_received,
-        since_acknowledged,
-        since_limited,
-        since_visit: forget32(since_visit, now),
-        round_trip_us: socket.smoothed_rtt_us(),
-        unacknowledged,
-        unsent,
-        unread: socket.unread_bytes(),
-        state,
-        limited_by,
-        has: forget8(has, now),
-        speaker: SPEAKER_NONE,
-        speaker_before: visit.speaker(),
-        quiet_before: visit.is_quiet(),
-        reserved: [0; 2],
-        lowest_round_trip_us: forget32(lowest_round_trip_us, now),
-    };
-    let speaker = connection.last_speaker(socket.is_peer_silent_since_acknowledgement());
-    connection.speaker = forget8(speaker, now);
-    let reader = Reader::from_argument(reader(context));
-    if reader.write(&connection) {
-        let is_quiet = since_sent.min(since_received) >= quiet;
-        tracked.set_visit(Visit::new(now, connection.speaker, is_quiet));
-    }
+    sweep.began != 0 && visit.is_since(now.wrapping_sub(sweep.began), now)
 }
 
 #[inline(always)]
@@ -337,16 +289,6 @@ fn task(context: *const TaskFile) -> Option<Task> {
     // SAFETY: as in `file`.
     #[expect(unsafe_code, reason = "the context is a raw pointer")]
     Task::from_argument(unsafe { (*context).task })
-}
-
-/// The first member of an iterator's argument.
-#[inline(always)]
-fn reader(context: *const c_void) -> *const c_void {
-    // SAFETY: as in `file`.
-    #[expect(unsafe_code, reason = "the context is a raw pointer")]
-    unsafe {
-        *context.cast::<*const c_void>()
-    }
 }
 
 /// Key, phase and last visit of an entry of the socket map; `None` at the end of the iteration.

@@ -87,7 +87,7 @@ fn reason(socket: TcpSock<Typed>, state: u8, answers: bool) -> ResetReason {
     match state {
         CLOSE if answers => ResetReason::DataAfterClose,
         // `__tcp_close` (net/ipv4/tcp.c) shuts the socket down and throws away what is unread, but does not count it as read.
-        CLOSE if socket.is_receive_shut_down() && socket.unread_bytes() != 0 => ResetReason::UnreadData,
+        CLOSE if socket.is_receive_shut_down() && socket.is_unread() => ResetReason::UnreadData,
         CLOSE => ResetReason::Aborted,
         // `tcp_keepalive_timer`, net/ipv4/tcp_timer.c.
         _ if !answers && socket.has_only_probed() => ResetReason::TimedOut,

@@ -9,6 +9,7 @@ mod dns;
 mod drops;
 mod listeners;
 mod places;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -176,6 +177,8 @@ pub struct Options {
     pub names: enrich::Options,
     /// A flow without traffic and without an open connection may be removed after this.
     pub flow_idle: Duration,
+    /// How many TCP flows the kernel's table has room for.
+    pub max_flows: usize,
     /// Limit on nodes at the other end of connections that have counters of their own.
     pub max_peer_nodes: usize,
     /// The families of causes that findings are looked for.
@@ -224,7 +227,7 @@ impl Engine {
             names: Names::new(options.names),
             model: Model::new(options.flow_idle),
             peer_nodes: PeerNodes::new(options.max_peer_nodes),
-            waiting: Waiting::default(),
+            waiting: Waiting::new(options.max_flows),
             drops: PacketDrops::default(),
             details,
             details_received: 0,
@@ -260,16 +263,13 @@ impl Engine {
                 if !key.is_other() && self.model.edge_of(&key).is_none() {
                     self.names.observe_local(key.local);
                 }
-                self.names.counted(&key, &delta.tcp);
-                self.names.counted_datagrams(&key, &delta.udp);
-                self.peer_nodes.count(&key, &delta.tcp, &self.names);
                 self.waiting.count(&key, &delta.tcp);
-                self.model.count(&key, delta, time.monotonic, self.names.is_contested(&key));
+                self.count(&key, delta);
             }
             Input::Drops { key, packets } => self.dropped(key, packets),
             Input::Connection(connection) => self.waiting.see(&connection, time.monotonic),
             Input::UdpHolders(found) => self.names.held(PROTOCOL_UDP, found.into_iter()),
-            Input::SweepEnded => self.waiting.end_sweep(time.monotonic, &mut self.model, &self.names),
+            Input::SweepEnded => self.end_sweep(),
             Input::FlowRemoved(key) => self.remove(&key),
             Input::Listeners { queues, namespaces } => self.listen(queues, &namespaces),
             Input::ReadingEnded => self.end_reading(),

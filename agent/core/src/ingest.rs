@@ -23,7 +23,7 @@ use netcause_common::probe::tcp_retransmit_synack::SynAckRetransmitted;
 use netcause_common::probe::tcp_state::ConnectFailed;
 use netcause_common::wire::{EventHeader, NEW_FLOW, NewFlow};
 
-pub use connection::{Before, Connection, End, connection};
+pub use connection::{Before, Connection, End, Traffic, connection};
 
 /// The end of a connection that is on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,45 +1,40 @@
 //! Runs BPF iterators.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use anyhow::Context as _;
 use aya::programs::Iter;
 
-/// Runs an iterator once, to its end, and calls `to` with each of the records that it writes, which have `size` bytes; returns
-/// their number.
-pub(super) fn walk(iterator: &mut Iter, size: usize, to: impl FnMut(&[u8])) -> anyhow::Result<u64> {
+/// Runs an iterator once, to its end, and calls `take` whenever its program may wait for that, and at the end.
+pub(super) fn walk(iterator: &mut Iter, take: impl FnMut()) -> anyhow::Result<()> {
     let link = iterator.attach()?;
-    read(iterator.take_link(link)?.into_file()?, size, to)
+    Ok(read(iterator.take_link(link)?.into_file()?, take)?)
 }
 
 /// As [`walk`], over the entries of a map.
 pub(super) fn walk_map(
     program: BorrowedFd<'_>,
     map: BorrowedFd<'_>,
-    size: usize,
-    to: impl FnMut(&[u8]),
-) -> anyhow::Result<u64> {
+    take: impl FnMut(),
+) -> anyhow::Result<()> {
     let link = link(program, map).context("cannot attach to the map")?;
-    read(File::from(open(&link).context("cannot open the iterator")?), size, to)
+    Ok(read(File::from(open(&link).context("cannot open the iterator")?), take)?)
 }
 
-fn read(mut file: File, size: usize, mut to: impl FnMut(&[u8])) -> anyhow::Result<u64> {
-    // The kernel fills half of it at a time (`bpf_seq_read`, kernel/bpf/bpf_iter.c).
-    let mut buffer = vec![0; 64 * 1024];
-    let (mut filled, mut records) = (0, 0);
+/// Reads to the end of an iterator whose program writes nothing to its reader. A read fails with EAGAIN when the program wants the
+/// same object again, or after a million objects (`bpf_seq_read`, kernel/bpf/bpf_iter.c); the next one goes on from there.
+fn read(mut file: impl io::Read, mut take: impl FnMut()) -> io::Result<()> {
     loop {
-        let more = file.read(buffer.get_mut(filled..).unwrap_or_default())?;
-        if more == 0 {
-            return Ok(records);
+        let result = file.read(&mut [0; 8]);
+        take();
+        match result {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
-        filled += more;
-        let whole = filled - filled % size;
-        buffer.get(..whole).unwrap_or_default().chunks_exact(size).for_each(&mut to);
-        records += (whole / size) as u64;
-        buffer.copy_within(whole..filled, 0);
-        filled -= whole;
     }
 }
 
@@ -95,4 +90,27 @@ fn descriptor<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     // SAFETY: the kernel has just opened it for this process, and nothing else has it.
     #[expect(unsafe_code, reason = "a descriptor from a system call")]
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers as it is told, and in the end that there is nothing more.
+    struct Answers(Vec<io::ErrorKind>);
+
+    impl io::Read for Answers {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0.pop().map_or(Ok(0), |kind| Err(kind.into()))
+        }
+    }
+
+    #[test]
+    fn an_iterator_is_read_to_its_end() {
+        let mut taken = 0;
+        read(Answers(vec![io::ErrorKind::WouldBlock; 3]), || taken += 1).unwrap();
+        assert_eq!(taken, 4);
+        let error = read(Answers(vec![io::ErrorKind::OutOfMemory]), || taken += 1).unwrap_err();
+        assert_eq!((error.kind(), taken), (io::ErrorKind::OutOfMemory, 5));
+    }
 }

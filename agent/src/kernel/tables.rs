@@ -6,13 +6,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::programs::Program as AyaProgram;
 use aya_log::EbpfLogger;
 use ipnet::IpNet;
 use netcause_common::drops::DropKey;
 use netcause_common::flow::FlowKey;
-use netcause_common::probe::open_sockets::{OpenConnection, Sweep};
 use netcause_common::statistics::STATISTICS;
 use tokio::io::unix::AsyncFd;
 
@@ -29,6 +28,7 @@ use super::load::Loaded;
 use super::maps::{Fullness, take};
 use super::networks;
 use super::options::Options;
+use super::shared::Shared;
 use crate::probe::Hook;
 
 /// The loaded and attached eBPF object: the interface of the rest of the agent to the kernel side.
@@ -39,13 +39,10 @@ pub struct Kernel {
     dns: Dns,
     drops: Drops,
     listeners: Listeners,
-    sweep: Array<MapData, Sweep>,
+    shared: Shared,
     sweeps: u64,
     statistics: PerCpuArray<MapData, u64>,
 }
-
-/// What the sweep writes of each open connection.
-const RECORD: usize = size_of::<OpenConnection>();
 
 /// A sweep.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,11 +79,11 @@ impl Kernel {
         let dns = Dns::take(&mut loaded.ebpf, &options)?;
         let drops = Drops::take(&mut loaded.ebpf)?;
         let listeners = Listeners::take(&mut loaded.ebpf)?;
-        let sweep = take(&mut loaded.ebpf, "SWEEP")?.try_into()?;
+        let shared = Shared::map(&mut loaded.ebpf)?;
         let statistics = take(&mut loaded.ebpf, "STATISTIC")?.try_into()?;
         let mut ring = |name| anyhow::Ok(Events { ring: RingBuf::try_from(take(&mut loaded.ebpf, name)?)? });
         let rings = [ring("EVENTS")?, ring("DNS_EVENTS")?];
-        let kernel = Self { loaded, options, flows, dns, drops, listeners, sweep, sweeps: 0, statistics };
+        let kernel = Self { loaded, options, flows, dns, drops, listeners, shared, sweeps: 0, statistics };
         Ok((kernel, rings))
     }
 
@@ -107,22 +104,20 @@ impl Kernel {
             return Ok(None);
         };
         self.sweeps += 1;
-        self.sweep
-            .set(0, Sweep { number: self.sweeps, quiet: super::ticks(QUIET), ..Sweep::default() }, 0)
-            .context("cannot set the number of the sweep")?;
+        self.shared.begin(self.sweeps, super::ticks(QUIET));
         let begin = Instant::now();
         let mut swept = Swept::default();
-        let ebpf = &mut self.loaded.ebpf;
+        let Self { loaded: Loaded { ebpf, .. }, shared, .. } = self;
         if let Some(AyaProgram::Iter(iterator)) = ebpf.program_mut(files.name) {
-            swept.by_descriptor =
-                walk(iterator, RECORD, &mut to).context("cannot iterate over the open sockets")?;
+            walk(iterator, || swept.by_descriptor += shared.take(&mut to))
+                .context("cannot iterate over the open sockets")?;
         }
         if let (Some(AyaProgram::Iter(iterator)), Hook::SweepMaps(names)) =
             (ebpf.program(maps.name), maps.hook)
         {
             let program = iterator.fd()?.as_fd();
             for map in names.iter().filter_map(|name| data(ebpf.map(name)?)) {
-                swept.by_table += walk_map(program, map.fd().as_fd(), RECORD, &mut to)
+                walk_map(program, map.fd().as_fd(), || swept.by_table += shared.take(&mut to))
                     .context("cannot iterate over the tracked sockets")?;
             }
         }

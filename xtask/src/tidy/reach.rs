@@ -51,6 +51,7 @@ const EXAMPLES: &[Example] = &[
             "agent-common/src/flow.rs",
             "agent-ebpf/src/kernel/tcp.rs",
             "agent-ebpf/src/traffic.rs",
+            "agent/core/src/aggregate/waits/carried.rs",
             "agent/src/expose/tables/tcp.rs",
         ],
     },

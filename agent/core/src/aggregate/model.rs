@@ -266,6 +266,13 @@ impl Model {
         self.flows.contains_key(key)
     }
 
+    /// The flow that the kernel's tables count a connection's flow for: one that they do not have is folded into another.
+    #[must_use]
+    pub fn counting_for(&self, flow: &FlowKey) -> FlowKey {
+        let known = [*flow, flow.others_of()].into_iter().find(|flow| self.flows.contains_key(flow));
+        known.unwrap_or_else(|| FlowKey::other(flow.protocol, flow.role))
+    }
+
     /// The edge that a flow counts for; `None` until the end of the reading that finds it.
     #[must_use]
     pub fn edge_of(&self, key: &FlowKey) -> Option<&Arc<Edge>> {

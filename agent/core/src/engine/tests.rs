@@ -42,6 +42,7 @@ impl Player {
             engine: Engine::new(Options {
                 names,
                 flow_idle: Duration::from_secs(600),
+                max_flows: 100,
                 max_peer_nodes: 3,
                 findings: Vec::new(),
             }),

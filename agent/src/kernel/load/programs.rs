@@ -79,7 +79,7 @@ fn load_and_attach(
             }
             (AyaProgram::Iter(iterator), Hook::AtStart { only_since_start, .. }) => {
                 if !only_since_start || options.count_since_start {
-                    walk(iterator, 1, |_| {}).map_err(|error| failed(&error))?;
+                    walk(iterator, || {}).map_err(|error| failed(&error))?;
                 }
             }
             // Run by `Kernel::sweep`.

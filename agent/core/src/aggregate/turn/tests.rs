@@ -24,7 +24,7 @@ fn asked() -> Connection {
         is_peer_done: false,
         has_sent: true,
         has_received: true,
-        was_used: false,
+        traffic: None,
         has_retransmitted: false,
         queueing: None,
         is_unaccepted: false,

@@ -1,9 +1,9 @@
-use netcause_common::flow::{FlowKey, LimitedBy, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER};
+use netcause_common::flow::{Counted, FlowKey, LimitedBy, PROTOCOL_TCP, ROLE_CLIENT, ROLE_SERVER};
 
 use super::*;
 use crate::aggregate::turn::On;
 use crate::expose::waiting::show;
-use crate::ingest::{End, Role};
+use crate::ingest::{End, Role, Traffic};
 use crate::testing::{Node, tcp};
 
 /// A client's connection whose server has thought for so long, or has answered a while ago after so long.
@@ -27,7 +27,7 @@ fn connection(flow: FlowKey, thinks: bool, took: Duration) -> Connection {
         is_peer_done: false,
         has_sent: true,
         has_received: true,
-        was_used: false,
+        traffic: None,
         has_retransmitted: false,
         queueing: None,
         is_unaccepted: false,
@@ -40,6 +40,16 @@ fn flow(number: u64) -> FlowKey {
     FlowKey { role: ROLE_CLIENT, protocol: PROTOCOL_TCP, ..tcp(number) }
 }
 
+/// Ends a sweep as the engine does.
+fn end_sweep(node: &mut Node, waiting: &mut Waiting) {
+    let ended = waiting.end_sweep(node.now);
+    for (flow, found) in ended.flows {
+        let flow = node.model.counting_for(&flow);
+        let more = waiting.take(flow, found, ended.since_us);
+        node.model.count(&flow, &more, node.now, node.names.is_contested(&flow));
+    }
+}
+
 /// Sweeps, and reads the tables.
 fn sweep(
     node: &mut Node,
@@ -50,7 +60,7 @@ fn sweep(
         waiting.see(connection, node.now);
     }
     node.read();
-    waiting.end_sweep(node.now, &mut node.model, &node.names);
+    end_sweep(node, waiting);
     node.read();
     let mut shown = node.shown.clone();
     show(&mut shown, waiting, &node.model);
@@ -177,11 +187,15 @@ fn used_connections_are_counted_with_their_queueing_delay() {
     node.open(flow(1), 3);
     node.read();
     let idle = connection(flow(1), false, Duration::ZERO);
-    let used = Connection { was_used: true, queueing: Some(Duration::from_micros(40)), ..idle };
+    let growth = Counted { sent_bytes: 5, ..Counted::default() };
+    let traffic = Traffic { growth, minimum_round_trip: None };
+    let used = Connection { traffic: Some(traffic), queueing: Some(Duration::from_micros(40)), ..idle };
     let bad = Connection { has_retransmitted: true, queueing: Some(Duration::from_millis(60)), ..used };
     let unmeasured = Connection { queueing: None, ..used };
     for turn in 1..=2 {
-        let waits = sweep(&mut node, &mut waiting, &[idle, used, bad, unmeasured])[0].totals.waits;
+        let totals = sweep(&mut node, &mut waiting, &[idle, used, bad, unmeasured])[0].totals;
+        assert_eq!((totals.tcp.sent_bytes, totals.tcp.rtt.sum), (15 * turn, 3000 * turn));
+        let waits = totals.waits;
         assert_eq!(waits.used, [2 * turn, turn]);
         assert_eq!(waits.queueing.sum, 60_040 * turn);
         // Up to 50 µs, and up to 200 ms.
@@ -245,7 +259,7 @@ fn sampled_seconds_are_true_on_average() {
             let phase = u64::try_from(node.now.as_millis()).unwrap() % (think + pause);
             let thinks = phase < think;
             waiting.see(&connection(flow(1), thinks, Duration::from_millis(phase)), node.now);
-            waiting.end_sweep(node.now, &mut node.model, &node.names);
+            end_sweep(&mut node, &mut waiting);
         }
         let (_, entry) = node.model.edges().next().unwrap();
         let waited = entry.totals().unpack().waits.waited_us[On::PeerApplication as usize] as f64 / 1e6;

@@ -39,6 +39,7 @@ impl Daemon {
             engine: Engine::new(Options {
                 names,
                 flow_idle: Duration::from_secs(idle),
+                max_flows: 100,
                 max_peer_nodes: 8,
                 findings: Vec::new(),
             }),
