@@ -175,7 +175,7 @@ impl Web {
             watched = same;
             match outcome {
                 Outcome::New(rules) => {
-                    *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+                    *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = Arc::from(rules);
                     info!("TLS, passwords and tokens of the port reloaded");
                     self.counts.outdated(false);
                 }

@@ -41,7 +41,7 @@ pub(super) enum Outcome {
     /// What is in force already.
     Same,
     /// Other rules.
-    New(Rules),
+    New(Box<Rules>),
     /// They cannot be used, for a reason that is new or was said before.
     Failed(Option<WebError>),
 }
@@ -84,7 +84,7 @@ impl Watched {
                     return Outcome::Same;
                 }
                 self.hash = hash;
-                Outcome::New(rules)
+                Outcome::New(Box::new(rules))
             }
             Err(error) => {
                 let text = error.to_string();
