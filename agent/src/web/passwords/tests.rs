@@ -98,10 +98,8 @@ fn guesses_are_forgotten_before_what_is_right() {
 #[test]
 fn hashes_of_other_programs_are_read() {
     // `htpasswd -nbB`, the decoy of the exporter-toolkit ("fakepassword"), and OpenBSD's `encrypt`.
-    for (hash, password) in [("$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi", "fakepassword")]
-    {
-        let users = Users::new([("a".to_owned(), hash.to_owned())].into()).unwrap();
-        assert!(users.check("a", password.as_bytes()));
-        assert!(!users.check("a", b"other"));
-    }
+    let (hash, password) = ("$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi", "fakepassword");
+    let users = Users::new([("a".to_owned(), hash.to_owned())].into()).unwrap();
+    assert!(users.check("a", password.as_bytes()));
+    assert!(!users.check("a", b"other"));
 }
