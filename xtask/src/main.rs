@@ -8,6 +8,7 @@ mod btf;
 mod build;
 mod cargo;
 mod chart;
+mod dashboards;
 mod docs;
 mod exec;
 mod faults;
@@ -68,7 +69,7 @@ enum Command {
     Faults(faults::Args),
     /// Fuzz the parser of DNS messages
     Fuzz(fuzz::Args),
-    /// Regenerate the documentation that is made from code
+    /// Regenerate the documentation and the dashboards that are made from code
     Docs,
     /// Regenerate the BTF fixtures of the unit tests from the kernels of the matrix
     Btf,

@@ -30,7 +30,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Scrapes an agent every second, as the job `netcause`.
+    /// Scrapes an agent every second, as the job `netcause` on the node `lab`.
     pub(crate) fn start(scenario: &str, agent: SocketAddr) -> Result<Self> {
         Self::start_every(scenario, agent, 1, "", "")
     }
@@ -64,7 +64,7 @@ impl Prometheus {
         fs::create_dir_all(&directory.0).context("making a directory for Prometheus")?;
         let config = directory.0.join("prometheus.yml");
         let text = format!(
-            "global:\n  scrape_interval: {interval}s\n  external_labels: {{replica: '{replica}'}}\nscrape_configs:\n- job_name: netcause\n{how}  static_configs:\n  - targets: ['{agent}']\n"
+            "global:\n  scrape_interval: {interval}s\n  external_labels: {{replica: '{replica}'}}\nscrape_configs:\n- job_name: netcause\n{how}  static_configs:\n  - targets: ['{agent}']\n    labels: {{node: lab}}\n"
         );
         fs::write(&config, text).context("writing prometheus.yml")?;
         let at = free_port()?;

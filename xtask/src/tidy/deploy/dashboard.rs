@@ -1,4 +1,4 @@
-//! Lints on dashboards: every panel has a description, and queries only metrics that exist.
+//! Lints on dashboards: they are as the code makes them, every panel has a description, and queries only metrics that exist.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use super::{
     names::Names,
     text,
 };
+use crate::dashboards::{DIRECTORY, made};
 
 /// The format of Grafana 12 and 13.
 const SCHEMA: u64 = 42;
@@ -16,8 +17,8 @@ const SCHEMA: u64 = 42;
 /// Checks every file in deploy/grafana.
 pub(in super::super) fn dashboards(files: &Files) -> Vec<Violation> {
     let names = Names::of(files);
-    let is_dashboard = |path: &str| path.starts_with("deploy/grafana/") && path.ends_with(".json");
-    let mut violations = Vec::new();
+    let is_dashboard = |path: &str| path.starts_with(DIRECTORY) && path.ends_with(".json");
+    let mut violations = differences(files, &made());
     for (path, json) in files.iter().filter(|(path, _)| is_dashboard(path)) {
         match serde_json::from_str::<Value>(json) {
             Ok(dashboard) => {
@@ -29,6 +30,20 @@ pub(in super::super) fn dashboards(files: &Files) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// Files that are not what the code makes.
+fn differences(files: &Files, made: &Files) -> Vec<Violation> {
+    let is_as_made = |path: &str| files.get(path) == made.get(path);
+    files
+        .keys()
+        .filter(|path| path.starts_with(DIRECTORY))
+        .chain(made.keys().filter(|path| !files.contains_key(*path)))
+        .filter(|path| !is_as_made(path))
+        .map(|path| {
+            Violation::new(path, 0, "is not as xtask/src/dashboards makes it: run `cargo xtask docs`")
+        })
+        .collect()
 }
 
 fn mistakes(dashboard: &Value, names: &Names) -> Vec<String> {
@@ -83,6 +98,22 @@ fn mistakes(dashboard: &Value, names: &Names) -> Vec<String> {
 mod tests {
     use super::super::names::tests::names;
     use super::*;
+
+    #[test]
+    fn what_is_not_as_made_is_found() {
+        let files = |list: &[(&str, &str)]| -> Files {
+            list.iter().map(|(name, text)| (format!("{DIRECTORY}{name}"), (*text).to_owned())).collect()
+        };
+        let made = files(&[("a.json", "1"), ("b.json", "2")]);
+        assert!(differences(&made, &made).is_empty());
+        assert_eq!(differences(&files(&[("a.json", "1"), ("b.json", "3")]), &made).len(), 1, "another text");
+        assert_eq!(differences(&files(&[("a.json", "1")]), &made).len(), 1, "missing");
+        assert_eq!(
+            differences(&files(&[("a.json", "1"), ("b.json", "2"), ("c", "")]), &made).len(),
+            1,
+            "left"
+        );
+    }
 
     #[test]
     fn mistakes_in_panels_are_found() {

@@ -1,0 +1,349 @@
+//! What is wrong now, whom it hurts, and what shows it.
+
+use super::{
+    page::{Page, Row, Variable},
+    panel::{Kind, Panel, Unit},
+    query::{named, sum_rate},
+};
+
+/// What a finding is and what it is of; `instance`, the agent that has it, is left out: both ends say the same.
+const FINDING: &str = "cause, confidence, owner, side, subject, source_namespace, source_workload, \
+                       destination_namespace, destination_workload, destination_port, peer_node, interface";
+
+/// What hurts, counted: each of these has a label that the others have not, so that no two have the same labels.
+const HURTS: &str = r#"{__name__=~"netcause_tcp_connect_failures_total|netcause_tcp_retransmitted_segments_total|netcause_tcp_resets_total|netcause_dns_timeouts_total",kind!="tail_loss_probe",cluster=~"$cluster"}"#;
+
+/// The same of the other node.
+const HURTS_NODES: &str = r#"{__name__=~"netcause_peer_node_tcp_connect_failures_total|netcause_peer_node_tcp_retransmitted_segments_total",kind!="tail_loss_probe",cluster=~"$cluster"}"#;
+
+const SERVER: &str = "destination_namespace, destination_workload";
+
+const PAIRS: &str = "source_namespace, source_workload, destination_namespace, destination_workload";
+
+pub(super) fn page() -> Page {
+    Page {
+        uid: "netcause-incident",
+        title: "Netcause / Incident",
+        description: "What is wrong now, whom it hurts, who acts, and the evidence beside it.",
+        variables: vec![
+            Variable::results("namespace", "Namespace", "Of either end.", &ends("namespace", "")),
+            Variable::results(
+                "workload",
+                "Workload",
+                "At either end. Findings of nodes have no workload, and are shown for “All” alone.",
+                &ends("workload", "_namespace=~\"$namespace\""),
+            ),
+            Variable::Text {
+                name: "runbooks",
+                label: "Runbooks",
+                description: "Where the directory docs/runbooks is published. A click on a cause opens its page there.",
+                default: "https://netcause.example/docs/runbooks",
+            },
+        ],
+        rows: vec![
+            Row { title: "What is wrong", panels: wrong() },
+            Row { title: "What explains loss, of all nodes together", panels: explained() },
+            Row { title: "Evidence, of the workloads chosen", panels: evidence() },
+        ],
+    }
+}
+
+/// The names of one label of both ends, each once. `with` is a matcher that both ends have.
+fn ends(label: &str, with: &str) -> String {
+    let end = |end: &str| {
+        let with = if with.is_empty() { String::new() } else { format!(",{end}{with}") };
+        format!(
+            r#"label_join(group by ({end}_{label}) ({{__name__=~"netcause_tcp_sent_segments_total|netcause_udp_sent_datagrams_total|netcause_dns_queries_total|netcause_finding_active",cluster=~"$cluster"{with}}}), "{label}", "", "{end}_{label}")"#
+        )
+    };
+    format!("group by ({label}) ({} or {})", end("source"), end("destination"))
+}
+
+/// Series with the chosen workloads at either end.
+fn either(selector: impl Fn(&str) -> String) -> String {
+    format!("({} or {})", selector("source"), selector("destination"))
+}
+
+/// A metric, matched at one end.
+fn at(metric: &str, end: &str, more: &str) -> String {
+    format!(
+        r#"{metric}{{cluster=~"$cluster",{end}_namespace=~"$namespace",{end}_workload=~"$workload"{more}}}"#
+    )
+}
+
+/// Active findings of the chosen workloads.
+fn findings(more: &str) -> String {
+    either(|end| at("netcause_finding_active", end, more))
+}
+
+/// The rate of a metric with the chosen workloads at either end, as the end of the pair sees it that sees more.
+fn felt(by: &str, metric: &str, more: &str) -> String {
+    let rates = either(|end| format!("rate({}[$__rate_interval])", at(metric, end, more)));
+    format!("max by ({by}) (sum by ({by}, reporter) {rates})")
+}
+
+/// What hurts per second, of the pairs with these labels, as the end sees it that sees more.
+fn hurts(by: &str) -> String {
+    format!("max by ({by}) ({})", sum_rate(&format!("{by}, reporter"), HURTS))
+}
+
+/// What the pairs hurt per second that have a workload as their client, with its labels at the place of the server.
+fn as_server(clients: &str) -> String {
+    format!(
+        "label_join(label_join({clients}, \"destination_namespace\", \"\", \"source_namespace\"), \
+         \"destination_workload\", \"\", \"source_workload\")"
+    )
+}
+
+/// Of each finding what its pair counts; of one that has no pair, what its server, its clients or its node do.
+fn impact() -> String {
+    let of =
+        |more: &str, on: &str, what: &str| format!("{} * on ({on}) group_left () {what}", findings(more));
+    let (alone, node) = (
+        ",source_workload=\"\",destination_workload!=\"\"",
+        ",source_workload=\"\",destination_workload=\"\"",
+    );
+    // A workload may be the client of all its pairs.
+    let clients = format!("sum by ({SERVER}) ({})", as_server(&hurts("source_namespace, source_workload")));
+    let parts = [
+        of(",source_workload!=\"\"", PAIRS, &hurts(PAIRS)),
+        of(alone, SERVER, &hurts(SERVER)),
+        of(",subject=\"workload\"", SERVER, &clients),
+        of(",subject=\"node_pair\"", "instance, peer_node", &sum_rate("instance, peer_node", HURTS_NODES)),
+        of(node, "instance", &hurts("instance")),
+        format!("0 * {}", findings("")),
+    ];
+    format!("max by ({FINDING}) ({})", parts.join(" or "))
+}
+
+/// What the pairs hurt per second that findings name: the pair of a finding, or all pairs of its server or its workload.
+fn affected() -> String {
+    let pairs = hurts(PAIRS);
+    let of_pairs = findings(",source_workload!=\"\"");
+    let of_servers = findings(",source_workload=\"\",destination_workload!=\"\"");
+    let of_workloads = format!(
+        "label_join(label_join(group by ({SERVER}) ({}), \"source_namespace\", \"\", \"destination_namespace\"), \
+         \"source_workload\", \"\", \"destination_workload\")",
+        findings(",subject=\"workload\"")
+    );
+    let client = "source_namespace, source_workload";
+    format!(
+        "({pairs} and on ({PAIRS}) {of_pairs}) or ({pairs} and on ({SERVER}) {of_servers}) or ({pairs} and on ({client}) {of_workloads})"
+    )
+}
+
+fn wrong() -> Vec<Panel> {
+    let edges = |reporter: &str, end: &str| {
+        format!(
+            "/d/netcause-edges?${{datasource:queryparam}}&${{cluster:queryparam}}&var-reporter={reporter}&var-workload=${{__data.fields[\"{end}\"]}}&${{__url_time_range}}"
+        )
+    };
+    let now = |title, owner: &str, description| {
+        Panel::new(Kind::Stat, title, Unit::Count, description)
+            .query(
+                title,
+                format!(
+                    "count(max by ({FINDING}) ({})) or vector(0)",
+                    findings(&format!(",owner=~\"{owner}\""))
+                ),
+            )
+            .limits(1.0, 10.0)
+            .size(6, 4)
+    };
+    vec![
+        now("Active findings", ".*", "Findings that are active, each once, however many agents see it."),
+        now(
+            "For the network and the nodes",
+            "network|node",
+            "Those that the owners of the network or of the nodes act on.",
+        ),
+        now("For the platform and DNS", "platform|dns", "Those that the owners of policies, services and DNS act on."),
+        now("For applications", "client|server", "Those that the developers of a client or a server act on."),
+        Panel::table(
+            "Active findings",
+            Unit::Text,
+            "What is wrong, what hurts most first. Impact: connects that fail, resets, DNS queries without an answer and segments sent \
+             again (tail loss probes left out), all per second; of the pair, or where a finding is of a server, a workload, a node or its interface, of all its pairs; of two nodes, of the pairs between them. Agents: how many see it. A click on a cause opens its runbook, one on a workload its \
+             edges; netcause why has the evidence in words.",
+        )
+        .value("Impact/s", Unit::Count, impact())
+        .limits(0.1, 10.0)
+        .value("Agents", Unit::Count, format!("count by ({FINDING}) ({})", findings("")))
+        .label("cause", "Cause")
+        .link("Runbook", "${runbooks}/${__data.fields[\"Cause\"]}.md")
+        .label("confidence", "Confidence")
+        .label("owner", "Who acts")
+        .label("side", "Side")
+        .label("subject", "Of what")
+        .label("source_namespace", "Client namespace")
+        .label("source_workload", "Client")
+        .link("Its edges", edges("source", "Client"))
+        .label("destination_namespace", "Server namespace")
+        .label("destination_workload", "Server or workload")
+        .link("Its edges", edges("destination", "Server or workload"))
+        .label("destination_port", "Port")
+        .label("peer_node", "Other node")
+        .link("Nodes", "/d/netcause-nodes?${datasource:queryparam}&${cluster:queryparam}&${__url_time_range}")
+        .label("interface", "Interface")
+        .sorted("Impact/s"),
+        Panel::table(
+            "What they affect",
+            Unit::Text,
+            "Pairs with one of the workloads that a finding is of, and what each feels per second: that is what a finding of a server or a \
+             workload affects.",
+        )
+        .value("Hurts/s", Unit::Count, affected())
+        .limits(0.1, 10.0)
+        .label("source_namespace", "Client namespace")
+        .label("source_workload", "Client")
+        .link("Its edges", edges("source", "Client"))
+        .label("destination_namespace", "Server namespace")
+        .label("destination_workload", "Server")
+        .link("Its edges", edges("destination", "Server"))
+        .sorted("Hurts/s")
+        .size(12, 9),
+        Panel::new(
+            Kind::Timeline,
+            "When",
+            Unit::Count,
+            "When each cause was active, on any agent. What began first is often what the others come from.",
+        )
+        .query(
+            "{{cause}}: {{source_workload}} → {{destination_workload}}:{{destination_port}}{{peer_node}}{{interface}}",
+            format!(
+                "max by (cause, source_workload, destination_workload, destination_port, peer_node, interface) ({})",
+                findings("")
+            ),
+        )
+        .size(12, 9),
+    ]
+}
+
+fn explained() -> Vec<Panel> {
+    let rules = |title, description, labels: &str, names: &str| {
+        Panel::table(title, Unit::Share, description)
+            .value("Loss", Unit::Share, named(labels, names))
+            .limits(0.002, 0.01)
+            .size(8, 7)
+    };
+    vec![
+        rules(
+            "Zones",
+            "Zones and pairs of zones that explain loss, with its mean. The recording rules of deploy/prometheus have to be installed, \
+             and the scrape has to add the label node; empty where nothing is lost.",
+            "zone, peer_zone, direction",
+            "netcause:zone_loss:named|netcause:zone_pair_loss:named",
+        )
+        .label("zone", "Zone")
+        .label("peer_zone", "To zone")
+        .label("direction", "Lost is what it"),
+        rules(
+            "Nodes",
+            "Nodes that explain loss with most others, with its mean, and whether what they send or what they receive is lost. The \
+             recording rules of deploy/prometheus have to be installed; empty where nothing is lost.",
+            "node, direction",
+            "netcause:node_loss:named",
+        )
+        .label("node", "Node")
+        .label("direction", "Lost is what it"),
+        rules(
+            "Pairs of nodes",
+            "Pairs of nodes whose loss neither a node nor a zone explains. The recording rules of deploy/prometheus have to be installed; \
+             empty where nothing is lost.",
+            "node, peer_node",
+            "netcause:node_pair_loss:named",
+        )
+        .label("node", "Node")
+        .label("peer_node", "To node"),
+    ]
+}
+
+fn evidence() -> Vec<Panel> {
+    vec![
+        Panel::lines(
+            "Segments sent again, by kind",
+            Unit::PacketsPerSecond,
+            "What made the kernel send again. fast: the receiver said that something is missing; timeout: nothing came back; syn and \
+             synack: handshakes; tail_loss_probe is normal on healthy links.",
+        )
+        .query("{{kind}}", felt("kind", "netcause_tcp_retransmitted_segments_total", "")),
+        Panel::lines(
+            "Packets dropped on nodes, by reason",
+            Unit::PacketsPerSecond,
+            "Packets from or to the workloads that the kernel of a node has dropped itself. What is sent again and not dropped here was lost on \
+             the way.",
+        )
+        .query(
+            "{{reason}} {{direction}}",
+            r#"sum by (reason, direction) (rate(netcause_packet_drops_total{cluster=~"$cluster",namespace=~"$namespace",workload=~"$workload"}[$__rate_interval]) or rate(netcause_packet_drops_total{cluster=~"$cluster",peer_namespace=~"$namespace",peer_workload=~"$workload"}[$__rate_interval]))"#,
+        ),
+        Panel::lines(
+            "Failed connects, by reason",
+            Unit::ConnectionsPerSecond,
+            "Connection attempts that failed. refused: nobody listens; timed_out: nobody answers.",
+        )
+        .query("{{reason}}", felt("reason", "netcause_tcp_connect_failures_total", "")),
+        Panel::lines(
+            "What connections wait for",
+            Unit::Count,
+            "Open connections on average by what they wait for. network: data is not acknowledged; peer_application and local_application: a \
+             request is not answered; local_reader: data is not read. Idle ones are left out.",
+        )
+        .query("{{on}}", felt("on", "netcause_tcp_waited_seconds_total", ",on!=\"idle\"")),
+        Panel::lines("Resets, by direction", Unit::PacketsPerSecond, "TCP resets that either end sent and received.")
+            .query("{{direction}}", felt("direction", "netcause_tcp_resets_total", "")),
+        Panel::lines(
+            "DNS without success",
+            Unit::RequestsPerSecond,
+            "DNS queries without an answer in time, and answers that are failures of the server.",
+        )
+        .query("no answer", felt("cluster", "netcause_dns_timeouts_total", ""))
+        .query("{{rcode}}", felt("rcode", "netcause_dns_responses_total", ",rcode!~\"NOERROR|NXDOMAIN\"")),
+        Panel::lines(
+            "Handshakes dropped by listening sockets",
+            Unit::ConnectionsPerSecond,
+            "accept_queue_full: the application does not accept fast enough; request_queue_full: too many handshakes are incomplete.",
+        )
+        .query(
+            "{{destination_workload}}:{{destination_port}} {{reason}}",
+            format!(
+                "topk(10, {})",
+                sum_rate(
+                    "destination_workload, destination_port, reason",
+                    &at("netcause_tcp_listen_drops_total", "destination", "")
+                )
+            ),
+        ),
+        Panel::lines(
+            "Time to answer, p95",
+            Unit::Seconds,
+            "95th percentile of the time from a request to its answer, as the client sees it: slower together with a fast round trip is \
+             the server's application.",
+        )
+        .query(
+            "p95",
+            format!(
+                "histogram_quantile(0.95, sum by (le) ({}))",
+                either(|end| format!(
+                    "rate({}[$__rate_interval])",
+                    at("netcause_tcp_response_duration_seconds_bucket", end, ",reporter=\"source\"")
+                ))
+            ),
+        ),
+        Panel::lines(
+            "Queueing delay, p95",
+            Unit::Seconds,
+            "By how much the round trip exceeds the least of the same connection: queues on the path.",
+        )
+        .query(
+            "p95",
+            format!(
+                "histogram_quantile(0.95, sum by (le) ({}))",
+                either(|end| format!(
+                    "rate({}[$__rate_interval])",
+                    at("netcause_tcp_queueing_delay_seconds_bucket", end, ",reporter=\"source\"")
+                ))
+            ),
+        ),
+    ]
+}

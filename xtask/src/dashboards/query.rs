@@ -1,0 +1,84 @@
+//! Parts of queries: which series the variables of a dashboard select.
+
+/// The labels of a pair of workloads.
+pub(super) const PAIR: &str = "source_namespace, source_workload, destination_namespace, destination_workload, \
+                               destination_service, destination_port";
+
+/// The labels of a listening port.
+pub(super) const LISTENER: &str = "destination_namespace, destination_workload, destination_port";
+
+/// How lines of pairs are called.
+pub(super) const PAIR_NAME: &str = "{{source_workload}} → {{destination_workload}}:{{destination_port}}";
+
+/// How lines of listening ports are called.
+pub(super) const LISTENER_NAME: &str = "{{destination_workload}}:{{destination_port}}";
+
+/// Pairs as the end sees them that the variable `reporter` names, of the workloads there.
+pub(super) fn seen(metric: &str) -> String {
+    format!(
+        r#"{metric}{{cluster=~"$cluster",reporter="$reporter",${{reporter}}_namespace=~"$namespace",${{reporter}}_workload=~"$workload"}}"#
+    )
+}
+
+/// Pairs as their clients see them, of the clients that the variables select; `more` are further matchers, each behind a comma.
+pub(super) fn of_clients(metric: &str, more: &str) -> String {
+    format!(
+        r#"{metric}{{cluster=~"$cluster",reporter="source",source_namespace=~"$namespace",source_workload=~"$workload"{more}}}"#
+    )
+}
+
+/// What has the label of a client alone, of the clients that the variables select.
+pub(super) fn client(metric: &str) -> String {
+    format!(r#"{metric}{{cluster=~"$cluster",source_namespace=~"$namespace",source_workload=~"$workload"}}"#)
+}
+
+/// What has the labels of a server, of the servers that the variables select.
+pub(super) fn server(metric: &str) -> String {
+    format!(
+        r#"{metric}{{cluster=~"$cluster",destination_namespace=~"$namespace",destination_workload=~"$workload"}}"#
+    )
+}
+
+/// What has the labels of a node, of the nodes that the variables select.
+pub(super) fn node(metric: &str) -> String {
+    format!(r#"{metric}{{cluster=~"$cluster",node=~"$node"}}"#)
+}
+
+/// What belongs to a whole cluster or agent.
+pub(super) fn any(metric: &str) -> String {
+    format!(r#"{metric}{{cluster=~"$cluster"}}"#)
+}
+
+/// Per second, in the time that Grafana finds right for the resolution.
+pub(super) fn rate(selector: &str) -> String {
+    format!("rate({selector}[$__rate_interval])")
+}
+
+/// The sum of the rates, by labels; of all for no label.
+pub(super) fn sum_rate(by: &str, selector: &str) -> String {
+    match by {
+        "" => format!("sum({})", rate(selector)),
+        by => format!("sum by ({by}) ({})", rate(selector)),
+    }
+}
+
+/// The share of one rate in another, where there is anything of the other.
+pub(super) fn share(by: &str, part: &str, whole: &str) -> String {
+    format!("{} / ({} > 0)", sum_rate(by, part), sum_rate(by, whole))
+}
+
+/// A quantile of a histogram, by labels beside `le`.
+pub(super) fn quantile(quantile: f64, by: &str, buckets: &str) -> String {
+    let by = if by.is_empty() { "le".to_owned() } else { format!("le, {by}") };
+    format!("histogram_quantile({quantile}, {})", sum_rate(&by, buckets))
+}
+
+/// The ten largest.
+pub(super) fn top(promql: &str) -> String {
+    format!("topk(10, {promql})")
+}
+
+/// What the recording rules of `deploy/prometheus` have named as the place of loss.
+pub(super) fn named(labels: &str, rules: &str) -> String {
+    format!(r#"max by ({labels}) ({{__name__=~"{rules}",cluster=~"$cluster"}})"#)
+}
