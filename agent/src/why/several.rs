@@ -19,7 +19,9 @@ const AT_ONCE: usize = 32;
 const PAGE: usize = 500;
 /// Pods that are asked at most.
 const MAX_PODS: usize = 10_000;
-/// The port that agents listen on.
+/// The name of the agents' port in the manifests and the chart.
+const PORT_NAME: &str = "metrics";
+/// The port of agents whose pods name none.
 const PORT: u16 = 9779;
 
 /// Who is asked.
@@ -75,8 +77,16 @@ struct Spec {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Container {
+    ports: Vec<ContainerPort>,
     liveness_probe: Option<Probe>,
     readiness_probe: Option<Probe>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ContainerPort {
+    name: String,
+    container_port: u16,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -92,6 +102,12 @@ struct HttpGet {
 }
 
 impl Pod {
+    /// The port that its agent listens on.
+    fn port(&self) -> u16 {
+        let mut ports = self.spec.containers.iter().flat_map(|it| &it.ports);
+        ports.find(|port| port.name == PORT_NAME).map_or(PORT, |port| port.container_port)
+    }
+
     /// Whether the agent's port wants TLS, as the kubelet's probes of it say.
     fn has_tls(&self) -> bool {
         let probes = self.spec.containers.iter().flat_map(|it| [&it.liveness_probe, &it.readiness_probe]);
@@ -142,10 +158,11 @@ impl Agents {
                         None => format!("{name}, on no node yet"),
                     };
                     let path = format!(
-                        "/api/v1/namespaces/{}/pods/{}{}:{PORT}/proxy{path}",
+                        "/api/v1/namespaces/{}/pods/{}{}:{}/proxy{path}",
                         encoded(namespace),
                         if pod.has_tls() { "https:" } else { "" },
-                        encoded(name)
+                        encoded(name),
+                        pod.port()
                     );
                     (whom, get(server, &path, token.as_ref()).await.and_then(|body| parsed(&body)))
                 });
@@ -262,7 +279,9 @@ mod tests {
                     .map(|(name, node)| {
                         let scheme = if *name == "b" { "HTTPS" } else { "HTTP" };
                         let probe = json!({"httpGet": {"path": "/livez", "scheme": scheme}});
-                        let containers = json!([{"livenessProbe": probe}, {"name": "other"}]);
+                        let ports = json!([{"name": "other", "containerPort": 1}, {"name": "metrics", "containerPort": 9000}]);
+                        let ports = if *name == "b" { ports } else { json!([]) };
+                        let containers = json!([{"livenessProbe": probe, "ports": ports}, {"name": "other"}]);
                         json!({"metadata": {"name": name}, "spec": {"nodeName": node, "containers": containers}})
                     })
                     .collect();
@@ -274,7 +293,7 @@ mod tests {
                 }
                 "" => page(&[("c", "n3")], ""),
                 "/a:9779/proxy/api/v1/findings" => Reply::json(&answer("n1")),
-                "/https:b:9779/proxy/api/v1/findings" => Reply::json(&answer("n2")),
+                "/https:b:9000/proxy/api/v1/findings" => Reply::json(&answer("n2")),
                 _ => Reply::status(503, "no endpoints"),
             }
         };
