@@ -1,5 +1,7 @@
 //! TLS, passwords and tokens at the port, asked by the client of `netcause why` and over plain sockets.
 
+use std::time::Instant;
+
 use super::*;
 use crate::client::{Access, Client, ClientError};
 use crate::web::tests::certificates::Authority;
@@ -199,5 +201,10 @@ fn a_handshake_that_does_not_come_is_waited_for_as_a_request() {
     let mut answer = Vec::new();
     plain.read_to_end(&mut answer).unwrap();
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    // Counted after the connection is closed.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while counts.refusals()[Refused::Tls as usize] == 0 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
     assert_eq!(counts.refusals()[Refused::Tls as usize], 1);
 }
