@@ -55,9 +55,9 @@ mod tests {
         let files = [
             CHART,
             WORKSPACE,
-            "deploy/grafana/netcause.json",
+            "deploy/grafana/dns.json",
             "deploy/helm/netcause/README.md",
-            "deploy/helm/netcause/dashboards/netcause.json",
+            "deploy/helm/netcause/dashboards/dns.json",
             "deploy/helm/netcause/values.yaml",
         ];
         let files = Files::from(files.map(read));
@@ -73,7 +73,7 @@ mod tests {
             check("deploy/helm/netcause/values.yaml", "# How a new version", "# In what way a new version"),
             1
         );
-        assert_eq!(check("deploy/grafana/netcause.json", "Netcause", "Other"), 1);
+        assert_eq!(check("deploy/grafana/dns.json", "Netcause", "Other"), 1);
         assert_eq!(check(WORKSPACE, "version = \"0.1.0\"", "version = \"0.2.0\""), 2);
         let mut more = files.clone();
         more.insert("deploy/helm/netcause/dashboards/gone.json".to_owned(), "{}".to_owned());
