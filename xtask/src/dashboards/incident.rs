@@ -3,7 +3,7 @@
 use super::{
     page::{Page, Row, Variable},
     panel::{Kind, Panel, Unit},
-    query::{named, sum_rate},
+    query::sum_rate,
 };
 
 /// What a finding is and what it is of; `instance`, the agent that has it, is left out: both ends say the same.
@@ -220,14 +220,8 @@ fn wrong() -> Vec<Panel> {
 }
 
 fn explained() -> Vec<Panel> {
-    let rules = |title, description, labels: &str, names: &str| {
-        Panel::table(title, Unit::Share, description)
-            .value("Loss", Unit::Share, named(labels, names))
-            .limits(0.002, 0.01)
-            .size(8, 7)
-    };
     vec![
-        rules(
+        Panel::explained(
             "Zones",
             "Zones and pairs of zones that explain loss, with its mean. The recording rules of deploy/prometheus have to be installed, \
              and the scrape has to add the label node; empty where nothing is lost.",
@@ -237,7 +231,7 @@ fn explained() -> Vec<Panel> {
         .label("zone", "Zone")
         .label("peer_zone", "To zone")
         .label("direction", "Lost is what it"),
-        rules(
+        Panel::explained(
             "Nodes",
             "Nodes that explain loss with most others, with its mean, and whether what they send or what they receive is lost. The \
              recording rules of deploy/prometheus have to be installed; empty where nothing is lost.",
@@ -246,7 +240,7 @@ fn explained() -> Vec<Panel> {
         )
         .label("node", "Node")
         .label("direction", "Lost is what it"),
-        rules(
+        Panel::explained(
             "Pairs of nodes",
             "Pairs of nodes whose loss neither a node nor a zone explains. The recording rules of deploy/prometheus have to be installed; \
              empty where nothing is lost.",

@@ -3,7 +3,7 @@
 use super::{
     page::{Page, Row, Variable},
     panel::{Kind, Panel, Unit},
-    query::{named, node, quantile, rate, share, sum_rate, top},
+    query::{node, quantile, rate, share, sum_rate, top},
 };
 
 /// Tail loss probes are normal on healthy links; handshakes that are sent again may be the server's queue.
@@ -88,14 +88,8 @@ fn pairs() -> Vec<Panel> {
 }
 
 fn explained() -> Vec<Panel> {
-    let rules = |title, description, labels: &str, names: &str| {
-        Panel::table(title, Unit::Share, description)
-            .value("Loss", Unit::Share, named(labels, names))
-            .limits(0.002, 0.01)
-            .size(8, 7)
-    };
     vec![
-        rules(
+        Panel::explained(
             "Zones that explain loss",
             "Nearly all pairs of nodes from or to the zone lose, and others do not. The recording rules of deploy/prometheus have to be \
              installed; empty where nothing is lost.",
@@ -105,7 +99,7 @@ fn explained() -> Vec<Panel> {
         .label("zone", "Zone")
         .label("peer_zone", "To zone")
         .label("direction", "Lost is what it"),
-        rules(
+        Panel::explained(
             "Nodes that explain loss",
             "The node loses with most others, and no zone explains it. The recording rules of deploy/prometheus have to be installed; empty \
              where nothing is lost.",
@@ -114,7 +108,7 @@ fn explained() -> Vec<Panel> {
         )
         .label("node", "Node")
         .label("direction", "Lost is what it"),
-        rules(
+        Panel::explained(
             "Pairs of nodes that explain loss",
             "Both nodes are fine with others. The recording rules of deploy/prometheus have to be installed; empty where nothing is lost.",
             "node, peer_node",

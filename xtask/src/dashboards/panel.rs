@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::query::named;
+
 /// The unit of the values of a panel or a column, by Grafana's id.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unit {
@@ -106,6 +108,19 @@ impl Panel {
     /// A panel of lines over time.
     pub(super) fn lines(title: &'static str, unit: Unit, description: &'static str) -> Self {
         Self::new(Kind::Lines, title, unit, description)
+    }
+
+    /// What the recording rules of `deploy/prometheus` have named as the place of loss, and its share.
+    pub(super) fn explained(
+        title: &'static str,
+        description: &'static str,
+        labels: &str,
+        rules: &str,
+    ) -> Self {
+        Self::table(title, Unit::Share, description)
+            .value("Loss", Unit::Share, named(labels, rules))
+            .limits(0.002, 0.01)
+            .size(8, 7)
     }
 
     /// A table of what is now.
