@@ -14,6 +14,9 @@ use super::maps::{Fullness, take};
 
 /// A counter that has not grown for so long is removed.
 const IDLE: Duration = Duration::from_mins(10);
+/// Above so many counters all are removed once they are read: a scan, or a flood from forged addresses, makes new ones without end, and
+/// those of others need room.
+const CROWDED: usize = limits::DROPS as usize / 2;
 
 /// Which of the running kernel's reasons count, by their names; none where it has no reasons.
 pub(super) fn reasons(btf: &Btf) -> DropReasons {
@@ -49,14 +52,16 @@ pub(super) struct Drops {
     map: Table<MapData, DropKey, u64>,
     /// What each counter was at the last reading, and when it last grew.
     seen: HashMap<DropKey, (u64, Instant)>,
+    /// How many counters the last reading met.
+    entries: usize,
 }
 
 impl Drops {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
-        Ok(Self { map: take(ebpf, "DROPS")?.try_into()?, seen: HashMap::new() })
+        Ok(Self { map: take(ebpf, "DROPS")?.try_into()?, seen: HashMap::new(), entries: 0 })
     }
 
-    /// Calls `to` with what each counter has grown by since the last reading, and removes idle ones.
+    /// Calls `to` with what each counter has grown by since the last reading, and removes idle ones, or all where there are too many.
     pub(super) fn read(&mut self, now: Instant, mut to: impl FnMut(DropKey, u64)) -> Result<()> {
         let mut idle = Vec::new();
         for entry in self.map.iter() {
@@ -74,16 +79,23 @@ impl Drops {
                 idle.push(key);
             }
         }
-        // Reading and removal are two steps: a packet that is dropped between them, after minutes without any, is not counted.
+        self.entries = self.seen.len();
+        if self.entries > CROWDED {
+            idle = self.seen.keys().filter(|key| key.local != 0).copied().collect();
+        }
+        // Looking again and removal are two steps: a packet that is dropped between them is not counted.
         for key in idle {
-            let _ = self.map.remove(&key);
-            self.seen.remove(&key);
+            let last = self.seen.get(&key).map(|(last, _)| *last);
+            if self.map.get(&key, 0).ok() == last {
+                let _ = self.map.remove(&key);
+                self.seen.remove(&key);
+            }
         }
         Ok(())
     }
 
     pub(super) fn fullness(&self) -> Fullness {
-        Fullness { map: "packet_drops", entries: self.seen.len() as u64, limit: limits::DROPS.into() }
+        Fullness { map: "packet_drops", entries: self.entries as u64, limit: limits::DROPS.into() }
     }
 }
 

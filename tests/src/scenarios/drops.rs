@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::lab::{
-    agent::{self, Agent},
+    agent::{self, Agent, Options},
     dropper::Dropper,
     faults::Fault,
     kernel_is_before,
@@ -228,6 +228,37 @@ pub(super) fn healthy(name: &str) -> Result<()> {
     pair.send(1)?;
     path.clear()?;
     agent.until("the one drop is the only one", |metrics| pair.expect(metrics, "", &[], 1))
+}
+
+/// A scan from more addresses than there are counters leaves room for the drops of a workload.
+pub(super) fn scanned(name: &str) -> Result<()> {
+    let agent = Agent::start(name, "agent", &Options { without_dns: true, ..Options::default() })?;
+    if !is_available(&agent)? {
+        return Ok(());
+    }
+    let (_net, client, server) = Net::pair(name)?;
+    let pair = Pair::new(&client, &server, "10.93.11", name)?;
+    let input = Fault::on_input(&server, &["tcp dport 8080 counter drop"])?;
+    client.flood(pair.at(8080)?, &["--kind", "syn", "--count", "20000"])?;
+    let by_scan: u64 = input.counted()?.iter().sum();
+    ensure!(by_scan == 20_000, "{by_scan} packets of the scan met the rule");
+    input.clear()?;
+    agent.until("every packet of the scan is counted", |metrics| {
+        let all = metrics.sum(DROPS, &[("reason", "netfilter_drop")]);
+        ensure!(all >= 20_000.0, "{all} packets");
+        Ok(())
+    })?;
+    let output = Fault::on_output(&client, &["tcp dport 5401 counter drop"])?;
+    client.connect(pair.at(5401)?, &["--connect-timeout-ms", "300"])?;
+    let by_rule = output.counted()?.iter().sum::<u64>();
+    ensure!(by_rule > 0, "no SYN met the rule");
+    agent.until("the workload has its drops", |metrics| {
+        let own = [("workload", client.workload()), ("direction", "sent"), ("reason", "netfilter_drop")];
+        let named = metrics.sum(DROPS, &own);
+        let all = || metrics.list(|sample| sample.name == DROPS || sample.name.starts_with("netcause_map_entries"));
+        ensure!(named == float(by_rule), "{named} of the client's workload instead of {by_rule}:\n{}", all());
+        Ok(())
+    })
 }
 
 /// Packets that the queue of a device has dropped, by `tc`.

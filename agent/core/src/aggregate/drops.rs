@@ -15,12 +15,17 @@ use netcause_common::flow::{FlowKey, LOCAL_IS_NAMESPACE, ROLE_SERVER};
 use super::model::{Model, Remotes};
 use crate::enrich::{Names, Workload};
 
-/// How many rows there may be; further ones count for `other`.
+/// How many rows there may be; further ones count for the peer `other`, and then for the workload `other` as well.
 pub const MAX_ROWS: usize = 1024;
+/// How many of them may have an address in place of a name: a scan, or a flood from forged addresses, has any number of those, and
+/// workloads need room beside them.
+pub const MAX_ROWS_OF_ADDRESSES: usize = MAX_ROWS / 2;
 /// How long packets wait for the name of their workload.
 const NAMING: Duration = Duration::from_secs(10);
 /// A row that has not grown for so long is no longer shown: longer than any interval between scrapes.
 const KEPT: Duration = Duration::from_hours(1);
+/// The same for a row with an address where there are as many of them as there may be.
+const KEPT_WHEN_FULL: Duration = Duration::from_mins(5);
 
 /// Whose packets were dropped, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +41,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Whether an end is called by its address.
+    fn has_address(&self) -> bool {
+        [&self.workload, &self.peer].into_iter().any(is_address)
+    }
+
     /// Why.
     #[must_use]
     pub fn reason(&self) -> DropReason {
@@ -47,6 +57,8 @@ impl Row {
 #[derive(Debug, Default)]
 pub struct PacketDrops {
     rows: HashMap<Row, (u64, Duration)>,
+    /// How many of the rows have an address.
+    of_addresses: usize,
     /// What was read last and has no name yet, with the time of its reading.
     unnamed: Vec<(DropKey, u64, Duration)>,
 }
@@ -59,7 +71,13 @@ impl PacketDrops {
 
     /// Ends a reading: gives names to what was dropped.
     pub fn end_reading(&mut self, now: Duration, names: &Names, model: &Model) {
-        self.rows.retain(|_, (_, grew)| now.saturating_sub(*grew) < KEPT);
+        let kept_with_address =
+            if self.of_addresses < MAX_ROWS_OF_ADDRESSES { KEPT } else { KEPT_WHEN_FULL };
+        self.rows.retain(|row, (_, grew)| {
+            let kept = if row.has_address() { kept_with_address } else { KEPT };
+            now.saturating_sub(*grew) < kept
+        });
+        self.of_addresses = self.rows.keys().filter(|row| row.has_address()).count();
         if self.unnamed.is_empty() {
             return;
         }
@@ -77,14 +95,33 @@ impl PacketDrops {
             else {
                 continue;
             };
-            let mut row = Row { workload, peer, direction: direction.label(), reason: reason as u8 };
-            if self.rows.len() >= MAX_ROWS && !self.rows.contains_key(&row) {
-                row = Row { workload: Workload::Other, peer: Workload::Other, ..row };
-            }
-            let (count, grew) = self.rows.entry(row).or_default();
+            let row = Row { workload, peer, direction: direction.label(), reason: reason as u8 };
+            let row = self.with_room_for(row);
+            let has_address = row.has_address();
+            let (count, grew) = self.rows.entry(row).or_insert_with(|| {
+                self.of_addresses += usize::from(has_address);
+                (0, now)
+            });
             *count = count.wrapping_add(packets);
             *grew = now;
         }
+    }
+
+    /// The row itself while there is room for it, else the one that counts for it.
+    fn with_room_for(&self, row: Row) -> Row {
+        let has_room = |row: &Row| {
+            let may_be_made = !row.has_address() || self.of_addresses < MAX_ROWS_OF_ADDRESSES;
+            self.rows.contains_key(row) || self.rows.len() < MAX_ROWS && may_be_made
+        };
+        if has_room(&row) {
+            return row;
+        }
+        let workload = if is_address(&row.workload) { Workload::Other } else { row.workload };
+        let without_peer = Row { workload, peer: Workload::Other, ..row };
+        if has_room(&without_peer) {
+            return without_peer;
+        }
+        Row { workload: Workload::Other, ..without_peer }
     }
 
     /// By the two ends of the packets, with counts by [`DropCause`].
@@ -108,6 +145,10 @@ impl PacketDrops {
     pub fn rows(&self) -> impl Iterator<Item = (&Row, u64)> {
         self.rows.iter().map(|(row, (count, _))| (row, *count))
     }
+}
+
+fn is_address(workload: &Workload) -> bool {
+    matches!(workload, Workload::Address(_))
 }
 
 /// The workload that packets count for, and its peer; `None` for a direction that there is not.

@@ -4,7 +4,7 @@ use netcause_common::drops::{DropDirection, DropReason};
 
 use super::peers::{self, End, Node};
 use super::*;
-use crate::aggregate::drops::MAX_ROWS;
+use crate::aggregate::drops::{MAX_ROWS, MAX_ROWS_OF_ADDRESSES};
 
 const NAMESPACE: u64 = LOCAL_IS_NAMESPACE | 5;
 
@@ -118,16 +118,46 @@ fn packets_wait_for_the_name_of_their_workload_but_not_for_ever() {
 }
 
 #[test]
-fn no_more_rows_than_there_may_be_and_the_sum_stays() {
+fn a_scan_leaves_room_for_workloads_and_the_sum_stays() {
     let mut player = Player::new();
-    let count = u32::try_from(MAX_ROWS).unwrap() + 50;
-    for number in 0..count {
-        let peer = Address::from_v4_network_order((0x0a00_0000 | number).to_be());
-        let key = key(CGROUP, DropDirection::Sent, [Address::EXTERNAL, peer]);
+    player.change(Change::ApplyPod(Box::new(pod(2, "db", "10.0.0.2"))));
+    let addresses = u32::try_from(MAX_ROWS).unwrap();
+    for number in 0..addresses {
+        let peer = Address::from_v4_network_order((0x0a01_0000 | number).to_be());
+        let received = key(CGROUP, DropDirection::Received, [peer, Address::EXTERNAL]);
+        let in_transit = key(NAMESPACE, DropDirection::InTransit, [peer, address(9)]);
+        for key in [received, in_transit] {
+            player.play(Input::Drops { key, packets: 1 });
+        }
+    }
+    player.read();
+    let key = key(CGROUP, DropDirection::Sent, [Address::EXTERNAL, address(2)]);
+    player.play(Input::Drops { key, packets: 3 });
+    player.read();
+    let shown = rows(&player);
+    // Those of the scan that have no row are the workload's, as far as it has a name.
+    assert_eq!(shown.len(), MAX_ROWS_OF_ADDRESSES + 3, "{shown:?}");
+    for row in ["shop.service sent db", "shop.service received other", "other in_transit other"] {
+        assert!(shown.iter().any(|shown| shown.starts_with(row)), "{row}: {shown:?}");
+    }
+    let sum: u64 = player.engine.packet_drops().map(|(_, count)| count).sum();
+    assert_eq!(sum, u64::from(2 * addresses + 3));
+    // Rows of the scan end before those of workloads.
+    player.seconds += 300;
+    player.read();
+    assert_eq!(rows(&player).len(), 3);
+}
+
+#[test]
+fn no_more_rows_than_there_may_be() {
+    let mut player = Player::new();
+    for number in 0..u32::try_from(MAX_ROWS).unwrap() + 50 {
+        let key = key(1_000 + u64::from(number), DropDirection::Sent, [Address::EXTERNAL; 2]);
         player.play(Input::Drops { key, packets: 1 });
     }
     player.read();
+    player.seconds += 10;
+    player.read();
     assert_eq!(player.engine.packet_drops().count(), MAX_ROWS + 1);
-    assert_eq!(player.engine.packet_drops().map(|(_, count)| count).sum::<u64>(), u64::from(count));
     assert!(rows(&player).contains(&"other sent other netfilter_drop: 50".to_owned()));
 }
