@@ -1,19 +1,20 @@
 //! The dashboards: every query of them, put to a Prometheus that scraped the lab while everything it shows happened.
 
-use std::{thread, time::Duration};
+use std::{net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::lab::{
-    agent,
+    agent::{Agent, Options},
     dns::{
         PORT,
         clients::{Resolver, dig},
-        server::{Options, Server},
+        server::{self, Server},
     },
     eventually_within,
     faults::Fault,
+    metrics::Sample,
     promql::Prometheus,
     scaled,
     topology::{Net, Pod},
@@ -79,6 +80,9 @@ const ZERO: [&str; 8] = [
     "Changes of routes and addresses",
 ];
 
+/// The first three bytes of addresses that the pods of this scenario have alone.
+const OWN_NETWORK: &str = "10.95.7";
+
 /// The lines that Kubernetes writes into a pod's `resolv.conf`.
 const KUBERNETES: &str =
     "search here.svc.cluster.local svc.cluster.local cluster.local\noptions ndots:5 timeout:60";
@@ -109,7 +113,8 @@ pub(in super::super) fn every_query(name: &str) -> Result<()> {
         .iter()
         .map(|json| serde_json::from_str(json).context("reading a dashboard"))
         .collect::<Result<_>>()?;
-    let agent = agent::shared()?;
+    // One of its own, in which no other scenario has rows.
+    let agent = Agent::start(name, "agent", &Options::default())?;
     let prometheus = Prometheus::start(name, agent.address())?;
     let net = Net::new(name)?;
     let (client, server, dns, dead) =
@@ -119,19 +124,22 @@ pub(in super::super) fn every_query(name: &str) -> Result<()> {
     let at_clients = queries(&dashboards, "source", &pods)?;
     ensure!(at_clients.len() > 130, "only {} queries were found", at_clients.len());
 
+    // Addresses that no other pod has: before Linux 6.11 those of a dropped packet are all that is known of it.
+    client.also_at(&format!("{OWN_NETWORK}.2/24"))?;
+    server.also_at(&format!("{OWN_NETWORK}.3/24"))?;
     let _servers = [
-        server.serve(server.at(8080), &["--mode", "echo"])?,
+        server.serve("[::]:8080".parse()?, &["--mode", "echo"])?,
         server.serve(server.at(8082), &["--mode", "never-accept", "--backlog", "2"])?,
         server.serve(server.at(8086), &["--mode", "echo", "--think-ms", "50"])?,
         server.serve_udp(server.at(8083), &[])?,
-        server.serve_udp(server.at(8084), &["--mode", "read-late", "--receive-buffer", "4096"])?,
+        server.serve_udp(own_address(8084)?, &["--mode", "read-late", "--receive-buffer", "4096"])?,
     ];
     let _waiting = client.hold(server.at(8082), &["--count", "3"])?;
     // One that lives longer than a sweep, without which no time to answer is observed.
     let mut asking = client.hold(server.at(8086), &["--count", "1"])?;
-    let _unbound = Server::start_with(&dns, &Options { silent: true, ..Options::default() })?;
+    let _unbound = Server::start_with(&dns, &server::Options { silent: true, ..server::Options::default() })?;
     let lossy = "tcp dport 8080 meta length > 200 numgen random mod 100 < 10 drop";
-    let _faults = [Fault::on_path(&net, &client, &[lossy])?, Fault::on_input(&dead, &["udp dport 53 drop"])?];
+    let _faults = [Fault::on_input(&server, &[lossy])?, Fault::on_input(&dead, &["udp dport 53 drop"])?];
     let limit = Duration::from_secs(scaled(90, 600));
     eventually_within(limit, "every query of the dashboards returns data", || {
         traffic_and_faults(&client, &server, &dns, &dead)?;
@@ -140,7 +148,7 @@ pub(in super::super) fn every_query(name: &str) -> Result<()> {
         thread::sleep(Duration::from_secs(2));
         let wrong: Vec<String> = at_clients
             .iter()
-            .filter_map(|query| Some(format!("{:#}", ask(&prometheus, query).err()?)))
+            .filter_map(|query| Some(format!("{:#}\n{}", ask(&prometheus, query).err()?, exposed(&agent, query))))
             .collect();
         ensure!(wrong.is_empty(), "{} queries:\n{}", wrong.len(), wrong.join("\n"));
         Ok(())
@@ -152,15 +160,20 @@ pub(in super::super) fn every_query(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The server at its address in [`OWN_NETWORK`].
+fn own_address(port: u16) -> Result<SocketAddr> {
+    Ok(format!("{OWN_NETWORK}.3:{port}").parse()?)
+}
+
 /// Makes some of everything that the dashboards show.
 fn traffic_and_faults(client: &Pod, server: &Pod, dns: &Pod, dead: &Pod) -> Result<()> {
-    client.connect(server.at(8080), &["--count", "3", "--send", "200000", "--receive", "200000"])?;
+    client.connect(own_address(8080)?, &["--count", "3", "--send", "200000", "--receive", "200000"])?;
     client.connect(server.at(8080), &["--count", "2", "--end", "reset"])?;
     let refused = client.connect(server.at(8085), &["--count", "2"])?;
     ensure!(refused.failed("ECONNREFUSED") == 2, "{refused:?}");
     client.connect(server.at(8082), &["--count", "2", "--parallel", "2", "--connect-timeout-ms", "300"])?;
     client.send_udp(server.at(8083), &["--count", "20"])?;
-    client.send_udp(server.at(8084), &["--count", "50", "--size", "500"])?;
+    client.send_udp(own_address(8084)?, &["--count", "50", "--size", "500"])?;
     Resolver::new(client, &[dns.v4.into()], KUBERNETES)?.resolve_all(&["web.lab.test", "only4.lab.test"])?;
     let again = scaled("+timeout=1", "+timeout=4");
     let dug = dig(client, dead.at(PORT), &["+tries=2", again, "web.lab.test"])?;
@@ -174,6 +187,12 @@ fn ask(prometheus: &Prometheus, query: &Query) -> Result<()> {
     let is_quiet = query.expected == Expected::Answer;
     ensure!(is_quiet || samples.iter().any(|(_, value)| is_data(*value)), "{query:?} is {samples:?}");
     Ok(())
+}
+
+/// What the agent has of the metrics of a query, as lines of a message.
+fn exposed(agent: &Agent, query: &Query) -> String {
+    let is_of_query = |sample: &Sample| query.promql.contains(&format!("{}{{", sample.name)) && sample.value != 0.0;
+    agent.scrape().map_or_else(|error| format!("{error:#}"), |metrics| metrics.list(is_of_query))
 }
 
 /// All queries, those of variables included, with the variables filled in as Grafana does.
