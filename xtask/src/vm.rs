@@ -205,12 +205,15 @@ impl Matrix {
     pub(crate) fn run(&self, programs: &[&Path], script: &str) -> Result<Results> {
         let (kernels, mut results) = self.fetch();
         let workshop = Workshop::new(programs)?;
+        // Those that run most come first: last, one of them would run alone for minutes.
+        let mut order: Vec<&Kernel> = kernels.iter().collect();
+        order.sort_by_key(|kernel| self.is_between(kernel, &kernels));
         let next = AtomicUsize::new(0);
         let finished = Mutex::new(Vec::new());
         thread::scope(|scope| {
             for _ in 0..self.jobs.min(kernels.len()) {
                 scope.spawn(|| {
-                    while let Some(kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    while let Some(kernel) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let run = workshop
                             .lab(kernel, &self.script(script, kernel, &kernels), self.seconds)
                             .unwrap_or_else(|error| Run::not_run(&kernel.release, format!("{error:#}")));
@@ -226,10 +229,14 @@ impl Matrix {
 
     /// The script, with what it has to know about its kernel's place among those that run.
     fn script(&self, script: &str, kernel: &Kernel, all: &[Kernel]) -> String {
-        let is = |other: Option<&Kernel>| other.is_some_and(|other| other.release == kernel.release);
-        let place =
-            if self.outermost && !is(all.first()) && !is(all.last()) { "between" } else { "outermost" };
+        let place = if self.is_between(kernel, all) { "between" } else { "outermost" };
         format!("export NETCAUSE_LAB_KERNEL={place}\n{script}")
+    }
+
+    /// Whether scenarios that are the same on every kernel are left out on this one.
+    fn is_between(&self, kernel: &Kernel, all: &[Kernel]) -> bool {
+        let is = |other: Option<&Kernel>| other.is_some_and(|other| other.release == kernel.release);
+        self.outermost && !is(all.first()) && !is(all.last())
     }
 
     fn shell(&self, programs: &[&Path]) -> Result<()> {

@@ -255,7 +255,8 @@ pub(super) fn scanned(name: &str) -> Result<()> {
     agent.until("the workload has its drops", |metrics| {
         let own = [("workload", client.workload()), ("direction", "sent"), ("reason", "netfilter_drop")];
         let named = metrics.sum(DROPS, &own);
-        let all = || metrics.list(|sample| sample.name == DROPS || sample.name.starts_with("netcause_map_entries"));
+        let all =
+            || metrics.list(|sample| sample.name == DROPS || sample.name.starts_with("netcause_map_entries"));
         ensure!(named == float(by_rule), "{named} of the client's workload instead of {by_rule}:\n{}", all());
         Ok(())
     })

@@ -148,7 +148,9 @@ pub(in super::super) fn every_query(name: &str) -> Result<()> {
         thread::sleep(Duration::from_secs(2));
         let wrong: Vec<String> = at_clients
             .iter()
-            .filter_map(|query| Some(format!("{:#}\n{}", ask(&prometheus, query).err()?, exposed(&agent, query))))
+            .filter_map(|query| {
+                Some(format!("{:#}\n{}", ask(&prometheus, query).err()?, exposed(&agent, query)))
+            })
             .collect();
         ensure!(wrong.is_empty(), "{} queries:\n{}", wrong.len(), wrong.join("\n"));
         Ok(())
@@ -191,7 +193,8 @@ fn ask(prometheus: &Prometheus, query: &Query) -> Result<()> {
 
 /// What the agent has of the metrics of a query, as lines of a message.
 fn exposed(agent: &Agent, query: &Query) -> String {
-    let is_of_query = |sample: &Sample| query.promql.contains(&format!("{}{{", sample.name)) && sample.value != 0.0;
+    let is_of_query =
+        |sample: &Sample| query.promql.contains(&format!("{}{{", sample.name)) && sample.value != 0.0;
     agent.scrape().map_or_else(|error| format!("{error:#}"), |metrics| metrics.list(is_of_query))
 }
 
