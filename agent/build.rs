@@ -4,12 +4,17 @@
 //! object is empty: `cargo check`, an IDE and every test that loads no program work on a fresh clone, and the agent refuses
 //! to start. Every command of xtask that builds the agent runs set-up first.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs, io};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, ensure};
 use aya_build::{Package, Toolchain};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 
 /// Set for the second run of this program, which has the environment that aya-build wants.
 const PREPARED: &str = "NETCAUSE_BUILD_PREPARED";
@@ -50,7 +55,40 @@ fn run() -> Result<()> {
         root_dir: root_dir.to_str().context("the path of the workspace is no UTF-8")?,
         ..Package::default()
     };
-    aya_build::build_ebpf([package], Toolchain::Custom(value("toolchain")?))
+    aya_build::build_ebpf([package], Toolchain::Custom(value("toolchain")?))?;
+    let file = object_file()?;
+    let pack = || fs::write(&file, compressed(&without_debug_info(&fs::read(&file)?)?)?).map_err(Error::from);
+    pack().with_context(|| format!("cannot strip and compress {}", file.display()))
+}
+
+/// Where the agent's code finds the object.
+fn object_file() -> Result<PathBuf> {
+    Ok(PathBuf::from(env::var_os("OUT_DIR").context("cargo sets no OUT_DIR")?).join("netcause-ebpf"))
+}
+
+/// The object without its DWARF, which is three quarters of it. The BTF that bpf-linker has made of that stays: aya and the kernel read no
+/// more.
+fn without_debug_info(data: &[u8]) -> Result<Vec<u8>> {
+    let mut object = Builder::read(data)?;
+    for section in &mut object.sections {
+        section.delete = section.name.starts_with(b".debug_") || section.name.starts_with(b".rel.debug_");
+    }
+    object.delete_orphans();
+    // bpf-linker keeps the names of sections among those of symbols, which the builder does not write.
+    let names = object.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    object.write(&mut stripped)?;
+    Ok(stripped)
+}
+
+/// As the agent carries it: it is read once, at the start, and would be as large in memory as in the file from then on.
+fn compressed(object: &[u8]) -> Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(object)?;
+    Ok(encoder.finish()?)
 }
 
 /// Leaves an empty object and a warning.
@@ -59,8 +97,7 @@ fn build_nothing(setup: &Path) -> Result<()> {
     // directory is there from now on, and changes when set-up writes the file.
     fs::create_dir_all(setup).with_context(|| format!("cannot make {}", setup.display()))?;
     println!("cargo:rerun-if-changed={}", setup.display());
-    let object =
-        PathBuf::from(env::var_os("OUT_DIR").context("cargo sets no OUT_DIR")?).join("netcause-ebpf");
+    let object = object_file()?;
     fs::write(&object, []).with_context(|| format!("cannot write {}", object.display()))?;
     println!(
         "cargo:warning=no eBPF toolchain: built without the eBPF programs, which is enough for checks and unit tests; \

@@ -10,6 +10,7 @@ pub mod exposed;
 pub mod findings;
 pub mod http;
 pub mod lately;
+mod lines;
 mod node;
 pub mod prometheus;
 mod protobuf;

@@ -8,7 +8,7 @@ pub mod conntrack;
 mod dns;
 mod drops;
 mod flows;
-mod heap;
+pub mod heap;
 mod iterators;
 pub mod layout;
 mod listeners;

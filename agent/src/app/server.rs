@@ -14,6 +14,7 @@ use super::agent::Agent;
 use crate::expose::http::{self, Limits, Source, View, Windows};
 use crate::expose::lately::Lately;
 use crate::expose::snapshot::Snapshot;
+use crate::kernel::heap;
 use crate::web::Web;
 
 /// The agent answers within this, or is stuck.
@@ -36,7 +37,11 @@ impl Request {
             // The reader may have gone away.
             Self::View(seen, to) => drop(to.send(agent.view(seen).map_err(|error| format!("{error:#}")))),
             Self::Windows(to) => drop(to.send(agent.lately().map_err(|error| format!("{error:#}")))),
-            Self::Scraped(took) => agent.counts.scrapes.observe(took),
+            Self::Scraped(took) => {
+                agent.counts.scrapes.observe(took);
+                // Nobody waits now, and until the next scrape most of this one's memory is not needed.
+                heap::trim();
+            }
         }
     }
 }

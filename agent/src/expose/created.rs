@@ -2,44 +2,62 @@
 //!
 //! OpenMetrics 1.0, metric types Counter and Histogram: `_created` is a sample of the family, with the labels of the series.
 
-use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use super::lines::Rewrite;
 
 /// Adds the starts (seconds since 1970; `None` is left out) to the output of prometheus-client. They are in the order of
 /// its series: one for each sample of a counter, one for each histogram.
-pub(super) fn with_starts(open_metrics: &str, starts: Vec<Option<u32>>) -> String {
-    let mut text = String::with_capacity(open_metrics.len() + open_metrics.len() / 4);
-    let mut starts = starts.into_iter();
-    let (mut family, mut kind, mut labels) = ("", "", "");
-    for line in open_metrics.lines() {
-        text.push_str(line);
-        text.push('\n');
+pub(super) struct WithStarts {
+    starts: std::vec::IntoIter<Option<u32>>,
+    family: String,
+    kind: String,
+    /// Of the histogram whose samples are being written.
+    labels: String,
+}
+
+impl WithStarts {
+    pub fn new(starts: Vec<Option<u32>>) -> Self {
+        Self { starts: starts.into_iter(), family: String::new(), kind: String::new(), labels: String::new() }
+    }
+}
+
+impl Rewrite for WithStarts {
+    fn line(&mut self, line: &str, to: &mut dyn Write) -> io::Result<()> {
+        let Self { starts, family, kind, labels } = self;
+        writeln!(to, "{line}")?;
         if let Some(rest) = line.strip_prefix("# TYPE ") {
-            (family, kind) = rest.split_once(' ').unwrap_or_default();
+            let (name, of_kind) = rest.split_once(' ').unwrap_or_default();
+            name.clone_into(family);
+            of_kind.clone_into(kind);
         }
-        let Some(sample) = line.strip_prefix(family).filter(|_| !line.starts_with('#')) else { continue };
+        let sample = line.strip_prefix(family.as_str()).filter(|_| !line.starts_with('#'));
+        let Some(sample) = sample else { return Ok(()) };
         let of = |suffix: &str| Some(sample.strip_prefix(suffix)?.rsplit_once(' ')?.0);
-        let series_ends = match kind {
+        let series_ends = match kind.as_str() {
             "counter" => {
-                labels = of("_total").unwrap_or_default();
+                of("_total").unwrap_or_default().clone_into(labels);
                 true
             }
             // Sum, count, then the buckets, of which the infinite one is the last.
             "histogram" => {
-                labels = of("_count").unwrap_or(labels);
+                if let Some(of_count) = of("_count") {
+                    of_count.clone_into(labels);
+                }
                 sample.starts_with("_bucket{le=\"+Inf\"")
             }
             _ => false,
         };
         if series_ends && let Some(start) = starts.next().flatten() {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{family}_created{labels} {start}");
+            writeln!(to, "{family}_created{labels} {start}")?;
         }
+        Ok(())
     }
-    text
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::rewritten;
     use super::*;
 
     #[test]
@@ -48,7 +66,8 @@ mod tests {
             # TYPE b_seconds histogram\n# UNIT b_seconds seconds\nb_seconds_sum{x=\"1\"} 0.5\nb_seconds_count{x=\"1\"} 1\n\
             b_seconds_bucket{le=\"1.0\",x=\"1\"} 1\nb_seconds_bucket{le=\"+Inf\",x=\"1\"} 1\n\
             # TYPE c gauge\nc{x=\"1\"} 1\n# TYPE d counter\nd_total 9\n# EOF\n";
-        let text = with_starts(open_metrics, vec![Some(10), None, Some(30), Some(40), Some(50)]);
+        let text =
+            rewritten(open_metrics, WithStarts::new(vec![Some(10), None, Some(30), Some(40), Some(50)]));
         let added: Vec<_> =
             text.lines().filter(|line| !open_metrics.lines().any(|known| known == *line)).collect();
         assert_eq!(

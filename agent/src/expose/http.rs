@@ -34,7 +34,7 @@ use tracing::{debug, warn};
 use self::body::{Shared, Taken};
 use self::cache::{Cache, Key};
 use self::connections::{Connections, Place, Serving};
-use self::encoding::{accepts_gzip, encode};
+use self::encoding::{accepts_gzip, encode_text};
 use self::routes::{Answer, RenderLately, Route};
 use self::scrape::{Peer, Scrapes};
 use super::lately::Lately;
@@ -250,7 +250,7 @@ impl Server {
     /// The body of a route that is made from what was counted lately.
     async fn lately(&self, render: RenderLately, headers: &HeaderMap) -> Result<Rendered, String> {
         let text = render(&*self.source.windows().await?)?;
-        let bytes = encode(accepts_gzip(headers), |to| to.write_all(text.as_bytes()))?;
+        let bytes = encode_text(accepts_gzip(headers), text)?;
         Ok(Rendered { content_type: routes::JSON, bytes: bytes.into(), taken: None })
     }
 
@@ -269,10 +269,7 @@ impl Server {
         let view = self.source.view(seen).await?;
         if let Answer::View(content_type, render) = route.answer {
             let key = Key { path: route.path, exposition: None, gzip: accepts_gzip(headers) };
-            let bytes = self.cache.get(&view, key, || {
-                let text = render(&view)?;
-                encode(key.gzip, |to| to.write_all(text.as_bytes()))
-            })?;
+            let bytes = self.cache.get(&view, key, || encode_text(key.gzip, render(&view)?))?;
             return Ok(Rendered { content_type, bytes, taken: None });
         }
         let format = routes::negotiate(headers);

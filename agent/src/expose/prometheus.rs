@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
@@ -13,9 +13,15 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::births::{Reader, grows};
+use super::created::WithStarts;
+use super::lines::{AsItIs, Lines, Rewrite};
 use super::series::{Family, Kind, Metric, Sample, SampleId, Value};
 use super::snapshot::Snapshot;
-use super::{created, protobuf, tables, text};
+use super::text::FromOpenMetrics;
+use super::{protobuf, tables};
+
+/// Bytes that are handed on at once.
+const BUFFER: usize = 32 << 10;
 
 /// A format of the exposition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,29 +60,33 @@ pub fn write(
     reader: Reader<'_>,
     to: &mut dyn Write,
 ) -> io::Result<()> {
-    let (created, is_plain) = match format {
-        Format::Protobuf => return protobuf::write(snapshot, reader, to),
-        Format::OpenMetrics { created } => (created, false),
-        Format::Prometheus => (false, true),
-    };
-    // The encoder's type has an error that a `String` never causes.
-    let open_metrics = open_metrics(snapshot, reader).map_err(io::Error::other)?;
-    let text = match (is_plain, created) {
-        (true, _) => text::from_open_metrics(&open_metrics),
-        (false, true) => created::with_starts(&open_metrics, starts(snapshot, reader)),
-        (false, false) => open_metrics,
-    };
-    to.write_all(text.as_bytes())
+    // Lines are short, and a compressor works by the piece.
+    let mut buffered = BufWriter::with_capacity(BUFFER, to);
+    match format {
+        Format::Protobuf => protobuf::write(snapshot, reader, &mut buffered),
+        Format::OpenMetrics { created: false } => text_to(snapshot, reader, AsItIs, &mut buffered),
+        Format::OpenMetrics { created: true } => {
+            text_to(snapshot, reader, WithStarts::new(starts(snapshot, reader)), &mut buffered)
+        }
+        Format::Prometheus => text_to(snapshot, reader, FromOpenMetrics::default(), &mut buffered),
+    }?;
+    buffered.flush()
 }
 
-fn open_metrics(snapshot: &Arc<Snapshot>, reader: Reader<'_>) -> Result<String, fmt::Error> {
-    let mut open_metrics = String::new();
+/// Writes the output of prometheus-client, which is OpenMetrics, rewritten.
+fn text_to(
+    snapshot: &Arc<Snapshot>,
+    reader: Reader<'_>,
+    rewrite: impl Rewrite,
+    to: &mut dyn Write,
+) -> io::Result<()> {
     let mut registry = Registry::default();
     // A collector lives as long as its registry, which is longer than the reader: it takes what it needs.
     let zeros = zeros(snapshot, reader);
     registry.register_collector(Box::new(Exposition { snapshot: Arc::clone(snapshot), zeros }));
-    prometheus_client::encoding::text::encode(&mut open_metrics, &registry)?;
-    Ok(open_metrics)
+    let mut lines = Lines::new(rewrite, to);
+    let written = prometheus_client::encoding::text::encode(&mut lines, &registry);
+    lines.end(written)
 }
 
 /// A text format as text.

@@ -4,14 +4,15 @@ mod programs;
 
 use std::collections::HashSet;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::Path;
 
 use aya::maps::{Array, HashMap};
 use aya::programs::{
     BtfTracePoint, CgroupSkb, CgroupSock, FEntry, FExit, Iter, KProbe, Program as AyaProgram,
 };
-use aya::{Ebpf, EbpfError, EbpfLoader, include_bytes_aligned};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use flate2::read::GzDecoder;
 use netcause_common::dns::{self, DnsCounters, PROTOCOL_DNS};
 use netcause_common::drops::{DropKey, DropReasons};
 use netcause_common::flow::{
@@ -28,8 +29,8 @@ use super::options::Options;
 use super::{drops, heap, networks, ports};
 use crate::probe::{self, Hook, Probe, Reason, Support, Unavailable};
 
-/// The eBPF object; empty if agent/build.rs had no toolchain for it.
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netcause-ebpf"));
+/// The eBPF object, gzipped; empty if agent/build.rs had no toolchain for it.
+static OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/netcause-ebpf"));
 
 /// Why no probe at all could be loaded.
 #[derive(Debug, Error)]
@@ -121,6 +122,11 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
     }
     heap::fix_mmap_threshold();
     raise_memlock_limit();
+    // So large a block is aligned for any type, as the parser wants it.
+    let mut object = Vec::new();
+    GzDecoder::new(OBJECT)
+        .read_to_end(&mut object)
+        .map_err(|error| LoadError::Object(format!("cannot decompress it: {error}")))?;
     let path = Path::new("/sys/kernel/btf/vmlinux");
     let btf = Btf::from_file(path)?;
     let mut resolved = layout::resolve(&btf);
@@ -149,7 +155,7 @@ fn prepare(options: &Options) -> Result<(Loaded, aya::Btf), LoadError> {
         .map_max_entries("EVENTS", options.event_ring_bytes)
         .map_max_entries("NETWORKS_V4", networks::MAX_ENTRIES)
         .map_max_entries("NETWORKS_V6", networks::MAX_ENTRIES)
-        .load(OBJECT)
+        .load(&object)
         .map_err(|error| load_error(&error))?;
     insert_initial_entries(&mut ebpf, options, &drop_reasons)
         .map_err(|error| LoadError::Object(format!("{error:#}")))?;

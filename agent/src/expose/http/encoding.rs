@@ -21,6 +21,11 @@ pub(super) fn encode(
     result.map(|()| bytes).map_err(|error| format!("cannot write the body: {error}"))
 }
 
+/// The same of a text, of which no copy is made.
+pub(super) fn encode_text(gzip: bool, text: String) -> Result<Vec<u8>, String> {
+    if gzip { encode(true, |to| to.write_all(text.as_bytes())) } else { Ok(text.into_bytes()) }
+}
+
 /// Whether a client accepts gzip (RFC 9110 §12.5.3). One that says nothing gets no coding.
 pub(super) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());

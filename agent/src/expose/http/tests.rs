@@ -1,5 +1,6 @@
 //! Against real sockets on loopback.
 
+mod bodies;
 mod web;
 
 use std::future::ready;
