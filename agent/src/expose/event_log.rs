@@ -35,10 +35,10 @@ pub fn log(event: &EdgeEvent) {
     }
 }
 
-/// Logs that a finding has begun or ended.
+/// Logs that a finding has begun, is surer, or has ended.
 pub fn log_finding(turn: &Turn) {
     match turn {
-        Turn::Began(finding) => warn!(
+        Turn::Began(finding) | Turn::Surer(finding) => warn!(
             target: "findings", id = finding.id(), confidence = finding.confidence.label(), side = finding.side.label(),
             owner = finding.owner.label(), "{}", finding.summary
         ),

@@ -24,6 +24,8 @@ const MAX_ENDED: usize = 512;
 pub enum Turn {
     /// It has begun.
     Began(Arc<Finding>),
+    /// It is surer than before.
+    Surer(Arc<Finding>),
     /// It has ended, after so long.
     Ended(Arc<Finding>, Duration),
 }
@@ -80,7 +82,11 @@ impl Tracker {
             } else {
                 draft.finding.confidence
             };
+            let is_surer = current.is_active && confidence != current.finding.confidence;
             current.finding = Arc::new(Finding { confidence, ..draft.finding });
+            if is_surer {
+                turns.push(Turn::Surer(Arc::clone(&current.finding)));
+            }
             if !current.is_active && (draft.is_plain || current.judgements >= 2) {
                 current.is_active = true;
                 let key = (current.finding.cause as u8, current.finding.side as u8);

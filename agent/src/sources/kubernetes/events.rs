@@ -5,8 +5,8 @@
 //! Beside those of the sources of names, `create` on `events` of `events.k8s.io`: the one thing that is ever written, and a
 //! ClusterRole of its own (`deploy/overlays/events`).
 //!
-//! A finding is written once when it begins, from medium confidence on, on a few of its pods, and at a limited rate. What is not
-//! written is counted. The names of pods are asked for then: the sources of names keep none.
+//! A finding is written once, when it begins or has become sure enough: from medium confidence on, on a few of its pods, and at a limited
+//! rate. What is not written is counted. The names of pods are asked for then: the sources of names keep none.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ const MAX_NOTE: usize = 1024;
 /// Names and uids alone, where the server can.
 const METADATA: &str = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json";
 
-/// A finding that has begun, and the pods of this node that it hurts.
+/// A finding that has begun or become surer, and the pods of this node that it hurts.
 pub struct Begun {
     finding: Arc<Finding>,
     pods: BTreeSet<PodUid>,

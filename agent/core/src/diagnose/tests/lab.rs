@@ -239,8 +239,20 @@ fn loss_is_sure_when_it_goes_on() {
     let sure = |node: &Node| node.active().iter().map(|(_, confidence, _)| *confidence).collect::<Vec<_>>();
     node.window(&[(Arc::clone(&bad), lossy)]);
     assert!([vec![], vec![Confidence::Low]].contains(&sure(&node)), "{:?}", node.active());
-    node.window(&[(bad, lossy)]);
+    node.window(&[(Arc::clone(&bad), lossy)]);
     assert_eq!(sure(&node), [Confidence::High], "{:?}", node.active());
+    // Whoever waits for findings that are sure hears of it, once.
+    node.window(&[(bad, lossy)]);
+    let heard: Vec<_> = node
+        .turns
+        .iter()
+        .map(|turn| match turn {
+            Turn::Began(finding) => ("began", finding.confidence),
+            Turn::Surer(finding) => ("surer", finding.confidence),
+            Turn::Ended(finding, _) => ("ended", finding.confidence),
+        })
+        .collect();
+    assert_eq!(heard, [("began", Confidence::Low), ("surer", Confidence::High)]);
 }
 
 #[test]
