@@ -392,7 +392,8 @@ impl Agent {
                 Output::Event(event) => event_log::log(&event),
                 Output::Finding(turn) => {
                     event_log::log_finding(&turn);
-                    if let (Turn::Began(finding) | Turn::Surer(finding), Some(recorder)) = (&turn, &self.recorder)
+                    if let (Turn::Began(finding) | Turn::Surer(finding), Some(recorder)) =
+                        (&turn, &self.recorder)
                     {
                         recorder.record(finding, self.engine.pods_hurt_by(finding));
                     }

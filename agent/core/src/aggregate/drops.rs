@@ -71,8 +71,7 @@ impl PacketDrops {
 
     /// Ends a reading: gives names to what was dropped.
     pub fn end_reading(&mut self, now: Duration, names: &Names, model: &Model) {
-        let kept_with_address =
-            if self.of_addresses < MAX_ROWS_OF_ADDRESSES { KEPT } else { KEPT_WHEN_FULL };
+        let kept_with_address = if self.of_addresses < MAX_ROWS_OF_ADDRESSES { KEPT } else { KEPT_WHEN_FULL };
         self.rows.retain(|row, (_, grew)| {
             let kept = if row.has_address() { kept_with_address } else { KEPT };
             now.saturating_sub(*grew) < kept

@@ -32,6 +32,7 @@ pub fn settle<'a>(
 ) -> Vec<Draft> {
     let known = Known::new(active);
     let drafts = both_ends(drafts);
+    let drafts = with_one_queue(drafts);
     let drafts = explained(drafts, known);
     let drafts = node_pairs::explained(drafts, peer_nodes);
     let mut by_cause: BTreeMap<u8, Vec<Draft>> = BTreeMap::new();
@@ -84,6 +85,20 @@ fn merged(one: Draft, other: Draft) -> Draft {
     impact.retransmitted_share = impact.retransmitted_share.max(more.retransmitted_share);
     impact.failed_queries_per_second = impact.failed_queries_per_second.max(more.failed_queries_per_second);
     strong
+}
+
+/// A queue that drops is said of its device where several pairs miss what was dropped, and no other device drops: a single pair may be
+/// limited by a queue of its pod.
+fn with_one_queue(mut drafts: Vec<Draft>) -> Vec<Draft> {
+    let is_device = |draft: &Draft| matches!(draft.finding.subject, Subject::Interface(_));
+    let devices = drafts.iter().filter(|draft| is_device(draft)).count();
+    let missed = drafts.iter().filter(|draft| draft.finding.cause == Cause::ShaperDrop && !is_device(draft));
+    let pairs: BTreeSet<Ends> =
+        missed.flat_map(|draft| draft.finding.affected.iter().map(|edge| pair(edge))).collect();
+    if devices != 1 || pairs.len() < SEVERAL {
+        drafts.retain(|draft| !is_device(draft));
+    }
+    drafts
 }
 
 /// What a wider draft explains is no finding of its own.
@@ -280,7 +295,7 @@ fn is_known_drop(finding: &Finding) -> bool {
 }
 
 fn is_wide(subject: &Subject) -> bool {
-    matches!(subject, Subject::Node | Subject::Listener(..) | Subject::Workload(_))
+    matches!(subject, Subject::Node | Subject::Interface(_) | Subject::Listener(..) | Subject::Workload(_))
 }
 
 /// True if the wide draft explains the narrow one.
@@ -304,6 +319,7 @@ fn explains(wide: &Draft, narrow: &Draft) -> bool {
         }
         (Subject::Node, Cause::ConntrackFull) => is_handshake || cause == Cause::ShaperDrop,
         (Subject::Node, Cause::SoftirqOverload) => is_loss || cause == Cause::ShaperDrop,
+        (Subject::Interface(_), Cause::ShaperDrop) => cause == Cause::ShaperDrop,
         (Subject::Node, Cause::NeighbourTableFull) => is_handshake || cause == Cause::NoRoute,
         (Subject::Node, Cause::PacketCorruption) => is_loss,
         (Subject::Workload(workload), Cause::PacketCorruption | Cause::ReceiverMemoryPressure) => {

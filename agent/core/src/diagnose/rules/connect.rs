@@ -181,7 +181,8 @@ fn no_route(case: &Case<'_>) -> Option<Draft> {
 
 /// A rule on this node says so (ICMP host or administratively prohibited), and drops what it answers.
 fn rejected_here(case: &Case<'_>, failed: u64, recent: u64, all: u64) -> Option<Draft> {
-    let dropped = case.dropped_here(DropCause::Policy);
+    let again = case.lately.tcp.retransmitted_after_drop[DropCause::Policy as usize];
+    let dropped = case.dropped_here(DropCause::Policy).max(again);
     if dropped < LEAST || dropped * 2 < recent {
         return None;
     }

@@ -54,10 +54,14 @@ fn dropped_here(case: &Case<'_>) -> Option<Draft> {
     if harm < HARMLESS && !blocks {
         return None;
     }
-    let refused = tcp.connect_failures[ConnectFailure::Refused as usize];
+    // Each is the answer to a kind of reject.
+    let rejected: u64 = [ConnectFailure::Refused, ConnectFailure::Denied, ConnectFailure::Unreachable]
+        .iter()
+        .map(|reason| tcp.connect_failures[*reason as usize])
+        .sum();
     let (cause, side, owner, what) = match why {
         // It says so to those who connect.
-        DropCause::Policy if refused >= 3 => (
+        DropCause::Policy if rejected >= 3 => (
             Cause::PolicyReject,
             Side::Policy,
             Owner::Platform,

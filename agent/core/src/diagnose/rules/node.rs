@@ -52,6 +52,24 @@ pub(super) fn softnet(seen: &Seen<'_>) -> Option<Draft> {
     )
 }
 
+/// A queueing discipline that drops; that it hurts is seen at pairs (`arbiter`).
+pub(super) fn queue(seen: &Seen<'_>, device: &str, kind: &str) -> Option<Draft> {
+    let dropped = seen.count("drops");
+    if dropped < LEAST || seen.recently("drops") == 0 {
+        return None;
+    }
+    let summary =
+        format!("The queue of {device} ({kind}) on this node drops packets that have to be sent again.");
+    let says = format!("the queueing discipline {kind} of {device} dropped {dropped} packets");
+    Some(
+        Draft::new(Cause::ShaperDrop, Subject::Interface(device.to_owned()), Confidence::High, summary)
+            .weighs(dropped as f64, false)
+            .because(Signal::value("node_qdisc_drops", dropped as f64, "packets", says))
+            .not(Cause::PathLoss, "this node dropped the very segments that were sent again")
+            .then("See what the queue drops, and its limits.", format!("tc -s qdisc show dev {device}")),
+    )
+}
+
 /// Connection tracking without room, or with a race.
 pub(super) fn conntrack(seen: &Seen<'_>, owner: Option<&Workload>) -> Option<Draft> {
     let (entries, limit) = (seen.level("entries"), seen.level("entries_limit"));

@@ -47,7 +47,8 @@ pub fn judge(places: &Places, has: &dyn Fn(Cause, &Subject) -> bool) -> Vec<Draf
         Place::Neighbours => node::duplicate_address(&seen),
         Place::Protocols(owner) => node::protocols(&seen, owner.as_ref()),
         Place::Search(workload) => dns::search(&seen, workload),
-        Place::Qdisc(..) | Place::Device(_) | Place::Cpu | Place::Configuration | Place::Drops(..) => None,
+        Place::Qdisc(device, kind) => node::queue(&seen, device, kind),
+        Place::Device(_) | Place::Cpu | Place::Configuration | Place::Drops(..) => None,
     })
     .collect()
 }

@@ -174,6 +174,22 @@ fn a_rule_that_rejects_is_not_another_one_that_drops() {
 }
 
 #[test]
+fn a_rule_that_rejects_drops_what_it_answers() {
+    for reason in [ConnectFailure::Refused, ConnectFailure::Denied, ConnectFailure::Unreachable] {
+        let bad = edge("web", "db");
+        let mut node = Node::with_past(&[Arc::clone(&bad)]);
+        let mut rejected = Totals::ZERO;
+        rejected.tcp.connect_failures[reason as usize] = 20;
+        rejected.tcp.sent_segments = 52;
+        rejected.tcp.retransmitted_segments[RetransmitKind::Other as usize] = 20;
+        rejected.tcp.retransmitted_after_drop[DropCause::Policy as usize] = 20;
+        node.window(&[(Arc::clone(&bad), rejected)]);
+        node.window(&[(bad, rejected)]);
+        assert_eq!(node.causes(), ["policy_reject"], "{reason:?}: {:?}", node.active());
+    }
+}
+
+#[test]
 fn a_client_that_its_server_knows_by_address_has_one_fault() {
     let bad = edge("web", "db");
     let server = Arc::new(Edge {

@@ -256,3 +256,44 @@ fn a_server_whose_connections_never_ended_begins_to_reset_them() {
     node.windows(3, &[(server, resets)]);
     assert_eq!(began(&node), ["application_abort"]);
 }
+
+#[test]
+fn a_queue_that_several_pairs_suffer_from_is_its_devices() {
+    let pairs = [edge("web", "db"), edge("cron", "cache")];
+    let shaped = || {
+        let mut totals = healthy();
+        totals.tcp.retransmitted_segments[RetransmitKind::Fast as usize] = 40;
+        totals.tcp.retransmitted_after_drop[DropCause::Queue as usize] = 40;
+        totals
+    };
+    let judged = |hurt: &[usize], devices: &[&str]| {
+        let mut node = Node::with_past(&pairs);
+        let read = |node: &mut Node, drops| {
+            let counters = [drops, 0, 0];
+            let found = devices.iter().zip(0..).map(|(device, id)| {
+                let place = Place::Qdisc((*device).to_owned(), "tbf".to_owned());
+                Found { id, place, totals: &counters, levels: &[] }
+            });
+            node.node.read(found.collect::<Vec<_>>());
+            node.node.end_reading(Duration::from_secs(node.now + 5));
+        };
+        read(&mut node, 0);
+        for window in 1..=3 {
+            read(&mut node, window * 50);
+            let edges = pairs.iter().enumerate();
+            let of = |index: usize| if hurt.contains(&index) { shaped() } else { healthy() };
+            node.window(&edges.map(|(index, edge)| (Arc::clone(edge), of(index))).collect::<Vec<_>>());
+        }
+        node.active()
+    };
+    let found = judged(&[0, 1], &["eth0"]);
+    let [by_device] = &found[..] else { panic!("{found:?}") };
+    assert_eq!(by_device, &("shaper_drop", Confidence::High, "node/eth0".to_owned()));
+    // Which of two it is cannot be told, and one pair may have a queue of its own; a queue that nobody suffers from is none.
+    let subjects = |found: Vec<(&str, Confidence, String)>| {
+        found.into_iter().map(|(.., subject)| subject).collect::<Vec<_>>()
+    };
+    assert_eq!(subjects(judged(&[0, 1], &["eth0", "eth1"])), ["cron/cache:8080", "web/db:8080"]);
+    assert_eq!(subjects(judged(&[0], &["eth0"])), ["web/db:8080"]);
+    assert!(judged(&[], &["eth0"]).is_empty());
+}
