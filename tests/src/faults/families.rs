@@ -63,6 +63,8 @@ pub(super) const FAMILIES: &[Family] = &[
     family("dns_silent", dns::dns_silent),
     family("dns_slow", dns::dns_slow),
     family("dns_failures", dns::dns_failures),
+    v4("dns_rule", dns::dns_rule),
+    family("dns_dead_path", dns::dns_dead_path),
     v4("real_path_loss", real::real_path_loss),
     v4("real_dead_path", real::real_dead_path),
     v4("real_slow_server", real::real_slow_server),

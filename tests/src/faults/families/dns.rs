@@ -1,6 +1,6 @@
 //! Faults of DNS servers.
 
-use super::{act, lookups, program, truth};
+use super::{PATH, act, lookups, program, truth};
 use crate::faults::{
     case::{Act, Deed, End, Scope},
     draw::Draw,
@@ -31,4 +31,18 @@ pub(super) fn dns_failures(draw: &mut Draw) -> Act {
     let line = format!("code={}", draw.one_of(&[2, 2, 5]));
     let truth = truth(&["dns_failures"], DNS);
     program("dns_failures", truth, lookups(draw), (End::Server, line, "code=0"), Scope::Server)
+}
+
+/// A rule before the server, of one client: others are answered.
+pub(super) fn dns_rule(draw: &mut Draw) -> Act {
+    let rule = "ip saddr CLIENT udp dport PORT drop".to_owned();
+    let truth = truth(&["dns_server_unreachable", "policy_drop"], &["policy"]);
+    act("dns_rule", truth, lookups(draw), Deed::Rule(End::Server, "input", rule), Scope::Pair)
+}
+
+/// Between client and server everything is lost, one way or both.
+pub(super) fn dns_dead_path(draw: &mut Draw) -> Act {
+    let how = format!("{} lose=1 only=SERVER", draw.one_of(&["both", "forward", "back"]));
+    let truth = truth(&["dns_server_unreachable"], PATH);
+    act("dns_dead_path", truth, lookups(draw), Deed::Path(how), Scope::PathToServer)
 }

@@ -4,6 +4,7 @@ use netcause_common::dns::ResponseCode;
 use netcause_common::drops::DropCause;
 use netcause_common::flow::RetransmitKind;
 
+use crate::diagnose::around::Served;
 use crate::diagnose::cause::{Cause, Confidence, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Pair, Signal, Subject, name};
@@ -97,9 +98,12 @@ fn where_lost(case: &Case<'_>, is_all: bool) -> Lost {
         return Lost::OnTheWay(Side::Policy, Confidence::High, signal);
     }
     let resolver = case.around.resolvers.get(&case.edge.destination).copied().unwrap_or_default();
-    let pair = (case.edge.source.clone(), case.edge.destination.clone());
-    if let Some(served) = case.around.served.get(&pair) {
-        let (queries, answers) = (served.queries, served.answers);
+    let served = |client| case.around.served.get(&(client, case.edge.destination.clone())).copied();
+    // Where its clients are counted as one, what it serves may be others' queries.
+    let of_others = |served: &Served| resolver.answered > 0 && served.answers * 2 >= served.queries.max(1);
+    let of_client = served(case.edge.source.clone());
+    let of_all = || served(Workload::Any).filter(|served| !of_others(served));
+    if let Some(Served { queries, answers }) = of_client.or_else(of_all) {
         let says = format!("its own node counted {queries} queries that arrived, and {answers} answers");
         let signal = Signal::value("dns_queries", queries as f64, "queries", says);
         // It may run on several nodes, and the others be asked.
@@ -109,6 +113,7 @@ fn where_lost(case: &Case<'_>, is_all: bool) -> Lost {
             }
             (0, _) => Lost::OnTheWay(way(case), Confidence::Medium, signal),
             _ if answers * 2 < queries => Lost::AtServer(Confidence::High, Some(signal)),
+            _ if of_client.is_none() => Lost::OnTheWay(Side::Path, Confidence::Medium, signal),
             _ => Lost::OnTheWay(Side::Path, Confidence::High, signal),
         };
     }

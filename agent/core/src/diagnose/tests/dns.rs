@@ -73,6 +73,29 @@ fn the_servers_own_end_decides_where_queries_are_lost() {
 }
 
 #[test]
+fn so_does_an_end_that_counts_all_clients_as_one() {
+    let fine = asked(10, 10, 0);
+    let silent = asked(10, 0, 10);
+    for (arrived, expected) in [
+        (Totals::ZERO, ("dns_server_unreachable", Side::Path, Confidence::Medium)),
+        (asked(10, 0, 0), ("dns_server_down", Side::Dns, Confidence::High)),
+        (asked(10, 10, 0), ("dns_server_unreachable", Side::Path, Confidence::Medium)),
+    ] {
+        let web = resolver("web");
+        let server = Arc::new(Edge { source: Workload::Any, ..Edge::clone(&other_end(&web)) });
+        let mut node = Node::with_past_of(&[(Arc::clone(&web), fine), (Arc::clone(&server), fine)]);
+        node.windows(8, &[(Arc::clone(&web), silent), (Arc::clone(&server), arrived)]);
+        assert_eq!(only(&node), expected);
+        // What it answers are the queries of another client.
+        let shop = resolver("shop");
+        let past = [&web, &shop, &server].map(|edge| (Arc::clone(edge), fine));
+        let mut node = Node::with_past_of(&past);
+        node.windows(8, &[(web, silent), (shop, fine), (server, fine)]);
+        assert_eq!(only(&node), ("dns_server_unreachable", Side::Policy, Confidence::Medium));
+    }
+}
+
+#[test]
 fn a_rule_of_this_node_is_named() {
     let web = resolver("web");
     let mut node = Node::with_past_of(&[(Arc::clone(&web), asked(10, 10, 0))]);
