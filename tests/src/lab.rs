@@ -7,6 +7,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod apiserver;
+pub(crate) mod booted;
 pub(crate) mod bpf;
 pub(crate) mod certificates;
 pub(crate) mod cgroup;

@@ -31,6 +31,7 @@ mod names;
 mod netem;
 mod node;
 mod outside;
+mod package;
 mod peers;
 mod preexisting;
 mod prometheus;
@@ -86,6 +87,8 @@ enum Needs {
     Tap,
     /// A program that starts others in a new PID namespace.
     Unshare,
+    /// The image and the Debian package of the agent, and what boots a host with systemd. Like [`Needs::Envoy`], on this machine only.
+    Packages,
     /// No other scenario, of this lab or another one, at the same time: it looks at totals of the whole machine.
     Alone,
     /// A VM, and [`Needs::Alone`]: it changes what all network namespaces of a machine share.
@@ -324,6 +327,8 @@ const SCENARIOS: &[Scenario] = &[
     scenario("sweep::duration", sweep::duration),
     scenario("sweep::without_descriptor", sweep::without_descriptor),
     needing(Needs::Unshare, "sweep::own_pid_namespace", sweep::own_pid_namespace),
+    needing(Needs::Packages, "package::image", package::image).on_one_kernel(),
+    needing(Needs::Packages, "package::debian", package::debian).on_one_kernel(),
     scenario("daemon::sigterm", daemon::sigterm).on_outermost_kernels(),
     scenario("daemon::sigint", daemon::sigint).on_one_kernel(),
     scenario("daemon::hangup", daemon::hangup).on_one_kernel(),
@@ -442,6 +447,7 @@ fn prepare() -> Result<Vec<Trial>> {
             Needs::Dashboard => no_prometheus.or(no_dns),
             Needs::Tap => no_tap,
             Needs::Unshare => no_unshare,
+            Needs::Packages => return package::lacking(),
             Needs::Envoy => no_envoy,
             Needs::EnvoyAndPrometheus => no_envoy.or(no_prometheus),
             Needs::Programs(programs) => {

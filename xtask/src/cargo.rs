@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::{exec, workspace};
+use crate::{exec, remap, workspace};
 
 /// Makes cargo print which programs it built.
 pub(crate) const MESSAGES: &str = "--message-format=json-render-diagnostics";
@@ -54,6 +54,7 @@ pub(crate) fn build(packages: &[&str], profile: Profile) -> Result<BTreeMap<Stri
     }
     if profile == Profile::Release {
         command.arg("--release");
+        remap::wrap(&mut command)?;
     }
     run(&mut command, &format!("{} ({kind})", packages.join(" and ")))
 }

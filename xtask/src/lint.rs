@@ -1,10 +1,10 @@
-//! `cargo xtask lint`: formatting, project lints, the manifests, the rules, clippy.
+//! `cargo xtask lint`: formatting, project lints, the manifests, the rules, the dependencies, clippy.
 
 use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{exec, manifests, rules, tidy, tools, workspace};
+use crate::{deny, exec, manifests, rules, tidy, tools, workspace};
 
 /// Checks everything that can be checked without running the project. Cheapest first.
 pub(crate) fn command() -> Result<()> {
@@ -24,6 +24,8 @@ pub(crate) fn command() -> Result<()> {
     manifests::check()?;
     exec::say("lint: rules");
     rules::check()?;
+    exec::say("lint: dependencies");
+    deny::check()?;
     tools::toolchain()?;
     exec::say("lint: clippy");
     exec::show(

@@ -9,6 +9,8 @@ mod build;
 mod cargo;
 mod chart;
 mod dashboards;
+mod deb;
+mod deny;
 mod docs;
 mod exec;
 mod faults;
@@ -17,10 +19,12 @@ mod image;
 mod linked;
 mod lint;
 mod manifests;
+mod remap;
 mod results;
 mod rules;
 mod run;
 mod setup;
+mod ship;
 mod test;
 mod tidy;
 mod tools;
@@ -45,8 +49,10 @@ enum Command {
     Setup(setup::Args),
     /// Build the agent in release mode
     Build,
-    /// Build the agent and assemble the files of its image
-    Image,
+    /// Build the agent and its image, as an archive for every container engine
+    Image(image::Args),
+    /// Build the agent and its Debian package
+    Deb(ship::Program),
     /// Build the agent and run it on this machine's real traffic (needs root)
     Run(run::Args),
     /// Run every test: unit tests, the lab on this machine, the lab on every kernel of the matrix
@@ -76,11 +82,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = remap::as_wrapper() {
+        return code;
+    }
     let done = |()| ExitCode::SUCCESS;
     let result = match Cli::parse().command {
         Command::Setup(args) => setup::command(&args).map(done),
         Command::Build => build::command().map(done),
-        Command::Image => image::command().map(done),
+        Command::Image(args) => image::command(&args).map(done),
+        Command::Deb(args) => deb::command(&args).map(done),
         Command::Run(args) => run::command(&args).map(done),
         // Its last line is the sums, also when tests failed: nothing is printed after it.
         Command::Test(args) => test::command(&args),

@@ -19,6 +19,7 @@ pub(crate) struct Args {
 pub(crate) fn command(args: &Args) -> Result<()> {
     tools::everything(!args.no_vm)?;
     tools::validator()?;
+    tools::deny()?;
     tools::envoy()?;
     tools::resolvers()?;
     tools::servers();

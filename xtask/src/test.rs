@@ -6,7 +6,7 @@ use std::{
     env,
     ffi::OsString,
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::Instant,
 };
@@ -15,8 +15,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     cargo::Profile,
-    exec,
+    deb, exec, image,
     results::{self, Counts, Run},
+    ship,
     tools::{self, packages::Purpose},
     vm::{self, Matrix, Programs},
     workspace,
@@ -26,6 +27,9 @@ use report::Report;
 /// Exit codes of `netcause check` for a machine that cannot run the agent; they are no failures.
 const NOT_PERMITTED: i32 = 77;
 const NOTHING_CAN_RUN: i32 = 69;
+
+/// How the names of scenarios begin that install packages.
+const PACKAGES: &str = "package::";
 
 /// Arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -128,9 +132,30 @@ fn native(programs: &Programs, filter: Option<&str>, report: &mut Report) -> Res
     let started = Instant::now();
     let mut command = Command::new(&programs.lab);
     command.arg("run").args(filter).env("NETCAUSE_BIN", &programs.agent).env("PATH", path()?);
+    if report.scenarios.iter().any(|name| name.starts_with(PACKAGES)) {
+        command.envs(packages(&programs.agent)?);
+    }
     let (output, code) = tee(&mut command, "the lab")?;
     report.runs.push(Run::parse(PLACE, &output, code, started.elapsed()));
     Ok(())
+}
+
+/// Makes the packages of this agent, and returns the variables that tell the lab where they are.
+fn packages(agent: &Path) -> Result<[(&'static str, PathBuf); 2]> {
+    let started = Instant::now();
+    let directory = workspace::setup_dir()?.join("packages");
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    // A program of the tests is mostly line tables, which take long to compress.
+    let program = directory.join("netcause");
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-debug").arg("-o").arg(&program).arg(agent);
+    let program = if exec::succeeds(&mut strip) { &program } else { agent };
+    let origin = ship::Origin::of_clone()?;
+    let (image, deb) = (directory.join("netcause.tar"), directory.join("netcause.deb"));
+    ship::write(&image, &image::archive(program, &origin)?)?;
+    ship::write(&deb, &deb::package(program, &origin)?)?;
+    exec::say(format!("made the packages in {}", exec::seconds(started)));
+    Ok([("NETCAUSE_IMAGE", image), ("NETCAUSE_DEB", deb)])
 }
 
 /// The search path with the programs that were unpacked for the lab, and the system directories.

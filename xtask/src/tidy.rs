@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: project lints that neither rustc nor clippy has.
 
+mod commands;
 mod core;
 mod deploy;
 mod files;
@@ -84,7 +85,9 @@ fn check(paths: &[String], files: &Files) -> Vec<Violation> {
         text::machine_facts(files),
         text::links(paths, files),
         runbooks::pages(files),
+        commands::exist(paths, files),
         deploy::image(files),
+        deploy::unit(files),
         deploy::agents(files),
         deploy::permissions(files),
         deploy::dashboards(files),

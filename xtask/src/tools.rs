@@ -2,6 +2,7 @@
 //!
 //! Each part is installed once and announced before it is installed.
 
+mod deny;
 mod envoy;
 pub(crate) mod packages;
 mod python;
@@ -15,6 +16,7 @@ use anyhow::Result;
 
 use packages::Purpose;
 
+pub(crate) use deny::ensure as deny;
 pub(crate) use envoy::ensure as envoy;
 pub(crate) use resolvers::ensure as resolvers;
 pub(crate) use servers::ensure as servers;

@@ -29,7 +29,7 @@ const ENV: [(&str, &str); 4] = [
 ];
 
 /// Probes, each with the reason if it does not run.
-type Probes = BTreeMap<String, Option<String>>;
+pub(super) type Probes = BTreeMap<String, Option<String>>;
 
 /// The manifest for this kernel.
 fn manifest() -> Result<Container> {
@@ -76,7 +76,7 @@ fn fails(scenario: &str, name: &str, container: &Container) -> Result<Finished> 
         .with_context(|| format!("the agent started {name}"))
 }
 
-fn probes(metrics: &Metrics) -> Probes {
+pub(super) fn probes(metrics: &Metrics) -> Probes {
     let named = |name: &'static str| metrics.samples.iter().filter(move |sample| sample.name == name);
     let label = |sample: &Sample, name: &str| sample.labels.get(name).unwrap_or_default().to_owned();
     let reason = |probe: &str| {
@@ -131,11 +131,31 @@ pub(super) fn manifest_suffices(name: &str) -> Result<()> {
 
 /// Fails unless the kernel says of a process what the manifest says of its container.
 fn is_confined(pid: u32, container: &Container) -> Result<()> {
-    let read = |file: &str| {
-        let path = format!("/proc/{pid}/{file}");
-        fs::read_to_string(&path).with_context(|| format!("reading {path}"))
-    };
-    let status = read("status")?;
+    has_rights(pid, container)?;
+    // Mount points and options (proc_pid_mountinfo(5)). What a runtime makes by itself is not ours.
+    let mounts = of_process(pid, "mountinfo")?;
+    let mut below = Vec::new();
+    for line in mounts.lines() {
+        let mut words = line.split(' ').skip(4);
+        let (Some(at), Some(options)) = (words.next(), words.next()) else { continue };
+        if at == "/" || container.mounts.iter().any(|mount| at.starts_with(&mount.at)) {
+            ensure!(options.split(',').any(|option| option == "ro"), "{at} is writable:\n{mounts}");
+            below.push(at);
+        }
+    }
+    ensure!(below.len() > container.mounts.len(), "mounts are missing, there are only {below:?}");
+    Ok(())
+}
+
+/// A file of a process in /proc.
+pub(super) fn of_process(pid: u32, file: &str) -> Result<String> {
+    let path = format!("/proc/{pid}/{file}");
+    fs::read_to_string(&path).with_context(|| format!("reading {path}"))
+}
+
+/// Fails unless a process has the user and the capabilities of the manifest, and no way to more.
+pub(super) fn has_rights(pid: u32, container: &Container) -> Result<()> {
+    let status = of_process(pid, "status")?;
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim).with_context(|| format!("no {name} in\n{status}"))
@@ -153,18 +173,6 @@ fn is_confined(pid: u32, container: &Container) -> Result<()> {
         [container.user, container.group].map(|id| [id; 4].map(|id| id.to_string()).join("\t"));
     ensure!((field("Uid")?, field("Gid")?) == (&user, &group), "it is another user:\n{status}");
     ensure!(field("Groups")?.is_empty(), "it has more groups:\n{status}");
-    // Mount points and options (proc_pid_mountinfo(5)). What a runtime makes by itself is not ours.
-    let mounts = read("mountinfo")?;
-    let mut below = Vec::new();
-    for line in mounts.lines() {
-        let mut words = line.split(' ').skip(4);
-        let (Some(at), Some(options)) = (words.next(), words.next()) else { continue };
-        if at == "/" || container.mounts.iter().any(|mount| at.starts_with(&mount.at)) {
-            ensure!(options.split(',').any(|option| option == "ro"), "{at} is writable:\n{mounts}");
-            below.push(at);
-        }
-    }
-    ensure!(below.len() > container.mounts.len(), "mounts are missing, there are only {below:?}");
     Ok(())
 }
 

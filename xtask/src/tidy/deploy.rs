@@ -5,16 +5,18 @@ mod dashboard;
 mod kubernetes;
 mod names;
 mod rules;
+mod unit;
 
 use serde_json::Value;
 
 use super::{Files, Violation};
-use crate::image;
+use crate::ship;
 
 pub(super) use chart::chart;
 pub(super) use dashboard::dashboards;
 pub(super) use kubernetes::{agents, permissions};
 pub(super) use rules::rules;
+pub(super) use unit::unit;
 
 const CONTAINERFILE: &str = "deploy/Containerfile";
 
@@ -31,7 +33,7 @@ pub(super) fn image(files: &Files) -> Vec<Violation> {
         "FROM scratch".to_owned(),
         "COPY rootfs/ /".to_owned(),
         "USER 0:0".to_owned(),
-        format!("ENTRYPOINT [\"{}\"]", image::PROGRAM),
+        format!("ENTRYPOINT [\"{}\"]", ship::PROGRAM),
         "CMD [\"agent\"]".to_owned(),
     ];
     if lines == wanted {
