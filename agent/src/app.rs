@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::expose::http::Limits;
 use crate::kernel::cgroups::find_root;
 use crate::kernel::{self, Events, Kernel, ProbeState};
+use crate::otlp::{Exporter, Exports, OtlpError};
 use crate::probe::Unavailable;
 use crate::record::Keeper;
 use crate::sources::file::FileError;
@@ -49,6 +50,9 @@ pub enum AppError {
     /// TLS, passwords or tokens of the port cannot be used.
     #[error(transparent)]
     Web(#[from] WebError),
+    /// The export by OTLP is set in a way that cannot be.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
     /// No probe runs.
     #[error("none of the probes can run on this kernel: `netcause check` says why")]
     NoProbe,
@@ -70,6 +74,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
     // Before the programs are attached: a file that cannot be read, or a port that is taken, should cost nothing.
     let sources = Sources::new(config)?;
     let web = Web::load(&config.web_files())?;
+    let otlp = config.otlp_options()?.map(Exporter::new);
     let listener = runtime.block_on(bind(config))?;
     let keeper = config.keeper()?;
     let cgroup_root = find_root().context("cannot read this process's mounts")?;
@@ -84,7 +89,7 @@ pub fn run(config: &Config) -> Result<(), AppError> {
         if config.ebpf_log {
             tokio::spawn(kernel.take_log()?.forward());
         }
-        serve(config, (listener, web), kernel, rings, sources, keeper, counts_since).await
+        serve(config, (listener, web), kernel, rings, sources, (keeper, otlp), counts_since).await
     });
     runtime.shutdown_background();
     Ok(result?)
@@ -120,7 +125,7 @@ async fn serve(
     kernel: Kernel,
     rings: [Events; 2],
     sources: Sources,
-    keeper: Option<Keeper>,
+    (keeper, otlp): (Option<Keeper>, Option<(Exports, Exporter)>),
     counts_since: Option<u64>,
 ) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
@@ -155,6 +160,7 @@ async fn serve(
             (None, None)
         }
     };
+    let (exports, exporter) = otlp.unzip();
     let mut agent = Agent::new(Parts {
         kernel,
         node: config.node_name.clone().unwrap_or_default(),
@@ -165,6 +171,7 @@ async fn serve(
         web: web.counts(),
         conntrack,
         recorder,
+        exports: exports.unwrap_or_default(),
         max_series: config.max_series as usize,
         pace: config.pace(),
         counts_since,
@@ -183,6 +190,9 @@ async fn serve(
         warn!(
             "passwords and tokens of the port cross the network unencrypted: tls_server_config of web_config_file has TLS"
         );
+    }
+    if let Some(exporter) = exporter {
+        server::export(exporter, views.clone())?;
     }
     let server = server::start(listener, views, limits, web)?;
     info!("metrics at {scheme}://{address}/metrics");

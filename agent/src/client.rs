@@ -1,6 +1,7 @@
 //! Asks a running agent over HTTP.
 
 mod access;
+pub mod tls;
 
 use std::error::Error as _;
 use std::io;

@@ -13,7 +13,7 @@ pub mod lately;
 mod lines;
 mod node;
 pub mod prometheus;
-mod protobuf;
+pub mod protobuf;
 mod query;
 pub mod scrapers;
 pub mod series;

@@ -10,6 +10,7 @@ mod config;
 mod edges;
 mod expose;
 mod kernel;
+mod otlp;
 mod probe;
 mod record;
 mod sources;
@@ -112,7 +113,7 @@ fn agent(arguments: AgentArguments, matches: &ArgMatches) -> ExitCode {
     match app::run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(AppError::Load(error)) => fail(load_code(&error), &error),
-        Err(error @ (AppError::Names(_) | AppError::Web(_))) => fail(exit::USAGE, &error),
+        Err(error @ (AppError::Names(_) | AppError::Web(_) | AppError::Otlp(_))) => fail(exit::USAGE, &error),
         Err(error @ AppError::NoProbe) => fail(exit::UNAVAILABLE, &error),
         Err(AppError::Other(error)) => fail(exit::OTHER, &format_args!("{error:#}")),
     }

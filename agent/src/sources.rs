@@ -12,12 +12,13 @@ pub mod node;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
-mod tls;
+pub(crate) mod tls;
 
 use tokio::sync::mpsc;
 
 use netcause_core::enrich::objects::Update;
 
+pub use backoff::{Backoff, Jitter};
 pub use health::Health;
 #[cfg(test)]
 pub use health::State;

@@ -30,6 +30,7 @@ mod mptcp;
 mod names;
 mod netem;
 mod node;
+mod otlp;
 mod outside;
 mod package;
 mod peers;
@@ -346,12 +347,19 @@ const SCENARIOS: &[Scenario] = &[
     scenario("exposition::starts", exposition::starts).on_one_kernel(),
     scenario("exposition::about_itself", exposition::about_itself).on_outermost_kernels(),
     needing(Needs::Programs(web::PROGRAMS), "web::guarded", web::guarded).on_one_kernel(),
+    needing(Needs::Programs(otlp::PROGRAMS), "otlp::pipeline", otlp::pipeline).on_one_kernel(),
     needing(Needs::Prometheus, "prometheus::query", prometheus::query),
     needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard),
     needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool),
     needing(Needs::Prometheus, "prometheus::first_burst", prometheus::first_burst),
     needing(Needs::Prometheus, "prometheus::restart", prometheus::restart),
     needing(Needs::Prometheus, "prometheus::late_name", prometheus::late_name).on_one_kernel(),
+    needing(
+        Needs::Programs(prometheus::remote_write::PROGRAMS),
+        "prometheus::influxdb",
+        prometheus::remote_write::influxdb,
+    )
+    .on_one_kernel(),
     needing(Needs::Netem, "netem::delay", netem::delay),
     needing(Needs::Netem, "netem::reordering", netem::reordering),
     scenario("names::owners", names::workloads::owners).on_one_kernel(),

@@ -23,6 +23,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     tools::envoy()?;
     tools::resolvers()?;
     tools::servers();
+    tools::telemetry();
     if !args.no_vm {
         vm::fetch_kernels()?;
     }

@@ -8,6 +8,7 @@ pub(crate) mod packages;
 mod python;
 mod resolvers;
 mod servers;
+mod telemetry;
 mod toolchain;
 pub(crate) mod unpacked;
 mod validator;
@@ -20,6 +21,7 @@ pub(crate) use deny::ensure as deny;
 pub(crate) use envoy::ensure as envoy;
 pub(crate) use resolvers::ensure as resolvers;
 pub(crate) use servers::ensure as servers;
+pub(crate) use telemetry::ensure as telemetry;
 pub(crate) use toolchain::ensure as toolchain;
 pub(crate) use validator::{Validator, ensure as validator};
 

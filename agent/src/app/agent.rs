@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 use netcause_common::probe::ProbeId;
 use netcause_core::diagnose::Turn;
+use netcause_core::diagnose::finding::Dated;
 use netcause_core::engine::{Engine, Input, Output, Time};
 use netcause_core::enrich::conntrack::{Outcome, Pass, Support};
 use netcause_core::enrich::extra::Extra;
@@ -30,6 +31,7 @@ use crate::expose::snapshot::{AgentCounts, Snapshot};
 use crate::expose::tables::series;
 use crate::kernel::cgroups::CgroupTree;
 use crate::kernel::{self, Events, Fullness, Kernel, Listening, Pace, Swept};
+use crate::otlp::Exports;
 use crate::record::Keeper;
 use crate::sources::Health;
 use crate::sources::kubernetes::events::Recorder;
@@ -61,6 +63,10 @@ pub(super) struct Agent {
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
     /// Where findings go that become Kubernetes Events; `None` where none are written.
     pub recorder: Option<Recorder>,
+    /// What is sent by OTLP.
+    pub exports: Exports,
+    /// What was read by then the export by OTLP has by value.
+    exported: Option<Duration>,
     rings: [Events; 2],
     pub cgroups: CgroupTree,
     pub budget: Budget,
@@ -98,6 +104,7 @@ pub(super) struct Parts {
     pub web: Arc<web::Counts>,
     pub conntrack: tokio::sync::mpsc::UnboundedSender<Pass>,
     pub recorder: Option<Recorder>,
+    pub exports: Exports,
     pub max_series: usize,
     pub pace: Pace,
     /// When every counter was zero, seconds since 1970, if ever.
@@ -116,6 +123,7 @@ impl Agent {
             web,
             conntrack,
             recorder,
+            exports,
             max_series,
             pace,
             counts_since,
@@ -138,6 +146,8 @@ impl Agent {
             started: Instant::now(),
             conntrack,
             recorder,
+            exports,
+            exported: None,
             rings,
             cgroups,
             budget: Budget::new(max_series),
@@ -253,8 +263,19 @@ impl Agent {
     pub fn view(&mut self, seen: Seen) -> Result<Arc<Snapshot>> {
         let view = self.latest_view()?;
         let by_any = seen.by_any.map(|seen| seen.min(view.at));
-        self.engine.handle(now(), Input::Seen(Seen { by_any, ..seen }));
+        // The export is one of all.
+        let by_all = match self.exports.has_metrics() {
+            true => seen.by_all.min(self.exported),
+            false => seen.by_all,
+        };
+        self.engine.handle(now(), Input::Seen(Seen { by_any, by_all }));
         Ok(view)
+    }
+
+    /// The same, for the export by OTLP, which gets by value what was in its last view.
+    pub fn exported_view(&mut self, seen: Option<Duration>) -> Result<Arc<Snapshot>> {
+        self.exported = seen;
+        self.view(Seen { by_any: seen, by_all: None })
     }
 
     fn latest_view(&mut self) -> Result<Arc<Snapshot>> {
@@ -392,8 +413,11 @@ impl Agent {
                 Output::Event(event) => event_log::log(&event),
                 Output::Finding(turn) => {
                     event_log::log_finding(&turn);
-                    if let (Turn::Began(finding) | Turn::Surer(finding), Some(recorder)) =
-                        (&turn, &self.recorder)
+                    self.exports.record(&turn, self.engine.time().wall);
+                    if let (
+                        Turn::Began(Dated { finding, .. }) | Turn::Surer(Dated { finding, .. }),
+                        Some(recorder),
+                    ) = (&turn, &self.recorder)
                     {
                         recorder.record(finding, self.engine.pods_hurt_by(finding));
                     }

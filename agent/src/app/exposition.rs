@@ -105,6 +105,7 @@ impl Agent {
                 },
                 folded_peer_nodes: self.engine.peer_nodes().folded(),
                 windows: self.engine.windows().into(),
+                exports: self.exports.read(),
                 maps: fullness
                     .iter()
                     .map(|map| MapRow { map: map.map, entries: map.entries, limit: map.limit })

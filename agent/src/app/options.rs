@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, PreexistingConnections};
+use crate::config::{Config, Kubernetes, OtlpSignal, PreexistingConnections};
 use crate::kernel::{self, Pace};
+use crate::otlp::{self, Endpoint, OtlpError, Resource};
 use crate::record::{Keeper, Limits};
 use crate::sources::kubelet::{self, Trust};
+use crate::sources::kubernetes;
 use crate::web;
 use netcause_core::enrich;
 use netcause_core::enrich::policy::{DnsNames, Labels};
@@ -95,6 +97,43 @@ impl Config {
     #[must_use]
     pub fn web_files(&self) -> web::Files {
         web::Files { config: self.web_config_file.clone(), api_tokens: self.api_token_file.clone() }
+    }
+
+    /// What is sent by OTLP, and where; `None` where nothing is.
+    ///
+    /// # Errors
+    ///
+    /// When a setting cannot be used.
+    pub fn otlp_options(&self) -> Result<Option<otlp::Options>, OtlpError> {
+        let Some(url) = &self.otlp_endpoint else { return Ok(None) };
+        let endpoint = Endpoint::parse(url)?;
+        let files = otlp::Files {
+            headers: self.otlp_headers_file.clone(),
+            ca: self.otlp_ca_file.clone(),
+            cert: self.otlp_cert_file.clone(),
+            key: self.otlp_key_file.clone(),
+        };
+        files.check(&endpoint)?;
+        let in_kubernetes = match self.kubernetes {
+            Kubernetes::Auto => self.kubeconfig.is_some() || kubernetes::is_in_cluster(),
+            Kubernetes::Api | Kubernetes::Kubelet => true,
+            Kubernetes::Off => false,
+        };
+        Ok(Some(otlp::Options {
+            endpoint,
+            files,
+            metrics: self.otlp_signals.contains(&OtlpSignal::Metrics),
+            findings: self.otlp_signals.contains(&OtlpSignal::Findings),
+            interval: seconds(self.otlp_interval_seconds),
+            max_bytes: (self.otlp_queue_kib as usize) << 10,
+            resource: Resource {
+                node: self.node_name.clone().unwrap_or_default(),
+                in_kubernetes,
+                cluster: self.otlp_cluster_name.clone(),
+            },
+            timeout: otlp::TIMEOUT,
+            waits: otlp::WAITS,
+        }))
     }
 
     /// Idle timeout of a flow without open connections.

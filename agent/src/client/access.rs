@@ -1,17 +1,13 @@
 //! How a client enters the port of an agent: tokens, passwords, certificates.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hyper::header::HeaderValue;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::web::provider;
+use super::tls;
 
 /// Arguments of commands that ask an agent.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -38,7 +34,7 @@ impl Access {
     /// When there is to be one, and the file has none.
     pub fn token(&self, prefix: &str) -> Result<Option<HeaderValue>, String> {
         let Some(path) = &self.token_file else { return Ok(None) };
-        let text = read("--token-file", path)?;
+        let text = tls::read("--token-file", path)?;
         let text = String::from_utf8_lossy(&text);
         let token = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
         let value = token.and_then(|token| HeaderValue::try_from(format!("{prefix}{token}")).ok());
@@ -54,37 +50,12 @@ impl Access {
     ///
     /// When a file cannot be used.
     pub fn connector(&self) -> Result<TlsConnector, String> {
-        let mut roots = RootCertStore::empty();
-        match &self.ca_file {
-            Some(path) => {
-                for certificate in certificates("--ca-file", path)? {
-                    roots
-                        .add(certificate)
-                        .map_err(|error| format!("--ca-file {}: {error}", path.display()))?;
-                }
-            }
-            None => {
-                // Some that cannot be read are no error; with none the handshake fails, and says so.
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::new(provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots);
-        let mut config = match (&self.cert_file, &self.key_file) {
-            (Some(cert), Some(key)) => {
-                let chain = certificates("--cert-file", cert)?;
-                let private = PrivateKeyDer::from_pem_slice(&read("--key-file", key)?)
-                    .map_err(|_| format!("--key-file {}: no private key in PEM", key.display()))?;
-                builder
-                    .with_client_auth_cert(chain, private)
-                    .map_err(|error| format!("--cert-file {}: {error}", cert.display()))?
-            }
-            _ => builder.with_no_client_auth(),
+        let identity = self.cert_file.as_deref().zip(self.key_file.as_deref());
+        let files = tls::Files {
+            ca: self.ca_file.as_deref().map(|path| ("--ca-file", path)),
+            identity: identity.map(|(cert, key)| [("--cert-file", cert), ("--key-file", key)]),
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(TlsConnector::from(Arc::new(config)))
+        files.connector()
     }
 }
 
@@ -112,19 +83,6 @@ fn decoded(text: &str) -> Option<String> {
         });
     }
     String::from_utf8(bytes).ok()
-}
-
-fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("{flag}: cannot read {}: {error}", path.display()))
-}
-
-fn certificates(flag: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read(flag, path)?;
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match all {
-        Ok(all) if !all.is_empty() => Ok(all),
-        _ => Err(format!("{flag} {}: no certificate in PEM", path.display())),
-    }
 }
 
 #[cfg(test)]

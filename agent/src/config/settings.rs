@@ -10,7 +10,7 @@ use netcause_core::diagnose::cause::Family;
 use netcause_core::enrich::policy::DnsNames;
 
 use super::check::{AtMost, Check, LogFilter, Percent, Ports, PowerOfTwo};
-use super::values::{self, Kubernetes, KubernetesPods, PreexistingConnections};
+use super::values::{self, Kubernetes, KubernetesPods, OtlpSignal, PreexistingConnections};
 use crate::telemetry::LogFormat;
 
 /// Private, shared, loopback and link-local addresses (RFC 1918, 6598, 1122, 3927, 4193, 4291).
@@ -185,6 +185,47 @@ settings! {
         /// API server and the ClusterRole of deploy/overlays/events.
         #[arg(value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
         kubernetes_events: bool = false;
+    }
+
+    "OTLP export" {
+        /// URL of an OpenTelemetry Collector that takes OTLP over HTTP, such as `http://collector:4318`; `/v1/metrics` and `/v1/logs` are
+        /// added to it (docs/otlp.md). Without it nothing is sent.
+        #[arg(value_name = "URL")]
+        otlp_endpoint: String;
+
+        /// What is sent, separated by commas: metrics, all that `/metrics` has, and findings, a log record when one begins, is surer
+        /// or ends.
+        #[arg(value_name = "SIGNAL", value_delimiter = ',')]
+        otlp_signals: Vec<OtlpSignal> = vec![OtlpSignal::Metrics, OtlpSignal::Findings], AtMost(2);
+
+        /// Time between two exports of metrics. Findings are sent at once.
+        #[arg(value_name = "SECONDS")]
+        otlp_interval_seconds: u32 = 60, 1..=60;
+
+        /// File with headers for each request, `Name: value` one a line, such as `Authorization: Bearer …`; read for each request.
+        #[arg(value_name = "FILE")]
+        otlp_headers_file: PathBuf;
+
+        /// File with the certificates (PEM) that may have signed the collector's, instead of the system's. This file and the next two
+        /// are read for each connection.
+        #[arg(value_name = "FILE")]
+        otlp_ca_file: PathBuf;
+
+        /// File with a client certificate (PEM), where the collector asks for one.
+        #[arg(value_name = "FILE")]
+        otlp_cert_file: PathBuf;
+
+        /// File with the private key of the client certificate (PEM).
+        #[arg(value_name = "FILE")]
+        otlp_key_file: PathBuf;
+
+        /// What may wait while the collector is away, compressed, of metrics and of findings each. Above it the oldest is lost and counted.
+        #[arg(value_name = "KIB")]
+        otlp_queue_kib: u32 = 4096, 64..=1 << 20;
+
+        /// Name of the cluster, as the resource attribute `k8s.cluster.name`.
+        #[arg(value_name = "NAME")]
+        otlp_cluster_name: String;
     }
 
     "DNS" {

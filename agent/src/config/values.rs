@@ -41,6 +41,16 @@ pub enum KubernetesPods {
     Node,
 }
 
+/// What is sent by OTLP.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OtlpSignal {
+    /// Everything that `/metrics` has.
+    Metrics,
+    /// What happens to findings, as log records.
+    Findings,
+}
+
 /// Reads [`DnsNames`], whose crate knows nothing of command lines, and lists its values in the help.
 pub fn dns_names() -> impl TypedValueParser<Value = DnsNames> {
     PossibleValuesParser::new(["shown", "hashed", "off"]).try_map(|text| text.parse::<DnsNames>())

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use netcause_core::aggregate::Reporter;
 use netcause_core::aggregate::events::EdgeEvent;
 use netcause_core::diagnose::Turn;
+use netcause_core::diagnose::finding::Dated;
 use netcause_core::ingest::TcpEventKind;
 use tracing::field::display;
 use tracing::{debug, info, warn};
@@ -35,14 +36,17 @@ pub fn log(event: &EdgeEvent) {
     }
 }
 
-/// Logs that a finding has begun, is surer, or has ended.
+/// Logs that a finding has begun, is surer now, or has ended.
 pub fn log_finding(turn: &Turn) {
     match turn {
-        Turn::Began(finding) | Turn::Surer(finding) => warn!(
+        Turn::Began(Dated { finding, .. }) => warn!(
             target: "findings", id = finding.id(), confidence = finding.confidence.label(), side = finding.side.label(),
             owner = finding.owner.label(), "{}", finding.summary
         ),
-        Turn::Ended(finding, after) => {
+        Turn::Surer(Dated { finding, .. }) => {
+            info!(target: "findings", id = finding.id(), confidence = finding.confidence.label(), "surer now");
+        }
+        Turn::Ended(Dated { finding, .. }, after) => {
             info!(target: "findings", id = finding.id(), after_seconds = after.as_secs(), "no longer seen");
         }
     }

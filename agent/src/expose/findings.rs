@@ -285,7 +285,9 @@ impl Answer {
 }
 
 impl Row {
-    fn new(dated: &Dated, node: &str) -> Self {
+    /// A finding of a node.
+    #[must_use]
+    pub fn new(dated: &Dated, node: &str) -> Self {
         let Dated { finding, since, until } = dated;
         let signals = |signals: &[Signal]| signals.iter().map(SignalRow::from).collect();
         Self {

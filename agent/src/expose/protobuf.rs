@@ -7,12 +7,15 @@
 //! A library such as prost wants a family as a tree of owned values first; written as it is read, it takes the bytes of one
 //! family.
 
+mod message;
+
 use std::io::{self, Write};
 
 use super::births::{Reader, grows};
 use super::series::{Distribution, Family, Kind, Sample, Value};
 use super::snapshot::Snapshot;
 use super::tables;
+pub use message::Message;
 
 /// The value of the header Content-Type.
 pub const CONTENT_TYPE: &str =
@@ -145,62 +148,6 @@ fn write_histogram(distribution: &Distribution<'_>, is_zero: bool, to: &mut Mess
 fn write_start(field: u32, start: Option<u32>, to: &mut Message) {
     if let Some(seconds) = start {
         to.message(field, |to| to.number(field::SECONDS, seconds.into()));
-    }
-}
-
-/// A message that is being written: fields in the encoding of <https://protobuf.dev/programming-guides/encoding/>.
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    const VARINT: u32 = 0;
-    const FIXED_64: u32 = 1;
-    const LENGTH: u32 = 2;
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value.to_le_bytes()[0]);
-    }
-
-    fn key(&mut self, field: u32, wire_type: u32) {
-        self.varint(u64::from(field << 3 | wire_type));
-    }
-
-    fn number(&mut self, field: u32, value: u64) {
-        self.key(field, Self::VARINT);
-        self.varint(value);
-    }
-
-    fn double(&mut self, field: u32, value: f64) {
-        self.key(field, Self::FIXED_64);
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
-    /// A string, in parts.
-    fn parts(&mut self, field: u32, parts: &[&str]) {
-        self.key(field, Self::LENGTH);
-        self.varint(parts.iter().map(|part| part.len() as u64).sum());
-        parts.iter().for_each(|part| self.0.extend_from_slice(part.as_bytes()));
-    }
-
-    /// A message within this one. Most are shorter than 128 bytes, and their length is one byte.
-    fn message(&mut self, field: u32, write: impl FnOnce(&mut Self)) {
-        self.key(field, Self::LENGTH);
-        let begin = self.0.len();
-        self.0.push(0);
-        write(self);
-        let length = self.0.len() - begin - 1;
-        match self.0.get_mut(begin) {
-            Some(short) if length < 0x80 => *short = length.to_le_bytes()[0],
-            _ => {
-                let mut long = Self::default();
-                long.varint(length as u64);
-                self.0.splice(begin..=begin, long.0);
-            }
-        }
     }
 }
 

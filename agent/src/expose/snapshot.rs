@@ -21,6 +21,7 @@ use netcause_core::node;
 
 use super::dns::rows::{Details, ServerRow};
 pub use super::tables::{AgentCounts, Recorded};
+use crate::otlp;
 
 /// Everything that is shown, at one point in time.
 #[derive(Debug, Default)]
@@ -176,6 +177,8 @@ pub struct AgentView {
     pub folded_peer_nodes: u64,
     /// What is kept of the last minutes, by what it is of.
     pub windows: Vec<(&'static str, windows::Statistics)>,
+    /// What became of what is sent by OTLP, by signal; empty where nothing is sent.
+    pub exports: Vec<(&'static str, otlp::Read)>,
     /// Kernel tables.
     pub maps: Vec<MapRow>,
     /// eBPF programs.

@@ -9,6 +9,7 @@ mod findings;
 mod listener;
 mod names;
 mod node;
+mod otlp;
 mod peer_node;
 mod shared;
 mod sidecar;
@@ -32,6 +33,7 @@ pub fn families(snapshot: &Snapshot) -> impl Iterator<Item = Family<'_>> {
         .chain(node::families(&snapshot.node))
         .chain(findings::families(&snapshot.findings))
         .chain(agent::families(&snapshot.agent))
+        .chain(otlp::families(&snapshot.agent))
         .chain(names::families(&snapshot.names))
 }
 

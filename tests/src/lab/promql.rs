@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{namespace::tethered, process::Process, timeout};
 
 /// A directory, removed with its contents when dropped.
-struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Drop for Directory {
     fn drop(&mut self) {
@@ -37,7 +37,13 @@ impl Prometheus {
 
     /// The same, with these lines in the job: how it gets in.
     pub(crate) fn start_with(scenario: &str, agent: SocketAddr, how: &str) -> Result<Self> {
-        Self::begin(scenario, agent, 1, ["", ""], how)
+        Self::begin(scenario, agent, 1, ["", ""], [how, ""])
+    }
+
+    /// Scrapes an agent every second, and writes what it gets to this URL as well (remote write).
+    pub(crate) fn start_writing(scenario: &str, agent: SocketAddr, url: &str) -> Result<Self> {
+        let queue = "  queue_config: {batch_send_deadline: 1s}\n";
+        Self::begin(scenario, agent, 1, ["", ""], ["", &format!("remote_write:\n- url: {url}\n{queue}")])
     }
 
     /// Scrapes an agent at this interval in seconds, as the replica of this name, with these features of Prometheus. One that
@@ -49,7 +55,7 @@ impl Prometheus {
         replica: &str,
         features: &str,
     ) -> Result<Self> {
-        Self::begin(scenario, agent, interval, [replica, features], "")
+        Self::begin(scenario, agent, interval, [replica, features], ["", ""])
     }
 
     fn begin(
@@ -57,14 +63,14 @@ impl Prometheus {
         agent: SocketAddr,
         interval: u64,
         [replica, features]: [&str; 2],
-        how: &str,
+        [how, more]: [&str; 2],
     ) -> Result<Self> {
         let name = format!("netcause-lab-{}-{scenario}", std::process::id());
         let directory = Directory(std::env::temp_dir().join(name));
         fs::create_dir_all(&directory.0).context("making a directory for Prometheus")?;
         let config = directory.0.join("prometheus.yml");
         let text = format!(
-            "global:\n  scrape_interval: {interval}s\n  external_labels: {{replica: '{replica}'}}\nscrape_configs:\n- job_name: netcause\n{how}  static_configs:\n  - targets: ['{agent}']\n    labels: {{node: lab}}\n"
+            "global:\n  scrape_interval: {interval}s\n  external_labels: {{replica: '{replica}'}}\nscrape_configs:\n- job_name: netcause\n{how}  static_configs:\n  - targets: ['{agent}']\n    labels: {{node: lab}}\n{more}"
         );
         fs::write(&config, text).context("writing prometheus.yml")?;
         let at = free_port()?;
@@ -116,7 +122,7 @@ impl Prometheus {
 }
 
 /// A loopback port that was free a moment ago.
-fn free_port() -> Result<SocketAddr> {
+pub(crate) fn free_port() -> Result<SocketAddr> {
     TcpListener::bind(("127.0.0.1", 0))
         .and_then(|listener| listener.local_addr())
         .context("finding a free port")

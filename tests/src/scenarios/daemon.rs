@@ -173,6 +173,10 @@ pub(super) fn config_errors(name: &str) -> Result<()> {
         ("event_ring_bytes: 99999999999999999999\n", "event_ring_bytes"),
         ("log_format: yaml\n", "log_format"),
         ("listen: nowhere\n", "listen"),
+        ("otlp_signals: [traces]\n", "otlp_signals"),
+        ("otlp_endpoint: collector:4318\n", "otlp_endpoint"),
+        ("otlp_endpoint: http://a\notlp_headers_file: /nowhere\n", "otlp_headers_file"),
+        ("otlp_endpoint: https://a\notlp_ca_file: /dev/null\n", "otlp_ca_file"),
     ] {
         refused(&format!("the file {text:?}"), key, &with_config(name, text, &[], &[])?)?;
     }

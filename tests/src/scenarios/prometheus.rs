@@ -3,6 +3,7 @@
 mod burst;
 mod dashboard;
 mod late_name;
+pub(super) mod remote_write;
 
 use std::process::Command;
 

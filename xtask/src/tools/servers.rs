@@ -1,4 +1,4 @@
-//! Servers of the lab that were not written for it: PostgreSQL, Redis, nginx and HAProxy, out of Debian's packages.
+//! Servers of the lab that were not written for it: PostgreSQL, Redis, nginx, HAProxy and InfluxDB, out of Debian's packages.
 //!
 //! They are for a few scenarios only. What cannot be had is announced, and its scenarios are skipped.
 
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{packages::Purpose, unpacked::Unpacked};
 use crate::exec;
 
-const ALL: [Unpacked; 4] = [
+const ALL: [Unpacked; 5] = [
     // The release of Debian 12, by which its directory is named. It makes and finds its files relative to its programs.
     Unpacked {
         purpose: Purpose::Servers,
@@ -37,6 +37,14 @@ const ALL: [Unpacked; 4] = [
         bin: "usr/sbin",
         programs: &["haproxy"],
         libraries_of: Some("haproxy"),
+    },
+    // It needs the C library alone.
+    Unpacked {
+        purpose: Purpose::Servers,
+        packages: &["influxdb"],
+        bin: "usr/bin",
+        programs: &["influxd"],
+        libraries_of: None,
     },
 ];
 

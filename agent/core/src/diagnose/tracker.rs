@@ -23,11 +23,11 @@ const MAX_ENDED: usize = 512;
 #[derive(Clone, Debug)]
 pub enum Turn {
     /// It has begun.
-    Began(Arc<Finding>),
-    /// It is surer than before.
-    Surer(Arc<Finding>),
+    Began(Dated),
+    /// It lasts, and is surer than before.
+    Surer(Dated),
     /// It has ended, after so long.
-    Ended(Arc<Finding>, Duration),
+    Ended(Dated, Duration),
 }
 
 /// All findings.
@@ -50,6 +50,12 @@ pub(super) struct Current {
     pub last: (Duration, Seconds),
     pub judgements: u32,
     pub is_active: bool,
+}
+
+impl Current {
+    fn dated(&self) -> Dated {
+        Dated { finding: Arc::clone(&self.finding), since: self.began.1, until: None }
+    }
 }
 
 impl Tracker {
@@ -85,13 +91,12 @@ impl Tracker {
             let is_surer = current.is_active && confidence != current.finding.confidence;
             current.finding = Arc::new(Finding { confidence, ..draft.finding });
             if is_surer {
-                turns.push(Turn::Surer(Arc::clone(&current.finding)));
-            }
-            if !current.is_active && (draft.is_plain || current.judgements >= 2) {
+                turns.push(Turn::Surer(current.dated()));
+            } else if !current.is_active && (draft.is_plain || current.judgements >= 2) {
                 current.is_active = true;
                 let key = (current.finding.cause as u8, current.finding.side as u8);
                 *self.found.entry(key).or_default() += 1;
-                turns.push(Turn::Began(Arc::clone(&current.finding)));
+                turns.push(Turn::Began(current.dated()));
             }
         }
         let over: Vec<String> = self
@@ -106,12 +111,8 @@ impl Tracker {
             .collect();
         for id in over {
             if let Some(current) = self.current.remove(&id).filter(|current| current.is_active) {
-                turns.push(Turn::Ended(
-                    Arc::clone(&current.finding),
-                    current.last.0.saturating_sub(current.began.0),
-                ));
-                let dated =
-                    Dated { finding: current.finding, since: current.began.1, until: Some(current.last.1) };
+                let dated = Dated { until: Some(current.last.1), ..current.dated() };
+                turns.push(Turn::Ended(dated.clone(), current.last.0.saturating_sub(current.began.0)));
                 self.ended.push_back((now, dated));
             }
         }
@@ -143,13 +144,7 @@ impl Tracker {
     #[must_use]
     pub fn findings(&self) -> Vec<Dated> {
         let active = self.current.values().filter(|current| current.is_active);
-        let mut dated: Vec<Dated> = active
-            .map(|current| Dated {
-                finding: Arc::clone(&current.finding),
-                since: current.began.1,
-                until: None,
-            })
-            .collect();
+        let mut dated: Vec<Dated> = active.map(Current::dated).collect();
         dated.sort_by_key(|dated| (std::cmp::Reverse(dated.finding.confidence as u8), dated.since));
         dated.extend(self.ended.iter().rev().map(|(_, dated)| dated.clone()));
         dated
@@ -164,5 +159,53 @@ impl Tracker {
     #[must_use]
     pub fn found(&self) -> &BTreeMap<(u8, u8), u64> {
         &self.found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::cause::{Cause, Confidence};
+    use crate::diagnose::finding::Subject;
+
+    #[test]
+    fn what_gets_surer_is_said_once_and_with_its_begin() {
+        let mut tracker = Tracker::default();
+        let mut said = Vec::new();
+        let confidences = [
+            Some(Confidence::Low),
+            Some(Confidence::Low),
+            Some(Confidence::High),
+            // It does not become less sure.
+            Some(Confidence::Low),
+            Some(Confidence::High),
+        ];
+        for (number, confidence) in (1..).zip(confidences.into_iter().chain([None; 9])) {
+            let draft = |confidence| Draft::new(Cause::PathLoss, Subject::Node, confidence, String::new());
+            let drafts = confidence.map(draft).into_iter().collect();
+            let (now, wall) = (Duration::from_secs(5 * number), 1_000 + 5 * number);
+            for turn in tracker.judge(drafts, now, wall, Duration::from_secs(5)) {
+                said.push(match turn {
+                    Turn::Began(dated) => {
+                        (number, "began", dated.finding.confidence, dated.since, dated.until)
+                    }
+                    Turn::Surer(dated) => {
+                        (number, "surer", dated.finding.confidence, dated.since, dated.until)
+                    }
+                    Turn::Ended(dated, after) => {
+                        assert_eq!(after, Duration::from_secs(25));
+                        (number, "ended", dated.finding.confidence, dated.since, dated.until)
+                    }
+                });
+            }
+        }
+        assert_eq!(
+            said,
+            [
+                (2, "began", Confidence::Low, 1_000, None),
+                (3, "surer", Confidence::High, 1_000, None),
+                (12, "ended", Confidence::High, 1_000, Some(1_025)),
+            ]
+        );
     }
 }

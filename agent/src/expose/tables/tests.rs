@@ -36,6 +36,7 @@ use crate::expose::snapshot::{
     PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, SourceRow, SweepRow,
 };
 use crate::expose::status;
+use crate::otlp;
 
 /// A view that has every metric.
 pub(crate) fn full() -> Snapshot {
@@ -240,6 +241,14 @@ pub(crate) fn full() -> Snapshot {
                 .map(|of| {
                     let (reach, max_bytes) = (Duration::from_secs(630), 6 << 20);
                     (of, windows::Statistics { bytes: 81_920, max_bytes, reach, dropped: 2, folded: 1 })
+                })
+                .into(),
+            exports: ["metrics", "findings"]
+                .map(|signal| {
+                    let dropped = std::array::from_fn(|index| 2 * index as u64);
+                    let failed = std::array::from_fn(|index| index as u64);
+                    let (waiting_items, waiting_bytes) = (700, 16_384);
+                    (signal, otlp::Read { exported: 9_000, dropped, failed, waiting_items, waiting_bytes })
                 })
                 .into(),
             maps: vec![MapRow { map: "tcp_flows", entries: 3, limit: 16_384 }],

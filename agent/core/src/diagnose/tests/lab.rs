@@ -263,9 +263,9 @@ fn loss_is_sure_when_it_goes_on() {
         .turns
         .iter()
         .map(|turn| match turn {
-            Turn::Began(finding) => ("began", finding.confidence),
-            Turn::Surer(finding) => ("surer", finding.confidence),
-            Turn::Ended(finding, _) => ("ended", finding.confidence),
+            Turn::Began(dated) => ("began", dated.finding.confidence),
+            Turn::Surer(dated) => ("surer", dated.finding.confidence),
+            Turn::Ended(dated, _) => ("ended", dated.finding.confidence),
         })
         .collect();
     assert_eq!(heard, [("began", Confidence::Low), ("surer", Confidence::High)]);

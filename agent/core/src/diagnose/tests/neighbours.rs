@@ -4,7 +4,7 @@ use super::*;
 
 fn began(node: &Node) -> Vec<&'static str> {
     let began = node.turns.iter().filter_map(|turn| match turn {
-        Turn::Began(finding) => Some(finding.cause.label()),
+        Turn::Began(dated) => Some(dated.finding.cause.label()),
         Turn::Surer(_) | Turn::Ended(..) => None,
     });
     began.collect()
