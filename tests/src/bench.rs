@@ -6,6 +6,7 @@ mod costs;
 mod count;
 mod dns;
 mod drivers;
+mod exposition;
 mod generate;
 mod load;
 mod memory;
@@ -46,6 +47,8 @@ enum Part {
     Load(load::Load),
     /// Many open sockets and edges: the agent's memory, its sweeps and its scrapes
     Scale(scale::Scale),
+    /// What a Prometheus pays for an agent with so many edges: series, bytes of a scrape, memory and disk
+    Exposition(exposition::Exposition),
     /// Connections as fast as the machine can: none may be missing from the counts
     Churn(churn::Churn),
     /// DNS throughput with the agent, relative to that without it
@@ -76,6 +79,7 @@ impl Bench {
             Some(Part::Programs(programs)) => programs.run(),
             Some(Part::Load(load)) => load.run(),
             Some(Part::Scale(scale)) => scale.run(),
+            Some(Part::Exposition(exposition)) => exposition.run(),
             Some(Part::Churn(churn)) => churn.run(),
             Some(Part::Dns(dns)) => dns.run(),
             Some(Part::DnsCount(count)) => count.run(),

@@ -1,8 +1,8 @@
 //! The lab of Netcause: network namespaces as pods, real client and server processes, real faults, and assertions on
 //! what the real agent says of them.
 //!
-//! One binary, four uses: `run` (the scenarios, with the options of a Rust test binary), `traffic` (the programs that
-//! run inside the pods), `bench` and `faults`. Hidden commands: `pause`, `in-pod` and `contain` are what a pod is made of, and
+//! One binary, five uses: `run` (the scenarios, with the options of a Rust test binary), `traffic` (the programs that
+//! run inside the pods), `bench`, `faults` and `render` (the dashboards). Hidden commands: `pause`, `in-pod` and `contain` are what a pod is made of, and
 //! `apiserver` is a Kubernetes API server.
 
 mod apiserver;
@@ -10,6 +10,7 @@ mod bench;
 mod faults;
 mod lab;
 mod one_ended;
+mod render;
 mod scenarios;
 mod traffic;
 
@@ -42,6 +43,8 @@ enum Command {
     Faults(faults::Faults),
     /// Play faults between two virtual machines, and judge what the agent of each says of them
     OneEnded(one_ended::OneEnded),
+    /// Draw the dashboards from the data of a Prometheus
+    Render(render::Render),
     /// One of those machines, controlled on standard input
     #[command(hide = true)]
     Node(one_ended::Node),
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
         Command::Faults(faults) => faults.run(),
         Command::OneEnded(one_ended) => one_ended.run().map(|()| ExitCode::SUCCESS),
+        Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),
         Command::Node(node) => node.run().map(|()| ExitCode::SUCCESS),
         Command::Pause(pause) => pause.run().map(|()| ExitCode::SUCCESS),
         Command::InPod(in_pod) => in_pod.run().map(|()| ExitCode::SUCCESS),

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     cargo::Profile,
-    exec,
+    exec, test,
     tools::{self, packages::Purpose},
     vm::{self, Matrix, Programs},
 };
@@ -36,7 +36,8 @@ pub(crate) struct Args {
 }
 
 /// The parts of the lab's benchmark that measure a machine; any of them can be given as its argument.
-const NATIVE: [&str; 8] = ["load", "scale", "churn", "upkeep", "dns", "dns-count", "names", "turn"];
+const NATIVE: [&str; 9] =
+    ["load", "scale", "exposition", "churn", "upkeep", "dns", "dns-count", "names", "turn"];
 
 /// Runs the lab's benchmark and prints what it prints.
 pub(crate) fn command(args: &Args) -> Result<()> {
@@ -62,9 +63,10 @@ fn native(lab: &[String]) -> Result<()> {
     tools::packages::ensure(&[Purpose::Lab, Purpose::Bench])?;
     tools::toolchain()?;
     let programs = Programs::build(Profile::Release)?;
+    let path = test::path()?;
     let bench = |args: &[String]| {
         let mut command = Command::new(&programs.lab);
-        command.arg("bench").args(args).env("NETCAUSE_BIN", &programs.agent);
+        command.arg("bench").args(args).env("NETCAUSE_BIN", &programs.agent).env("PATH", &path);
         exec::show(&mut command, "the benchmark")
     };
     if !lab.is_empty() {

@@ -1,6 +1,7 @@
 //! The dashboards in `deploy/grafana`, made from code: one file each, in which a panel is a few lines.
 //!
-//! `cargo xtask docs` writes them, and `cargo xtask tidy` compares what is committed with what is made.
+//! `cargo xtask docs` writes them, `cargo xtask tidy` compares what is committed with what is made, and `cargo xtask dashboards`
+//! makes pictures of them.
 
 mod agents;
 mod dns;
@@ -10,10 +11,13 @@ mod nodes;
 mod page;
 mod panel;
 mod query;
+mod render;
 
 use std::collections::BTreeMap;
 
 use page::Page;
+
+pub(crate) use render::{Args, command};
 
 /// Where dashboards are.
 pub(crate) const DIRECTORY: &str = "deploy/grafana/";

@@ -18,12 +18,17 @@ pub(crate) fn command() -> Result<()> {
             .env("NETCAUSE_BLESS", "1"),
         "regenerating the documents",
     )?;
+    dashboards()?;
+    exec::say("done: review the changes with `git diff docs deploy`");
+    Ok(())
+}
+
+/// Writes the dashboards, and what of the chart is made from other files.
+pub(crate) fn dashboards() -> Result<()> {
     exec::say("regenerating the dashboards");
     dashboards::made().into_iter().try_for_each(|(path, text)| write(&path, &text))?;
     exec::say("regenerating the chart's README and its copies of dashboards and rules");
-    chart::made(&tidy::files()?)?.into_iter().try_for_each(|(path, text)| write(&path, &text))?;
-    exec::say("done: review the changes with `git diff docs deploy`");
-    Ok(())
+    chart::made(&tidy::files()?)?.into_iter().try_for_each(|(path, text)| write(&path, &text))
 }
 
 fn write(path: &str, text: &str) -> Result<()> {

@@ -75,6 +75,8 @@ enum Command {
     Faults(faults::Args),
     /// Fuzz the parser of DNS messages
     Fuzz(fuzz::Args),
+    /// Draw the dashboards from real data: of the lab (needs root), or of a Prometheus that runs
+    Dashboards(dashboards::Args),
     /// Regenerate the documentation and the dashboards that are made from code
     Docs,
     /// Regenerate the BTF fixtures of the unit tests from the kernels of the matrix
@@ -103,6 +105,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::command(&args).map(done),
         Command::Faults(args) => faults::command(&args).map(done),
         Command::Fuzz(args) => fuzz::command(&args).map(done),
+        Command::Dashboards(args) => dashboards::command(&args).map(done),
         Command::Docs => docs::command().map(done),
         Command::Btf => btf::command().map(done),
     };

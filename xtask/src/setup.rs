@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Leave out the virtual machines and their kernels
     #[arg(long)]
     no_vm: bool,
+    /// Also the browser that makes pictures of the dashboards (96 MB)
+    #[arg(long)]
+    browser: bool,
 }
 
 /// Installs everything.
@@ -24,6 +27,9 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     tools::resolvers()?;
     tools::servers();
     tools::telemetry();
+    if args.browser {
+        tools::browser()?;
+    }
     if !args.no_vm {
         vm::fetch_kernels()?;
     }

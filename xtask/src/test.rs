@@ -169,6 +169,7 @@ pub(crate) fn path() -> Result<OsString> {
     path.extend(tools::resolvers()?);
     path.extend(tools::servers());
     path.extend(tools::telemetry());
+    path.extend(tools::unpacked_browser());
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     path.extend(["/usr/sbin", "/sbin"].map(Into::into));
     env::join_paths(path).context("a directory on the search path has a colon in its name")

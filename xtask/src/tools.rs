@@ -2,6 +2,7 @@
 //!
 //! Each part is installed once and announced before it is installed.
 
+mod browser;
 mod deny;
 mod envoy;
 pub(crate) mod packages;
@@ -17,6 +18,7 @@ use anyhow::Result;
 
 use packages::Purpose;
 
+pub(crate) use browser::{ensure as browser, unpacked as unpacked_browser};
 pub(crate) use deny::ensure as deny;
 pub(crate) use envoy::ensure as envoy;
 pub(crate) use resolvers::ensure as resolvers;

@@ -3,7 +3,7 @@
 use super::{
     page::{Page, Row},
     panel::{Kind, Panel, Unit},
-    query::{any, quantile, rate, sum_rate, top},
+    query::{any, quantile, rate, some, sum_rate, top},
 };
 
 pub(super) fn page() -> Page {
@@ -28,33 +28,36 @@ fn stat(title: &'static str, query: &str, description: &'static str) -> Panel {
 fn running() -> Vec<Panel> {
     let or_none = |query: String| format!("count({query} == 0) or vector(0)");
     vec![
-        stat("Agents", &format!("count({})", any("netcause_build_info")), "Agents that were scraped.").size(6, 4),
+        stat("Agents", &format!("count({})", any("netcause_build_info")), "Agents that were scraped.").size(6, 3),
         stat(
             "Probes down",
             &or_none(any("netcause_probe_up")),
             "Probes that do not run, over all agents; the table of probes has the reasons.",
         )
         .limits(1.0, 10.0)
-        .size(6, 4),
+        .size(6, 3),
         stat(
             "Readers of nodes down",
             &or_none(any("netcause_node_reader_up")),
             "Readers of node signals that do not work, over all agents; the table of readers has the reasons.",
         )
         .limits(1.0, 10.0)
-        .size(6, 4),
+        .size(6, 3),
         stat(
             "Sources of names down",
             &or_none(any("netcause_names_source_up")),
             "Sources of names that do not work, over all agents: what they said before is still used, and grows old.",
         )
         .limits(1.0, 10.0)
-        .size(6, 4),
+        .size(6, 3),
         Panel::table(
             "Probes",
             Unit::Count,
             "Agents by probe: running where the reason is empty, else not, for that reason.",
         )
+        .label("probe", "Probe")
+        .label("reason", "Why it does not run")
+        .sorted("Why it does not run")
         .value(
             "Agents",
             Unit::Count,
@@ -64,14 +67,16 @@ fn running() -> Vec<Panel> {
                 any("netcause_probe_up")
             ),
         )
-        .label("probe", "Probe")
-        .label("reason", "Why it does not run")
+        .width(70)
         .size(8, 9),
         Panel::table(
             "Readers of nodes",
             Unit::Count,
             "Agents by reader: working where the reason is empty, else not, for that reason.",
         )
+        .label("reader", "Reader")
+        .label("reason", "Why it does not work")
+        .sorted("Why it does not work")
         .value(
             "Agents",
             Unit::Count,
@@ -81,14 +86,15 @@ fn running() -> Vec<Panel> {
                 any("netcause_node_reader_up")
             ),
         )
-        .label("reader", "Reader")
-        .label("reason", "Why it does not work")
+        .width(70)
         .size(8, 9),
         Panel::table(
             "Versions and kernels",
             Unit::Count,
             "Agents by their version and the kernel that they run on. Two versions for long are an update that has stopped.",
         )
+        .label("version", "Version")
+        .label("release", "Kernel")
         .value(
             "Agents",
             Unit::Count,
@@ -98,14 +104,13 @@ fn running() -> Vec<Panel> {
                 any("netcause_kernel_info")
             ),
         )
-        .label("version", "Version")
-        .label("release", "Kernel")
+        .width(70)
         .size(8, 9),
     ]
 }
 
 fn lost() -> Vec<Panel> {
-    let all = |metric: &str| sum_rate("", &any(metric));
+    let all = |metric: &str| some(&sum_rate("", &any(metric)));
     vec![
         Panel::lines(
             "Lost by the kernel side",
@@ -113,18 +118,17 @@ fn lost() -> Vec<Panel> {
             "Data lost on the kernel side: events dropped by a full ring buffer, sockets dropped by a full table (map full), connections \
              that no program has seen. No counter of edges depends on ring.",
         )
+        .nothing("Nothing is lost")
         .query(
             "{{probe}} {{where}}",
-            format!(
-                r#"{} or label_replace(vector(0), "where", "nothing", "", "")"#,
-                sum_rate("probe, where", &any("netcause_events_lost_total"))
-            ),
+            some(&sum_rate("probe, where", &any("netcause_events_lost_total"))),
         ),
         Panel::lines(
             "Kernel tables: fullest",
             Unit::Share,
             "How full each kernel table is, on the agent where it is fullest.",
         )
+        .limits(0.8, 0.95)
         .query(
             "{{map}}",
             format!("max by (map) ({} / ({} > 0))", any("netcause_map_entries"), any("netcause_map_limit")),
@@ -135,8 +139,9 @@ fn lost() -> Vec<Panel> {
             "Time series of pairs of workloads, as a share of the agent's budget, the ten fullest agents. At 1 the smallest pairs go to the \
              workload other.",
         )
+        .limits(0.8, 1.0)
         .query(
-            "{{instance}}",
+            "{{node}} {{instance}}",
             top(&format!("{} / {}", any("netcause_series"), any("netcause_series_limit"))),
         ),
         Panel::lines(
@@ -145,6 +150,7 @@ fn lost() -> Vec<Panel> {
             "Pairs of workloads and nodes that were folded into other for want of series, and updates that found the kernel's table full. \
              Sums stay exact, names do not.",
         )
+        .nothing("Nothing is folded")
         .query("pairs", all("netcause_series_folded_total"))
         .query("nodes", all("netcause_peer_nodes_folded_total"))
         .query("updates of flows", all("netcause_flow_table_overflows_total"))
@@ -155,7 +161,8 @@ fn lost() -> Vec<Panel> {
             "Packets at DNS ports that are no DNS, DNS messages skipped, and IPv6 packets with too many extension headers: missing in the \
              counters of DNS and UDP.",
         )
-        .query("{{reason}}", sum_rate("reason", &any("netcause_dns_malformed_messages_total")))
+        .nothing("Everything is understood")
+        .query("{{reason}}", some(&sum_rate("reason", &any("netcause_dns_malformed_messages_total"))))
         .query("gaps", all("netcause_dns_reassembly_failures_total"))
         .query("unread segments", all("netcause_dns_unread_segments_total"))
         .query("unread IPv6", all("netcause_ipv6_unread_packets_total")),
@@ -165,17 +172,19 @@ fn lost() -> Vec<Panel> {
             "Lines of the log and windows of the recording that could not be written, windows dropped for want of memory, and rows that made \
              room before every scraper had their last value.",
         )
+        .nothing("Nothing is lost")
         .query("log lines", all("netcause_log_lines_lost_total"))
         .query("windows not recorded", all("netcause_record_windows_lost_total"))
-        .query("windows of {{of}}", sum_rate("of", &any("netcause_windows_dropped_total")))
+        .query("windows of {{of}}", some(&sum_rate("of", &any("netcause_windows_dropped_total"))))
         .query("rows cut short", all("netcause_series_cut_short_total")),
         Panel::table(
             "Left out",
             Unit::Count,
             "What agents left out above their limits at the last pass, over all agents.",
         )
-        .value("Left out", Unit::Count, format!("sum by (kind) ({})", any("netcause_node_left_out")))
         .label("kind", "Kind")
+        .value("Left out", Unit::Count, format!("sum by (kind) ({})", any("netcause_node_left_out")))
+        .width(70)
         .size(8, 8),
         Panel::lines(
             "Events of findings",
@@ -183,7 +192,7 @@ fn lost() -> Vec<Panel> {
             "Kubernetes Events by what became of them, and findings that begin. No line of Events while kubernetes_events is off.",
         )
         .query("Events {{outcome}}", sum_rate("outcome", &any("netcause_kubernetes_events_total")))
-        .query("findings", format!("{} or vector(0)", all("netcause_findings_total"))),
+        .query("findings", format!("{} or vector(0)", sum_rate("", &any("netcause_findings_total")))),
         Panel::lines(
             "DNS events",
             Unit::OperationsPerSecond,
@@ -201,6 +210,8 @@ fn names() -> Vec<Panel> {
             "Time since the last contact with a source of names, on the agent where it is longest. A minute or two is usual; above that, \
              new pods have no names. No line where agents have no source, as on a host without Kubernetes.",
         )
+        .nothing("No agent has a source of names")
+        .limits(180.0, 600.0)
         .query(
             "{{source}} {{kind}}",
             format!("max by (source, kind) ({})", any("netcause_names_source_age_seconds")),
@@ -210,9 +221,10 @@ fn names() -> Vec<Panel> {
             Unit::OperationsPerSecond,
             "Failures of sources of names, by reason; each is tried again later and later.",
         )
+        .nothing("No failures")
         .query(
             "{{source}} {{kind}} {{reason}}",
-            sum_rate("source, kind, reason", &any("netcause_names_source_failures_total")),
+            some(&sum_rate("source, kind, reason", &any("netcause_names_source_failures_total"))),
         ),
         Panel::lines(
             "Objects that names come from",
@@ -236,6 +248,7 @@ fn cost() -> Vec<Panel> {
             "95th percentile of the time to collect and write the metrics, of the look at all open sockets that is part of it, and of \
              reading the node.",
         )
+        .size(5, 8)
         .query("scrape", p95("netcause_scrape_duration_seconds_bucket"))
         .query("sockets", p95("netcause_sweep_duration_seconds_bucket"))
         .query("node", p95("netcause_node_read_duration_seconds_bucket")),
@@ -245,6 +258,8 @@ fn cost() -> Vec<Panel> {
             "CPU time in eBPF programs, of all nodes together, the ten programs with the most; 1 is one CPU. The kernel counts it only with \
              the sysctl kernel.bpf_stats_enabled=1.",
         )
+        .nothing("Needs the sysctl kernel.bpf_stats_enabled=1")
+        .size(9, 8)
         .query(
             "{{program}}",
             format!(
@@ -257,15 +272,18 @@ fn cost() -> Vec<Panel> {
             Unit::Count,
             "Open TCP connections at the last sweep, of the ten agents with the most: what a sweep costs goes with them.",
         )
+        .size(5, 8)
         .query(
-            "{{instance}}",
-            top(&format!("sum by (instance) ({})", any("netcause_sweep_connections"))),
+            "{{node}} {{instance}}",
+            top(&format!("sum by (node, instance) ({})", any("netcause_sweep_connections"))),
         ),
         Panel::lines(
             "Memory of windows",
             Unit::Share,
             "Memory of what was counted in the last minutes, of its limit, on the agent where it is most.",
         )
+        .limits(0.8, 1.0)
+        .size(5, 8)
         .query(
             "{{of}}",
             format!(

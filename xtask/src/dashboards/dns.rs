@@ -3,7 +3,7 @@
 use super::{
     page::{Page, Row, Variable},
     panel::{Panel, Unit},
-    query::{client, of_clients, quantile, rate, server, share, sum_rate, top},
+    query::{client, of_clients, quantile, rate, server, share, some, sum_rate, top, worst},
 };
 
 /// The labels of a server that clients see.
@@ -67,19 +67,6 @@ fn felt() -> Vec<Panel> {
         .query("p95", quantile(0.95, "", &buckets))
         .query("p99", quantile(0.99, "", &buckets)),
         Panel::lines(
-            "Slowest servers",
-            Unit::Seconds,
-            "95th percentile of the query time at clients, by server; the ten slowest.",
-        )
-        .query("{{destination_workload}}", top(&quantile(0.95, SERVER, &buckets))),
-        Panel::lines(
-            "Queries without an answer",
-            Unit::Share,
-            "Share of the queries of each server that had no answer in time, the ten worst. Any lasting value above zero is felt as pauses \
-             of whole seconds.",
-        )
-        .query("{{destination_workload}}", top(&share(SERVER, &timeouts, &queries))),
-        Panel::lines(
             "Timeouts and repetitions",
             Unit::RequestsPerSecond,
             "Queries that nobody answered in time, and questions that were asked again while the first waited.",
@@ -87,21 +74,41 @@ fn felt() -> Vec<Panel> {
         .query("timeouts", sum_rate("", &timeouts))
         .query("repetitions", sum_rate("", &of_clients("netcause_dns_retries_total", ""))),
         Panel::lines(
-            "Timeouts by client and server",
-            Unit::RequestsPerSecond,
-            "Who waits for whom in vain, the ten worst pairs.",
-        )
-        .query(
-            "{{source_workload}} → {{destination_workload}}",
-            top(&sum_rate(&format!("{CLIENT}, {SERVER}"), &timeouts)),
-        ),
-        Panel::lines(
             "Failures by code",
             Unit::RequestsPerSecond,
             "Answers that are no success. NXDOMAIN is a name that does not exist, mostly a search domain that was tried in vain; SERVFAIL \
              and REFUSED are faults of the server.",
         )
-        .query("{{rcode}}", sum_rate("rcode", &of_clients("netcause_dns_responses_total", ",rcode!=\"NOERROR\""))),
+        .nothing("No failures")
+        .query("{{rcode}}", some(&sum_rate("rcode", &of_clients("netcause_dns_responses_total", ",rcode!=\"NOERROR\"")))),
+        Panel::lines(
+            "Slowest servers",
+            Unit::Seconds,
+            "95th percentile of the query time at clients, by server; the ten slowest.",
+        )
+        .long_names()
+        .query("{{destination_namespace}} {{destination_workload}}", top(&quantile(0.95, SERVER, &buckets))),
+        Panel::lines(
+            "Queries without an answer",
+            Unit::Share,
+            "Share of the queries of each server that had no answer in time, the ten worst. Any lasting value above zero is felt as pauses \
+             of whole seconds.",
+        )
+        .nothing("Every query was answered")
+        .long_names()
+        .query("{{destination_namespace}} {{destination_workload}}", worst(&share(SERVER, &timeouts, &queries))),
+        Panel::lines(
+            "Timeouts by client and server",
+            Unit::RequestsPerSecond,
+            "Who waits for whom in vain, the ten worst pairs.",
+        )
+        .nothing("Every query was answered")
+        .long_names()
+        .size(24, 8)
+        .query(
+            "{{source_namespace}} {{source_workload}} → {{destination_namespace}} {{destination_workload}}",
+            worst(&sum_rate(&format!("{CLIENT}, {SERVER}"), &timeouts)),
+        ),
     ]
 }
 
@@ -113,6 +120,7 @@ fn asked() -> Vec<Panel> {
             Unit::RequestsPerSecond,
             "Queries that clients sent, each repetition included.",
         )
+        .size(12, 8)
         .query("{{qtype}}", sum_rate("qtype", &queries)),
         Panel::lines(
             "Refused, abandoned, cut off",
@@ -120,20 +128,25 @@ fn asked() -> Vec<Panel> {
             "Timeouts that were refused at once, because nobody listens or the way is closed; queries whose client closed its socket \
              before an answer came; and answers that did not fit, after which the client asks again over TCP.",
         )
-        .query("refused", sum_rate("", &of_clients("netcause_dns_refused_total", "")))
-        .query("abandoned", sum_rate("", &of_clients("netcause_dns_abandoned_total", "")))
-        .query("cut off", sum_rate("", &of_clients("netcause_dns_truncated_total", ""))),
+        .nothing("None")
+        .size(12, 8)
+        .query("refused", some(&sum_rate("", &of_clients("netcause_dns_refused_total", ""))))
+        .query("abandoned", some(&sum_rate("", &of_clients("netcause_dns_abandoned_total", ""))))
+        .query("cut off", some(&sum_rate("", &of_clients("netcause_dns_truncated_total", "")))),
         Panel::lines("Busiest clients", Unit::RequestsPerSecond, "Queries per second, the ten clients with the most.")
-            .query("{{source_workload}}", top(&sum_rate(CLIENT, &queries))),
+        .long_names()
+            .query("{{source_namespace}} {{source_workload}}", top(&sum_rate(CLIENT, &queries))),
         Panel::lines(
             "Queries wasted by search domains",
             Unit::Share,
             "Share of a workload's queries for names that its search domains made and that do not exist, the ten worst. A dot at the end of \
              the name, or a smaller ndots, ends it.",
         )
+        .nothing("No query was wasted")
+        .long_names()
         .query(
-            "{{source_workload}}",
-            top(&share(CLIENT, &client("netcause_dns_search_wasted_queries_total"), &queries)),
+            "{{source_namespace}} {{source_workload}}",
+            worst(&share(CLIENT, &client("netcause_dns_search_wasted_queries_total"), &queries)),
         ),
         Panel::table(
             "Clients and servers",
@@ -192,10 +205,11 @@ fn servers() -> Vec<Panel> {
             Unit::RequestsPerSecond,
             "Queries that a server did not answer within 30 seconds, and datagrams that found the buffer of a server full: the server is too slow.",
         )
-        .query("{{destination_workload}} unanswered", top(&sum_rate(SERVER, &server("netcause_dns_server_unanswered_total"))))
+        .nothing("Every query was answered")
+        .query("{{destination_namespace}} {{destination_workload}} unanswered", worst(&sum_rate(SERVER, &server("netcause_dns_server_unanswered_total"))))
         .query(
-            "{{destination_workload}} dropped",
-            top(&format!(
+            "{{destination_namespace}} {{destination_workload}} dropped",
+            worst(&format!(
                 "sum by ({SERVER}) ({} and on ({SERVER}, destination_port) {})",
                 rate(&server("netcause_udp_receive_drops_total")),
                 server("netcause_dns_server_queries_total")

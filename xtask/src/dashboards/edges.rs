@@ -4,7 +4,8 @@ use super::{
     page::{Page, Row, Variable},
     panel::{Kind, Panel, Unit},
     query::{
-        LISTENER, LISTENER_NAME, PAIR, PAIR_NAME, of_clients, quantile, seen, server, share, sum_rate, top,
+        LISTENER, LISTENER_NAME, PAIR, PAIR_LINE, PAIR_NAME, of_clients, quantile, seen, server, share, some,
+        sum_rate, top, worst,
     },
 };
 
@@ -76,7 +77,7 @@ fn map() -> Vec<Panel> {
             "Who talks to whom",
             Unit::BytesPerSecond,
             "Every pair of a client and a server that was active, as seen at the end that “Seen at” names; per second. Retransmitted: TCP \
-             segments sent again, of all sent by this end.",
+             segments sent again, of all sent by this end; loss probes at the end of a transfer are left out.",
         )
         .label("source_namespace", "Client namespace")
         .label("source_workload", "Client")
@@ -92,7 +93,7 @@ fn map() -> Vec<Panel> {
         .value("TCP received", Unit::BytesPerSecond, of("netcause_tcp_received_bytes_total"))
         .value("Connections", Unit::ConnectionsPerSecond, of("netcause_tcp_connections_opened_total"))
         .value("Failed connects", Unit::ConnectionsPerSecond, of("netcause_tcp_connect_failures_total"))
-        .value("Retransmitted", Unit::Share, again())
+        .value("Retransmitted", Unit::Share, again(PAIR))
         .limits(0.01, 0.05)
         .value("UDP sent", Unit::BytesPerSecond, of("netcause_udp_sent_bytes_total"))
         .value("UDP received", Unit::BytesPerSecond, of("netcause_udp_received_bytes_total"))
@@ -100,8 +101,11 @@ fn map() -> Vec<Panel> {
     ]
 }
 
-fn again() -> String {
-    share(PAIR, &seen("netcause_tcp_retransmitted_segments_total"), &seen("netcause_tcp_sent_segments_total"))
+fn again(by: &str) -> String {
+    let lost = seen("netcause_tcp_retransmitted_segments_total");
+    // Tail loss probes are normal on healthy links. The last brace of a selector ends it.
+    let lost = lost.strip_suffix('}').unwrap_or(&lost);
+    share(by, &format!("{lost},kind!=\"tail_loss_probe\"}}"), &seen("netcause_tcp_sent_segments_total"))
 }
 
 /// Median and tail of a histogram.
@@ -118,28 +122,35 @@ fn path() -> Vec<Panel> {
             Unit::BytesPerSecond,
             "TCP payload sent by the end that “Seen at” names, the ten pairs with the most of it.",
         )
-        .query(PAIR_NAME, top(&sum_rate(PAIR, &seen("netcause_tcp_sent_bytes_total")))),
+        .long_names()
+        .query(PAIR_NAME, top(&sum_rate(PAIR_LINE, &seen("netcause_tcp_sent_bytes_total")))),
         Panel::lines(
             "Retransmitted segments",
             Unit::Share,
             "TCP segments sent again, as a share of all that this end sent; the ten worst pairs. Loss probes at the end of a transfer are \
-             normal, so a healthy pair need not be at zero.",
+             normal, and left out.",
         )
-        .query(PAIR_NAME, top(&again())),
+        .nothing("Nothing was sent again")
+        .long_names()
+        .limits(0.01, 0.05)
+        .query(PAIR_NAME, worst(&again(PAIR_LINE))),
         Panel::lines(
             "Retransmits by kind",
             Unit::PacketsPerSecond,
             "What made the kernel send again. fast: the receiver said that something is missing; timeout: nothing came back; syn and \
              synack: handshakes; tail_loss_probe is normal on healthy links.",
         )
-        .query("{{kind}}", sum_rate("kind", &seen("netcause_tcp_retransmitted_segments_total"))),
+        .nothing("Nothing was sent again")
+        .size(6, 8)
+        .query("{{kind}}", some(&sum_rate("kind", &seen("netcause_tcp_retransmitted_segments_total")))),
         quantiles(
             Panel::lines(
                 "Round-trip time",
                 Unit::Seconds,
                 "Smoothed round-trip time of TCP connections in use, and the median of the least one: the path without queues. When the two \
                  move apart, queues grow.",
-            ),
+            )
+            .size(6, 8),
             &seen("netcause_tcp_rtt_seconds_bucket"),
         )
         .query("least, p50", quantile(0.5, "", &seen("netcause_tcp_min_rtt_seconds_bucket"))),
@@ -149,7 +160,8 @@ fn path() -> Vec<Panel> {
                 Unit::Seconds,
                 "By how much the round trip of a connection exceeds the least that was seen of it: queues on the path, or \
                  acknowledgements that are delayed at the peer.",
-            ),
+            )
+            .size(6, 8),
             &seen("netcause_tcp_queueing_delay_seconds_bucket"),
         ),
         Panel::lines(
@@ -158,7 +170,9 @@ fn path() -> Vec<Panel> {
             "Seconds per second in which connections had data to send and waited. receive_window: the receiver is full; send_buffer: the \
              application's own buffer; network: loss, congestion, the wait for acknowledgements.",
         )
-        .query("{{by}}", sum_rate("by", &seen("netcause_tcp_limited_seconds_total"))),
+        .nothing("Nothing holds senders back")
+        .size(6, 8)
+        .query("{{by}}", some(&sum_rate("by", &seen("netcause_tcp_limited_seconds_total")))),
     ]
 }
 
@@ -169,13 +183,16 @@ fn connections() -> Vec<Panel> {
             Unit::ConnectionsPerSecond,
             "Connection attempts that failed. Seen at clients only. refused: nobody listens; timed_out: nobody answers.",
         )
-        .query("{{reason}}", sum_rate("reason", &of_clients("netcause_tcp_connect_failures_total", ""))),
+        .nothing("No connect has failed")
+        .size(6, 8)
+        .query("{{reason}}", some(&sum_rate("reason", &of_clients("netcause_tcp_connect_failures_total", "")))),
         quantiles(
             Panel::lines(
                 "Connect time",
                 Unit::Seconds,
                 "From the first SYN to the established connection, at clients. Steps at 1, 3 and 7 seconds are repeated SYNs.",
-            ),
+            )
+            .size(6, 8),
             &of_clients("netcause_tcp_connect_duration_seconds_bucket", ""),
         ),
         Panel::lines(
@@ -183,18 +200,23 @@ fn connections() -> Vec<Panel> {
             Unit::PacketsPerSecond,
             "TCP resets that the end that “Seen at” names sent and received, those that refuse a connection included.",
         )
-        .query("{{direction}}", sum_rate("direction", &seen("netcause_tcp_resets_total"))),
+        .nothing("No resets")
+        .size(6, 8)
+        .query("{{direction}}", some(&sum_rate("direction", &seen("netcause_tcp_resets_total")))),
         Panel::lines(
             "How connections end",
             Unit::ConnectionsPerSecond,
             "Connections that ended, by how, at the end that “Seen at” names. timed_out and keepalive are peers that vanished.",
         )
+        .size(6, 8)
         .query("{{reason}}", sum_rate("reason", &seen("netcause_tcp_connections_closed_total"))),
         Panel::lines(
             "Accept queues: fullest",
             Unit::Share,
             "How full the queues of listening sockets are, the ten fullest. At 1 the next client is dropped.",
         )
+        .long_names()
+        .limits(0.8, 1.0)
         .query(
             LISTENER_NAME,
             top(&format!(
@@ -209,9 +231,11 @@ fn connections() -> Vec<Panel> {
             "Handshakes that listening sockets dropped, by reason, as the kernel counts them. accept_queue_full: the application does not \
              accept fast enough; request_queue_full: too many handshakes are incomplete.",
         )
+        .nothing("No handshake was dropped")
+        .long_names()
         .query(
             &format!("{LISTENER_NAME} {{{{reason}}}}"),
-            top(&sum_rate(&format!("{LISTENER}, reason"), &server("netcause_tcp_listen_drops_total"))),
+            worst(&sum_rate(&format!("{LISTENER}, reason"), &server("netcause_tcp_listen_drops_total"))),
         ),
     ]
 }
@@ -223,13 +247,15 @@ fn waiting() -> Vec<Panel> {
             Unit::Count,
             "Open connections on average by what they wait for, at the end that “Seen at” names; idle ones are among them.",
         )
+        .size(6, 8)
         .query("{{on}}", sum_rate("on", &seen("netcause_tcp_waited_seconds_total"))),
         quantiles(
             Panel::lines(
                 "Time to answer",
                 Unit::Seconds,
                 "From the last data of a request to the last data of its answer: at clients with the round trip, at servers without.",
-            ),
+            )
+            .size(6, 8),
             &seen("netcause_tcp_response_duration_seconds_bucket"),
         ),
         Panel::lines(
@@ -237,7 +263,8 @@ fn waiting() -> Vec<Panel> {
             Unit::Count,
             "TCP connections open now, the ten pairs with the most. One that only grows is a leak.",
         )
-        .query(PAIR_NAME, top(&format!("sum by ({PAIR}) ({})", seen("netcause_tcp_connections_open")))),
+        .long_names()
+        .query(PAIR_NAME, top(&format!("sum by ({PAIR_LINE}) ({})", seen("netcause_tcp_connections_open")))),
     ]
 }
 
@@ -248,6 +275,7 @@ fn udp() -> Vec<Panel> {
             Unit::PacketsPerSecond,
             "Datagrams that the end that “Seen at” names sent and received.",
         )
+        .size(6, 8)
         .query("sent", sum_rate("", &seen("netcause_udp_sent_datagrams_total")))
         .query("received", sum_rate("", &seen("netcause_udp_received_datagrams_total"))),
         Panel::lines(
@@ -255,12 +283,16 @@ fn udp() -> Vec<Panel> {
             Unit::PacketsPerSecond,
             "Datagrams that found the receiver's buffer full, the ten receivers with the most.",
         )
-        .query(LISTENER_NAME, top(&sum_rate(LISTENER, &server("netcause_udp_receive_drops_total")))),
+        .nothing("No datagram was dropped")
+        .long_names()
+        .query(LISTENER_NAME, worst(&sum_rate(LISTENER, &server("netcause_udp_receive_drops_total")))),
         Panel::lines(
             "UDP errors",
             Unit::PacketsPerSecond,
             "ICMP errors that connected UDP sockets got, by kind: nobody listens, or the way there is closed.",
         )
-        .query("{{kind}}", sum_rate("kind", &seen("netcause_udp_icmp_errors_total"))),
+        .nothing("No errors")
+        .size(6, 8)
+        .query("{{kind}}", some(&sum_rate("kind", &seen("netcause_udp_icmp_errors_total")))),
     ]
 }

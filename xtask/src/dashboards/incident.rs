@@ -3,15 +3,20 @@
 use super::{
     page::{Page, Row, Variable},
     panel::{Kind, Panel, Unit},
-    query::sum_rate,
+    query::{sum_rate, worst},
 };
 
-/// What a finding is and what it is of; `instance`, the agent that has it, is left out: both ends say the same.
+/// What a finding is and what it is of; `instance`, the agent that has it, is left out: both ends say the same. Only what is said of a
+/// node keeps the node's name ([`located`]).
 const FINDING: &str = "cause, confidence, owner, side, subject, source_namespace, source_workload, \
-                       destination_namespace, destination_workload, destination_port, peer_node, interface";
+                       destination_namespace, destination_workload, destination_port, of_node, peer_node, interface";
 
-/// What hurts, counted: each of these has a label that the others have not, so that no two have the same labels.
-const HURTS: &str = r#"{__name__=~"netcause_tcp_connect_failures_total|netcause_tcp_retransmitted_segments_total|netcause_tcp_resets_total|netcause_dns_timeouts_total",kind!="tail_loss_probe",cluster=~"$cluster"}"#;
+/// Counters of what hurts: each has a label that the others have not, so that no two have the same labels.
+const COUNTERS: &str = "netcause_tcp_connect_failures_total|netcause_tcp_retransmitted_segments_total|netcause_tcp_resets_total|netcause_dns_timeouts_total";
+
+/// What hurts per second: as recorded by the rules of `deploy/prometheus`, or worked out here where these are not installed. Which of the
+/// two has series says the variable `failures`.
+const HURTS: &str = r#"(netcause:pair_failures:rate5m{cluster=~"$cluster"} or rate({__name__=~"$failures",kind!="tail_loss_probe",cluster=~"$cluster"}[$__rate_interval]))"#;
 
 /// The same of the other node.
 const HURTS_NODES: &str = r#"{__name__=~"netcause_peer_node_tcp_connect_failures_total|netcause_peer_node_tcp_retransmitted_segments_total",kind!="tail_loss_probe",cluster=~"$cluster"}"#;
@@ -32,6 +37,14 @@ pub(super) fn page() -> Page {
                 "Workload",
                 "At either end. Findings of nodes have no workload, and are shown for “All” alone.",
                 &ends("workload", "_namespace=~\"$namespace\""),
+            ),
+            Variable::found(
+                "failures",
+                "The counters of what hurts, for the impact of findings; “none” where the recording rules of deploy/prometheus work it out.",
+                &format!(
+                    "label_replace(group(netcause:pair_failures:agents{{cluster=~\"$cluster\"}}), \"failures\", \"none\", \"\", \"\") \
+                     or on () label_replace(vector(1), \"failures\", \"{COUNTERS}\", \"\", \"\")"
+                ),
             ),
             Variable::Text {
                 name: "runbooks",
@@ -76,15 +89,32 @@ fn findings(more: &str) -> String {
     either(|end| at("netcause_finding_active", end, more))
 }
 
+/// With the node that a finding of a node is of, in the label `of_node`: by the scrape's label `node`, else by the agent's address.
+fn located(findings: &str) -> String {
+    format!(
+        "label_replace(label_join({findings}, \"of_node\", \";\", \"subject\", \"node\", \"instance\", \"of_node\"), \
+         \"of_node\", \"$1\", \"of_node\", \"(?:node|node_pair|interface);;?(.+?);.*|.*\")"
+    )
+}
+
+/// The ends that a finding names in one label, `ends`, without what it does not name.
+fn named(findings: &str) -> String {
+    let ends =
+        format!("label_join({findings}, \"ends\", \" → \", \"source_workload\", \"destination_workload\")");
+    let ends = format!("label_replace({ends}, \"ends\", \"$1\", \"ends\", \" → (.*)\")");
+    let ends = format!("label_join({ends}, \"ends\", \":\", \"ends\", \"destination_port\")");
+    format!("label_replace({ends}, \"ends\", \"$1\", \"ends\", \"(.*):\")")
+}
+
 /// The rate of a metric with the chosen workloads at either end, as the end of the pair sees it that sees more.
 fn felt(by: &str, metric: &str, more: &str) -> String {
     let rates = either(|end| format!("rate({}[$__rate_interval])", at(metric, end, more)));
-    format!("max by ({by}) (sum by ({by}, reporter) {rates})")
+    format!("max by ({by}) (sum by ({by}, reporter) {rates}) > 0")
 }
 
 /// What hurts per second, of the pairs with these labels, as the end sees it that sees more.
 fn hurts(by: &str) -> String {
-    format!("max by ({by}) ({})", sum_rate(&format!("{by}, reporter"), HURTS))
+    format!("max by ({by}) (sum by ({by}, reporter) {HURTS})")
 }
 
 /// What the pairs hurt per second that have a workload as their client, with its labels at the place of the server.
@@ -113,7 +143,7 @@ fn impact() -> String {
         of(node, "instance", &hurts("instance")),
         format!("0 * {}", findings("")),
     ];
-    format!("max by ({FINDING}) ({})", parts.join(" or "))
+    format!("max by ({FINDING}) ({})", located(&format!("({})", parts.join(" or "))))
 }
 
 /// What the pairs hurt per second that findings name: the pair of a finding, or all pairs of its server or its workload.
@@ -144,14 +174,13 @@ fn wrong() -> Vec<Panel> {
                 title,
                 format!(
                     "count(max by ({FINDING}) ({})) or vector(0)",
-                    findings(&format!(",owner=~\"{owner}\""))
+                    located(&findings(&format!(",owner=~\"{owner}\"")))
                 ),
             )
             .limits(1.0, 10.0)
-            .size(6, 4)
     };
     vec![
-        now("Active findings", ".*", "Findings that are active, each once, however many agents see it."),
+        now("Findings", ".*", "Findings that are active, each once, however many agents see it."),
         now(
             "For the network and the nodes",
             "network|node",
@@ -166,42 +195,45 @@ fn wrong() -> Vec<Panel> {
              again (tail loss probes left out), all per second; of the pair, or where a finding is of a server, a workload, a node or its interface, of all its pairs; of two nodes, of the pairs between them. Agents: how many see it. A click on a cause opens its runbook, one on a workload its \
              edges; netcause why has the evidence in words.",
         )
+        .label("cause", "Cause")
+        .width(170)
+        .link("Runbook", "${runbooks}/${__data.fields[\"Cause\"]}.md")
         .value("Impact/s", Unit::Count, impact())
         .limits(0.1, 10.0)
-        .value("Agents", Unit::Count, format!("count by ({FINDING}) ({})", findings("")))
-        .label("cause", "Cause")
-        .link("Runbook", "${runbooks}/${__data.fields[\"Cause\"]}.md")
-        .label("confidence", "Confidence")
-        .label("owner", "Who acts")
-        .label("side", "Side")
-        .label("subject", "Of what")
-        .label("source_namespace", "Client namespace")
+        .width(75)
+        .label("source_namespace", "Client in")
+        .width(115)
         .label("source_workload", "Client")
+        .width(190)
         .link("Its edges", edges("source", "Client"))
-        .label("destination_namespace", "Server namespace")
+        .label("destination_namespace", "Server in")
+        .width(115)
         .label("destination_workload", "Server or workload")
+        .width(190)
         .link("Its edges", edges("destination", "Server or workload"))
         .label("destination_port", "Port")
-        .label("peer_node", "Other node")
+        .width(55)
+        .label("of_node", "Node")
+        .width(180)
         .link("Nodes", "/d/netcause-nodes?${datasource:queryparam}&${cluster:queryparam}&${__url_time_range}")
+        .label("peer_node", "Other node")
+        .width(180)
         .label("interface", "Interface")
-        .sorted("Impact/s"),
-        Panel::table(
-            "What they affect",
-            Unit::Text,
-            "Pairs with one of the workloads that a finding is of, and what each feels per second: that is what a finding of a server or a \
-             workload affects.",
-        )
-        .value("Hurts/s", Unit::Count, affected())
-        .limits(0.1, 10.0)
-        .label("source_namespace", "Client namespace")
-        .label("source_workload", "Client")
-        .link("Its edges", edges("source", "Client"))
-        .label("destination_namespace", "Server namespace")
-        .label("destination_workload", "Server")
-        .link("Its edges", edges("destination", "Server"))
-        .sorted("Hurts/s")
-        .size(12, 9),
+        .width(80)
+        .label("owner", "Who acts")
+        .width(85)
+        .label("confidence", "Confidence")
+        .width(90)
+        // Beyond the right edge of most screens.
+        .value("Agents", Unit::Count, format!("count by ({FINDING}) ({})", located(&findings(""))))
+        .width(70)
+        .label("side", "Side")
+        .width(70)
+        .label("subject", "Of what")
+        .width(90)
+        .sorted("Impact/s")
+        .nothing("Nothing is wrong that the agents can name")
+        .size(24, 9),
         Panel::new(
             Kind::Timeline,
             "When",
@@ -209,13 +241,31 @@ fn wrong() -> Vec<Panel> {
             "When each cause was active, on any agent. What began first is often what the others come from.",
         )
         .query(
-            "{{cause}}: {{source_workload}} → {{destination_workload}}:{{destination_port}}{{peer_node}}{{interface}}",
+            "{{cause}} {{ends}} {{of_node}} {{peer_node}} {{interface}}",
             format!(
-                "max by (cause, source_workload, destination_workload, destination_port, peer_node, interface) ({})",
-                findings("")
+                "max by (cause, ends, of_node, peer_node, interface) ({})",
+                named(&located(&findings("")))
             ),
         )
-        .size(12, 9),
+        .nothing("Nothing was wrong that the agents can name"),
+        Panel::table(
+            "What they affect",
+            Unit::Text,
+            "Pairs with one of the workloads that a finding is of, and what each feels per second: that is what a finding of a server or a \
+             workload affects.",
+        )
+        .label("source_namespace", "Client in")
+        .label("source_workload", "Client")
+        .link("Its edges", edges("source", "Client"))
+        .label("destination_namespace", "Server in")
+        .label("destination_workload", "Server")
+        .link("Its edges", edges("destination", "Server"))
+        .value("Impact/s", Unit::Count, affected())
+        .limits(0.1, 10.0)
+        .width(90)
+        .sorted("Impact/s")
+        .nothing("No pair that a finding names")
+        .size(24, 7),
     ]
 }
 
@@ -260,6 +310,7 @@ fn evidence() -> Vec<Panel> {
             "What made the kernel send again. fast: the receiver said that something is missing; timeout: nothing came back; syn and \
              synack: handshakes; tail_loss_probe is normal on healthy links.",
         )
+        .nothing("No segment was sent again")
         .query("{{kind}}", felt("kind", "netcause_tcp_retransmitted_segments_total", "")),
         Panel::lines(
             "Packets dropped on nodes, by reason",
@@ -267,6 +318,7 @@ fn evidence() -> Vec<Panel> {
             "Packets from or to the workloads that the kernel of a node has dropped itself. What is sent again and not dropped here was lost on \
              the way.",
         )
+        .nothing("Nothing was dropped")
         .query(
             "{{reason}} {{direction}}",
             r#"sum by (reason, direction) (rate(netcause_packet_drops_total{cluster=~"$cluster",namespace=~"$namespace",workload=~"$workload"}[$__rate_interval]) or rate(netcause_packet_drops_total{cluster=~"$cluster",peer_namespace=~"$namespace",peer_workload=~"$workload"}[$__rate_interval]))"#,
@@ -276,6 +328,7 @@ fn evidence() -> Vec<Panel> {
             Unit::ConnectionsPerSecond,
             "Connection attempts that failed. refused: nobody listens; timed_out: nobody answers.",
         )
+        .nothing("No connect has failed")
         .query("{{reason}}", felt("reason", "netcause_tcp_connect_failures_total", "")),
         Panel::lines(
             "What connections wait for",
@@ -283,14 +336,17 @@ fn evidence() -> Vec<Panel> {
             "Open connections on average by what they wait for. network: data is not acknowledged; peer_application and local_application: a \
              request is not answered; local_reader: data is not read. Idle ones are left out.",
         )
+        .nothing("No connection waits")
         .query("{{on}}", felt("on", "netcause_tcp_waited_seconds_total", ",on!=\"idle\"")),
         Panel::lines("Resets, by direction", Unit::PacketsPerSecond, "TCP resets that either end sent and received.")
+        .nothing("No resets")
             .query("{{direction}}", felt("direction", "netcause_tcp_resets_total", "")),
         Panel::lines(
             "DNS without success",
             Unit::RequestsPerSecond,
             "DNS queries without an answer in time, and answers that are failures of the server.",
         )
+        .nothing("Every query was answered")
         .query("no answer", felt("cluster", "netcause_dns_timeouts_total", ""))
         .query("{{rcode}}", felt("rcode", "netcause_dns_responses_total", ",rcode!~\"NOERROR|NXDOMAIN\"")),
         Panel::lines(
@@ -298,15 +354,13 @@ fn evidence() -> Vec<Panel> {
             Unit::ConnectionsPerSecond,
             "accept_queue_full: the application does not accept fast enough; request_queue_full: too many handshakes are incomplete.",
         )
+        .nothing("No handshake was dropped")
         .query(
-            "{{destination_workload}}:{{destination_port}} {{reason}}",
-            format!(
-                "topk(10, {})",
-                sum_rate(
-                    "destination_workload, destination_port, reason",
-                    &at("netcause_tcp_listen_drops_total", "destination", "")
-                )
-            ),
+            "{{destination_namespace}} {{destination_workload}}:{{destination_port}} {{reason}}",
+            worst(&sum_rate(
+                "destination_namespace, destination_workload, destination_port, reason",
+                &at("netcause_tcp_listen_drops_total", "destination", ""),
+            )),
         ),
         Panel::lines(
             "Time to answer, p95",
@@ -314,6 +368,7 @@ fn evidence() -> Vec<Panel> {
             "95th percentile of the time from a request to its answer, as the client sees it: slower together with a fast round trip is \
              the server's application.",
         )
+        .nothing("No answers")
         .query(
             "p95",
             format!(
@@ -329,6 +384,7 @@ fn evidence() -> Vec<Panel> {
             Unit::Seconds,
             "By how much the round trip exceeds the least of the same connection: queues on the path.",
         )
+        .nothing("No connection outlived two sweeps")
         .query(
             "p95",
             format!(

@@ -14,6 +14,8 @@ pub(super) enum Variable {
     Query { name: &'static str, label: &'static str, description: &'static str, query: String, regex: String },
     /// At which end pairs are seen.
     Reporter,
+    /// The one value that a query has in the label of the variable's name; nobody sees it.
+    Found { name: &'static str, description: &'static str, query: String },
     /// What somebody types.
     Text { name: &'static str, label: &'static str, description: &'static str, default: &'static str },
 }
@@ -113,6 +115,11 @@ impl Variable {
         Self::Query { name, label: title, description, query, regex: format!("/{name}=\"([^\"]*)\"/") }
     }
 
+    /// What a query answers with in the label that is called as the variable is, out of sight.
+    pub(super) fn found(name: &'static str, description: &'static str, promql: &str) -> Self {
+        Self::Found { name, description, query: format!("query_result({promql})") }
+    }
+
     fn json(&self) -> Value {
         match self {
             Self::Query { name, label, description, query, regex } => json!({
@@ -122,6 +129,14 @@ impl Variable {
                 "query": { "query": query, "refId": format!("variable-{name}") },
                 "regex": regex, "refresh": 2, "sort": 1, "multi": true, "includeAll": true, "allValue": ".*",
                 "current": { "text": ["All"], "value": ["$__all"] }, "options": [], "hide": 0,
+            }),
+            Self::Found { name, description, query } => json!({
+                "name": name, "label": name, "description": description, "type": "query",
+                "datasource": datasource(),
+                "definition": query,
+                "query": { "query": query, "refId": format!("variable-{name}") },
+                "regex": format!("/{name}=\"([^\"]*)\"/"), "refresh": 2, "sort": 0, "multi": false, "includeAll": false,
+                "current": {}, "options": [], "hide": 2,
             }),
             Self::Reporter => json!({
                 "name": "reporter", "label": "Seen at", "type": "custom",

@@ -1,5 +1,7 @@
 //! A panel: what it shows, how, and its place on the page.
 
+mod json;
+
 use serde_json::{Value, json};
 
 use super::query::named;
@@ -7,9 +9,12 @@ use super::query::named;
 /// The unit of the values of a panel or a column, by Grafana's id.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unit {
+    Bytes,
     BytesPerSecond,
     ConnectionsPerSecond,
     Count,
+    /// As it is: a size of packets, whether something is so.
+    Number,
     OperationsPerSecond,
     PacketsPerSecond,
     RequestsPerSecond,
@@ -22,9 +27,11 @@ pub(super) enum Unit {
 impl Unit {
     fn id(self) -> &'static str {
         match self {
+            Self::Bytes => "bytes",
             Self::BytesPerSecond => "Bps",
             Self::ConnectionsPerSecond => "cps",
             Self::Count => "short",
+            Self::Number => "none",
             Self::OperationsPerSecond => "ops",
             Self::PacketsPerSecond => "pps",
             Self::RequestsPerSecond => "reqps",
@@ -62,6 +69,16 @@ struct Column {
     limits: Option<(f64, f64)>,
     /// What a click opens: a title, and an address.
     link: Option<(&'static str, String)>,
+    /// Pixels, where it does not share what others leave.
+    width: Option<u64>,
+    /// Words in the place of 0 and 1.
+    words: Option<[&'static str; 2]>,
+}
+
+impl Column {
+    fn new(from: String, title: &'static str, unit: Unit) -> Self {
+        Self { from, title, unit, limits: None, link: None, width: None, words: None }
+    }
 }
 
 /// A panel.
@@ -80,15 +97,19 @@ pub(super) struct Panel {
     sort_by: Option<&'static str>,
     /// Where it becomes yellow and red.
     limits: Option<(f64, f64)>,
+    /// What it says without data.
+    nothing: Option<&'static str>,
+    /// Whether names of lines stand beside them, one below the other.
+    long_names: bool,
 }
 
 impl Panel {
     pub(super) fn new(kind: Kind, title: &'static str, unit: Unit, description: &'static str) -> Self {
         let (width, height) = match kind {
             Kind::Lines => (8, 8),
-            Kind::Stat => (4, 4),
+            Kind::Stat => (6, 3),
             Kind::Table | Kind::Matrix { .. } => (24, 10),
-            Kind::Timeline => (24, 8),
+            Kind::Timeline => (24, 7),
             Kind::Graph => (24, 14),
         };
         Self {
@@ -102,6 +123,8 @@ impl Panel {
             columns: Vec::new(),
             sort_by: None,
             limits: None,
+            nothing: None,
+            long_names: false,
         }
     }
 
@@ -120,7 +143,9 @@ impl Panel {
         Self::table(title, Unit::Share, description)
             .value("Loss", Unit::Share, named(labels, rules))
             .limits(0.002, 0.01)
-            .size(8, 7)
+            .width(90)
+            .nothing("No loss that is explained, or the recording rules are not installed")
+            .size(8, 6)
     }
 
     /// A table of what is now.
@@ -130,6 +155,18 @@ impl Panel {
 
     pub(super) fn size(mut self, width: u64, height: u64) -> Self {
         (self.width, self.height) = (width, height);
+        self
+    }
+
+    /// What it says without data: what that means, where it is good news.
+    pub(super) fn nothing(mut self, says: &'static str) -> Self {
+        self.nothing = Some(says);
+        self
+    }
+
+    /// Half of the page, with the names of lines beside them: names of both ends are too long to stand below.
+    pub(super) fn long_names(mut self) -> Self {
+        (self.width, self.long_names) = (12, true);
         self
     }
 
@@ -143,14 +180,29 @@ impl Panel {
     pub(super) fn value(mut self, title: &'static str, unit: Unit, promql: impl Into<String>) -> Self {
         self.queries.push((String::new(), promql.into()));
         let from = format!("Value #{}", letter(self.queries.len() - 1));
-        self.columns.push(Column { from, title, unit, limits: None, link: None });
+        self.columns.push(Column::new(from, title, unit));
         self
     }
 
     /// A column that shows a label.
     pub(super) fn label(mut self, label: &str, title: &'static str) -> Self {
-        let from = label.to_owned();
-        self.columns.push(Column { from, title, unit: Unit::Text, limits: None, link: None });
+        self.columns.push(Column::new(label.to_owned(), title, Unit::Text));
+        self
+    }
+
+    /// How wide the last column is, in pixels.
+    pub(super) fn width(mut self, pixels: u64) -> Self {
+        if let Some(column) = self.columns.last_mut() {
+            column.width = Some(pixels);
+        }
+        self
+    }
+
+    /// Words in the place of 0 and 1 in the last column: 0 is bad.
+    pub(super) fn words(mut self, no: &'static str, yes: &'static str) -> Self {
+        if let Some(column) = self.columns.last_mut() {
+            column.words = Some([no, yes]);
+        }
         self
     }
 
@@ -176,159 +228,11 @@ impl Panel {
         self.sort_by = Some(title);
         self
     }
-
-    pub(super) fn json(&self, id: u64, x: u64, y: u64) -> Value {
-        let mut defaults = json!({ "unit": self.unit.id(), "custom": self.custom() });
-        if matches!(self.kind, Kind::Lines) {
-            defaults["min"] = json!(0);
-        }
-        if let Some(limits) = self.limits {
-            defaults["thresholds"] = thresholds(limits);
-        }
-        let mut panel = json!({
-            "id": id,
-            "type": self.grafana(),
-            "title": self.title,
-            "description": self.description,
-            "datasource": datasource(),
-            "gridPos": { "h": self.height, "w": self.width, "x": x, "y": y },
-            "fieldConfig": {
-                "defaults": defaults,
-                "overrides": self.columns.iter().map(Column::json).collect::<Vec<_>>(),
-            },
-            "options": self.options(),
-            "targets": self.targets(),
-        });
-        let transformations = self.transformations();
-        if !transformations.is_empty() {
-            panel["transformations"] = Value::Array(transformations);
-        }
-        panel
-    }
-
-    fn grafana(&self) -> &'static str {
-        match self.kind {
-            Kind::Lines => "timeseries",
-            Kind::Stat => "stat",
-            Kind::Table | Kind::Matrix { .. } => "table",
-            Kind::Timeline => "state-timeline",
-            Kind::Graph => "nodeGraph",
-        }
-    }
-
-    fn custom(&self) -> Value {
-        match self.kind {
-            Kind::Lines => {
-                json!({ "drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "never", "spanNulls": true })
-            }
-            Kind::Table => json!({ "filterable": true }),
-            Kind::Matrix { .. } => json!({ "cellOptions": { "type": "color-background", "mode": "basic" } }),
-            Kind::Timeline => json!({ "fillOpacity": 70, "lineWidth": 0 }),
-            Kind::Stat | Kind::Graph => json!({}),
-        }
-    }
-
-    fn options(&self) -> Value {
-        match self.kind {
-            Kind::Lines => json!({
-                "legend": { "displayMode": "list", "placement": "bottom", "showLegend": true },
-                "tooltip": { "mode": "multi", "sort": "desc" },
-            }),
-            Kind::Stat => json!({
-                "reduceOptions": { "calcs": ["lastNotNull"] },
-                "colorMode": if self.limits.is_some() { "value" } else { "none" },
-            }),
-            Kind::Table | Kind::Matrix { .. } => {
-                let sort = self.sort_by.map(|title| json!({ "displayName": title, "desc": true }));
-                json!({ "showHeader": true, "cellHeight": "sm", "sortBy": Vec::from_iter(sort) })
-            }
-            Kind::Timeline => json!({ "mergeValues": true, "showValue": "never", "rowHeight": 0.8 }),
-            Kind::Graph => {
-                json!({ "nodes": { "mainStatUnit": self.unit.id() }, "edges": { "mainStatUnit": self.unit.id() } })
-            }
-        }
-    }
-
-    fn targets(&self) -> Vec<Value> {
-        let at_once = !matches!(self.kind, Kind::Lines | Kind::Stat | Kind::Timeline);
-        let target = |(index, (name, promql)): (usize, &(String, String))| {
-            let mut target = json!({
-                "refId": letter(index),
-                "datasource": datasource(),
-                "editorMode": "code",
-                "expr": promql,
-                "range": !at_once,
-            });
-            if at_once {
-                target["instant"] = json!(true);
-                target["format"] = json!("table");
-            } else {
-                target["legendFormat"] = json!(name);
-            }
-            target
-        };
-        self.queries.iter().enumerate().map(target).collect()
-    }
-
-    fn transformations(&self) -> Vec<Value> {
-        match self.kind {
-            Kind::Table => {
-                // With a single query Grafana calls its value so.
-                let one = self.queries.len() == 1;
-                let from = |column: &Column| match &*column.from {
-                    "Value #A" if one => "Value".to_owned(),
-                    from => from.to_owned(),
-                };
-                let names: serde_json::Map<String, Value> =
-                    self.columns.iter().map(|column| (from(column), json!(column.title))).collect();
-                let order: serde_json::Map<String, Value> =
-                    self.columns.iter().enumerate().map(|(i, column)| (from(column), json!(i))).collect();
-                vec![
-                    json!({ "id": "merge", "options": {} }),
-                    json!({ "id": "organize", "options": {
-                        "excludeByName": { "Time": true }, "renameByName": names, "indexByName": order } }),
-                ]
-            }
-            Kind::Matrix { row, column } => vec![json!({ "id": "groupingToMatrix", "options": {
-                "rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "null" } })],
-            // The graph reads a field of this name, for which a display name will not do: the sum of the only number is one.
-            Kind::Graph => vec![json!({ "id": "calculateField", "options": {
-                "mode": "reduceRow", "reduce": { "reducer": "sum" }, "alias": "mainstat", "timeSeries": false } })],
-            Kind::Lines | Kind::Stat | Kind::Timeline => Vec::new(),
-        }
-    }
-}
-
-impl Column {
-    fn json(&self) -> Value {
-        let mut properties = vec![json!({ "id": "unit", "value": self.unit.id() })];
-        if let Some(limits) = self.limits {
-            properties.push(
-                json!({ "id": "custom.cellOptions", "value": { "type": "color-background", "mode": "basic" } }),
-            );
-            properties.push(json!({ "id": "thresholds", "value": thresholds(limits) }));
-        }
-        if matches!(self.unit, Unit::Share) {
-            properties.push(json!({ "id": "decimals", "value": 2 }));
-        }
-        if let Some((title, url)) = &self.link {
-            properties.push(json!({ "id": "links", "value": [{ "title": title, "url": url }] }));
-        }
-        json!({ "matcher": { "id": "byName", "options": self.title }, "properties": properties })
-    }
 }
 
 /// The data source that the variable of this name selects.
 pub(super) fn datasource() -> Value {
     json!({ "type": "prometheus", "uid": "${datasource}" })
-}
-
-fn thresholds((yellow, red): (f64, f64)) -> Value {
-    json!({ "mode": "absolute", "steps": [
-        { "color": "transparent", "value": null },
-        { "color": "yellow", "value": yellow },
-        { "color": "red", "value": red },
-    ] })
 }
 
 /// Grafana's name of a query: A for the first.

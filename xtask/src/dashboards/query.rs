@@ -7,11 +7,16 @@ pub(super) const PAIR: &str = "source_namespace, source_workload, destination_na
 /// The labels of a listening port.
 pub(super) const LISTENER: &str = "destination_namespace, destination_workload, destination_port";
 
-/// How lines of pairs are called.
-pub(super) const PAIR_NAME: &str = "{{source_workload}} → {{destination_workload}}:{{destination_port}}";
+/// The labels of a pair in [`PAIR_NAME`].
+pub(super) const PAIR_LINE: &str =
+    "source_namespace, source_workload, destination_namespace, destination_workload, destination_port";
+
+/// How lines of pairs are called. A namespace that there is not leaves a space, which nobody sees.
+pub(super) const PAIR_NAME: &str = "{{source_namespace}} {{source_workload}} → {{destination_namespace}} {{destination_workload}}:{{destination_port}}";
 
 /// How lines of listening ports are called.
-pub(super) const LISTENER_NAME: &str = "{{destination_workload}}:{{destination_port}}";
+pub(super) const LISTENER_NAME: &str =
+    "{{destination_namespace}} {{destination_workload}}:{{destination_port}}";
 
 /// Pairs as the end sees them that the variable `reporter` names, of the workloads there.
 pub(super) fn seen(metric: &str) -> String {
@@ -62,20 +67,31 @@ pub(super) fn sum_rate(by: &str, selector: &str) -> String {
     }
 }
 
-/// The share of one rate in another, where there is anything of the other.
+/// The share of one rate in another, where there is anything of the other; 1 at most, also where what is counted later, such as queries
+/// that time out, is more than what there is now.
 pub(super) fn share(by: &str, part: &str, whole: &str) -> String {
-    format!("{} / ({} > 0)", sum_rate(by, part), sum_rate(by, whole))
+    format!("clamp_max({} / ({} > 0), 1)", sum_rate(by, part), sum_rate(by, whole))
 }
 
-/// A quantile of a histogram, by labels beside `le`.
+/// A quantile of a histogram, by labels beside `le`; nothing, rather than no number, where nothing was observed.
 pub(super) fn quantile(quantile: f64, by: &str, buckets: &str) -> String {
     let by = if by.is_empty() { "le".to_owned() } else { format!("le, {by}") };
-    format!("histogram_quantile({quantile}, {})", sum_rate(&by, buckets))
+    format!("histogram_quantile({quantile}, {}) >= 0", sum_rate(&by, buckets))
 }
 
 /// The ten largest.
 pub(super) fn top(promql: &str) -> String {
     format!("topk(10, {promql})")
+}
+
+/// The ten largest that are not zero: of what should not happen, lines at zero would only be names.
+pub(super) fn worst(promql: &str) -> String {
+    format!("topk(10, {promql} > 0)")
+}
+
+/// What is not zero.
+pub(super) fn some(promql: &str) -> String {
+    format!("{promql} > 0")
 }
 
 /// What the recording rules of `deploy/prometheus` have named as the place of loss.

@@ -45,7 +45,7 @@ pub(super) fn measure(args: &Cost) -> Result<bool> {
     drop(fs::remove_dir_all(&directory));
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     // Samples must be recent when they are queried, and no recording may be older than the last of them.
-    let series = nodes * (args.peers.min(nodes - 1) * 4 + args.edges);
+    let series = nodes * (args.peers.min(nodes - 1) * 4 + args.edges * 2);
     let end = now()? + 20 + series / 3_000;
     exec::say(format!(
         "{nodes} nodes with {} peers and {} edges each: {series} series",
@@ -129,6 +129,13 @@ fn write(path: &Path, nodes: u64, args: &Cost, end: u64) -> std::io::Result<()> 
         )
     };
     family("netcause_tcp_connections_opened", &|_, _| 30, &destination, args.edges)?;
+    // One of seven edges sends something again.
+    family(
+        "netcause_tcp_retransmitted_segments",
+        &|node, one| u64::from((node + one).is_multiple_of(7)),
+        &|node, one| destination(node, one) + ",kind=\"fast\"",
+        args.edges,
+    )?;
     writeln!(to, "# TYPE netcause_build_info gauge")?;
     for node in 0..nodes {
         for sample in 0..SAMPLES {

@@ -25,6 +25,8 @@ pub(crate) enum Purpose {
     Btf,
     /// Compiling the fuzzer.
     Fuzz,
+    /// Pictures of the dashboards.
+    Browser,
 }
 
 impl Purpose {
@@ -47,7 +49,7 @@ impl Purpose {
             // dnsmasq without the package that starts a service; a compiler and the static C library for those that are compiled.
             Self::Resolvers => &["dnsmasq-base", "gcc", "libc6-dev"],
             // All are unpacked.
-            Self::Servers => &[],
+            Self::Servers | Self::Browser => &[],
             // As above.
             Self::Bench => &["dnsmasq-base"],
             // The emulator is unpacked (`unpacked`). binutils strips programs for the image, kmod makes its module index, xz and
@@ -61,7 +63,7 @@ impl Purpose {
     /// The programs by which a machine without Debian's package manager is judged; none for what only Debian's packages have.
     const fn programs(self) -> &'static [&'static str] {
         match self {
-            Self::Toolchain | Self::Servers => &[],
+            Self::Toolchain | Self::Servers | Self::Browser => &[],
             Self::Lab => &["ip", "tc", "nft", "curl", "dig", "dnsperf"],
             Self::Resolvers => &["dnsmasq", "cc"],
             Self::Bench => &["dnsmasq"],
@@ -82,6 +84,7 @@ impl Purpose {
             Self::Vm => "booting other kernels",
             Self::Btf => "making BTF fixtures",
             Self::Fuzz => "compiling the fuzzer",
+            Self::Browser => "pictures of the dashboards",
         }
     }
 }
