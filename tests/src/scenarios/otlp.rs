@@ -79,6 +79,7 @@ pub(super) fn pipeline(name: &str) -> Result<()> {
     let limit = Duration::from_secs(40);
     agent.until_within(limit, "the connections are counted", |metrics| opened(metrics, &client))?;
     broker.stand_still(false)?;
+    passed_on(&agent, &broker)?;
     collector.stop()?;
     let before = exported(&agent.scrape()?, "metrics");
     let collector = Collector::start(at, &broker)?;
@@ -92,6 +93,7 @@ pub(super) fn pipeline(name: &str) -> Result<()> {
             Ok(())
         })?;
     }
+    passed_on(&agent, &broker)?;
     collector.stop()?;
     thread::sleep(Duration::from_millis(1200));
     let metrics = agent.scrape()?;
@@ -112,6 +114,17 @@ fn refuse(agent: &Agent, client: &Pod, server: &Pod) -> Result<()> {
         server: Some(server),
     };
     findings::expect(agent, &wanted, &[client, server], Duration::from_secs(60)).map(drop)
+}
+
+/// Until the broker has what was exported before now: the collector says that it has something before it has passed it on, and when it ends
+/// it does not wait for a broker that is slow.
+fn passed_on(agent: &Agent, broker: &Broker) -> Result<()> {
+    let before = exported(&agent.scrape()?, "metrics");
+    eventually_within(Duration::from_secs(60), "the broker has what was exported", || {
+        let read = points(&broker.metrics()?)?.values().map(Vec::len).sum::<usize>();
+        ensure!(read as f64 >= before, "{read} data points of {before}");
+        Ok(())
+    })
 }
 
 fn counted(metrics: &Metrics, what: &str, signal: &str, reason: Option<&str>) -> f64 {
