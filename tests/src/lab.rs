@@ -88,6 +88,11 @@ pub(crate) fn is_between() -> bool {
     std::env::var_os("NETCAUSE_LAB_KERNEL").is_some_and(|value| value == "between")
 }
 
+/// Scenarios that have passed in a VM that died before its run had ended (`NETCAUSE_LAB_DONE`, separated by commas): this one runs the others.
+pub(crate) fn is_done(scenario: &str) -> bool {
+    std::env::var("NETCAUSE_LAB_DONE").is_ok_and(|done| done.split(',').any(|name| name == scenario))
+}
+
 /// Whether the running kernel is older than this version: to allow for what kernels do, never for what the agent can do.
 pub(crate) fn kernel_is_before(major: u32, minor: u32) -> bool {
     let uname = rustix::system::uname();

@@ -57,7 +57,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use libtest_mimic::{Arguments, ColorSetting, Failed, Trial};
 
-use crate::lab::{self, agent, cgroup, faults, in_vm, is_between, machine};
+use crate::lab::{self, agent, cgroup, faults, in_vm, is_between, is_done, machine};
 
 pub(crate) use itself::Victim;
 use table::SCENARIOS;
@@ -229,7 +229,8 @@ fn trials(lacking: impl Fn(Needs) -> Option<String>) -> Vec<Trial> {
     };
     // Those that run alone come last: one that waits for its turn would keep a place from others.
     let (alone, beside): (Vec<_>, Vec<_>) = SCENARIOS.iter().partition(|scenario| scenario.needs.is_alone());
-    beside.into_iter().chain(alone).map(trial).collect()
+    let all = beside.into_iter().chain(alone);
+    all.filter(|scenario| !is_done(scenario.name)).map(trial).collect()
 }
 
 /// Runs a scenario; one that fails beside others runs once more alone, in pods of another name, and the first failure

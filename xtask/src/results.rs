@@ -92,6 +92,12 @@ pub(crate) fn outcome(line: &str) -> Option<(String, Outcome)> {
     Some((name.trim().to_owned(), outcome))
 }
 
+/// The tests that have passed, of a run that may not have ended.
+pub(crate) fn passed(output: &str) -> Vec<String> {
+    let outcomes: BTreeMap<_, _> = output.lines().filter_map(outcome).collect();
+    outcomes.into_iter().filter(|(_, outcome)| *outcome == Outcome::Passed).map(|(name, _)| name).collect()
+}
+
 /// The names in what a test binary prints for `--list`.
 pub(crate) fn listed(output: &str) -> Vec<String> {
     output.lines().filter_map(|line| line.trim().strip_suffix(": test").map(str::to_owned)).collect()
@@ -142,6 +148,15 @@ mod tests {
         assert_eq!(run.outcomes["three"], Outcome::Skipped);
         assert_eq!(run.failures.trim(), "---- two ----\nit was 3");
         assert!(run.problem.is_none() && !run.is_good());
+    }
+
+    #[test]
+    fn what_has_passed_is_known_of_a_run_that_did_not_end() {
+        assert_eq!(passed(OUTPUT), ["a::one"]);
+        // What failed the first time has the outcome of the second.
+        let both = format!("{OUTPUT}\ntest two ... ok\n");
+        assert_eq!(passed(&both), ["a::one", "two"]);
+        assert!(Run::parse("x", &both, Some(0), Duration::ZERO).is_good());
     }
 
     #[test]
