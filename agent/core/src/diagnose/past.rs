@@ -22,6 +22,8 @@ const HALF_LIFE: Duration = Duration::from_mins(5);
 const BAD: f64 = 0.05;
 /// Who resets always, as health checks that only connect, has done so within this many seconds.
 const WITHOUT_RESETS: f64 = 15.0;
+/// What is usual has been so for so many times as long as the time that is judged.
+const TIMES_AS_LONG: f64 = 3.0;
 /// Of connections that ended, one before for more than so many now is hardly any.
 const FEW: f64 = 4.0;
 /// An edge without traffic is forgotten after this.
@@ -101,10 +103,11 @@ impl Past {
         self.retransmitted.value(100.0).filter(|_| self.is_known())
     }
 
-    /// Share of the connects that failed.
+    /// Share of the connects that failed, to compare with a time in which so many were tried. Where hardly any were before, those of the first
+    /// windows of a fault are not what is usual: `None`.
     #[must_use]
-    pub fn failed_connects(&self) -> Option<f64> {
-        self.failed_connects.value(3.0).filter(|_| self.is_known())
+    pub fn failed_connects(&self, tried: u64) -> Option<f64> {
+        self.failed_connects.value(3.0_f64.max(tried as f64 * TIMES_AS_LONG)).filter(|_| self.is_known())
     }
 
     /// Resets by the application for each connection that ended, to compare with a time in which so many ended; 0 where hardly any

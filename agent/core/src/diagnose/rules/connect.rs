@@ -33,13 +33,13 @@ fn failures(case: &Case<'_>, reason: ConnectFailure) -> (u64, u64) {
 /// The share of these failures in all connects, when it is one that hurts and is not usual.
 fn hurting(case: &Case<'_>, failed: u64) -> Option<(u64, f64)> {
     let all = failed + case.lately.tcp.opened;
-    let usual = case.past.failed_connects().unwrap_or(0.0);
+    let usual = case.past.failed_connects(all).unwrap_or(0.0);
     let least = share_at_least(failed, all);
     (failed >= LEAST && least > SHARE.max(1.5 * usual)).then(|| (all, share(failed, all)))
 }
 
 fn of_all(case: &Case<'_>, failed: u64, all: u64, how: &str) -> Signal {
-    let usual = case.past.failed_connects();
+    let usual = case.past.failed_connects(all);
     let before = usual.map_or_else(String::new, |usual| format!("; {} before", percent(usual)));
     let says = format!("{failed} of {all} connects {how} ({}){before}", percent(share(failed, all)));
     Signal::part("tcp_connect_failures", failed, all, "connections", says).usually(usual)

@@ -174,6 +174,20 @@ fn a_rule_that_rejects_is_not_another_one_that_drops() {
 }
 
 #[test]
+fn refusals_are_not_usual_where_connections_were_kept() {
+    let bad = edge("web", "db");
+    let mut kept = healthy();
+    (kept.tcp.opened, kept.tcp.closed) = (0, TcpCounters::ZERO.closed);
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), kept)]);
+    // The server is gone, and its clients try again at once: hundreds fail before it is judged.
+    let mut gone = Totals::ZERO;
+    gone.tcp.connect_failures[ConnectFailure::Refused as usize] = 900;
+    (gone.tcp.sent_segments, gone.tcp.received_segments, gone.tcp.resets[1]) = (900, 900, 900);
+    node.windows(5, &[(bad, gone)]);
+    assert_eq!(node.causes(), ["connection_refused"]);
+}
+
+#[test]
 fn a_rule_that_rejects_drops_what_it_answers() {
     for reason in [ConnectFailure::Refused, ConnectFailure::Denied, ConnectFailure::Unreachable] {
         let bad = edge("web", "db");
