@@ -24,14 +24,13 @@ use tracing::{info, warn};
 
 use self::answer::Failure;
 use self::client::{Client, wait};
-use self::counts::Counts;
+use self::counts::{Counts, Dropped, Exported, Failed};
 use self::logs::Happened;
 use self::queue::Queue;
 use crate::expose::births::{Births, ViewNumber};
 use crate::expose::http::View;
 use crate::sources::{Backoff, Jitter};
 
-pub use counts::{Dropped, Failed, Read};
 pub use options::{Endpoint, Files, Options, OtlpError, TIMEOUT, WAITS};
 pub use resource::Resource;
 
@@ -62,7 +61,7 @@ impl Exports {
 
     /// Counts of each signal that is sent.
     #[must_use]
-    pub fn read(&self) -> Vec<(&'static str, Read)> {
+    pub fn read(&self) -> Vec<(&'static str, Exported)> {
         let signals = [("metrics", &self.metrics), ("findings", &self.findings)];
         signals.into_iter().filter_map(|(signal, counts)| Some((signal, counts.as_ref()?.read()))).collect()
     }

@@ -20,8 +20,8 @@ use netcause_core::enrich::policy::DnsNames;
 use netcause_core::node;
 
 use super::dns::rows::{Details, ServerRow};
+use super::tables::otlp::Exported;
 pub use super::tables::{AgentCounts, Recorded};
-use crate::otlp;
 
 /// Everything that is shown, at one point in time.
 #[derive(Debug, Default)]
@@ -178,7 +178,7 @@ pub struct AgentView {
     /// What is kept of the last minutes, by what it is of.
     pub windows: Vec<(&'static str, windows::Statistics)>,
     /// What became of what is sent by OTLP, by signal; empty where nothing is sent.
-    pub exports: Vec<(&'static str, otlp::Read)>,
+    pub exports: Vec<(&'static str, Exported)>,
     /// Kernel tables.
     pub maps: Vec<MapRow>,
     /// eBPF programs.
@@ -319,4 +319,24 @@ pub struct SourceRow {
     pub age: Option<Duration>,
     /// Failures by reason.
     pub failures: Vec<(&'static str, u64)>,
+}
+
+#[cfg(test)]
+impl Snapshot {
+    /// So many pairs, each with these counters.
+    pub fn of_pairs(count: u64, tcp: TcpCounters) -> Self {
+        use netcause_core::aggregate::{Reporter, Via};
+        let row = |number| EdgeRow {
+            edge: Arc::new(Edge {
+                reporter: Reporter::Source,
+                source: Workload::Namespace(number),
+                destination: Workload::External,
+                service: None,
+                port: Some(80),
+                via: Via::Direct,
+            }),
+            totals: Totals { tcp, ..Totals::ZERO },
+        };
+        Self { edges: (0..count).map(row).collect(), ..Self::default() }
+    }
 }

@@ -9,7 +9,7 @@ mod findings;
 mod listener;
 mod names;
 mod node;
-mod otlp;
+pub mod otlp;
 mod peer_node;
 mod shared;
 mod sidecar;

@@ -2,41 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use netcause_common::labelled_enum;
-
-labelled_enum! {
-    /// Why something was lost.
-    pub enum Dropped: u8 {
-        /// The queue was full.
-        QueueFull = 0, "queue_full";
-        /// The collector took the request and rejected some of it (partial success).
-        Rejected = 1, "rejected";
-        /// The collector refused the request for good.
-        Refused = 2, "refused";
-    }
-}
-
-labelled_enum! {
-    /// Why a request failed.
-    pub enum Failed: u8 {
-        /// No connection, or it ended before the answer.
-        Unreachable = 0, "unreachable";
-        /// The TLS handshake failed.
-        Tls = 1, "tls";
-        /// No answer in time.
-        Timeout = 2, "timeout";
-        /// 429.
-        Throttled = 3, "throttled";
-        /// 502, 503, 504.
-        Unavailable = 4, "unavailable";
-        /// Any other status: it is not sent again.
-        Refused = 5, "refused";
-        /// 200 with a body that is none of the protocol.
-        Malformed = 6, "malformed";
-        /// A file of headers or certificates cannot be used.
-        Unconfigured = 7, "unconfigured";
-    }
-}
+pub use crate::expose::tables::otlp::{Dropped, Exported, Failed};
 
 /// Counts of one signal, shared between who sends and who shows.
 #[derive(Debug, Default)]
@@ -46,21 +12,6 @@ pub struct Counts {
     failed: [AtomicU64; Failed::COUNT],
     waiting_items: AtomicU64,
     waiting_bytes: AtomicU64,
-}
-
-/// The same, at one point in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Read {
-    /// Items that the collector has taken.
-    pub exported: u64,
-    /// Items that are lost, by [`Dropped`].
-    pub dropped: [u64; Dropped::COUNT],
-    /// Requests that failed, by [`Failed`].
-    pub failed: [u64; Failed::COUNT],
-    /// Items that wait.
-    pub waiting_items: u64,
-    /// Bytes that wait, compressed.
-    pub waiting_bytes: u64,
 }
 
 impl Counts {
@@ -86,9 +37,9 @@ impl Counts {
     }
 
     /// All counts.
-    pub fn read(&self) -> Read {
+    pub fn read(&self) -> Exported {
         let all = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Read {
+        Exported {
             exported: all(&self.exported),
             dropped: self.dropped.each_ref().map(all),
             failed: self.failed.each_ref().map(all),

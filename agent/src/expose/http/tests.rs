@@ -10,12 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use netcause_common::flow::TcpCounters;
-use netcause_core::aggregate::totals::Totals;
-use netcause_core::aggregate::{Edge, Reporter, Via};
-use netcause_core::enrich::Workload;
 
 use super::*;
-use crate::expose::snapshot::EdgeRow;
 use crate::web::Files;
 
 struct Fake {
@@ -107,18 +103,7 @@ fn large() -> Snapshot {
         received_bytes: 1,
         ..TcpCounters::ZERO
     };
-    let row = |number: u64| EdgeRow {
-        edge: Arc::new(Edge {
-            reporter: Reporter::Source,
-            source: Workload::Namespace(number),
-            destination: Workload::External,
-            service: None,
-            port: Some(80),
-            via: Via::Direct,
-        }),
-        totals: Totals { tcp, ..Totals::ZERO },
-    };
-    Snapshot { edges: (0..10_000).map(row).collect(), ..Snapshot::default() }
+    Snapshot::of_pairs(10_000, tcp)
 }
 
 fn status(stream: &mut TcpStream) -> String {

@@ -25,6 +25,7 @@ use netcause_core::enrich::name::Name;
 use netcause_core::enrich::sidecar::Direction;
 
 use super::agent::Durations;
+use super::otlp;
 use super::shared::EDGE_LABELS;
 use super::*;
 use crate::expose::births::Reader;
@@ -36,7 +37,6 @@ use crate::expose::snapshot::{
     PeerNodeRow, ProbeRow, ProgramRow, SearchRow, SeriesBudget, SourceRow, SweepRow,
 };
 use crate::expose::status;
-use crate::otlp;
 
 /// A view that has every metric.
 pub(crate) fn full() -> Snapshot {
@@ -248,7 +248,10 @@ pub(crate) fn full() -> Snapshot {
                     let dropped = std::array::from_fn(|index| 2 * index as u64);
                     let failed = std::array::from_fn(|index| index as u64);
                     let (waiting_items, waiting_bytes) = (700, 16_384);
-                    (signal, otlp::Read { exported: 9_000, dropped, failed, waiting_items, waiting_bytes })
+                    (
+                        signal,
+                        otlp::Exported { exported: 9_000, dropped, failed, waiting_items, waiting_bytes },
+                    )
                 })
                 .into(),
             maps: vec![MapRow { map: "tcp_flows", entries: 3, limit: 16_384 }],
@@ -366,7 +369,7 @@ fn names_are_unique_and_help_needs_no_escape() {
     for Metric { name, help, .. } in families(&Snapshot::default()).map(|family| family.metric) {
         assert!(names.insert(*name), "{name} is declared twice");
         assert!(name.starts_with("netcause_") && !name.ends_with("_total"), "{name}");
-        assert!(!help.contains(['"', '\\', '\n']), "{name}");
+        assert!(!help.contains(['"', '\\', '\n']) && !help.contains("  "), "{name}");
         let unit = ["_seconds", "_bytes"].into_iter().find(|unit| name.contains(unit));
         assert!(unit.is_none_or(|unit| name.ends_with(unit)), "{name} does not end in its unit");
     }

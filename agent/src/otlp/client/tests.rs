@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 
 use super::*;
-use crate::otlp::counts::{Counts, Dropped, Read};
+use crate::otlp::counts::{Counts, Dropped, Exported};
 use crate::otlp::queue::Queue;
 use crate::otlp::{Endpoint, Files, Resource, send};
 
@@ -105,7 +105,7 @@ fn body(items: u64) -> Body {
 }
 
 /// Sends these bodies until all are settled, and says what became of them.
-fn exported(options: &Options, items: &[u64]) -> Read {
+fn exported(options: &Options, items: &[u64]) -> Exported {
     let counts = Arc::<Counts>::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -131,7 +131,7 @@ fn bind() -> (TcpListener, SocketAddr) {
     (listener, at)
 }
 
-fn failures(read: &Read) -> Vec<(&'static str, u64)> {
+fn failures(read: &Exported) -> Vec<(&'static str, u64)> {
     let all = Failed::LABELS.iter().copied().zip(read.failed);
     all.filter(|(_, count)| *count > 0).collect()
 }

@@ -6,9 +6,6 @@ use std::sync::Arc;
 
 use flate2::read::GzDecoder;
 use netcause_common::flow::TcpCounters;
-use netcause_core::aggregate::totals::Totals;
-use netcause_core::aggregate::{Edge, Reporter, Via};
-use netcause_core::enrich::Workload;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -18,7 +15,6 @@ use prost::Message as _;
 
 use super::*;
 use crate::expose::births::{Births, ViewNumber};
-use crate::expose::snapshot::EdgeRow;
 use crate::expose::tables::tests::full;
 use crate::otlp::Resource;
 
@@ -184,19 +180,7 @@ fn the_resource_says_who_sends() {
 }
 
 fn large(edges: u64) -> Snapshot {
-    let tcp = TcpCounters { opened: 1, sent_bytes: u64::MAX, ..TcpCounters::ZERO };
-    let row = |number| EdgeRow {
-        edge: Arc::new(Edge {
-            reporter: Reporter::Source,
-            source: Workload::Namespace(number),
-            destination: Workload::External,
-            service: None,
-            port: Some(80),
-            via: Via::Direct,
-        }),
-        totals: Totals { tcp, ..Totals::ZERO },
-    };
-    Snapshot { edges: (0..edges).map(row).collect(), ..Snapshot::default() }
+    Snapshot::of_pairs(edges, TcpCounters { opened: 1, sent_bytes: u64::MAX, ..TcpCounters::ZERO })
 }
 
 #[test]
