@@ -220,6 +220,8 @@ pub struct TcpCounters {
     pub spurious_retransmits: u64,
     /// Segments that arrived out of order.
     pub reordered_segments: u64,
+    /// Acknowledgements that showed segments to have arrived in another order than they were sent in; none of them was sent again.
+    pub reordering_events: u64,
     /// Time with data to send, in the kernel's ticks, by [`LimitedBy`].
     pub limited_ticks: [u64; LimitedBy::COUNT],
     /// Connection attempts that failed, by [`ConnectFailure`].
@@ -302,10 +304,14 @@ pub struct Counted {
     pub spurious_retransmits: u32,
     /// Segments that arrived out of order; for a listening socket, segments discarded.
     pub reordered_segments: u32,
+    /// Acknowledgements that showed reordering.
+    pub reordering_events: u32,
     /// Ticks by [`LimitedBy`].
     pub limited_ticks: [u32; LimitedBy::COUNT],
     /// Retransmitted segments.
     pub retransmits: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 /// A UDP port of a local service.
@@ -408,6 +414,6 @@ impl UdpCounters {
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 32);
-    assert!(size_of::<TcpCounters>() == 8 * (8 + 6 + 3 + 8 + 7 + 1 + 3 + 1 + 8 + 2 + 6 + 19 + 14 + 14));
+    assert!(size_of::<TcpCounters>() == 8 * (9 + 6 + 3 + 8 + 7 + 1 + 3 + 1 + 8 + 2 + 6 + 19 + 14 + 14));
     assert!(size_of::<UdpCounters>() == 8 * (5 + 4));
 };

@@ -190,6 +190,8 @@ kernel_layout! {
     dsack_dups = "tcp_sock"."dsack_dups", Traffic;
     /// Segments that arrived out of order.
     rcv_ooopack = "tcp_sock"."rcv_ooopack", Traffic;
+    /// Acknowledgements that showed segments to have arrived in another order than they were sent in.
+    reord_seen = "tcp_sock"."reord_seen", Traffic;
     /// Ticks by what limited the sender.
     chrono_stat = "tcp_sock"."chrono_stat", Traffic;
     /// Start of the current interval, in ticks.

@@ -41,4 +41,4 @@ pub const PHASE_CLOSED: u8 = 3;
 /// Listening.
 pub const PHASE_LISTENING: u8 = 4;
 
-const _: () = assert!(size_of::<SocketState>() == 104);
+const _: () = assert!(size_of::<SocketState>() == 112);

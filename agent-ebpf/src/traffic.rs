@@ -113,6 +113,7 @@ fn each_total<M: Memory>(
     take!(received_segments, more(received));
     take!(spurious_retransmits, more(socket.spurious_retransmits()));
     take!(reordered_segments, more(socket.reordered_segments()));
+    take!(reordering_events, more(socket.reordering_events()));
 
     let ([network, receive_window, send_buffer], limited) = socket.limited_ticks(now);
     // In the order of `LimitedBy`.

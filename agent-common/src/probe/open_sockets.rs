@@ -298,7 +298,7 @@ const _: () = {
     assert!(size_of::<AcceptQueue>() == 56);
     assert!(size_of::<UdpHolders>() == 40);
     assert!(size_of::<ListeningNamespace>() == 16);
-    assert!(size_of::<OpenConnection>() == 120);
+    assert!(size_of::<OpenConnection>() == 128);
     assert!(size_of::<Sweep>() <= 64 * 1024);
 };
 

@@ -185,6 +185,13 @@ impl<M: Memory> TcpSock<M> {
         self.memory.read(layout!(rcv_ooopack))
     }
 
+    /// Acknowledgements that showed segments, none of them retransmitted, to have arrived in another order than they were sent in
+    /// (`tcp_check_sack_reordering`, net/ipv4/tcp_input.c).
+    #[inline(always)]
+    pub fn reordering_events(self) -> u32 {
+        self.memory.read(layout!(reord_seen))
+    }
+
     /// Time with data to send in ticks, by what limited the sender, including the current interval up to `now`
     /// (`tcp_get_info_chrono_stats`, net/ipv4/tcp.c). `now` is the low half of the kernel's ticks.
     ///

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::quality::REORDERED;
+use super::quality::{REORDERED, REORDERING, reordering_events};
 use crate::lab::{
     agent,
     metrics::{CONNECT_DURATION, Edge, RETRANSMITTED, float},
@@ -49,7 +49,8 @@ pub(super) fn delay(name: &str) -> Result<()> {
     })
 }
 
-/// Reordering without loss causes no retransmission of kind `timeout` beyond the timeouts of the kernel.
+/// Reordering without loss causes no retransmission of kind `timeout` beyond the timeouts of the kernel, and the sender learns of it as
+/// often as the kernel says.
 pub(super) fn reordering(name: &str) -> Result<()> {
     let agent = agent::shared()?;
     let (_net, client, server) = Net::pair(name)?;
@@ -69,9 +70,12 @@ pub(super) fn reordering(name: &str) -> Result<()> {
     // None, unless a slow receiver dropped what it had acknowledged selectively: `tcp_check_sack_reneging()` then times
     // out after half a round trip, whatever the shortest timeout is.
     let timeouts = client.counter("TcpExt", "TCPTimeouts")?;
+    let learned = reordering_events(&client)?;
+    ensure!(learned > 0, "the sender did not notice");
     agent.until("reordering is no timeout", |metrics| {
         metrics.expect_between(RETRANSMITTED, &edge.with("kind", "timeout"), 0.0, float(timeouts))?;
         metrics.expect_amount(REORDERED, &Edge::at_server(&server, client.v4, 8080), overtaken, overtaken)?;
+        metrics.expect_amount(REORDERING, &edge, learned, learned)?;
         metrics.expect_kernel_retransmits(&client)
     })
 }

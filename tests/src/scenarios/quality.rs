@@ -17,6 +17,7 @@ use crate::lab::{
 pub(super) const RTT: &str = "netcause_tcp_rtt_seconds";
 pub(super) const MIN_RTT: &str = "netcause_tcp_min_rtt_seconds";
 pub(super) const REORDERED: &str = "netcause_tcp_reordered_segments_total";
+pub(super) const REORDERING: &str = "netcause_tcp_reordering_events_total";
 const SPURIOUS: &str = "netcause_tcp_spurious_retransmits_total";
 const QUEUEING: &str = "netcause_tcp_queueing_delay_seconds";
 const LIMITED: &str = "netcause_tcp_limited_seconds_total";
@@ -174,6 +175,11 @@ pub(super) fn limited(name: &str) -> Result<()> {
     idle.finish().map(drop)
 }
 
+/// How often the senders of a pod have learned of reordering, by the kernel.
+pub(super) fn reordering_events(pod: &Pod) -> Result<u64> {
+    ["TCPSACKReorder", "TCPTSReorder", "TCPRenoReorder"].iter().map(|name| pod.counter("TcpExt", name)).sum()
+}
+
 /// The segments that overtake a lost one are counted as out of order by the receiver, as many as the kernel counts.
 pub(super) fn out_of_order(name: &str) -> Result<()> {
     let agent = agent::shared()?;
@@ -204,6 +210,13 @@ pub(super) fn out_of_order(name: &str) -> Result<()> {
         for edge in [&lossy.client, &sound.client] {
             metrics.expect(REORDERED, edge, 0)?;
         }
+        // What is lost is not reordered, but for what the kernel finds so itself.
+        let learned = [&lossy.client, &sound.client].map(|edge| metrics.on(REORDERING, edge));
+        let kernel = reordering_events(&client)?;
+        ensure!(
+            learned[0] + learned[1] == float(kernel),
+            "{learned:?} times, but the kernel says {kernel} in all"
+        );
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! The rules: a file for each family of causes. A rule looks at one edge, or at what the node counts, and names one cause at most.
 
 mod application;
+mod arrived;
 mod blocked;
 mod connect;
 mod dns;

@@ -48,6 +48,7 @@ pub fn is_suspect(totals: &Totals) -> bool {
     let is_any = |counts: &[u64]| counts.iter().any(|count| *count > 0);
     let waited = [On::Network, On::PeerWindow, On::LocalReader, On::LocalApplication, On::PeerApplication];
     is_any(&tcp.retransmitted_segments)
+        || tcp.reordering_events > 0
         || is_any(&tcp.connect_failures)
         || is_any(&tcp.timeouts)
         || is_any(&tcp.resets)

@@ -161,6 +161,13 @@ pub(super) static TABLE: Table<Totals> = Table {
             "TCP segments that arrived out of order, because of reordering or behind a loss.",
             |totals, to| to.value(totals.tcp.reordered_segments),
         ),
+        counter(
+            "netcause_tcp_reordering_events",
+            "Acknowledgements that showed a TCP sender that segments, none of them retransmitted, had arrived in another order than it \
+             had sent them in. A loss does not count: this is reordering by the path, also where TCP has adapted to it and \
+             retransmits nothing.",
+            |totals, to| to.value(totals.tcp.reordering_events),
+        ),
         histogram(
             "netcause_tcp_rtt_seconds",
             "Smoothed round-trip time of TCP connections: one observation whenever open connections are read and this \

@@ -56,6 +56,7 @@ pub(crate) fn full() -> Snapshot {
         received_segments: 400,
         spurious_retransmits: 1,
         reordered_segments: 5,
+        reordering_events: 4,
         limited_ticks: [250, 125, 1],
         connect_failures: [1; 8],
         retransmitted_segments: [2; 7],

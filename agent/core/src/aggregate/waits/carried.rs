@@ -18,6 +18,7 @@ pub(super) struct Carried {
     received_segments: u64,
     spurious_retransmits: u64,
     reordered_segments: u64,
+    reordering_events: u64,
     limited_ticks: [u64; LimitedBy::COUNT],
     rtt: RoundTrips,
     min_rtt: RoundTrips,
@@ -32,6 +33,7 @@ impl Default for Carried {
             received_segments: 0,
             spurious_retransmits: 0,
             reordered_segments: 0,
+            reordering_events: 0,
             limited_ticks: [0; LimitedBy::COUNT],
             rtt: RoundTrips::ZERO,
             min_rtt: RoundTrips::ZERO,
@@ -49,8 +51,10 @@ impl Carried {
             received_segments,
             spurious_retransmits,
             reordered_segments,
+            reordering_events,
             limited_ticks,
             retransmits: _,
+            reserved: _,
         } = traffic.growth;
         self.sent_bytes = self.sent_bytes.wrapping_add(sent_bytes);
         self.received_bytes = self.received_bytes.wrapping_add(received_bytes);
@@ -58,6 +62,7 @@ impl Carried {
         self.received_segments += u64::from(received_segments);
         self.spurious_retransmits += u64::from(spurious_retransmits);
         self.reordered_segments += u64::from(reordered_segments);
+        self.reordering_events += u64::from(reordering_events);
         for (sum, ticks) in self.limited_ticks.iter_mut().zip(limited_ticks) {
             *sum += u64::from(ticks);
         }
@@ -77,6 +82,7 @@ impl Carried {
         counters.received_segments = self.received_segments;
         counters.spurious_retransmits = self.spurious_retransmits;
         counters.reordered_segments = self.reordered_segments;
+        counters.reordering_events = self.reordering_events;
         counters.limited_ticks = self.limited_ticks;
         counters.rtt = self.rtt;
         counters.min_rtt = self.min_rtt;
@@ -102,8 +108,10 @@ mod tests {
             received_segments: 4,
             spurious_retransmits: 5,
             reordered_segments: 6,
+            reordering_events: 20,
             limited_ticks: [7, 8, 9],
             retransmits: 0,
+            reserved: 0,
         };
         let mut carried = Carried::default();
         let minimum_round_trip = Some(Duration::from_micros(60));
@@ -121,6 +129,7 @@ mod tests {
             received_segments: 8,
             spurious_retransmits: 10,
             reordered_segments: 12,
+            reordering_events: 40,
             limited_ticks: [14, 16, 18],
             rtt,
             min_rtt,

@@ -1,26 +1,26 @@
 //! Segments that are sent again: why.
 //!
 //! First what this node dropped itself, since that is known and not guessed; then whether only large segments are concerned; then
-//! whether anything still comes back; then whether the retransmissions were needless; what is left was lost on the way.
+//! whether anything still comes back; then whether the segments had arrived; what is left was lost on the way.
 
 use netcause_common::drops::DropCause;
 use netcause_common::flow::{ConnectFailure, RetransmitKind, Timeouts};
 
-use super::silence;
+use super::{arrived, silence};
 use crate::aggregate::turn::On;
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::Signal;
 use crate::diagnose::rules::queueing;
 use crate::diagnose::statistics::{share, share_at_least};
-use crate::diagnose::symptoms::{Case, data_retransmits, percent, round_trips, time};
+use crate::diagnose::symptoms::{Case, data_retransmits, percent, time};
 
 /// Fewer retransmissions say nothing.
-const LEAST: u64 = 5;
+pub(super) const LEAST: u64 = 5;
 /// So many say something of ten seconds alone.
-const MANY: u64 = 20;
+pub(super) const MANY: u64 = 20;
 /// Links below this share are healthy: what TCP makes of it cannot be felt.
-const HARMLESS: f64 = 0.002;
+pub(super) const HARMLESS: f64 = 0.002;
 /// So many times what is usual is another state.
 const WORSE: f64 = 3.0;
 
@@ -31,7 +31,8 @@ pub fn judge(case: &Case<'_>) -> Option<Draft> {
         .or_else(|| forgotten(case))
         .or_else(|| black_hole(case))
         .or_else(|| dead_path(case))
-        .or_else(|| needless(case))
+        .or_else(|| arrived::needless(case))
+        .or_else(|| arrived::in_another_order(case))
         .or_else(|| lost(case))
         .or_else(|| queueing::judge(case))
 }
@@ -301,71 +302,6 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
             .not(Cause::DeadPath, "handshakes and small segments pass")
             .not(Cause::PathLoss, "segments of other sizes are not repeated")
             .then("See the segment size (mss, pmtu) of these connections, and lower the MTU or let ICMP (type 3, code 4) pass.", case.sockets()),
-    )
-}
-
-/// What was sent again had arrived.
-fn needless(case: &Case<'_>) -> Option<Draft> {
-    let tcp = &case.lately.tcp;
-    // A tail loss probe that was not needed costs nothing.
-    let probes = tcp.retransmitted_segments[RetransmitKind::TailLossProbe as usize];
-    let again = data_retransmits(tcp).saturating_sub(probes);
-    let duplicates = tcp.needless_retransmits().saturating_sub(probes);
-    let timeouts: u64 = tcp.timeouts.iter().sum();
-    let recent = data_retransmits(&case.recent.tcp);
-    // TCP learns to wait for what comes late, so that there are many in the first seconds and hardly any later.
-    let of_recent = if recent >= MANY { share_at_least(recent, case.recent.tcp.sent_segments) } else { 0.0 };
-    if again < LEAST
-        || recent == 0
-        || share(duplicates, again) < 0.7
-        || share_at_least(again, tcp.sent_segments).max(of_recent) < HARMLESS
-    {
-        return None;
-    }
-    let (sum, count) = round_trips(&tcp.rtt);
-    let now = if count > 0 { sum / count as f64 } else { 0.0 };
-    let usual = case.past.round_trip();
-    let is_later = usual.is_some_and(|usual| now > 2.0 * usual && now > 0.02);
-    let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
-    let (cause, summary) = if fast > again / 2 {
-        (
-            Cause::Reordering,
-            format!(
-                "{}: segments overtake each other on the way. They arrive, but TCP takes them for lost and slows down.",
-                case.ends()
-            ),
-        )
-    } else if is_later || timeouts == 0 {
-        (
-            Cause::SpuriousTimeout,
-            format!(
-                "{}: acknowledgements come later than TCP waits for them. Nothing is lost; round trips take {}.",
-                case.ends(),
-                time(now)
-            ),
-        )
-    } else {
-        (
-            Cause::AckLoss,
-            format!("{}: data arrives, but the acknowledgements on the way back are lost.", case.ends()),
-        )
-    };
-    let says = format!(
-        "the peer had {duplicates} of the {again} segments sent again already ({})",
-        percent(share(duplicates, again))
-    );
-    Some(
-        Draft::of_edge(cause, case.edge, Confidence::Medium, summary)
-            .weighs(again as f64, again >= 50)
-            .hurts(case.impact())
-            .because(Signal::part("tcp_spurious_retransmits", duplicates, again, "segments", says))
-            .because(case.retransmitted())
-            .because_of(case.round_trip())
-            .not(Cause::PathLoss, "the segments had arrived")
-            .then(
-                "See the connections (reordering, rtt), and compare both directions of the path.",
-                case.sockets(),
-            ),
     )
 }
 

@@ -39,6 +39,25 @@ fn reordering_that_tcp_learns_is_seen_in_its_first_seconds() {
     assert_eq!(node.causes(), ["reordering"]);
 }
 
+#[test]
+fn reordering_that_tcp_has_learned_is_seen_though_nothing_is_sent_again() {
+    let bad = edge("web", "db");
+    let mut large = healthy();
+    (large.tcp.sent_segments, large.tcp.sent_bytes) = (5000, 7_000_000);
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), large)]);
+    large.tcp.reordering_events = 5;
+    node.windows(4, &[(Arc::clone(&bad), large)]);
+    assert!(node.causes().is_empty(), "a tenth of a percent harms nobody: {:?}", node.active());
+    large.tcp.reordering_events = 150;
+    node.windows(2, &[(Arc::clone(&bad), large)]);
+    assert_eq!(node.active(), [("reordering", Confidence::Medium, "web/db:8080".to_owned())]);
+    // What is lost besides is more, and worse.
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), healthy())]);
+    again(&mut large, RetransmitKind::Fast, 200);
+    node.windows(4, &[(bad, large)]);
+    assert_eq!(node.causes(), ["path_loss"]);
+}
+
 /// An upload of four connections that always have more.
 fn upload(bytes: u64, again_segments: u64, round_trip_ms: u64) -> Totals {
     let mut upload = Totals::ZERO;
