@@ -43,10 +43,15 @@ pub(super) struct Table {
     /// By confidence: findings, and those that were right.
     confidence: BTreeMap<String, (usize, usize)>,
     failed: usize,
+    /// How long healthy traffic was watched: of each case, until its fault begins.
+    healthy_seconds: u64,
 }
 
 impl Table {
     pub(super) fn add(&mut self, outcome: &Outcome) {
+        let case = &outcome.case;
+        let look_alike = outcome.at[1].saturating_sub(outcome.at[0]);
+        self.healthy_seconds += case.healthy + if case.is_healthy() { look_alike } else { 0 };
         for (act, verdict) in outcome.case.acts.iter().zip(&outcome.verdicts) {
             self.rows.entry(act.name).or_default().add(verdict, act.truth.causes.is_empty());
         }
@@ -157,6 +162,8 @@ impl Display for Table {
         }
         let (right, faults, wrong) = self.sums();
         let seen: usize = self.rows.values().map(|row| row.seen).sum();
+        let hours = self.healthy_seconds as f64 / 3600.0;
+        let false_ones: usize = self.rows.values().map(|row| row.false_ones).sum();
         let cases: usize = self.rows.values().map(|row| row.cases).sum();
         let named: Vec<f64> = self.rows.values().flat_map(|row| row.named.iter().copied()).collect();
         let over: Vec<f64> = self.rows.values().flat_map(|row| row.over.iter().copied()).collect();
@@ -167,6 +174,10 @@ impl Display for Table {
              ({} healthy). Seconds until named: median {middle}, worst {most}; until over: median {over}, worst {longest}. {} cases could not be made.",
             cases - faults,
             self.failed
+        )?;
+        writeln!(
+            f,
+            "\nHealthy traffic was watched for {hours:.1} hours in all, one case beside another: {false_ones} findings."
         )
     }
 }

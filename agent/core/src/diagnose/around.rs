@@ -33,8 +33,8 @@ pub struct Around {
     between: OnceCell<HashMap<(Workload, Workload), u64>>,
     /// What the server's end of an edge has, where this node runs it, by workload and port.
     pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
-    /// Clients that a server on this node waits for the network to, in the last part of the span, by the server.
-    pub stuck: HashMap<(Workload, Option<u16>), Vec<Workload>>,
+    /// Clients whose connections wait for the network, in the last part of the span, by the server, with the end that waits.
+    stuck: HashMap<(Workload, Option<u16>), Vec<(Reporter, Workload)>>,
     /// Segments below full size that clients here sent again to a server's port, in the last part of the span, and heard nothing.
     silent: HashMap<(Workload, Option<u16>), u64>,
     /// DNS in the last part of the span, by the server: what its clients on this node saw.
@@ -119,9 +119,9 @@ impl Around {
                 *self.silent.entry((edge.destination.clone(), edge.port)).or_default() += small;
             }
         }
-        if edge.reporter == Reporter::Destination && waited(&totals.waits, On::Network, seconds) >= STUCK {
+        if waited(&totals.waits, On::Network, seconds) >= STUCK {
             let clients = self.stuck.entry((edge.destination.clone(), edge.port)).or_default();
-            clients.push(edge.source.clone());
+            clients.push((edge.reporter, edge.source.clone()));
         }
         self.add_dns(edge, &totals.dns);
         self.add_leg(edge, totals, seconds);
@@ -195,6 +195,18 @@ impl Around {
         self.silent.contains_key(&(server.destination.clone(), server.port))
             && !self.heard.iter().any(|(edge, _)| edge.reporter == Reporter::Source && is_it(edge))
             && self.received_from(&server.destination) > 0
+    }
+
+    /// Whether what the other end of these connections has sent is not acknowledged, as this node sees there: a request that has not arrived
+    /// as a whole, or an answer that has not. That end may know the client by its address alone, or this one.
+    #[must_use]
+    pub fn is_other_end_stuck(&self, edge: &Edge) -> bool {
+        let is_it = |client: &Workload| {
+            *client == edge.source
+                || [client, &edge.source].iter().any(|end| matches!(end, Workload::Address(_)))
+        };
+        let stuck = self.stuck.get(&(edge.destination.clone(), edge.port));
+        stuck.is_some_and(|ends| ends.iter().any(|(end, client)| *end != edge.reporter && is_it(client)))
     }
 
     /// Whether segments came over this edge in the last part of the span.

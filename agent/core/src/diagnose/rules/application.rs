@@ -9,7 +9,6 @@ use crate::diagnose::finding::{Signal, name};
 use crate::diagnose::rules::sidecar;
 use crate::diagnose::statistics::share;
 use crate::diagnose::symptoms::{Case, data_retransmits, responses, round_trips, time, unanswered};
-use crate::enrich::Workload;
 
 /// Answers that take less are nobody's complaint.
 const SLOW: f64 = 0.3;
@@ -19,6 +18,8 @@ const WORSE: f64 = 3.0;
 const HELD_UP: f64 = 0.3;
 /// Fewer bytes in the last part of the span are window probes and the rest of a buffer: nobody reads.
 const MOVING: u64 = 10_000;
+/// Bytes in a segment, on average, from which on it is one of many of a large request.
+const LARGE: u64 = 1000;
 /// Fewer resets may be anything.
 const RESETS: u64 = 5;
 
@@ -47,13 +48,16 @@ fn stalled(case: &Case<'_>) -> Option<Draft> {
     let at_server = case.is_client() == is_peer;
     let (side, owner) = if at_server { (Side::Server, Owner::Server) } else { (Side::Client, Owner::Client) };
     // Who takes data as it can process it keeps its window closed, too: that is another state only where it was not so before.
-    let moves = if is_peer { case.recent.tcp.sent_bytes } else { case.recent.tcp.received_bytes };
+    let [moves, moves_now] = [case.recent, case.now]
+        .map(|totals| if is_peer { totals.tcp.sent_bytes } else { totals.tcp.received_bytes });
     let usual = case.past.waited_for_reader().filter(|_| is_peer);
-    let is_moving = moves >= MOVING;
+    // What moved before the last window may have been all: it shows in the next one.
+    let has_stopped = moves_now < MOVING && !case.has(Cause::SlowClient);
+    let is_moving = moves >= MOVING && !has_stopped;
     let confidence = match is_moving {
-        false => Confidence::High,
+        false if moves < MOVING => Confidence::High,
         true if usual.is_some_and(|usual| waiting > WORSE * usual + HELD_UP) => Confidence::Medium,
-        true => Confidence::Low,
+        _ => Confidence::Low,
     };
     let cause = if is_moving && !at_server { Cause::SlowClient } else { Cause::ReceiverStalled };
     let summary = format!(
@@ -205,19 +209,19 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     if is_late_path || is_queued || loses {
         return None;
     }
-    // So does a server on this node whose answers are not acknowledged. It may know the client by its address alone.
-    let is_answered = |clients: &Vec<Workload>| {
-        let is_it = |client: &Workload| *client == case.edge.source || matches!(client, Workload::Address(_));
-        clients.iter().any(is_it)
-    };
-    let at = (case.edge.destination.clone(), case.edge.port);
-    if case.is_client() && case.around.stuck.get(&at).is_some_and(is_answered) {
+    // So does an answer, or the rest of a request, that the other end has sent and that is not acknowledged.
+    if case.around.is_other_end_stuck(case.edge) {
         return None;
     }
-    // Answers that do not come at all may be lost on the way back: only those that come late, or the server's own end, show that
-    // they do not.
-    let server = case.around.servers.get(&at);
-    let is_shown = is_slow || !case.is_client() || server.is_some_and(|server| server.listens);
+    // Answers that do not come at all may be lost on the way back, and of a large request the rest on the way there: only those that
+    // come late show that they are not, or the other end.
+    let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port));
+    let is_shown = is_slow
+        || if case.is_client() {
+            server.is_some_and(|server| server.listens)
+        } else {
+            has_small_requests(case)
+        };
     let confidence = if is_shown { Confidence::High } else { Confidence::Medium };
     let took = if is_slow {
         format!("takes {} to answer", time(answer))
@@ -281,13 +285,24 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
         .then("Look into the server: its threads, its locks, and what it waits for itself.", case.sockets());
     draft.finding.counter_evidence = case.healthy_path();
     draft.finding.impact.stalled_connections = waiting;
-    if !is_shown {
-        draft = draft.without(
+    draft = match case.is_client() {
+        _ if is_shown => draft,
+        true => draft.without(
             "server",
             "whether answers are sent and lost on the way back (mtu_black_hole, path_loss) is seen on the server's node alone",
-        );
-    }
+        ),
+        false => draft.without(
+            "client",
+            "whether the rest of a large request is lost on the way (mtu_black_hole, path_loss) is seen on the client's node alone",
+        ),
+    };
     Some(draft)
+}
+
+/// Requests come in segments that are not full: each has arrived as a whole with its first segments.
+fn has_small_requests(case: &Case<'_>) -> bool {
+    let tcp = &case.lately.tcp;
+    tcp.received_segments > 0 && tcp.received_bytes / tcp.received_segments < LARGE
 }
 
 /// Times of the last part of the span, or of all of it where there are few.

@@ -79,15 +79,17 @@ pub(super) fn needless(case: &Case<'_>) -> Option<Draft> {
 
 /// Segments overtake each other, and TCP has adapted to it: hardly anything is sent again.
 ///
-/// What the kernel counts needs no share of a loss: a segment that was sent once, and that the peer had later than those behind it.
+/// What the kernel counts is no loss: a segment that was sent once, and that the peer had later than those behind it. It has to go on for
+/// two windows: a connection that is older than the agent counts all that it ever had when it ends.
 pub(super) fn in_another_order(case: &Case<'_>) -> Option<Draft> {
-    let tcp = &case.lately.tcp;
+    let (tcp, now) = (&case.lately.tcp, &case.now.tcp);
     let events = tcp.reordering_events;
+    let before = events.saturating_sub(now.reordering_events);
     let lost = data_retransmits(tcp).saturating_sub(tcp.needless_retransmits());
     if events < MANY
         || events < 2 * lost
-        || case.recent.tcp.reordering_events == 0
-        || share_at_least(events, tcp.sent_segments) < REORDERED
+        || share_at_least(now.reordering_events, now.sent_segments) < REORDERED
+        || share_at_least(before, tcp.sent_segments.saturating_sub(now.sent_segments)) < REORDERED
     {
         return None;
     }

@@ -211,7 +211,10 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
     {
         return None;
     }
-    let tried = tcp.opened + failed.max(1);
+    // A refusal is an answer, too.
+    let refused = [ConnectFailure::Refused, ConnectFailure::Denied, ConnectFailure::Unreachable];
+    let answered = tcp.opened + refused.map(|reason| failures(case, reason).0).iter().sum::<u64>();
+    let tried = answered + failed.max(1);
     // Each connect repeats its SYN several times: one alone may be bad luck.
     if repeated < LEAST
         || recently == 0
@@ -219,7 +222,7 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
     {
         return None;
     }
-    if tcp.opened > repeated {
+    if answered > repeated {
         return None;
     }
     // Who has got through lately, and lost data as well, is on a path that loses; a rule lets nothing through.

@@ -4,7 +4,7 @@
 //! whether anything still comes back; then whether the segments had arrived; what is left was lost on the way.
 
 use netcause_common::drops::DropCause;
-use netcause_common::flow::{ConnectFailure, RetransmitKind, Timeouts};
+use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters, Timeouts};
 
 use super::{arrived, silence};
 use crate::aggregate::turn::On;
@@ -203,11 +203,16 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     Some(draft)
 }
 
+/// Segments sent again that the peer did not have already, as a tail loss probe on a healthy path.
+fn not_arrived(tcp: &TcpCounters) -> u64 {
+    data_retransmits(tcp).saturating_sub(tcp.needless_retransmits())
+}
+
 /// Nothing but segments of full size was sent again, and no SYN.
 fn is_large_only(case: &Case<'_>) -> bool {
     let (lately, recent) = (&case.lately.tcp, &case.recent.tcp);
     let syns = recent.retransmitted_segments[RetransmitKind::Syn as usize];
-    let again = data_retransmits(lately);
+    let again = not_arrived(lately);
     syns == 0 && again > 0 && share(lately.full_size_retransmits, again) >= 0.8
 }
 
@@ -249,7 +254,7 @@ fn forgotten(case: &Case<'_>) -> Option<Draft> {
 /// Only segments of full size are repeated, and small ones pass.
 fn black_hole(case: &Case<'_>) -> Option<Draft> {
     let tcp = &case.lately.tcp;
-    let again = data_retransmits(tcp);
+    let again = not_arrived(tcp);
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let full = tcp.full_size_retransmits;
     let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
@@ -310,7 +315,7 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     let tcp = &case.lately.tcp;
     let again = data_retransmits(tcp);
     let dropped: u64 = tcp.retransmitted_after_drop.iter().sum();
-    let lost = again.saturating_sub(tcp.needless_retransmits()).saturating_sub(dropped);
+    let lost = not_arrived(tcp).saturating_sub(dropped);
     let usual = case.past.retransmitted().unwrap_or(0.0);
     let least = share_at_least(lost, tcp.sent_segments);
     if lost < LEAST || data_retransmits(&case.recent.tcp) == 0 || least < HARMLESS.max(WORSE * usual) {
@@ -318,18 +323,18 @@ fn lost(case: &Case<'_>) -> Option<Draft> {
     }
     let fast = tcp.retransmitted_segments[RetransmitKind::Fast as usize];
     // By timeouts alone, and large segments alone: something that lets no large ones through is about to be found.
-    // And where connections hang on the network, whether anything comes back at all: it does where they come to be, and hardly any
-    // repeats the same three times.
+    // And where connections hang on the network, whether anything comes back at all: it does where they come to be or others get on, and
+    // hardly any repeats the same three times.
     let later = tcp.timeouts[Timeouts::Later as usize];
-    let goes_on = case.now.tcp.opened > 0
-        && case.recent.tcp.connect_failures.iter().sum::<u64>() == 0
-        && later * 3 <= tcp.timeouts.iter().sum();
+    let now = &case.now.tcp;
+    let opens = now.opened > 0 && case.recent.tcp.connect_failures.iter().sum::<u64>() == 0;
+    let passes = now.received_segments > 0 && now.sent_bytes > 0;
+    let goes_on = (opens || passes) && later * 3 <= tcp.timeouts.iter().sum();
     let hangs = case.is_stuck() && !goes_on;
     if fast == 0 && (share(tcp.full_size_retransmits, again) >= 0.8 || hangs) {
         return None;
     }
     // The same where only large segments are repeated in the last window, and no more of them get through.
-    let now = &case.now.tcp;
     let is_large_only = share(now.full_size_retransmits, data_retransmits(now)) >= 0.8;
     // And where connections hang that have repeated the same large segment three times.
     let is_hanging = now.timeouts[Timeouts::Later as usize] > 0

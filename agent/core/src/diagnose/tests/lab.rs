@@ -48,6 +48,12 @@ fn reordering_that_tcp_has_learned_is_seen_though_nothing_is_sent_again() {
     large.tcp.reordering_events = 5;
     node.windows(4, &[(Arc::clone(&bad), large)]);
     assert!(node.causes().is_empty(), "a tenth of a percent harms nobody: {:?}", node.active());
+    let mut closed = large;
+    (closed.tcp.sent_segments, closed.tcp.reordering_events) = (100_000, 5000);
+    node.window(&[(Arc::clone(&bad), closed)]);
+    large.tcp.reordering_events = 0;
+    node.windows(3, &[(Arc::clone(&bad), large)]);
+    assert!(node.causes().is_empty(), "a connection that was old has ended: {:?}", node.active());
     large.tcp.reordering_events = 150;
     node.windows(2, &[(Arc::clone(&bad), large)]);
     assert_eq!(node.active(), [("reordering", Confidence::Medium, "web/db:8080".to_owned())]);
@@ -388,4 +394,54 @@ fn a_server_that_its_client_knows_by_address_has_one_fault() {
         node.window(&[(Arc::clone(&client), unreachable), (Arc::clone(&server), repeats)]);
     }
     assert_eq!(node.causes(), ["policy_reject"]);
+}
+
+/// What the server's end of uploads counts whose rest does not come: requests that have waited for so long.
+fn part_of_an_upload(seconds: u64) -> Totals {
+    let mut part = Totals::ZERO;
+    (part.tcp.received_segments, part.tcp.received_bytes) = (240, 330_000);
+    (part.waits.unanswered.buckets[7], part.waits.unanswered.sum) = (3, 3000 * seconds);
+    part.waits.waited_us[On::LocalApplication as usize] = 10_000_000;
+    part
+}
+
+#[test]
+fn an_upload_whose_rest_is_lost_is_no_slow_server() {
+    let client = edge("web", "db");
+    let server = other_end(&client);
+    let uploads = |end: &Arc<Edge>| {
+        let mut usual = healthy();
+        (usual.waits.responses.buckets[1], usual.waits.responses.sum) = (10, 10);
+        usual.tcp.received_bytes = 1_350_000;
+        (Arc::clone(end), usual)
+    };
+    let mut node = Node::with_past_of(&[uploads(&client), uploads(&server)]);
+    let mut stuck = Totals::ZERO;
+    stuck.tcp.sent_segments = 9;
+    again(&mut stuck, RetransmitKind::Timeout, 9);
+    stuck.tcp.full_size_retransmits = 9;
+    stuck.tcp.timeouts = [3, 3, 3];
+    stuck.waits.waited_us[On::Network as usize] = 8_000_000;
+    for seconds in [4, 9] {
+        node.window(&[(Arc::clone(&client), stuck), (Arc::clone(&server), part_of_an_upload(seconds))]);
+        assert!(!node.causes().contains(&"slow_server"), "{:?}", node.active());
+    }
+    // Without the client's end it may be, and is not sure.
+    let mut node = Node::with_past_of(&[uploads(&server)]);
+    for seconds in [4, 9, 14] {
+        node.window(&[(Arc::clone(&server), part_of_an_upload(seconds))]);
+    }
+    assert_eq!(node.active(), [("slow_server", Confidence::Medium, "web/db:8080".to_owned())]);
+}
+
+#[test]
+fn a_server_that_refuses_most_connects_answers() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past_of(&[(Arc::clone(&bad), kept())]);
+    let mut killed = Totals::ZERO;
+    killed.tcp.connect_failures[ConnectFailure::Refused as usize] = 1500;
+    (killed.tcp.sent_segments, killed.tcp.received_segments) = (1500, 1500);
+    again(&mut killed, RetransmitKind::Syn, 4);
+    node.windows(2, &[(bad, killed)]);
+    assert!(!node.causes().contains(&"policy_drop"), "{:?}", node.active());
 }
