@@ -165,6 +165,9 @@ impl Case {
             acts.push((families::find(second).draw)(&mut draw));
             if acts[0].scope == Scope::Path {
                 acts[0].scope = Scope::PathToServer;
+                if let Deed::Path(how) = &mut acts[0].deed {
+                    how.push_str(" only=SERVER");
+                }
             }
         }
         let count = draw.one_of(&[0, 0, 1, 1, 2, 2, 3, 4, 6]);

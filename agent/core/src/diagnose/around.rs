@@ -10,7 +10,7 @@ use netcause_common::drops::DropCause;
 use netcause_common::flow::ResetReason;
 
 use super::finding::Signal;
-use super::symptoms::{failed_connects, local, peer, percent, waited};
+use super::symptoms::{failed_connects, gets_on, local, peer, percent, waited};
 use crate::aggregate::totals::Totals;
 use crate::aggregate::turn::On;
 use crate::aggregate::{Edge, Reporter};
@@ -25,7 +25,7 @@ const SHORT_OF_CPU: f64 = 0.9;
 /// What the node shows beside the edge that is judged.
 #[derive(Debug, Default)]
 pub struct Around {
-    /// Edges that received TCP segments in the last part of the span, and how many.
+    /// Edges that received TCP segments in the last part of the span, and how many; not those that repeat what they send and do not get on.
     heard: Vec<(Arc<Edge>, u64)>,
     /// The same by the workload at the other end, added up when it is asked for: few judgements do.
     received: OnceCell<HashMap<Workload, u64>>,
@@ -110,10 +110,10 @@ impl Around {
     /// Adds what it has counted in the last part of the span, which has so many seconds.
     pub fn add_recent(&mut self, edge: &Arc<Edge>, totals: &Totals, seconds: f64) {
         let received = totals.tcp.received_segments;
-        if received > 0 {
+        let again: u64 = totals.tcp.retransmitted_segments.iter().sum();
+        if received > 0 && (again == 0 || gets_on(&totals.tcp)) {
             self.heard.push((Arc::clone(edge), received));
         } else if edge.reporter == Reporter::Source {
-            let again: u64 = totals.tcp.retransmitted_segments.iter().sum();
             let small = again.saturating_sub(totals.tcp.full_size_retransmits);
             if small > 0 {
                 *self.silent.entry((edge.destination.clone(), edge.port)).or_default() += small;

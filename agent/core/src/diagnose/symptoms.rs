@@ -108,10 +108,21 @@ impl Case<'_> {
         dropped.map(|counts| counts[cause as usize]).sum()
     }
 
+    /// The same over its other edges.
+    #[must_use]
+    pub fn received_from_others(&self) -> u64 {
+        self.received_from_peer().saturating_sub(self.heard())
+    }
+
+    /// Those of this edge among them.
+    fn heard(&self) -> u64 {
+        if self.around.has_heard(self.edge) { self.recent.tcp.received_segments } else { 0 }
+    }
+
     /// The same, to this local workload alone.
     #[must_use]
-    pub fn received_between(&self) -> u64 {
-        self.around.received_between(self.local(), self.peer())
+    pub fn received_between_others(&self) -> u64 {
+        self.around.received_between(self.local(), self.peer()).saturating_sub(self.heard())
     }
 
     /// The local workload.
@@ -237,6 +248,15 @@ pub fn local(edge: &Edge) -> &Workload {
 #[must_use]
 pub fn waited(waits: &Waits, on: On, seconds: f64) -> f64 {
     if seconds > 0.0 { waits.waited_us[on as usize] as f64 / 1e6 / seconds } else { 0.0 }
+}
+
+/// True if anything gets on: data in either direction, or an answer to a connect. A peer that hears nothing repeats itself: its segments
+/// arrive, and are no answers.
+#[must_use]
+pub fn gets_on(tcp: &TcpCounters) -> bool {
+    let answered = [ConnectFailure::Refused, ConnectFailure::Denied, ConnectFailure::Unreachable];
+    tcp.opened + tcp.received_bytes + tcp.sent_bytes > 0
+        || answered.iter().any(|reason| tcp.connect_failures[*reason as usize] > 0)
 }
 
 /// Segments sent again but for handshakes.

@@ -13,7 +13,7 @@ use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::Signal;
 use crate::diagnose::rules::queueing;
 use crate::diagnose::statistics::{share, share_at_least};
-use crate::diagnose::symptoms::{Case, data_retransmits, percent, time};
+use crate::diagnose::symptoms::{Case, data_retransmits, gets_on, percent, time};
 
 /// Fewer retransmissions say nothing.
 pub(super) const LEAST: u64 = 5;
@@ -128,13 +128,13 @@ fn dropped_here(case: &Case<'_>) -> Option<Draft> {
 fn dead_path(case: &Case<'_>) -> Option<Draft> {
     let (tcp, recent) = (&case.lately.tcp, &case.recent.tcp);
     let repeated: u64 = tcp.timeouts[Timeouts::Later as usize];
-    let is_silent = recent.received_segments == 0 && (recent.sent_segments > 0 || case.is_stuck());
+    let is_silent = !gets_on(recent) && (recent.sent_segments > 0 || case.is_stuck());
     if !is_silent || (repeated == 0 && !(case.has(Cause::DeadPath) && case.is_stuck())) {
         return None;
     }
     let timeouts: u64 = tcp.timeouts.iter().sum();
     let waiting = case.waited(On::Network);
-    let others = case.received_from_peer().saturating_sub(recent.received_segments);
+    let others = case.received_from_others();
     // Where nothing small was tried, a smaller MTU is not excluded; where something small comes back, it is that.
     let is_silent_port = case.is_client() && case.around.is_silent_port(case.edge);
     let is_large_only = is_large_only(case) && !is_silent_port;
@@ -146,13 +146,14 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
         return Some(ruled);
     }
     // Another port of it answers the same workload; or others, and this one nobody.
-    if is_silent_port || case.is_client() && case.received_between() > recent.received_segments {
+    if is_silent_port || case.is_client() && case.received_between_others() > 0 {
         return Some(silence::of_port(case, timeouts, repeated));
     }
     // Timeouts back off: where nothing was sent again lately, it is as sure as it was.
     let is_quiet = tcp.retransmitted_segments.iter().sum::<u64>() == 0;
     let was_sure = case.found(Cause::DeadPath) == Some(Confidence::High);
-    let is_sure = others == 0 && if is_quiet { was_sure } else { !is_large_only };
+    let hears = recent.received_segments;
+    let is_sure = others + hears == 0 && if is_quiet { was_sure } else { !is_large_only };
     let summary = format!(
         "{}: nothing comes back any more. Connections repeat the same data after {timeouts} timeouts and hear nothing from {}.",
         case.ends(),
@@ -170,8 +171,12 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
             recent.sent_segments,
             "segments",
             format!(
-                "in the last {} nothing was received while {} segments were sent",
+                "in the last {} {} received while {} segments were sent",
                 time(case.recent_seconds),
+                match hears {
+                    0 => "nothing was".to_owned(),
+                    _ => format!("no data, no acknowledgement, and {hears} segments that repeat others were"),
+                },
                 recent.sent_segments
             ),
         ))

@@ -43,8 +43,8 @@ pub(super) fn by_rule(case: &Case<'_>, repeated: u64) -> Option<Draft> {
 
 /// Nothing comes back from one port of a peer whose other ports answer.
 pub(super) fn of_port(case: &Case<'_>, timeouts: u64, repeated: u64) -> Draft {
-    let others = match case.received_between() {
-        0 => case.received_from_peer(),
+    let others = match case.received_between_others() {
+        0 => case.received_from_others(),
         between => between,
     };
     let summary = format!(

@@ -445,3 +445,16 @@ fn a_server_that_refuses_most_connects_answers() {
     node.windows(2, &[(bad, killed)]);
     assert!(!node.causes().contains(&"policy_drop"), "{:?}", node.active());
 }
+
+#[test]
+fn a_peer_that_repeats_what_it_sends_does_not_answer() {
+    // The path there is dead: the server does not get acknowledgements, and sends its answers again and again.
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut dead = dead(false);
+    dead.tcp.received_segments = 3;
+    again(&mut dead, RetransmitKind::Syn, 8);
+    dead.tcp.connect_failures[ConnectFailure::TimedOut as usize] = 3;
+    node.windows(4, &[(Arc::clone(&bad), dead)]);
+    assert_eq!(node.active(), [("dead_path", Confidence::Medium, "web/db:8080".to_owned())]);
+}
