@@ -50,6 +50,11 @@ fn dropped_here(case: &Case<'_>) -> Option<Draft> {
     }
     let (count, why) =
         tcp.retransmitted_after_drop.iter().zip(DropCause::ALL).max_by_key(|(count, _)| **count)?;
+    // What comes to a connection that its full accept queue has no place for is dropped as well: the listener has the cause.
+    let server = case.around.servers.get(&(case.edge.destination.clone(), case.edge.port));
+    if why == DropCause::Receiver && server.is_some_and(|server| server.accept_queue_full > 0) {
+        return None;
+    }
     let harm = share_at_least(dropped, tcp.sent_segments + dropped);
     let blocks = tcp.retransmitted_segments[RetransmitKind::Syn as usize] > 0;
     if harm < HARMLESS && !blocks {

@@ -162,3 +162,29 @@ fn a_transfer_that_backs_off_makes_a_dead_path_no_surer() {
         assert_eq!(node.active(), [("dead_path", sure, "web/db:8080".to_owned())]);
     }
 }
+
+#[test]
+fn what_a_full_accept_queue_drops_is_no_pressure_on_memory() {
+    let bad = edge("web", "db");
+    let mut dropped = healthy();
+    again(&mut dropped, RetransmitKind::Timeout, 20);
+    dropped.tcp.retransmitted_after_drop[DropCause::Receiver as usize] = 15;
+    let place = Place::Listener(Workload::plain("db"), Some(8080));
+    let full = place.counters().iter().position(|name| *name == "accept_queue_full").unwrap();
+    for (is_full, cause) in [(true, "accept_queue_overflow"), (false, "receiver_memory_pressure")] {
+        let mut node = Node::with_past(&[Arc::clone(&bad)]);
+        let mut totals = vec![0; place.counters().len()];
+        for _ in 0..4 {
+            totals[full] += if is_full { 12 } else { 0 };
+            node.listeners.read([Found {
+                id: 1,
+                place: place.clone(),
+                totals: &totals,
+                levels: &[if is_full { 4 } else { 0 }, 4],
+            }]);
+            node.listeners.end_reading(Duration::from_secs(node.now + 5));
+            node.window(&[(Arc::clone(&bad), dropped)]);
+        }
+        assert_eq!(node.causes(), [cause]);
+    }
+}
