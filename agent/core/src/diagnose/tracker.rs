@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::draft::Draft;
-use super::finding::{Dated, Finding};
+use super::finding::{Dated, Finding, Subject};
+use crate::aggregate::Edge;
 use crate::enrich::objects::Seconds;
 
 /// A finding ends when there is no evidence of it for so long: SYNs are repeated after 1, 3, 7, 15 and 31 seconds.
@@ -67,6 +68,10 @@ impl Tracker {
         drafts.sort_by(|a, b| b.weight.total_cmp(&a.weight));
         for draft in drafts {
             let id = draft.finding.id();
+            // What is known of more is not said of a part of it while that lasts.
+            if self.is_part_of_another(&draft.finding) {
+                continue;
+            }
             if !self.current.contains_key(&id) && self.current.len() >= MAX_ACTIVE {
                 continue;
             }
@@ -105,6 +110,7 @@ impl Tracker {
             .filter(|(_, current)| {
                 let silent = now.saturating_sub(current.last.0);
                 silent >= if current.is_active { QUIET } else { SECOND_EVIDENCE }
+                    || self.is_part_of_another(&current.finding)
             })
             .map(|(id, _)| id.clone())
             .chain(replaced.drain(..))
@@ -121,6 +127,19 @@ impl Tracker {
             self.ended.pop_front();
         }
         turns
+    }
+
+    /// True for a pair of workloads, if an active finding says the same of more than it: of a server with all its clients, of the node.
+    fn is_part_of_another(&self, finding: &Finding) -> bool {
+        let Subject::Edge(pair) = &finding.subject else { return false };
+        let is_pair = |edge: &Arc<Edge>| {
+            edge.source == pair.source && edge.destination == pair.destination && edge.port == pair.port
+        };
+        self.active().any(|wide| {
+            wide.cause == finding.cause
+                && !matches!(wide.subject, Subject::Edge(_))
+                && wide.affected.iter().any(is_pair)
+        })
     }
 
     /// Findings that the drafts give another cause of the same family: what looked like one is known better now.
@@ -165,8 +184,44 @@ impl Tracker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregate::{Reporter, Via};
     use crate::diagnose::cause::{Cause, Confidence};
-    use crate::diagnose::finding::Subject;
+    use crate::diagnose::finding::Pair;
+    use crate::enrich::Workload;
+
+    #[test]
+    fn a_pair_is_a_part_of_its_servers_finding() {
+        let edge = Arc::new(Edge {
+            reporter: Reporter::Source,
+            source: Workload::plain("web"),
+            destination: Workload::plain("db"),
+            service: None,
+            port: Some(5432),
+            via: Via::Direct,
+        });
+        let of_pair =
+            Draft::of_edge(Cause::DeadPath, &edge, Confidence::High, String::new()).weighs(1.0, true);
+        let subject = Subject::Listener(Workload::plain("db"), Some(5432));
+        let mut of_server =
+            Draft::new(Cause::DeadPath, subject, Confidence::High, String::new()).weighs(2.0, true);
+        of_server.finding.affected = vec![Arc::clone(&edge)];
+        assert_eq!(of_pair.finding.subject, Subject::Edge(Pair::of(&edge)));
+        let mut tracker = Tracker::default();
+        let mut seconds = 0;
+        let mut active = |drafts: Vec<Draft>| {
+            seconds += 5;
+            tracker.judge(drafts, Duration::from_secs(seconds), seconds, Duration::from_secs(5));
+            let subjects = tracker.active().map(|finding| finding.subject.clone());
+            subjects.map(|subject| matches!(subject, Subject::Edge(_))).collect::<Vec<_>>()
+        };
+        assert_eq!(active(vec![of_pair.clone()]), [true]);
+        assert_eq!(active(vec![of_server]), [false], "the pair's has ended");
+        assert_eq!(active(vec![of_pair.clone()]), [false], "and does not begin again at once");
+        for _ in 0..6 {
+            active(vec![of_pair.clone()]);
+        }
+        assert_eq!(active(vec![of_pair]), [true], "the pair alone has it now");
+    }
 
     #[test]
     fn what_gets_surer_is_said_once_and_with_its_begin() {
