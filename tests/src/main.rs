@@ -43,6 +43,8 @@ enum Command {
     Faults(faults::Faults),
     /// Play faults between two virtual machines, and judge what the agent of each says of them
     OneEnded(one_ended::OneEnded),
+    /// Lose packets between them, and see that the rules of a Prometheus that scrapes both name this pair of nodes
+    Attribution(one_ended::Attribution),
     /// Draw the dashboards from the data of a Prometheus
     Render(render::Render),
     /// One of those machines, controlled on standard input
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run().map(|()| ExitCode::SUCCESS),
         Command::Faults(faults) => faults.run(),
         Command::OneEnded(one_ended) => one_ended.run().map(|()| ExitCode::SUCCESS),
+        Command::Attribution(attribution) => attribution.run().map(|()| ExitCode::SUCCESS),
         Command::Render(render) => render.run().map(|()| ExitCode::SUCCESS),
         Command::Node(node) => node.run().map(|()| ExitCode::SUCCESS),
         Command::Pause(pause) => pause.run().map(|()| ExitCode::SUCCESS),

@@ -4,6 +4,7 @@
 //! `netcause-lab one-ended` runs on the host, needs no rights, and drives both machines over a serial port each, which faults do
 //! not reach. In each machine runs `netcause-lab node`: pods, traffic and the agent.
 
+mod attribution;
 mod cases;
 mod control;
 mod faults;
@@ -12,5 +13,6 @@ mod stage;
 mod table;
 mod verdict;
 
+pub(crate) use attribution::Attribution;
 pub(crate) use cases::OneEnded;
 pub(crate) use node::Node;

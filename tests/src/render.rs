@@ -16,13 +16,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::lab::promql::Api;
 
-pub(crate) use answers::Choice;
+pub(crate) use answers::{Choice, Took};
 
 /// The dashboards, by the names of their files.
 pub(crate) const DASHBOARDS: [(&str, &str); 5] = [
@@ -86,9 +86,13 @@ impl Render {
             all(Api { at }, &choice, &self.to).with_context(|| format!("asking Prometheus at {at}"))?;
         drawn.problems.iter().for_each(|problem| println!("{problem}"));
         println!("{}", drawn.summary);
+        drawn.print_slowest();
         Ok(())
     }
 }
+
+/// Queries that are printed of the slowest.
+const SLOWEST: usize = 12;
 
 /// What came of drawing the dashboards.
 pub(crate) struct Drawn {
@@ -96,17 +100,32 @@ pub(crate) struct Drawn {
     pub(crate) problems: Vec<String>,
     /// Where the pictures are, or why there are none.
     pub(crate) summary: String,
+    /// How long each query took, by dashboard.
+    pub(crate) took: Vec<(&'static str, Took)>,
+}
+
+impl Drawn {
+    fn print_slowest(mut self) {
+        self.took.sort_by(|(_, a), (_, b)| b.seconds.total_cmp(&a.seconds));
+        let all: f64 = self.took.iter().map(|(_, took)| took.seconds).sum();
+        println!("{} queries took {all:.1} s; the slowest:", self.took.len());
+        for (dashboard, Took { seconds, title, is_instant }) in self.took.iter().take(SLOWEST) {
+            let what = if *is_instant { "at one time" } else { "a line" };
+            println!("{seconds:9.3} s  {dashboard}: {title}, {what}");
+        }
+    }
 }
 
 /// Draws all dashboards into a directory.
 pub(crate) fn all(api: Api, choice: &Choice, to: &Path) -> Result<Drawn> {
     fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
     let browser = browser::find();
-    let mut problems = Vec::new();
+    let (mut problems, mut took) = (Vec::new(), Vec::new());
     for (name, json) in DASHBOARDS {
         let dashboard: Value = serde_json::from_str(json).with_context(|| format!("reading {name}.json"))?;
         let filled = choice.fill_in(api, &dashboard)?;
-        let asked = answers::ask(api, &filled, choice)?;
+        let (asked, of_dashboard) = answers::ask(api, &filled, choice)?;
+        took.extend(of_dashboard.into_iter().map(|took| (name, took)));
         let mut wrong = judge::grid(&dashboard)?;
         wrong.extend(judge::panels_of(&filled, &asked));
         let page = json!({
@@ -125,7 +144,21 @@ pub(crate) fn all(api: Api, choice: &Choice, to: &Path) -> Result<Drawn> {
         Some(_) => format!("pages and pictures are in {pages}"),
         None => format!("pages are in {pages}; no pictures: {} is not on the search path", browser::PROGRAM),
     };
-    Ok(Drawn { problems, summary })
+    Ok(Drawn { problems, summary, took })
+}
+
+/// What all queries of one panel of a dashboard are answered with: series, or samples.
+pub(crate) fn answers_of(api: Api, choice: &Choice, dashboard: &str, title: &str) -> Result<Vec<Value>> {
+    let found = DASHBOARDS.iter().find(|(name, _)| *name == dashboard);
+    let (_, json) = found.with_context(|| format!("no dashboard {dashboard}"))?;
+    let mut dashboard: Value = serde_json::from_str(json).context("reading the dashboard")?;
+    if let Some(panels) = dashboard.get_mut("panels").and_then(Value::as_array_mut) {
+        panels.retain(|panel| panel["title"] == title);
+        ensure!(panels.len() == 1, "{} panels are called {title}", panels.len());
+    }
+    let filled = choice.fill_in(api, &dashboard)?;
+    let (answers, _) = answers::ask(api, &filled, choice)?;
+    Ok(answers.into_values().flatten().flatten().collect())
 }
 
 /// Seconds since 1970.

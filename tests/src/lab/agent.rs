@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::PathBuf,
     process::Command,
     sync::{OnceLock, mpsc},
@@ -41,7 +41,7 @@ pub(crate) struct Agent {
     within: Option<File>,
 }
 
-/// How an agent is started, beside `--listen 127.0.0.1:0`.
+/// How an agent is started.
 #[derive(Default)]
 pub(crate) struct Options<'a> {
     pub(crate) args: &'a [&'a str],
@@ -54,6 +54,8 @@ pub(crate) struct Options<'a> {
     pub(crate) own_pids: bool,
     /// In this network namespace, as if it were the node's; its loopback device must be up.
     pub(crate) within: Option<&'a Namespace>,
+    /// Where it listens, if not at a free port of loopback.
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// The command that runs its arguments in a new PID namespace with its own `/proc`.
@@ -96,8 +98,9 @@ impl Agent {
     pub(crate) fn start(scenario: &str, name: &str, options: &Options<'_>) -> Result<Self> {
         let cgroup = Cgroup::new(scenario, name)?;
         let mut command = command_within(options.within, Some(&cgroup), options.own_pids)?;
+        let listen = options.listen.unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
         command
-            .args(["agent", "--listen", "127.0.0.1:0"])
+            .args(["agent", "--listen", &listen.to_string()])
             .args(options.args)
             .envs(options.env.iter().copied());
         let mut text = options.config.unwrap_or_default().to_owned();

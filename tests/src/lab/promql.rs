@@ -85,6 +85,12 @@ impl Prometheus {
         Self::begin(scenario, agent, &Settings { rules: &RULES, ..Settings::default() })
     }
 
+    /// The same of the agents of several nodes, every five seconds.
+    pub(crate) fn start_of_nodes(scenario: &str, agents: &[(&str, SocketAddr)]) -> Result<Self> {
+        let settings = Settings { interval: 5, rules: &RULES, ..Settings::default() };
+        Self::begin_of(scenario, agents, &settings)
+    }
+
     /// Scrapes an agent at this interval in seconds, as the replica of this name, with these features of Prometheus. One that
     /// does not know a feature warns of it.
     pub(crate) fn start_every(
@@ -98,6 +104,10 @@ impl Prometheus {
     }
 
     fn begin(scenario: &str, agent: SocketAddr, settings: &Settings<'_>) -> Result<Self> {
+        Self::begin_of(scenario, &[("lab", agent)], settings)
+    }
+
+    fn begin_of(scenario: &str, agents: &[(&str, SocketAddr)], settings: &Settings<'_>) -> Result<Self> {
         let Settings { interval, replica, features, how, more, rules } = settings;
         let name = format!("netcause-lab-{}-{scenario}", std::process::id());
         let directory = Directory(std::env::temp_dir().join(name));
@@ -107,8 +117,12 @@ impl Prometheus {
             fs::write(directory.0.join(format!("rules-{number}.yaml")), rules).context("writing rules")?;
         }
         let config = directory.0.join("prometheus.yml");
+        let target = |(node, at): &(&str, SocketAddr)| {
+            format!("  - targets: ['{at}']\n    labels: {{node: {node}}}\n")
+        };
+        let targets: String = agents.iter().map(target).collect();
         let text = format!(
-            "global:\n  scrape_interval: {interval}s\n  evaluation_interval: 2s\n  external_labels: {{replica: '{replica}'}}\nrule_files: ['rules-*.yaml']\nscrape_configs:\n- job_name: netcause\n{how}  static_configs:\n  - targets: ['{agent}']\n    labels: {{node: lab}}\n{more}"
+            "global:\n  scrape_interval: {interval}s\n  evaluation_interval: 2s\n  external_labels: {{replica: '{replica}'}}\nrule_files: ['rules-*.yaml']\nscrape_configs:\n- job_name: netcause\n{how}  static_configs:\n{targets}{more}"
         );
         fs::write(&config, text).context("writing prometheus.yml")?;
         let at = free_port()?;

@@ -27,6 +27,19 @@ const EVERY: Duration = Duration::from_secs(3);
 /// `netcause-lab one-ended`
 #[derive(Args)]
 pub(crate) struct OneEnded {
+    #[command(flatten)]
+    machines: Machines,
+    /// Only cases with this in their name
+    #[arg(long)]
+    case: Vec<String>,
+    /// Print what each agent said in full
+    #[arg(long)]
+    verbose: bool,
+}
+
+/// The machines, and the path between them.
+#[derive(Args)]
+pub(super) struct Machines {
     /// The serial port of each machine, first the client's: a UNIX socket
     #[arg(long, num_args = 2, required = true)]
     control: Vec<PathBuf>,
@@ -36,12 +49,19 @@ pub(crate) struct OneEnded {
     /// Where the chance of the path begins
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only cases with this in their name
-    #[arg(long)]
-    case: Vec<String>,
-    /// Print what each agent said in full
-    #[arg(long)]
-    verbose: bool,
+}
+
+impl Machines {
+    /// Waits for both, and starts their agents, which know these names.
+    pub(super) fn stage(&self, names: &str, is_scraped: bool) -> Result<Stage> {
+        let [a, b] = &self.control[..] else { bail!("two machines") };
+        let machines = [Control::connect("A", a)?, Control::connect("B", b)?];
+        let path = NodePath::of(&self.wire[0], &self.wire[1], self.seed)?;
+        let began = Instant::now();
+        let stage = Stage::new(machines, path, names, is_scraped)?;
+        eprintln!("both agents run after {:.0} s; seed {}", began.elapsed().as_secs_f64(), self.seed);
+        Ok(stage)
+    }
 }
 
 /// A fault, and what each end may say of it.
@@ -66,13 +86,8 @@ impl OneEnded {
             |name: &str| self.case.is_empty() || self.case.iter().any(|part| name.contains(part.as_str()));
         let cases: Vec<&Case> = all.iter().filter(|case| is_wanted(case.name)).collect();
         ensure!(!cases.is_empty(), "no case has this in its name");
-        let [a, b] = &self.control[..] else { bail!("two machines") };
-        let machines = [Control::connect("A", a)?, Control::connect("B", b)?];
-        let path = NodePath::of(&self.wire[0], &self.wire[1], self.seed)?;
         let known: Vec<&str> = cases.iter().map(|case| case.name).collect();
-        let began = Instant::now();
-        let mut stage = Stage::new(machines, path, &names(&known))?;
-        eprintln!("both agents run after {:.0} s; seed {}", began.elapsed().as_secs_f64(), self.seed);
+        let mut stage = self.machines.stage(&names(&known), false)?;
         let mut outcomes = Vec::new();
         for (number, case) in (1..).zip(&cases) {
             let result = play(&mut stage, number, case);

@@ -1,6 +1,12 @@
 //! One machine of the two: makes pods, runs programs in them, and asks its agent, as requests on standard input say.
 
-use std::{collections::BTreeMap, fs, io::BufRead as _, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::BufRead as _,
+    net::{Ipv4Addr, SocketAddr},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -14,6 +20,9 @@ use crate::lab::{
     topology::{Net, Pod},
 };
 
+/// Where the host reaches the agent, over a network card that no fault reaches: the address that QEMU forwards to.
+const SCRAPED: (Ipv4Addr, u16) = (Ipv4Addr::new(10, 0, 2, 15), 9779);
+const SCRAPED_DEVICE: &str = "eth1";
 /// Where the agent finds names.
 const NAMES: &str = "/tmp/names.yaml";
 
@@ -29,8 +38,9 @@ pub(crate) struct Node {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Request {
-    /// Makes the bridge with this last byte of its address, and starts the agent of the node of this name, with these names.
-    Begin { node: String, bridge: u8, names: String },
+    /// Makes the bridge with this last byte of its address, and starts the agent of the node of this name, with these names. One
+    /// that is scraped listens where the host reaches it.
+    Begin { node: String, bridge: u8, names: String, is_scraped: bool },
     /// Waits until the other node's bridge answers.
     Reach { bridge: u8 },
     /// Makes a pod with this uid.
@@ -88,7 +98,9 @@ impl Node {
 impl State {
     fn carry_out(&mut self, request: Request) -> Result<Value> {
         match request {
-            Request::Begin { node, bridge, names } => self.begin(&node, bridge, &names)?,
+            Request::Begin { node, bridge, names, is_scraped } => {
+                self.begin(&node, bridge, &names, is_scraped)?;
+            }
             Request::Reach { bridge } => self.net()?.reach_bridge(bridge)?,
             Request::Pod { key, uid } => {
                 let pod = self.net()?.pod_of_uid(&key, &uid)?;
@@ -116,12 +128,13 @@ impl State {
         Ok(Value::Null)
     }
 
-    fn begin(&mut self, node: &str, bridge: u8, names: &str) -> Result<()> {
+    fn begin(&mut self, node: &str, bridge: u8, names: &str, is_scraped: bool) -> Result<()> {
         device(&self.device)?;
+        let listen = is_scraped.then(scraped).transpose()?;
         self.net = Some(Net::of_machine("one-ended", &self.device, bridge)?);
         fs::write(NAMES, names).with_context(|| format!("writing {NAMES}"))?;
         let config = format!("kubernetes: off\nnames_file: {NAMES}\nnode_name: {node}\n");
-        let options = Options { config: Some(&config), env: &SHARED_ENV, ..Options::default() };
+        let options = Options { config: Some(&config), env: &SHARED_ENV, listen, ..Options::default() };
         self.agent = Some(Agent::start("one-ended", "agent", &options)?);
         Ok(())
     }
@@ -143,6 +156,19 @@ fn start(pod: &Pod, args: &[String]) -> Result<Process> {
     let mut command = pod.command(&machine()?.exe)?;
     command.arg("traffic").args(args);
     Process::spawn(&args.join(" "), &mut command)
+}
+
+/// Gives the second network card its address.
+fn scraped() -> Result<SocketAddr> {
+    device(SCRAPED_DEVICE)?;
+    let address = format!("{}/24", SCRAPED.0);
+    for args in
+        [["address", "add", &address, "dev", SCRAPED_DEVICE], ["link", "set", SCRAPED_DEVICE, "up", ""]]
+    {
+        let args = args.into_iter().filter(|arg| !arg.is_empty());
+        Process::run("ip", Command::new("ip").args(args), "")?.success()?;
+    }
+    Ok(SCRAPED.into())
 }
 
 /// Waits for a network card: its driver may still be looking at it.

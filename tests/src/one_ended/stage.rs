@@ -34,9 +34,15 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Waits for both machines, and starts their agents, which know these names.
-    pub(super) fn new(mut machines: [Control; 2], path: NodePath, names: &str) -> Result<Self> {
+    pub(super) fn new(
+        mut machines: [Control; 2],
+        path: NodePath,
+        names: &str,
+        is_scraped: bool,
+    ) -> Result<Self> {
         for (control, (node, bridge)) in machines.iter_mut().zip(NODES.iter().zip(BRIDGES)) {
-            let request = Request::Begin { node: (*node).to_owned(), bridge, names: names.to_owned() };
+            let (node, names) = ((*node).to_owned(), names.to_owned());
+            let request = Request::Begin { node, bridge, names, is_scraped };
             control.ask(&request)?;
         }
         machines[0].ask(&Request::Reach { bridge: BRIDGES[1] })?;
@@ -170,7 +176,7 @@ pub(super) fn names(cases: &[&str]) -> String {
 }
 
 /// The address of the `number`-th pod of a node: the bridge counts.
-fn address_of(end: End, number: u8) -> String {
+pub(super) fn address_of(end: End, number: u8) -> String {
     format!("10.77.0.{}", BRIDGES[end as usize] + number)
 }
 

@@ -1,6 +1,6 @@
 //! What the queries of a dashboard are answered with, after its variables were filled in.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Map, Value, json};
@@ -29,6 +29,15 @@ pub(super) struct Filled {
 
 /// The answers to all queries of a dashboard: by the number of the panel, in the order of its queries.
 pub(super) type Answers = BTreeMap<u64, Vec<Vec<Value>>>;
+
+/// How long Prometheus took for a query.
+pub(crate) struct Took {
+    pub(crate) seconds: f64,
+    /// The panel.
+    pub(crate) title: String,
+    /// At one time, and not at [`POINTS`].
+    pub(crate) is_instant: bool,
+}
 
 /// Points in time of a line.
 const POINTS: f64 = 240.0;
@@ -93,14 +102,14 @@ impl Choice {
 }
 
 /// Puts all queries of a dashboard.
-pub(super) fn ask(api: Api, filled: &Filled, choice: &Choice) -> Result<Answers> {
+pub(super) fn ask(api: Api, filled: &Filled, choice: &Choice) -> Result<(Answers, Vec<Took>)> {
     let now = choice.until;
     let (from, to, step) = ((now - choice.seconds).to_string(), now.to_string(), choice.step().to_string());
-    let mut answers = Answers::new();
+    let (mut answers, mut took) = (Answers::new(), Vec::new());
     for panel in panels(&filled.dashboard) {
         let mut of_panel = Vec::new();
         for target in targets(panel) {
-            let query = text(target, "expr");
+            let (query, began) = (text(target, "expr"), Instant::now());
             let answer = match target.get("instant") {
                 Some(_) => api.results("query", &[("query", query), ("time", &to)]),
                 None => api.results(
@@ -109,12 +118,17 @@ pub(super) fn ask(api: Api, filled: &Filled, choice: &Choice) -> Result<Answers>
                 ),
             };
             let answer = answer.with_context(|| format!("the panel {}", text(panel, "title")))?;
+            took.push(Took {
+                seconds: began.elapsed().as_secs_f64(),
+                title: text(panel, "title").to_owned(),
+                is_instant: target.get("instant").is_some(),
+            });
             of_panel.push(answer.into_iter().map(|series| numbers(series, &choice.prefix)).collect());
         }
         answers
             .insert(panel.get("id").and_then(Value::as_u64).context("a panel without a number")?, of_panel);
     }
-    Ok(answers)
+    Ok((answers, took))
 }
 
 /// The panels of a dashboard that show something.

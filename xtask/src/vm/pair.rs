@@ -3,7 +3,7 @@
 //! Each VM has a network card without offloads, whose frames are datagrams of UNIX sockets. The program of the lab that is the path
 //! between the nodes passes them on, or does not. It drives the VMs over a serial port each, so no fault reaches what it says.
 
-use std::{path::PathBuf, process::Command, time::Instant};
+use std::{net::TcpListener, path::PathBuf, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     cargo::Profile,
-    exec,
+    exec, test,
     tools::{self, packages::Purpose},
 };
 
@@ -32,7 +32,10 @@ pub(crate) struct Args {
     /// Seconds after which everything is stopped
     #[arg(long, default_value_t = 5400)]
     seconds: u64,
-    /// Arguments of `netcause-lab one-ended`, after `--`
+    /// Instead of the cases: a Prometheus scrapes both agents while the path loses packets, and its rules must name the pair of nodes
+    #[arg(long)]
+    attribution: bool,
+    /// Arguments of `netcause-lab one-ended`, or of `netcause-lab attribution`, after `--`
     #[arg(last = true)]
     lab: Vec<String>,
 }
@@ -53,14 +56,25 @@ pub(crate) fn command(args: &Args) -> Result<()> {
     let workshop = Workshop::new(&[programs.agent.as_path(), programs.lab.as_path()])?;
     let mut running = Vec::new();
     let mut lab = Command::new("timeout");
-    lab.arg(args.seconds.to_string()).arg(&programs.lab).arg("one-ended").arg("--control");
-    let wirings = [wiring(&workshop, 'a', 1), wiring(&workshop, 'b', 2)];
+    lab.arg(args.seconds.to_string()).arg(&programs.lab);
+    lab.arg(if args.attribution { "attribution" } else { "one-ended" }).arg("--control");
+    let mut wirings = [wiring(&workshop, 'a', 1), wiring(&workshop, 'b', 2)];
+    if args.attribution {
+        for wiring in &mut wirings {
+            wiring.scraped = Some(free_port()?);
+        }
+        lab.env("PATH", test::path()?);
+    }
     lab.args(wirings.iter().map(|wiring| &wiring.control)).arg("--wire");
     for (wiring, series) in wirings.iter().zip(series) {
         let kernel = series.fetch()?;
         exec::say(format!("kernel {}: booting {}", kernel.name, kernel.release));
         running.push(boot(&workshop, &kernel, wiring, args.seconds)?);
         lab.arg(format!("socket:{}:{}", wiring.there.display(), wiring.here.display()));
+    }
+    if args.attribution {
+        lab.arg("--scrape");
+        lab.args(wirings.iter().filter_map(|wiring| Some(format!("127.0.0.1:{}", wiring.scraped?))));
     }
     lab.args(&args.lab);
     let began = Instant::now();
@@ -72,7 +86,13 @@ pub(crate) fn command(args: &Args) -> Result<()> {
 
 fn wiring(workshop: &Workshop, name: char, number: u8) -> Wiring {
     let socket = |what: &str| -> PathBuf { workshop.directory.join(format!("{name}-{what}")) };
-    Wiring { control: socket("control"), here: socket("card"), there: socket("path"), number }
+    Wiring { control: socket("control"), here: socket("card"), there: socket("path"), number, scraped: None }
+}
+
+/// A port of loopback that was free a moment ago.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    Ok(listener.context("no free port")?.port())
 }
 
 fn boot(workshop: &Workshop, kernel: &Kernel, wiring: &Wiring, seconds: u64) -> Result<Emulator> {

@@ -58,6 +58,8 @@ pub(super) struct Wiring {
     pub there: PathBuf,
     /// The last byte of its hardware address.
     pub number: u8,
+    /// The port of loopback that leads to the agent, over a second network card.
+    pub scraped: Option<u16>,
 }
 
 /// What a kernel prints that has met a breakpoint where none is any more: it patches its own code while it runs, and an emulator
@@ -171,7 +173,7 @@ impl Machine {
     /// Boots it with a serial port that is a UNIX socket, which gives the job its input and takes its output, and a network card
     /// whose frames are datagrams between two UNIX sockets.
     pub(super) fn start(&self, wiring: &Wiring) -> Result<Emulator> {
-        let Wiring { control, here, there, number } = wiring;
+        let Wiring { control, here, there, number, scraped } = wiring;
         let mut command = self.command();
         command.arg("-serial").arg(format!("unix:{},server=on,wait=off", control.display()));
         command.arg("-netdev").arg(format!(
@@ -184,6 +186,14 @@ impl Machine {
             "virtio-net-pci,netdev=wire,mac=52:54:00:77:00:{number:02x},romfile=,mrg_rxbuf=off,csum=off,gso=off,guest_csum=off,\
              guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off"
         ));
+        if let Some(port) = scraped {
+            // tests/src/one_ended/node.rs has the address. Nothing else of the host is reached.
+            command.args([
+                "-netdev",
+                &format!("user,id=scraped,restrict=on,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:9779"),
+            ]);
+            command.args(["-device", "virtio-net-pci,netdev=scraped,romfile="]);
+        }
         command.stdin(Stdio::null());
         Ok(Emulator(command.spawn().map_err(not_started)?))
     }
