@@ -41,7 +41,7 @@ pub(super) fn page() -> Page {
 /// The busiest pairs: both ends of each arrow have to have a circle.
 fn busiest() -> String {
     let pair = "source_namespace, source_workload, destination_namespace, destination_workload";
-    format!("topk(200, {})", sum_rate(pair, &seen("netcause_tcp_sent_bytes_total")))
+    format!("topk(60, {})", sum_rate(pair, &seen("netcause_tcp_sent_bytes_total")))
 }
 
 /// The workloads of the busiest pairs, with the labels of a circle; the value is the sum of their arrows.
@@ -69,7 +69,7 @@ fn map() -> Vec<Panel> {
             Kind::Graph,
             "Service map",
             Unit::BytesPerSecond,
-            "Workloads, and TCP payload that the end that “Seen at” names has sent, per second; the 200 busiest pairs. Choose a namespace or a workload for less.",
+            "Workloads, and TCP payload that the end that “Seen at” names has sent, per second; the 60 busiest pairs, as more cannot be told apart. Choose a namespace or a workload for less.",
         )
         .query("", circles())
         .query("", arrows()),

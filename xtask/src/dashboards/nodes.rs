@@ -51,7 +51,7 @@ fn pairs() -> Vec<Panel> {
         .nothing("Nothing was sent again, or no other node is known")
         .query("", format!("topk(500, {})", share("node, peer_node", &again, &sent)))
         .limits(0.002, 0.01)
-        .size(24, 10),
+        .size(24, 16),
         Panel::new(
             matrix,
             "Round-trip time, node by node",
@@ -88,7 +88,7 @@ fn pairs() -> Vec<Panel> {
             )),
         ),
         Panel::lines(
-            "Loss: from zone to zone",
+            "Loss: from node to zone",
             Unit::Share,
             "The share of TCP segments sent again from each node to each zone of other nodes, the ten worst.",
         )

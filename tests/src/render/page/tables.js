@@ -27,6 +27,8 @@ function columns(panel, data) {
   return fields.map((field) => ({ field, title: renamed(field) }));
 }
 
+const sorted = (data, field) => data.toSorted((a, b) => (a[field] ?? "").localeCompare(b[field] ?? "", undefined, { numeric: true }));
+
 function matrix(data, { rowField, columnField, valueField }) {
   const corner = `${rowField}\\${columnField}`;
   const heads = [...new Set(data.map((row) => row[columnField] ?? ""))];
@@ -43,7 +45,10 @@ function table(body, panel, answers) {
   let data = rows(panel, answers);
   if (data.length === 0) return nothing(body, panel);
   const grouping = transformation(panel, "groupingToMatrix");
-  if (grouping) data = matrix(data, grouping);
+  if (grouping) {
+    const [columnsBy, rowsBy] = panel.transformations.filter((one) => one.id === "sortBy").map((one) => one.options.sort[0].field);
+    data = sorted(matrix(sorted(data, columnsBy), grouping), rowsBy);
+  }
   const shownColumns = columns(panel, data).map((column) => ({ ...column, config: overridden(panel, column.title) }));
   const visible = shownColumns.filter(({ config }) => !config.custom?.hidden);
   const sort = panel.options.sortBy?.[0];

@@ -47,7 +47,7 @@ const QUIET: [(&str, &[&str]); 5] = [
             "Loss, node by node",
             "Round-trip time, node by node",
             "Loss: worst pairs",
-            "Loss: from zone to zone",
+            "Loss: from node to zone",
             "Failed connects: worst pairs",
             "Zones that explain loss",
             "Nodes that explain loss",

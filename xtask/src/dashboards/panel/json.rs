@@ -156,10 +156,13 @@ impl Panel {
                         "excludeByName": { "Time": true }, "renameByName": names, "indexByName": order } }),
                 ]
             }
-            // Of the names of nodes the first part: the rest is the same for all, as a rule.
+            // By name, or a bad row and a bad column would be cells here and there: the answer is sorted by value, and columns and rows come
+            // as they appear. Of the names of nodes the first part: the rest is the same for all, as a rule.
             Kind::Matrix { row, column } => vec![
+                sorted_by(column),
                 json!({ "id": "groupingToMatrix", "options": {
                     "rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "null" } }),
+                sorted_by(&format!("{row}\\{column}")),
                 json!({ "id": "renameByRegex", "options": { "regex": "^([^.]+)\\..*$", "renamePattern": "$1" } }),
             ],
             // The graph reads a field of this name, for which a display name will not do: the sum of the only number is one.
@@ -168,6 +171,10 @@ impl Panel {
             Kind::Lines | Kind::Stat | Kind::Timeline => Vec::new(),
         }
     }
+}
+
+fn sorted_by(field: &str) -> Value {
+    json!({ "id": "sortBy", "options": { "fields": {}, "sort": [{ "field": field }] } })
 }
 
 impl Column {
