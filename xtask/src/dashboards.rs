@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use page::Page;
 
-pub(crate) use render::{Args, command};
+pub(crate) use render::{Args, command, draw};
 
 /// Where dashboards are.
 pub(crate) const DIRECTORY: &str = "deploy/grafana/";

@@ -2,6 +2,7 @@
 
 mod cost;
 mod mutants;
+mod series;
 
 use std::{
     fs,

@@ -32,6 +32,19 @@ pub(crate) struct Args {
 /// Makes the dashboards and draws them: from a Prometheus that runs, or from one that scrapes the lab meanwhile (needs root).
 pub(crate) fn command(args: &Args) -> Result<()> {
     docs::dashboards()?;
+    match &args.prometheus {
+        Some(at) => draw(at, &args.more, &args.render),
+        None => lab(&made(&args.render)?),
+    }
+}
+
+fn made(directory: &Path) -> Result<PathBuf> {
+    fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    fs::canonicalize(directory).context("cannot find the directory for pictures")
+}
+
+/// Draws the dashboards from a Prometheus that runs; `more` are further arguments of `netcause-lab render`.
+pub(crate) fn draw(at: &str, more: &[String], to: &Path) -> Result<()> {
     let browser = match tools::browser() {
         Ok(directory) => Some(directory),
         Err(error) => {
@@ -39,12 +52,7 @@ pub(crate) fn command(args: &Args) -> Result<()> {
             None
         }
     };
-    fs::create_dir_all(&args.render).with_context(|| format!("cannot make {}", args.render.display()))?;
-    let to = fs::canonicalize(&args.render).context("cannot find the directory for pictures")?;
-    match &args.prometheus {
-        Some(at) => running(at, &args.more, &to, browser),
-        None => lab(&to),
-    }
+    running(at, more, &made(to)?, browser)
 }
 
 fn running(at: &str, more: &[String], to: &Path, browser: Option<PathBuf>) -> Result<()> {

@@ -2,9 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{BufWriter, Write as _},
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -13,13 +12,17 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::{RULES, yaml};
-use crate::{exec, tools, workspace};
+use super::{
+    RULES,
+    series::{self, Cluster},
+    yaml,
+};
+use crate::{dashboards, exec, tools, workspace};
 
 /// The cluster that is made up.
 #[derive(clap::Args)]
 pub(crate) struct Cost {
-    /// Measure what the rules cost a Prometheus, on made-up series of this many nodes
+    /// Measure what the rules cost a Prometheus, on made-up series of this many nodes: a zone is bad, and a pair of nodes
     #[arg(long, value_name = "NODES", value_parser = clap::value_parser!(u64).range(3..=100_000))]
     cost: Option<u64>,
     /// Other nodes that each of them exchanges segments with
@@ -28,13 +31,17 @@ pub(crate) struct Cost {
     /// Pairs of workloads of each node
     #[arg(long, value_name = "PAIRS", default_value_t = 200, requires = "cost")]
     edges: u64,
+    /// Zones that the nodes are in, or racks
+    #[arg(long, value_name = "ZONES", default_value_t = 3, requires = "cost", value_parser = clap::value_parser!(u64).range(3..))]
+    zones: u64,
+    /// Histograms of pairs of nodes and of workloads, too, which is five times the series
+    #[arg(long, requires = "cost")]
+    histograms: bool,
+    /// Put the queries of all dashboards as well, and draw them into this directory
+    #[arg(long, value_name = "DIRECTORY", requires = "cost")]
+    render: Option<PathBuf>,
 }
 
-/// Samples of six minutes, so that the rates of five have what they need.
-const SAMPLES: u64 = 13;
-const INTERVAL_SECONDS: u64 = 30;
-/// Services of the cluster that connects lead to.
-const DESTINATIONS: u64 = 5_000;
 /// How long every rule has until its first evaluation, which begins after a minute at most.
 const LIMIT: Duration = Duration::from_secs(240);
 
@@ -45,20 +52,36 @@ pub(super) fn measure(args: &Cost) -> Result<bool> {
     drop(fs::remove_dir_all(&directory));
     fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     // Samples must be recent when they are queried, and no recording may be older than the last of them.
-    let series = nodes * (args.peers.min(nodes - 1) * 4 + args.edges * 2);
-    let end = now()? + 20 + series / 3_000;
-    exec::say(format!(
-        "{nodes} nodes with {} peers and {} edges each: {series} series",
-        args.peers, args.edges
-    ));
+    let of_pair = if args.histograms { 19 } else { 4 };
+    let of_edge = if args.histograms { 69 } else { 9 };
+    let series = nodes * (args.peers.min(nodes - 1) * of_pair + args.edges * of_edge);
+    let cluster = Cluster {
+        nodes,
+        peers: args.peers,
+        edges: args.edges,
+        zones: args.zones.min(nodes),
+        with_histograms: args.histograms,
+        end: now()? + 20 + series / 5_000,
+    };
+    let end = cluster.end;
+    let began = Instant::now();
     let samples = directory.join("samples");
-    write(&samples, nodes, args, end).context("cannot write samples")?;
+    let series = series::write(&samples, &cluster).context("cannot write samples")?;
+    exec::say(format!(
+        "{nodes} nodes in {} zones, with {} other nodes and {} edges each: {series} series, written in {}",
+        cluster.zones,
+        args.peers,
+        args.edges,
+        exec::seconds(began)
+    ));
     let data = directory.join("data");
     let promtool = tools::unpacked::promtool()?;
+    let began = Instant::now();
     let mut blocks = Command::new(&promtool);
     blocks.args(["tsdb", "create-blocks-from", "openmetrics"]).arg(&samples).arg(&data);
     exec::quietly(&mut blocks, "making blocks of them", &directory.join("blocks.log"))?;
     fs::remove_file(&samples).context("cannot remove the samples")?;
+    exec::say(format!("made a block of them in {}", exec::seconds(began)));
     // What is recorded before the last sample would be refused as too old.
     let left = end.saturating_sub(now()?);
     if left == 0 {
@@ -73,81 +96,19 @@ pub(super) fn measure(args: &Cost) -> Result<bool> {
     let cpu = prometheus.number("process_cpu_seconds_total")? - before;
     report(&prometheus)?;
     println!("CPU of this Prometheus: {cpu:.1} seconds a minute");
-    println!(
-        "memory of this Prometheus: {:.0} MB",
-        prometheus.number("process_resident_memory_bytes")? / 1e6
-    );
+    println!("memory of this Prometheus: {:.0} MB", prometheus.megabytes()?);
+    if let Some(directory) = &args.render {
+        let at = prometheus.url.trim_start_matches("http://");
+        // The last sample is some minutes ago by now.
+        let more = ["--minutes=5", "--rate-interval=5m"].map(str::to_owned);
+        dashboards::draw(at, &more, directory)?;
+        println!("memory of this Prometheus: {:.0} MB", prometheus.megabytes()?);
+    }
     Ok(true)
 }
 
 fn now() -> Result<u64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs())
-}
-
-/// Writes OpenMetrics. The second node loses 3 % of what it sends.
-fn write(path: &Path, nodes: u64, args: &Cost, end: u64) -> std::io::Result<()> {
-    let mut to = BufWriter::new(File::create(path)?);
-    let mut family =
-        |name: &str, per_sample: &dyn Fn(u64, u64) -> u64, labels: &dyn Fn(u64, u64) -> String, each: u64| {
-            writeln!(to, "# TYPE {name} counter")?;
-            for node in 0..nodes {
-                for one in 1..=each {
-                    let (labels, more) = (labels(node, one), per_sample(node, one));
-                    for sample in 0..SAMPLES {
-                        let at = end - (SAMPLES - 1 - sample) * INTERVAL_SECONDS;
-                        writeln!(to, "{name}_total{{node=\"node-{node}\",{labels}}} {} {at}", sample * more)?;
-                    }
-                }
-            }
-            Ok::<(), std::io::Error>(())
-        };
-    let peers = args.peers.min(nodes - 1);
-    let peer = |node: u64, one: u64| {
-        let peer = (node + one) % nodes;
-        format!(
-            "instance=\"node-{node}:9779\",job=\"netcause\",peer_node=\"node-{peer}\",peer_zone=\"zone-{}\"",
-            peer % 3
-        )
-    };
-    let lost = |node: u64, one: u64| if node == 1 { 15 } else { u64::from(one.is_multiple_of(7)) };
-    family("netcause_peer_node_tcp_sent_segments", &|_, _| 480, &peer, peers)?;
-    family("netcause_peer_node_tcp_received_segments", &|_, _| 480, &peer, peers)?;
-    family(
-        "netcause_peer_node_tcp_retransmitted_segments",
-        &lost,
-        &|node, one| {
-            peer(node, one.div_ceil(2)) + ["", ",kind=\"fast\"", ",kind=\"timeout\""][1 + (one % 2) as usize]
-        },
-        peers * 2,
-    )?;
-    let destination = |node: u64, one: u64| {
-        format!(
-            "instance=\"node-{node}:9779\",job=\"netcause\",reporter=\"source\",source_namespace=\"shop\",source_workload=\"client-{}\",\
-             destination_namespace=\"shop\",destination_workload=\"server-{}\",destination_service=\"\",destination_port=\"8080\",via=\"\"",
-            node % 500,
-            (node * args.edges + one) % DESTINATIONS
-        )
-    };
-    family("netcause_tcp_connections_opened", &|_, _| 30, &destination, args.edges)?;
-    // One of seven edges sends something again.
-    family(
-        "netcause_tcp_retransmitted_segments",
-        &|node, one| u64::from((node + one).is_multiple_of(7)),
-        &|node, one| destination(node, one) + ",kind=\"fast\"",
-        args.edges,
-    )?;
-    writeln!(to, "# TYPE netcause_build_info gauge")?;
-    for node in 0..nodes {
-        for sample in 0..SAMPLES {
-            let at = end - (SAMPLES - 1 - sample) * INTERVAL_SECONDS;
-            writeln!(
-                to,
-                "netcause_build_info{{node=\"node-{node}\",instance=\"node-{node}:9779\",job=\"netcause\"}} 1 {at}"
-            )?;
-        }
-    }
-    writeln!(to, "# EOF")?;
-    to.flush()
 }
 
 /// A Prometheus that scrapes nothing and evaluates the rules.
@@ -217,6 +178,11 @@ impl Prometheus {
         let metrics = self.get("/metrics", &[])?;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
         value.with_context(|| format!("Prometheus shows no {name}"))
+    }
+
+    /// Its memory.
+    fn megabytes(&self) -> Result<f64> {
+        Ok(self.number("process_resident_memory_bytes")? / 1e6)
     }
 
     /// The samples that a query has now.
