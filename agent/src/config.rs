@@ -19,7 +19,7 @@ use serde::de::IgnoredAny;
 pub use error::{ConfigError, Origin};
 pub use help::{flag, variable, with_details};
 pub use settings::{Config, Settings};
-pub use values::{Kubernetes, KubernetesPods, OtlpSignal, PreexistingConnections};
+pub use values::{Kubernetes, KubernetesNodes, KubernetesPods, OtlpSignal, PreexistingConnections};
 
 impl Config {
     /// The settings that result from the file, and from the command line with its environment, which is the stronger one.

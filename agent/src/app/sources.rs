@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use crate::config::{Config, Kubernetes, KubernetesPods};
+use crate::config::{Config, Kubernetes, KubernetesNodes, KubernetesPods};
 use crate::sources::file::{self, File, FileError};
 use crate::sources::kubernetes::events::{Recorder, Writer};
 use crate::sources::kubernetes::{self, Scope};
@@ -43,10 +43,16 @@ impl Sources {
             KubernetesPods::All => Scope::All,
             KubernetesPods::Node => Scope::Node,
         };
+        let nodes = match config.kubernetes_nodes {
+            KubernetesNodes::Auto => Some(scope),
+            KubernetesNodes::All => Some(Scope::All),
+            KubernetesNodes::None => None,
+        };
         let api = is_api.then(|| kubernetes::Options {
             kubeconfig: config.kubeconfig.clone(),
             node: config.node_name.clone(),
             scope,
+            nodes,
             start_jitter: Duration::from_secs(config.kubernetes_list_jitter_seconds.into()),
             ..kubernetes::Options::default()
         });

@@ -10,7 +10,7 @@ use netcause_core::diagnose::cause::Family;
 use netcause_core::enrich::policy::DnsNames;
 
 use super::check::{AtMost, Check, LogFilter, Percent, Ports, PowerOfTwo};
-use super::values::{self, Kubernetes, KubernetesPods, OtlpSignal, PreexistingConnections};
+use super::values::{self, Kubernetes, KubernetesNodes, KubernetesPods, OtlpSignal, PreexistingConnections};
 use crate::telemetry::LogFormat;
 
 /// Private, shared, loopback and link-local addresses (RFC 1918, 6598, 1122, 3927, 4193, 4291).
@@ -259,6 +259,12 @@ settings! {
         /// memory in very large clusters.
         #[arg(value_name = "WHICH")]
         kubernetes_pods: KubernetesPods = KubernetesPods::All;
+
+        /// Which nodes to know by name and zone: auto watches all of them with `kubernetes_pods: all`, and with `node` looks up this
+        /// node and those of its peers, one by one; all watches all nodes, which loads the API server with the square of their number;
+        /// none knows none (docs/scale.md).
+        #[arg(value_name = "WHICH")]
+        kubernetes_nodes: KubernetesNodes = KubernetesNodes::Auto;
 
         /// Random delay before the first list requests, up to this time, so that the agents of a cluster do not send them
         /// at once.

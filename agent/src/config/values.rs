@@ -41,6 +41,18 @@ pub enum KubernetesPods {
     Node,
 }
 
+/// Which nodes are known.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum KubernetesNodes {
+    /// All where all pods are watched; otherwise this node and its peers, looked up one by one.
+    Auto,
+    /// All nodes of the cluster.
+    All,
+    /// None.
+    None,
+}
+
 /// What is sent by OTLP.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]

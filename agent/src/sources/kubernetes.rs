@@ -6,7 +6,7 @@
 //! |---|---|---|---|
 //! | `""` | `pods` | `get`, `list`, `watch` | addresses have no pods |
 //! | `""` | `services` | `list`, `watch` | cluster addresses have no services |
-//! | `""` | `nodes` | `list`, `watch` | addresses of nodes have no names |
+//! | `""` | `nodes` | `list`, `watch` | addresses of nodes have no names, and nodes no zones |
 //! | `discovery.k8s.io` | `endpointslices` | `list`, `watch` | services have no backends; not requested in [`Scope::Node`] |
 //! | `apps` | `replicasets` | `get` | ReplicaSets that no template hash leads to a Deployment from are named themselves |
 //! | `batch` | `jobs` | `get` | a CronJob's pods are named after each of its Jobs |
@@ -18,8 +18,8 @@
 //! # Order of updates
 //!
 //! [`Change::Init`], the objects, [`Change::InitDone`]; a list that fails begins again, and only the last beginning
-//! counts. In [`Scope::Node`] pods are published without either, and each deletion one by one: pods that were looked up by
-//! address are in no list.
+//! counts. In [`Scope::Node`] pods and nodes are published without either, and each deletion one by one: what was looked up is
+//! in no list.
 //!
 //! [`Change::Init`]: netcause_core::enrich::objects::Change::Init
 //! [`Change::InitDone`]: netcause_core::enrich::objects::Change::InitDone
@@ -72,6 +72,9 @@ pub struct Options {
     pub node: Option<String>,
     /// Which pods are known.
     pub scope: Scope,
+    /// Whether nodes are: all of them in [`Scope::All`], and in [`Scope::Node`] this one, and those of pods and addresses that
+    /// are looked up. Every watch of nodes gets every status that a kubelet reports, so watches cost the square of the nodes.
+    pub nodes: Option<Scope>,
     /// The first list waits for up to this, at random: thousands of agents may start at once.
     pub start_jitter: Duration,
     /// Timeouts and limits.
@@ -110,6 +113,8 @@ pub struct Timing {
     pub burst: u32,
     /// A pod that was found by its address is checked again after this, while the address is wanted.
     pub recheck: Duration,
+    /// The same of a node: it has ten times the bytes, and its addresses and zone stay as they are.
+    pub recheck_node: Duration,
 }
 
 impl Default for Timing {
@@ -129,6 +134,7 @@ impl Default for Timing {
             lookup: Duration::from_millis(200),
             burst: 20,
             recheck: Duration::from_secs(60),
+            recheck_node: Duration::from_secs(600),
         }
     }
 }
@@ -172,13 +178,20 @@ pub async fn run(options: Options, updates: Updates, wanted: mpsc::Receiver<IpAd
         updates: updates.clone(),
         health: health.clone(),
         node: options.node.clone(),
+        with_nodes: options.nodes == Some(Scope::Node),
+    };
+    let nodes = async {
+        if options.nodes != Some(Scope::All) {
+            std::future::pending::<()>().await;
+        }
+        watch(String::new()).run::<NodeObject>().await;
     };
     // Each ends when the receiver of updates is gone.
     tokio::select! {
         () = pods => {}
         () = watch(String::new()).run::<ServiceObject>() => {}
         () = slices => {}
-        () = watch(String::new()).run::<NodeObject>() => {}
+        () = nodes => {}
         () = owners.run() => {}
         () = lookup.run(wanted, is_node) => {}
         () = updates.closed() => {}

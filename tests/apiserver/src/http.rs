@@ -7,7 +7,10 @@ use std::{
     io,
     net::TcpListener,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -121,7 +124,7 @@ pub(crate) struct Reply {
     head: Option<oneshot::Sender<Head>>,
     body: Option<mpsc::Sender<Part>>,
     spoil: Spoil,
-    sent: u64,
+    sent: Arc<AtomicU64>,
     /// Called with the status before that is sent: whoever has the reply finds it recorded.
     on_status: Option<Box<dyn FnOnce(u16) + Send>>,
 }
@@ -130,6 +133,11 @@ impl Reply {
     /// Has the status recorded.
     pub(crate) fn on_status(&mut self, record: impl FnOnce(u16) + Send + 'static) {
         self.on_status = Some(Box::new(record));
+    }
+
+    /// Bytes of the body so far, also those that come.
+    pub(crate) fn sent(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.sent)
     }
 
     /// Spoils the body that follows.
@@ -202,14 +210,14 @@ impl Reply {
                 part = part.min(usize::try_from(rate.div_ceil(10)).unwrap_or(part).max(1));
             }
             if let Some(cut) = self.spoil.cut_after {
-                let left = cut.saturating_sub(self.sent);
+                let left = cut.saturating_sub(self.sent.load(Ordering::Relaxed));
                 if left == 0 {
                     return Err(self.cut());
                 }
                 part = part.min(usize::try_from(left).unwrap_or(part));
             }
             self.send(Ok(Frame::data(Bytes::copy_from_slice(&bytes[..part]))))?;
-            self.sent += part as u64;
+            self.sent.fetch_add(part as u64, Ordering::Relaxed);
             bytes = &bytes[part..];
             if self.spoil.bytes_per_second.is_some() {
                 thread::sleep(Duration::from_millis(100));
@@ -326,7 +334,13 @@ async fn serve(listener: TcpListener, accept: &Accept, handler: &Arc<Handler>) {
 async fn exchange(request: hyper::Request<Incoming>, handler: Arc<Handler>) -> io::Result<Head> {
     let request = Request::of(request).await;
     let (head, comes) = oneshot::channel();
-    let reply = Reply { head: Some(head), body: None, spoil: Spoil::default(), sent: 0, on_status: None };
+    let reply = Reply {
+        head: Some(head),
+        body: None,
+        spoil: Spoil::default(),
+        sent: Arc::default(),
+        on_status: None,
+    };
     // A reply that fails has lost its client, or was cut by the test.
     thread::spawn(move || drop(handler(request, reply)));
     comes.await.map_err(|_| io::Error::other("the connection ends before the reply"))

@@ -60,10 +60,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_generated_cluster_has_pods_of_the_size_of_real_ones() {
+    fn a_generated_cluster_has_objects_of_the_size_of_real_ones() {
         let all: Vec<Value> = generated(200, 3, 0).collect();
         assert_eq!(all.len(), 203);
         let pods = || all.iter().filter(|object| object["kind"] == "Pod");
+        for node in all.iter().filter(|object| object["kind"] == "Node") {
+            let size = node.to_string().len();
+            assert!((8_000..12_000).contains(&size), "{size} bytes");
+        }
         for pod in pods() {
             let size = pod.to_string().len();
             assert!((4_000..8_000).contains(&size), "{size} bytes");

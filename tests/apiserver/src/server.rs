@@ -147,8 +147,9 @@ impl Exchange<'_> {
             partial: self.wants_partial(),
             milliseconds: time::now_in_milliseconds(),
             code: None,
+            bytes: 0,
         };
-        let number = self.shared.state().record(asked);
+        let number = self.shared.state().record(asked, self.answer.sent());
         let shared = Arc::clone(self.shared);
         self.answer.on_status(move |status| shared.state().answered(number, status));
         self.answer_to(&target, verb)

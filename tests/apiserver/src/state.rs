@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -52,6 +55,8 @@ pub struct Asked {
     pub milliseconds: u64,
     /// `None`: there is no status yet, or the connection ended before there was one.
     pub code: Option<u16>,
+    /// Bytes of the answer's body, so far.
+    pub bytes: u64,
 }
 
 /// The record is bounded: a client that asks in a tight loop is found out well before.
@@ -66,6 +71,8 @@ pub(crate) struct State {
     pub(crate) granted: BTreeSet<(String, String)>,
     pub(crate) forbidden: BTreeSet<(String, String)>,
     pub(crate) asked: Vec<Asked>,
+    /// [`Asked::bytes`] of each.
+    sent: Vec<Arc<AtomicU64>>,
     /// So many of them are not told again: the scenario has forgotten them.
     forgotten: usize,
     /// What no client of this role should ask for.
@@ -98,9 +105,10 @@ impl State {
     }
 
     /// Remembers a request; the number is for [`Self::answered`].
-    pub(crate) fn record(&mut self, asked: Asked) -> usize {
+    pub(crate) fn record(&mut self, asked: Asked, sent: Arc<AtomicU64>) -> usize {
         if self.asked.len() < MOST_ASKED {
             self.asked.push(asked);
+            self.sent.push(sent);
         }
         self.asked.len() - 1
     }
@@ -120,7 +128,10 @@ impl State {
 
     /// What was asked and what went on, for the scenario.
     pub(crate) fn account(&self) -> serde_json::Value {
-        let asked = self.asked.get(self.forgotten..).unwrap_or_default();
+        let both = self.asked.iter().zip(&self.sent).skip(self.forgotten);
+        let asked: Vec<Asked> = both
+            .map(|(asked, sent)| Asked { bytes: sent.load(Ordering::Relaxed), ..asked.clone() })
+            .collect();
         json!({"asked": asked, "violations": self.violations, "watches": self.watches, "events": self.events})
     }
 }

@@ -1,47 +1,61 @@
-//! Pods of other nodes, by the addresses that this node's flows touch.
+//! Pods of other nodes, by the addresses that this node's flows touch, and nodes by the names that those pods have them by.
 //!
 //! An address is looked up with a list that the server answers from its cache; it has no index of addresses, and goes
 //! through all pods for each (`pkg/registry/core/pod/strategy.go` has one of `spec.nodeName` alone). What was found is
 //! checked again by its name, which costs the server next to nothing. Only the first of `status.podIPs` can be selected.
-//! Pods on the host's network are not published: the address is the node's.
+//! Pods on the host's network are not published: the address is the node's, and they say which node that is. The agent is
+//! one of them on every node.
+//!
+//! A node is looked up with a list of one name: it needs no permission that watching nodes does not need.
 
 mod known;
+mod nodes;
+mod pace;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tracing::debug;
 
 use super::super::Updates;
-use super::super::backoff::Backoff;
 use super::super::health::{Failure, FailureCode, Health};
 use super::body::{Pieces, whole};
 use super::items::{Item, Items};
 use super::owners::Owners;
 use super::publisher::Closed;
 use super::server::{Server, encoded};
-use super::slim::PodObject;
-use known::{Found, Known};
+use super::slim::{NodeObject, PodObject, Watched};
+use known::{Found, Known, can_be_held};
 use netcause_core::enrich::objects::{Change, Kind, Pod, Source, Update};
-use netcause_core::token_bucket::TokenBucket;
+use nodes::Nodes;
+use pace::Pace;
 
 /// Pods that are published of one address: no two hold one at a time for long, but pods that have ended are kept.
 const MAX_PODS: usize = 16;
+/// Pods that are read of one address: those of a node's own network, of which any says which node it is, and a pod that had it.
+const MAX_LISTED: usize = 256;
 
-/// Looks up pods by address.
+/// Looks up pods by address, and their nodes by name.
 pub struct Lookup {
     /// The API server.
     pub server: Arc<Server>,
     /// Looks up owners.
     pub owners: Arc<Owners>,
-    /// Receives the pods.
+    /// Receives what is found.
     pub updates: Updates,
     /// Counts failures.
     pub health: Health,
     /// This node: its pods are watched.
     pub node: Option<String>,
+    /// Whether nodes are looked up, too.
+    pub with_nodes: bool,
+}
+
+/// What was wanted so far.
+struct Wanted {
+    pods: Known<IpAddr, Found>,
+    nodes: Nodes,
 }
 
 enum End {
@@ -63,51 +77,56 @@ impl From<Closed> for End {
 
 impl Lookup {
     /// Looks up the addresses that arrive, if `is_enabled`, until the receiver of updates is gone.
-    pub async fn run(self, mut wanted: mpsc::Receiver<IpAddr>, is_enabled: bool) {
+    pub async fn run(self, mut addresses: mpsc::Receiver<IpAddr>, is_enabled: bool) {
         let timing = self.server.timing();
-        let mut bucket = TokenBucket::new(timing.burst, timing.lookup);
-        let mut backoff = Backoff::new(timing.first_wait, timing.max_wait);
-        let mut refusals = Backoff::new(timing.first_wait, timing.refused);
-        let mut known = Known::new(timing.recheck);
-        let begun = Instant::now();
-        let (mut ready, mut sweep, mut is_open) = (begun, begun + timing.recheck, true);
+        // Each has a pace of its own: a role that does not grant one may grant the other.
+        let (mut of_pods, mut of_nodes) = (Pace::new(timing), Pace::new(timing));
+        let mut wanted = Wanted {
+            pods: Known::new(timing.recheck),
+            nodes: Nodes::new(timing.recheck_node, self.with_nodes && is_enabled),
+        };
+        let (mut sweep, mut is_open) = (Instant::now(), true);
         loop {
             tokio::select! {
-                address = wanted.recv(), if is_open => match address {
-                    Some(address) if is_enabled => {
-                        let dropped = known.want(address.to_canonical(), Instant::now());
-                        if dropped {
-                            self.count(FailureCode::AddressDropped);
-                        }
-                    }
+                address = addresses.recv(), if is_open => match address {
+                    Some(address) if is_enabled => self.want(address.to_canonical(), &mut wanted),
                     Some(_) => {}
                     None => is_open = false,
                 },
-                () = sleep_until(ready), if known.is_waiting() => {
-                    let Some(address) = known.next() else { continue };
-                    match self.look_up(address, &mut known).await {
-                        Ok(()) => {
-                            backoff.reset();
-                            refusals.reset();
-                            ready = Instant::now() + bucket.reserve(begun.elapsed());
+                () = sleep_until(of_nodes.ready()), if wanted.nodes.is_waiting() => {
+                    let Some(name) = wanted.nodes.next() else { continue };
+                    match self.look_up_node(&name, &mut wanted).await {
+                        Ok(()) => of_nodes.went_well(),
+                        Err(End::Closed) => return,
+                        Err(End::Failed(failure)) => {
+                            self.health.failed(Source::Api, Some(Kind::Node), &failure);
+                            wanted.nodes.again(name);
+                            of_nodes.failed(&failure);
                         }
+                    }
+                }
+                () = sleep_until(of_pods.ready()), if wanted.pods.is_waiting() => {
+                    let Some(address) = wanted.pods.next() else { continue };
+                    match self.look_up(address, &mut wanted).await {
+                        Ok(()) => of_pods.went_well(),
                         Err(End::Closed) => return,
                         Err(End::Failed(failure)) => {
                             self.count(failure.code);
-                            debug!(code = failure.code.label(), reason = failure.reason, "pod lookup by address failed");
-                            known.again(address);
-                            let asked = failure.retry_after.unwrap_or_default().min(timing.max_retry_after);
-                            ready = Instant::now() + match failure.code {
-                                FailureCode::Forbidden => refusals.next(),
-                                _ => backoff.at_least(asked),
-                            };
+                            wanted.pods.again(address);
+                            of_pods.failed(&failure);
                         }
                     }
                 }
                 () = sleep_until(sweep), if is_enabled => {
-                    sweep = Instant::now() + timing.recheck;
-                    for uid in known.forget_unwanted(Instant::now()) {
-                        if self.send(Change::Delete(Kind::Pod, uid)).await.is_err() {
+                    let now = Instant::now();
+                    sweep = now + timing.recheck;
+                    if let Some(own) = &self.node {
+                        wanted.nodes.want(own, now);
+                    }
+                    let pods = wanted.pods.forget_unwanted(now).into_iter().map(|uid| (Kind::Pod, uid));
+                    let nodes = wanted.nodes.forget_unwanted(now).into_iter().map(|name| (Kind::Node, name));
+                    for (kind, key) in pods.chain(nodes).collect::<Vec<_>>() {
+                        if self.send(Change::Delete(kind, key)).await.is_err() {
                             return;
                         }
                     }
@@ -117,24 +136,71 @@ impl Lookup {
         }
     }
 
-    async fn look_up(&self, address: IpAddr, known: &mut Known) -> Result<(), End> {
-        let before = known.found(address);
-        if let [found] = before
+    /// An address is in use.
+    fn want(&self, address: IpAddr, wanted: &mut Wanted) {
+        let now = Instant::now();
+        if !wanted.nodes.want_holder(address, now) && can_be_held(address) && wanted.pods.want(address, now) {
+            self.count(FailureCode::AddressDropped);
+        }
+    }
+
+    async fn look_up(&self, address: IpAddr, wanted: &mut Wanted) -> Result<(), End> {
+        let now = Instant::now;
+        if wanted.nodes.want_holder(address, now()) {
+            // It has become known since it was wanted.
+            wanted.pods.looked_up(address, None, now());
+            return Ok(());
+        }
+        if let [found] = wanted.pods.found(&address)
             && let Some(pod) = self.again(found).await?
             && !pod.has_ended
             && pod.addresses.contains(&address)
         {
+            self.want_node_of(&pod, wanted);
             self.publish(pod).await?;
-            known.looked_up(address, None, Instant::now());
+            wanted.pods.looked_up(address, None, now());
             return Ok(());
         }
-        let pods = self.list(address).await?;
+        let mut pods = self.list(address).await?;
+        for pod in &pods {
+            self.want_node_of(pod, wanted);
+        }
+        pods.retain(|pod| !self.is_known_otherwise(pod));
+        pods.truncate(MAX_PODS);
         let found: Vec<_> = pods.iter().map(Found::of).collect();
         for pod in pods {
             self.publish(pod).await?;
         }
-        for uid in known.looked_up(address, Some(found), Instant::now()) {
+        for uid in wanted.pods.looked_up(address, Some(found), now()) {
             self.send(Change::Delete(Kind::Pod, uid)).await?;
+        }
+        Ok(())
+    }
+
+    fn want_node_of(&self, pod: &Pod, wanted: &mut Wanted) {
+        if let Some(node) = &pod.node
+            && wanted.nodes.want(node, Instant::now())
+        {
+            self.health.count(Source::Api, Some(Kind::Node), FailureCode::AddressDropped);
+        }
+    }
+
+    /// Publishes a node as it is now.
+    async fn look_up_node(&self, name: &str, wanted: &mut Wanted) -> Result<(), End> {
+        let selector = encoded(&format!("metadata.name={name}"));
+        let mut found = None;
+        self.objects::<NodeObject>(&selector, |object| {
+            if let Ok(Some(Change::ApplyNode(node))) = object.change() {
+                found = Some(node);
+            }
+        })
+        .await?;
+        self.health.complete(Source::Api, Some(Kind::Node));
+        let addresses = found.as_ref().map(|node| node.addresses.clone()).unwrap_or_default();
+        wanted.nodes.looked_up(name, addresses, Instant::now());
+        match found {
+            Some(node) => self.send(Change::ApplyNode(node)).await?,
+            None => self.send(Change::Delete(Kind::Node, name.into())).await?,
         }
         Ok(())
     }
@@ -153,31 +219,42 @@ impl Lookup {
         Ok(pod.filter(|pod| pod.uid == found.uid))
     }
 
+    /// The pods that have this address now, or had it last.
     async fn list(&self, address: IpAddr) -> Result<Vec<Pod>, Failure> {
+        let mut pods = Vec::new();
+        let mut malformed = 0_u64;
         let selector = encoded(&format!("status.podIP={address}"));
-        let path = format!("/api/v1/pods?fieldSelector={selector}&resourceVersion=0");
+        self.objects::<PodObject>(&selector, |object| match object.pod() {
+            Ok(pod) if pods.len() < MAX_LISTED => pods.push(pod),
+            Ok(_) => {}
+            Err(_) => malformed += 1,
+        })
+        .await?;
+        (0..malformed).for_each(|_| self.count(FailureCode::Malformed));
+        Ok(pods)
+    }
+
+    /// Lists the objects that a field selector selects, from the server's cache.
+    async fn objects<K: Watched>(&self, selector: &str, mut each: impl FnMut(K)) -> Result<(), Failure> {
+        let path = format!("{}?fieldSelector={selector}&resourceVersion=0", K::PATH);
         let body = self.server.get(&path, "application/json").await?;
         let mut pieces = Pieces::new(body, self.server.timing().list_idle_timeout);
-        let (mut items, mut pods) = (Items::default(), Vec::new());
+        let mut items = Items::default();
         let none = |_| Failure::new(FailureCode::Malformed, "the answer is not a list");
         while let Some(piece) = pieces.next().await? {
             let mut bytes = &piece[..];
             while let Some(item) = items.next(&mut bytes).map_err(none)? {
-                let pod = match item {
-                    Item::Text(text) => serde_json::from_slice::<PodObject>(text).ok(),
-                    Item::TooLong => None,
-                };
-                match pod.map(PodObject::pod) {
-                    Some(Ok(pod)) if !self.is_known_otherwise(&pod) && pods.len() < MAX_PODS => {
-                        pods.push(pod);
-                    }
-                    Some(Ok(_)) => {}
-                    Some(Err(_)) | None => self.count(FailureCode::Malformed),
+                match item {
+                    Item::Text(text) => match serde_json::from_slice(text) {
+                        Ok(object) => each(object),
+                        Err(_) => self.health.count(Source::Api, Some(K::KIND), FailureCode::Malformed),
+                    },
+                    Item::TooLong => self.health.count(Source::Api, Some(K::KIND), FailureCode::Malformed),
                 }
             }
         }
         match items.around() {
-            Some(_) => Ok(pods),
+            Some(_) => Ok(()),
             None => Err(Failure::new(FailureCode::ConnectionLost, "the list ended before it was complete")),
         }
     }

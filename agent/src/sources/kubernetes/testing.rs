@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::super::{CAPACITY, Health, State};
-use super::{Options, Timing, run};
+use super::{Options, Scope, Timing, run};
 use netcause_core::enrich::objects::{Change, Kind, Source, Update};
 
 pub use super::super::testing::TestServer;
@@ -33,7 +33,8 @@ impl Client {
         let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("netcause-kube-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        let mut options = Options { timing: short(), ..Options::default() };
+        let nodes = Some(Scope::All);
+        let mut options = Options { timing: short(), nodes, ..Options::default() };
         let kubeconfig = directory.join("kubeconfig");
         std::fs::write(&kubeconfig, kubeconfig_of(address, "{}")).unwrap();
         options.kubeconfig = Some(kubeconfig);
@@ -117,6 +118,7 @@ pub fn short() -> Timing {
         refused: millis(20),
         lookup: millis(1),
         recheck: millis(20),
+        recheck_node: millis(200),
         list_idle_timeout: TIMEOUT,
         watch_idle_timeout: TIMEOUT,
         ..Timing::default()

@@ -3,6 +3,7 @@
 mod faults;
 mod lists;
 mod lookups;
+mod nodes;
 mod tls;
 
 pub const PODS: &str = "/api/v1/pods";

@@ -7,9 +7,16 @@ use serde_json::{Value, json};
 use super::{LONG_AGO, uid_of};
 use crate::time::rfc3339;
 
-/// A node.
+/// A node, with the images that a kubelet reports: fifty at most, which are most of its bytes.
 #[must_use]
 pub fn node(name: &str, address: IpAddr, zone: &str) -> Value {
+    let images: Vec<Value> = (0..45)
+        .map(|number| {
+            let image = format!("registry.example/team-{}/service-{number}", number % 9);
+            json!({"names": [format!("{image}@sha256:{:064x}", number * 7919), format!("{image}:v1.{number}.0")],
+                "sizeBytes": 40_000_000 + number})
+        })
+        .collect();
     json!({
         "kind": "Node", "apiVersion": "v1",
         "metadata": {
@@ -28,6 +35,7 @@ pub fn node(name: &str, address: IpAddr, zone: &str) -> Value {
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady",
                 "lastHeartbeatTime": rfc3339(LONG_AGO), "lastTransitionTime": rfc3339(LONG_AGO)}],
             "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
+            "images": images,
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
             "nodeInfo": {"machineID": "a", "systemUUID": "b", "bootID": "c", "kernelVersion": "6.12.0",
                 "osImage": "Debian GNU/Linux 13", "containerRuntimeVersion": "containerd://2.1.4",

@@ -44,7 +44,7 @@ pub(in crate::scenarios) fn older_server(name: &str) -> Result<()> {
     cluster.end(&agent)
 }
 
-/// With `kubernetes_pods: node` only the pods of this node and their peers are known, and no list asks for all pods.
+/// With `kubernetes_pods: node` only the pods of this node and their peers are known, and no list asks for all pods, or all nodes.
 pub(in crate::scenarios) fn node_only(name: &str) -> Result<()> {
     let cluster = Cluster::new(name, &[])?;
     cluster.api.generate(300, 10)?;
@@ -70,6 +70,12 @@ pub(in crate::scenarios) fn node_only(name: &str) -> Result<()> {
         ensure!(asked.parameters.contains_key("fieldSelector"), "all pods were asked for: {asked:?}");
     }
     ensure!(account.of("watch", "endpointslices").count() == 0, "endpoint slices are watched");
+    for asked in account.asked.iter().filter(|asked| asked.resource == "nodes") {
+        let one =
+            asked.parameters.get("fieldSelector").is_some_and(|field| field.starts_with("metadata.name="));
+        ensure!(asked.verb == "list" && one, "all nodes were asked for: {asked:?}");
+    }
+    ensure!(account.of("list", "nodes").count() >= 2, "neither this node nor the peer's was looked up");
     cluster.end(&agent)
 }
 
