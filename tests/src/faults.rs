@@ -50,9 +50,9 @@ pub(crate) struct Faults {
     /// How many cases
     #[arg(long, default_value_t = 24)]
     cases: u64,
-    /// Only this family
-    #[arg(long)]
-    scenario: Option<String>,
+    /// Only these families, by turns: `policy_drop`, `policy_drop,dead_path`
+    #[arg(long, value_delimiter = ',')]
+    scenario: Vec<String>,
     /// Cases at a time
     #[arg(long, default_value_t = 8)]
     at_once: u64,
@@ -83,7 +83,7 @@ impl Faults {
             families::names().for_each(|name| println!("{name}"));
             return Ok(ExitCode::SUCCESS);
         }
-        if let Some(name) = &self.scenario {
+        for name in &self.scenario {
             ensure!(families::names().any(|known| known == name), "no family {name}: see --list");
         }
         machine()?;
@@ -103,8 +103,8 @@ impl Faults {
     fn kinds(&self) -> Kinds<'_> {
         match &self.scenario {
             _ if self.hours.is_some() => Kinds::Healthy,
-            Some(name) => Kinds::Named(name),
-            None => Kinds::All,
+            names if names.is_empty() => Kinds::All,
+            names => Kinds::Named(names),
         }
     }
 
@@ -210,7 +210,7 @@ pub(crate) fn drawn(_: &str) -> Result<()> {
             }
             Ok(())
         });
-        let cases = DRAWN.map(|(family, seed)| Case::draw(seed, Kinds::Named(family)));
+        let cases = DRAWN.map(|(family, seed)| Case::draw(seed, Kinds::Named(&[family.to_owned()])));
         let cases = cases.map(|case| scope.spawn(|| run::run(case, &watch)));
         let outcomes = cases.map(|case| case.join().unwrap_or_else(|_| bail!("a case panicked")));
         has_ended.store(true, Ordering::SeqCst);

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     cases: u64,
     /// Only this family (see `netcause-lab faults --list`)
     #[arg(long, value_name = "NAME")]
-    scenario: Option<String>,
+    scenario: Vec<String>,
     /// Cases at a time: 8 on this machine and 2 in a VM, which is emulated, unless said otherwise
     #[arg(long)]
     at_once: Option<u64>,

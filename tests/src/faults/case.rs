@@ -69,6 +69,26 @@ pub(super) struct Traffic {
     pub(super) early: u64,
     /// A port of the server beside it, with small requests of the same client.
     pub(super) second_port: bool,
+    /// After so many seconds without data the client's kernel asks whether the peer is there, three times; 0: never.
+    pub(super) keepalive_s: u64,
+    /// The client's kernel gives up what is not acknowledged for so long; 0: as long as tcp_retries2 says.
+    pub(super) user_timeout_ms: u64,
+    /// Percent of the answers of a DNS server that are too long for UDP.
+    pub(super) truncated: u64,
+    /// The server ends a connection when it has answered, before the client does.
+    pub(super) hangup: bool,
+    /// The client connects from two addresses by turns, which a NAT makes one.
+    pub(super) two_hosts: bool,
+    /// The client's requests go through a sidecar of its pod.
+    pub(super) sidecar: Option<Proxy>,
+}
+
+/// What a sidecar is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proxy {
+    /// A program of the lab.
+    Relay,
+    Haproxy,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,10 +144,25 @@ pub(super) enum Deed {
     Kill,
     /// The server's program is stopped, and continued.
     Stop,
+    /// The server's machine is gone: its programs stop, and nothing comes to it or from it any more.
+    Vanish,
+    /// The path treats frames in these ways by turns, for so many seconds each.
+    Turns(Vec<(u64, String)>),
+    /// The client's sidecar gets this signal, and goes on, or runs again, at the end of the fault.
+    Sidecar(Blow),
+    /// Connection tracking of one end has no room, because so many connections fill it.
+    Track(End, u64),
     /// The path forgets idle connections, and a part of the client's connections is idle for 33 s before the fault is felt.
     Forget(String),
     /// The server's port is closed for so many milliseconds, with its connections.
     Restart(u64),
+}
+
+/// What is done to a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blow {
+    Stop,
+    Kill,
 }
 
 /// Healthy traffic beside it.
@@ -150,14 +185,15 @@ pub(super) enum Bystander {
 pub(super) enum Kinds<'a> {
     All,
     Healthy,
-    Named(&'a str),
+    /// Of these, by turns.
+    Named(&'a [String]),
 }
 
 impl Case {
     /// Draws a case.
     pub(super) fn draw(seed: u64, kinds: Kinds<'_>) -> Self {
         let mut draw = Draw::new(seed);
-        let family = family(&mut draw, kinds);
+        let family = family(seed, &mut draw, kinds);
         let mut acts = vec![(family.draw)(&mut draw)];
         // Two at once: the second at another server, and no matter of the path.
         if family.may_have_second && matches!(kinds, Kinds::All) && draw.percent(15) {
@@ -204,9 +240,12 @@ impl Case {
     }
 }
 
-fn family(draw: &mut Draw, kinds: Kinds<'_>) -> &'static Family {
+fn family(seed: u64, draw: &mut Draw, kinds: Kinds<'_>) -> &'static Family {
     let from = match kinds {
-        Kinds::Named(name) => return families::find(name),
+        Kinds::Named(names) => {
+            let turn = usize::try_from(seed).unwrap_or(0).checked_rem(names.len()).unwrap_or(0);
+            return families::find(names.get(turn).map_or("", String::as_str));
+        }
         Kinds::Healthy => healthy::FAMILIES,
         // A quarter of the cases is healthy.
         Kinds::All if draw.percent(25) => healthy::FAMILIES,

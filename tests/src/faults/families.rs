@@ -1,10 +1,12 @@
 //! The families of faults: how each is drawn, what it does, and what is right to say of it.
 
 mod dns;
+mod node;
 mod path;
 mod real;
 mod rules;
 mod server;
+mod sidecar;
 
 use super::{
     case::{Act, Deed, End, Protocol, Scope, Traffic, Truth},
@@ -40,6 +42,7 @@ pub(super) const FAMILIES: &[Family] = &[
     family("mtu_black_hole", path::mtu_black_hole),
     family("bufferbloat", path::bufferbloat),
     family("reordering", path::reordering),
+    family("spurious_timeout", path::spurious_timeout),
     family("nat_idle_timeout", path::nat_idle_timeout),
     family("packet_corruption", path::packet_corruption),
     family("policy_drop", rules::policy_drop),
@@ -48,8 +51,11 @@ pub(super) const FAMILIES: &[Family] = &[
     family("connection_refused", server::connection_refused),
     family("slow_server", server::slow_server),
     family("hung_server", server::hung_server),
+    family("half_open_peer", server::half_open_peer),
     family("stalled_server", server::stalled_server),
     family("stalled_client", server::stalled_client),
+    family("slow_client", server::slow_client),
+    family("slow_accept", server::slow_accept),
     family("accept_queue_overflow", server::accept_queue_overflow),
     v4("syn_flood", server::syn_flood),
     family("server_resets", server::server_resets),
@@ -59,12 +65,19 @@ pub(super) const FAMILIES: &[Family] = &[
     v4("no_route", rules::no_route),
     v4("asymmetric_route", rules::asymmetric_route),
     v4("shaper_drop", rules::shaper_drop),
+    v4("time_wait_reuse", node::time_wait_reuse),
+    family("receiver_memory_pressure", server::receiver_memory_pressure),
+    family("conntrack_full", node::conntrack_full),
     family("dns_nobody_listens", dns::dns_nobody_listens),
     family("dns_silent", dns::dns_silent),
     family("dns_slow", dns::dns_slow),
     family("dns_failures", dns::dns_failures),
     v4("dns_rule", dns::dns_rule),
+    family("dns_search_amplification", dns::dns_search_amplification),
+    family("dns_tcp_fallback_blocked", dns::dns_tcp_fallback_blocked),
     family("dns_dead_path", dns::dns_dead_path),
+    v4("sidecar_fault", sidecar::sidecar_fault),
+    v4("upstream_of_sidecar", sidecar::upstream_of_sidecar),
     v4("real_path_loss", real::real_path_loss),
     v4("real_dead_path", real::real_dead_path),
     v4("real_slow_server", real::real_slow_server),
@@ -102,6 +115,12 @@ pub(super) fn requests(draw: &mut Draw) -> Traffic {
         backlog: 1024,
         early: 0,
         second_port: false,
+        keepalive_s: 0,
+        user_timeout_ms: 0,
+        truncated: 0,
+        hangup: false,
+        two_hosts: false,
+        sidecar: None,
     }
 }
 

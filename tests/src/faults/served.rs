@@ -1,6 +1,6 @@
 //! The servers and clients of a case.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 
@@ -88,6 +88,12 @@ pub(super) const fn small() -> Traffic {
         backlog: 1024,
         early: 0,
         second_port: false,
+        keepalive_s: 0,
+        user_timeout_ms: 0,
+        truncated: 0,
+        hangup: false,
+        two_hosts: false,
+        sidecar: None,
     }
 }
 
@@ -95,10 +101,19 @@ pub(super) const fn small() -> Traffic {
 pub(super) fn serve(server: &Pod, port: u16, traffic: &Traffic, case: &Case) -> Result<Controlled> {
     let listen = address(server, case.v6, port).to_string();
     if traffic.kind == Protocol::Dns {
-        return server.start_controlled("dns-service", &["--listen", &listen]);
+        let truncated = (traffic.truncated as f64 / 100.0).to_string();
+        return server.start_controlled("dns-service", &["--listen", &listen, "--truncated", &truncated]);
     }
     let [think, backlog] = [traffic.think_ms, traffic.backlog].map(|number| number.to_string());
-    server.start_controlled("service", &["--listen", &listen, "--think-ms", &think, "--backlog", &backlog])
+    let hangup: &[&str] = if traffic.hangup { &["--hangup"] } else { &[] };
+    let args = ["--listen", &listen, "--think-ms", &think, "--backlog", &backlog];
+    server.start_controlled("service", &[&args, hangup].concat())
+}
+
+/// Another address of a client, which no pod of its network has.
+pub(super) fn also_at(client: &Pod) -> Ipv4Addr {
+    let [a, b, c, d] = client.v4.octets();
+    Ipv4Addr::new(a, b, c, d | 128)
 }
 
 /// Starts a client.
@@ -126,7 +141,12 @@ pub(super) fn call(client: &Pod, to: SocketAddr, traffic: &Traffic, seed: u64) -
     }
     let early = (traffic.early as f64 / 100.0).to_string();
     let args = ["--connections", connections, "--send", send, "--receive", receive];
-    let more = ["--timeout-ms", timeout, "--early", &early];
+    let [keepalive, user_timeout] =
+        [traffic.keepalive_s, traffic.user_timeout_ms].map(|number| number.to_string());
+    let kernel = ["--keepalive-s", &keepalive, "--user-timeout-ms", &user_timeout];
+    let more = [&["--timeout-ms", timeout, "--early", &early][..], &kernel].concat();
     let fresh: &[&str] = if traffic.fresh { &["--fresh"] } else { &[] };
-    client.start_controlled("caller", &[&common[..], &args, &more, fresh].concat())
+    let also = also_at(client).to_string();
+    let from: &[&str] = if traffic.two_hosts { &["--also-from", &also] } else { &[] };
+    client.start_controlled("caller", &[&common[..], &args, &more, fresh, from].concat())
 }

@@ -1,23 +1,29 @@
 //! The stage of a case: two nodes with a path between them, the pods, their traffic; and what goes wrong there.
 
-use std::{thread, time::Duration};
+mod deeds;
+mod sidecar;
+mod tracking;
 
-use anyhow::{Context as _, Result, bail};
-use rustix::process::Signal;
+use std::{
+    sync::RwLockReadGuard,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
 
 use super::{
     case::{Act, Bystander, Case, Deed, End, Protocol, Scope, Traffic},
     judge::Pair,
-    served::{PORT, SECOND, Served, address, call, port, serve, small},
+    served::{PORT, SECOND, Served, address, also_at, call, port, serve, small},
 };
 use crate::lab::{
-    namespace::Namespace,
     path::NodePath,
     topology::{Controlled, Net, Pod},
 };
+use sidecar::Beside;
+use tracking::Tracking;
 
-/// A table of rules.
-const TABLE: &str = "inet lab_fault";
 /// Connections are idle for so long before they are used again: longer than what the agent calls idle.
 const IDLE: Duration = Duration::from_secs(33);
 
@@ -30,6 +36,10 @@ pub(super) struct Stage {
     legs: Vec<Leg>,
     /// Pods and programs of bystanders; they end with the stage.
     others: Vec<Other>,
+    /// Of the client's pod, where it has one.
+    uid: Option<String>,
+    /// When what goes by turns began, and the number of the turn.
+    turn: Option<(Instant, usize)>,
     _far: Net,
 }
 
@@ -42,6 +52,10 @@ struct Leg {
     idle: Option<Controlled>,
     /// A second port of the server, with traffic.
     second: Option<[Controlled; 2]>,
+    tracking: Option<Tracking>,
+    sidecar: Option<Beside>,
+    /// No case makes tables of connections full while this one's are tracked.
+    _room: Option<RwLockReadGuard<'static, ()>>,
 }
 
 /// A bystander.
@@ -56,19 +70,31 @@ impl Stage {
     pub(super) fn new(name: &str, network: u8, case: &Case) -> Result<Self> {
         let near = Net::in_network(name, network)?;
         let (far, mut path) = near.beyond()?;
-        let client = near.pod("client")?;
+        let uid = case
+            .acts
+            .iter()
+            .any(|act| act.traffic.sidecar.is_some())
+            .then(|| sidecar::uid(network, case.seed));
+        let client = match &uid {
+            Some(uid) => near.pod_of_uid("client", uid)?,
+            None => near.pod("client")?,
+        };
         path.treat(&format!("both delay_ms={}", case.delay_ms))?;
         let mut legs = Vec::new();
         for (number, act) in case.acts.iter().enumerate() {
             let server = far.pod(&format!("server{number}"))?;
-            legs.push(Leg::new(&client, server, act, case)?);
+            let sidecar = act.traffic.sidecar.zip(uid.as_deref());
+            let to = address(&server, case.v6, port(act.traffic.kind));
+            let sidecar =
+                sidecar.map(|(proxy, uid)| Beside::start(proxy, name, &client, uid, to)).transpose()?;
+            legs.push(Leg::new(&client, server, act, sidecar, case)?);
         }
         let first = legs.first().context("a case without an act")?;
         let mut others = Vec::new();
         for (number, kind) in case.bystanders.iter().enumerate() {
             others.push(Other::new(number, *kind, [&near, &far], &client, first, case)?);
         }
-        Ok(Self { case: case.clone(), path, client, legs, others, near, _far: far })
+        Ok(Self { case: case.clone(), path, client, legs, others, near, uid, turn: None, _far: far })
     }
 
     /// What is idle before it is used again becomes so.
@@ -96,10 +122,15 @@ impl Stage {
     }
 
     /// What has to be done again and again while it lasts.
-    pub(super) fn go_on(&self) -> Result<()> {
-        for (act, leg) in self.case.acts.iter().zip(&self.legs) {
-            if matches!(act.deed, Deed::Flood) {
-                self.client.flood(leg.server.at(leg.port), &["--kind", "syn", "--count", "1500"])?;
+    pub(super) fn go_on(&mut self) -> Result<()> {
+        for (number, act) in self.case.acts.clone().iter().enumerate() {
+            match &act.deed {
+                Deed::Flood => {
+                    let leg = &self.legs[number];
+                    self.client.flood(leg.server.at(leg.port), &["--kind", "syn", "--count", "1500"])?;
+                }
+                Deed::Turns(turns) => self.take_turns(turns, number)?,
+                _ => {}
             }
         }
         Ok(())
@@ -112,100 +143,16 @@ impl Stage {
         Ok(())
     }
 
-    fn carry_out(&mut self, number: usize, act: &Act, on: bool) -> Result<()> {
-        match &act.deed {
-            Deed::Nothing | Deed::Flood => Ok(()),
-            Deed::Path(how) if on => self.treat(how, number),
-            Deed::Path(_) => self.path.treat(&format!("both delay_ms={}", self.case.delay_ms)),
-            Deed::Forget(_) => {
-                if !on {
-                    self.path.treat(&format!("both delay_ms={}", self.case.delay_ms))?;
-                }
-                let idle = self.legs[number].idle.as_mut();
-                idle.filter(|_| on).map_or(Ok(()), |idle| idle.set("run=1"))
-            }
-            Deed::Program(end, at_begin, at_end) => {
-                let leg = &mut self.legs[number];
-                let program = match end {
-                    End::Client => &mut leg.caller,
-                    End::Server => leg.service()?,
-                    End::Node => bail!("no program runs there"),
-                };
-                program.set(if on { at_begin } else { at_end })
-            }
-            Deed::Rule(end, hook, rule) => {
-                let script = format!(
-                    "table {TABLE} {{\n chain faults {{\n  type filter hook {hook} priority 0;\n  {}\n }}\n}}\n",
-                    self.text(rule, number)
-                );
-                let place = self.place(*end, number);
-                if on {
-                    place.run("nft", &["-f", "-"], &script).map(drop)
-                } else {
-                    place.run("nft", &["delete table", TABLE], "").map(drop)
-                }
-            }
-            Deed::Commands(end, at_begin, at_end) => {
-                let place = self.place(*end, number);
-                let commands = if on { at_begin } else { at_end };
-                commands.iter().try_for_each(|command| run(place, &self.text(command, number)))
-            }
-            Deed::Kill => {
-                let leg = &mut self.legs[number];
-                leg.service = if on { None } else { Some(leg.start(act, &self.case)?) };
-                Ok(())
-            }
-            Deed::Stop => {
-                let signal = if on { Signal::STOP } else { Signal::CONT };
-                self.legs[number].service()?.signal(signal)
-            }
-            Deed::Restart(time) => {
-                if !on {
-                    return Ok(());
-                }
-                let service = self.legs[number].service()?;
-                service.set("listen=0")?;
-                thread::sleep(Duration::from_millis(*time));
-                service.set("listen=1")
-            }
-        }
-    }
-
-    fn treat(&mut self, how: &str, number: usize) -> Result<()> {
-        let delay = if how.contains("delay_ms") {
-            String::new()
-        } else {
-            format!(" delay_ms={}", self.case.delay_ms)
-        };
-        let line = self.text(how, number) + &delay;
-        self.path.treat(&line)
-    }
-
-    fn place(&self, end: End, number: usize) -> &Namespace {
-        match end {
-            End::Node => self.near.switch(),
-            End::Client => &self.client,
-            End::Server => &self.legs[number].server,
-        }
-    }
-
-    /// A text with the addresses and the port.
-    fn text(&self, text: &str, number: usize) -> String {
-        let leg = &self.legs[number];
-        let address = |pod| address(pod, self.case.v6, 0).ip().to_string();
-        let server = address(&leg.server);
-        let to = format!("{} daddr {server}", if self.case.v6 { "ip6" } else { "ip" });
-        text.replace("TO_SERVER", &to)
-            .replace("SERVER", &server)
-            .replace("CLIENT", &address(&self.client))
-            .replace("PORT", &leg.port.to_string())
-    }
-
     /// The names of its pods, which no other run has: addresses were those of others before.
     pub(super) fn workloads(&self) -> Vec<String> {
         let servers = self.legs.iter().map(|leg| &leg.server);
         let pods = servers.chain(self.others.iter().flat_map(|other| &other.pods)).chain([&self.client]);
-        pods.map(|pod| pod.workload().to_owned()).collect()
+        pods.map(|pod| pod.workload().to_owned()).chain(self.named_by_uid()).collect()
+    }
+
+    /// What the agent calls the client's pod where that has a uid.
+    fn named_by_uid(&self) -> Option<String> {
+        self.uid.as_ref().map(|uid| format!("pod:{uid}"))
     }
 
     /// The pairs of the case, with the acts that hurt them.
@@ -215,6 +162,10 @@ impl Stage {
             let ports = [Some(leg.port), leg.second.as_ref().map(|_| SECOND)];
             for port in ports.into_iter().flatten() {
                 pairs.push(self.pair((&self.client, &leg.server, port), (true, number, true)));
+            }
+            if leg.sidecar.is_some() {
+                let to_itself = self.pair((&self.client, &leg.server, leg.port), (true, number, true));
+                pairs.push(Pair { server: to_itself.client.clone(), ..to_itself });
             }
         }
         for other in &self.others {
@@ -256,9 +207,13 @@ impl Stage {
                 Scope::Path => is_across,
             }
         });
+        let names = |pod: &Pod| {
+            let by_uid = self.named_by_uid().filter(|_| pod.workload() == self.client.workload());
+            pod.names().into_iter().chain(by_uid).collect()
+        };
         Pair {
-            client: client.names(),
-            server: server.names(),
+            client: names(client),
+            server: names(server),
             port,
             hurt_by: hurt_by.map(|(index, _)| index).collect(),
         }
@@ -273,9 +228,17 @@ impl Act {
 }
 
 impl Leg {
-    fn new(client: &Pod, server: Pod, act: &Act, case: &Case) -> Result<Self> {
+    fn new(client: &Pod, server: Pod, act: &Act, sidecar: Option<Beside>, case: &Case) -> Result<Self> {
         let traffic = &act.traffic;
         let port = port(traffic.kind);
+        let room = traffic.two_hosts.then(tracking::with_room);
+        if traffic.two_hosts {
+            client.also_at(&format!("{}/24", also_at(client)))?;
+            let rule = format!("ip daddr {} tcp dport {port} snat to {}:20000-60000", server.v4, client.v4);
+            let nat = "type nat hook postrouting priority 100;";
+            let script = format!("table ip lab_nat {{\n chain out {{\n  {nat}\n  {rule}\n }}\n}}\n");
+            client.run("nft", &["-f", "-"], &script)?;
+        }
         let service = Served::start(&server, port, traffic, case)?;
         if matches!(act.deed, Deed::Flood) {
             // Answers to forged addresses go back where they come from, and are dropped there.
@@ -285,7 +248,7 @@ impl Leg {
         }
         let is_forgotten = matches!(act.deed, Deed::Forget(_));
         let connections = if is_forgotten { 2 } else { traffic.connections };
-        let to = address(&server, case.v6, port);
+        let to = if sidecar.is_some() { sidecar::OUTBOUND } else { address(&server, case.v6, port) };
         let caller = call(client, to, &Traffic { connections, ..traffic.clone() }, case.seed)?;
         let idle = is_forgotten.then(|| call(client, to, traffic, case.seed + 1)).transpose()?;
         let second = traffic.second_port.then(|| -> Result<_> {
@@ -293,7 +256,24 @@ impl Leg {
             Ok([service, call(client, address(&server, case.v6, SECOND), &small(), case.seed + 2)?])
         });
         let second = second.transpose()?;
-        Ok(Self { server, port, service: Some(service), caller, idle, second })
+        let tracking = match act.deed {
+            Deed::Track(end, count) => {
+                let tracked = if end == End::Client { client } else { &server };
+                Some(Tracking::fill(tracked, client, address(&server, case.v6, SECOND), count)?)
+            }
+            _ => None,
+        };
+        Ok(Self {
+            server,
+            port,
+            service: Some(service),
+            caller,
+            idle,
+            second,
+            tracking,
+            sidecar,
+            _room: room,
+        })
     }
 
     fn start(&self, act: &Act, case: &Case) -> Result<Served> {
@@ -343,13 +323,4 @@ impl Other {
         };
         Ok(Self { pods, _programs: programs, kind })
     }
-}
-
-/// Runs a command in a pod's network namespace; `sysctl` writes settings.
-fn run(place: &Namespace, command: &str) -> Result<()> {
-    if let Some(setting) = command.strip_prefix("sysctl ") {
-        return place.sysctl(&[setting]);
-    }
-    let (program, args) = command.split_once(' ').context("a command without arguments")?;
-    place.run(program, &args.split(' ').collect::<Vec<_>>(), "").map(drop)
 }

@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use rustix::process::Signal;
 
 pub(crate) use super::program::{Client, Controlled, Outcome, Server};
 use super::{
@@ -65,6 +66,11 @@ impl Net {
         let net = Self::new(scenario)?;
         let (client, server) = (net.pod("client")?, net.pod("server")?);
         Ok((net, client, server))
+    }
+
+    /// The name of its scenario.
+    pub(crate) fn scenario(&self) -> &str {
+        &self.scenario
     }
 
     /// The namespace of the bridge, where faults of the path are made.
@@ -146,7 +152,7 @@ impl Net {
 
 /// A proxy in a pod, in a container of its own.
 pub(crate) struct Sidecar {
-    _process: Process,
+    process: Process,
     _cgroup: Cgroup,
 }
 
@@ -167,7 +173,12 @@ impl Sidecar {
         command.args(["--listen", &listen.to_string(), "--to", &to.to_string()]);
         let process = Process::spawn(&format!("sidecar at {listen}"), &mut command)?;
         process.wait_stdout("listening", |line| line.contains("\"listening\"").then_some(()))?;
-        Ok(Self { _process: process, _cgroup: cgroup })
+        Ok(Self { process, _cgroup: cgroup })
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpStream},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -11,17 +11,24 @@ use std::{
 
 use anyhow::Result;
 use clap::Args;
-use rustix::net::sockopt::set_socket_linger;
+use rustix::net::sockopt::{
+    set_socket_keepalive, set_socket_linger, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
+    set_tcp_user_timeout,
+};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use serde_json::json;
 
 use super::{CHUNK, knobs::Knobs, path::Chance};
 
 /// How often it looks whether something has changed.
 const TURN: Duration = Duration::from_millis(20);
+/// Bytes that one who reads slowly takes at a time.
+const SLOWLY: usize = 4096;
 
 /// `netcause-lab traffic caller`
 ///
-/// Lines: `run=0` (asks nothing more, and keeps its connections), `stall=1` (reads nothing more), `early=0.5` (share of requests whose
+/// Lines: `run=0` (asks nothing more, and keeps its connections), `stall=1` (reads nothing more), `read_rate=100000` (bytes a
+/// second that it reads at most; 0: as many as come), `early=0.5` (share of requests whose
 /// connection is reset before the answer is read), `interval_ms=50`.
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
@@ -46,9 +53,18 @@ pub(crate) struct Caller {
     /// Gives a request or a connect up after this time; 0 never does
     #[arg(long, default_value_t = 0)]
     timeout_ms: u32,
+    /// After so many seconds without data the kernel asks three times, a second apart, whether the peer is there; 0 never does
+    #[arg(long, default_value_t = 0)]
+    keepalive_s: u64,
+    /// The kernel gives up what is not acknowledged for so long; 0: as long as it does by default
+    #[arg(long, default_value_t = 0)]
+    user_timeout_ms: u32,
     /// Share of requests whose connection is reset before the answer is read, at first
     #[arg(long, default_value_t = 0.0)]
     early: f64,
+    /// Every second connection comes from this address
+    #[arg(long)]
+    also_from: Option<IpAddr>,
     /// Where chance begins
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -59,6 +75,7 @@ struct State {
     is_ending: AtomicBool,
     answered: AtomicU64,
     failed: AtomicU64,
+    opened: AtomicU64,
     slowest_ms: AtomicU64,
 }
 
@@ -67,6 +84,7 @@ impl Caller {
         let knobs = Knobs::new(&[
             ("run", 1.0),
             ("stall", 0.0),
+            ("read_rate", 0.0),
             ("early", self.early),
             ("interval_ms", self.interval_ms.into()),
         ]);
@@ -75,6 +93,7 @@ impl Caller {
             is_ending: AtomicBool::new(false),
             answered: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            opened: AtomicU64::new(0),
             slowest_ms: AtomicU64::new(0),
         };
         thread::scope(|scope| {
@@ -101,7 +120,7 @@ impl Caller {
 
     fn work(&self, mut chance: Chance, state: &State) {
         while state.may_go_on() {
-            let Ok(mut stream) = self.open() else {
+            let Ok(mut stream) = self.open(state) else {
                 state.failed.fetch_add(1, Ordering::SeqCst);
                 self.pause(&mut chance, state);
                 continue;
@@ -128,14 +147,25 @@ impl Caller {
         }
     }
 
-    fn open(&self) -> io::Result<TcpStream> {
-        if self.timeout_ms == 0 {
-            return TcpStream::connect(self.connect);
+    fn open(&self, state: &State) -> io::Result<TcpStream> {
+        let limit = (self.timeout_ms > 0).then(|| Duration::from_millis(self.timeout_ms.into()));
+        let number = state.opened.fetch_add(1, Ordering::SeqCst);
+        let stream = match (limit, self.also_from.filter(|_| number % 2 == 1)) {
+            (_, Some(from)) => connect_from(from, self.connect)?,
+            (Some(limit), _) => TcpStream::connect_timeout(&self.connect, limit)?,
+            (None, _) => TcpStream::connect(self.connect)?,
+        };
+        stream.set_read_timeout(limit)?;
+        stream.set_write_timeout(limit)?;
+        if self.keepalive_s > 0 {
+            set_socket_keepalive(&stream, true)?;
+            set_tcp_keepidle(&stream, Duration::from_secs(self.keepalive_s))?;
+            set_tcp_keepintvl(&stream, Duration::from_secs(1))?;
+            set_tcp_keepcnt(&stream, 3)?;
         }
-        let limit = Duration::from_millis(self.timeout_ms.into());
-        let stream = TcpStream::connect_timeout(&self.connect, limit)?;
-        stream.set_read_timeout(Some(limit))?;
-        stream.set_write_timeout(Some(limit))?;
+        if self.user_timeout_ms > 0 {
+            set_tcp_user_timeout(&stream, self.user_timeout_ms)?;
+        }
         Ok(stream)
     }
 
@@ -162,10 +192,14 @@ impl Caller {
             while state.knobs.is("stall") && !state.is_ending.load(Ordering::SeqCst) {
                 thread::sleep(TURN);
             }
-            let part = left.min(CHUNK);
+            let rate = state.knobs.get("read_rate");
+            let part = left.min(if rate > 0.0 { SLOWLY } else { CHUNK });
             let got = stream.read(&mut buffer[..part])?;
             if got == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if rate > 0.0 {
+                thread::sleep(Duration::from_secs_f64(got as f64 / rate));
             }
             left -= got;
         }
@@ -196,6 +230,15 @@ impl State {
         }
         false
     }
+}
+
+/// Connects from one of the addresses of this host.
+fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let family = if to.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = socket(family, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddr::new(from, 0))?;
+    connect(&socket, &to)?;
+    Ok(socket.into())
 }
 
 /// Says that nothing more comes, and reads to the end.

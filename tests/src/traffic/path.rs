@@ -252,6 +252,9 @@ impl Path {
             return true;
         }
         let Some(flow) = packet.connection() else { return false };
+        if treatment.drop_tcp_port.is_some_and(is_of_port) {
+            return true;
+        }
         let (last, is_forgotten) = self.flows.entry(flow).or_insert((now, false));
         *is_forgotten |= now.duration_since(*last) > treatment.forget;
         // A new connection may use the ports of an old one.

@@ -20,7 +20,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{
         AddressFamily, SocketType, bind, connect_unspec, listen, socket,
-        sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_reuseaddr},
+        sockopt::{set_ipv6_v6only, set_socket_linger, set_socket_recv_buffer_size, set_socket_reuseaddr},
     },
 };
 use serde_json::json;
@@ -29,11 +29,15 @@ use super::{CHUNK, knobs::Knobs};
 
 /// How often it looks whether something has changed.
 const TURN: Duration = Duration::from_millis(20);
+/// Memory of a connection for what comes, where it is not squeezed.
+const LARGE: f64 = 1e6;
 
 /// `netcause-lab traffic service`
 ///
 /// Lines: `think_ms=300` (time to an answer), `stall=1` (reads nothing more), `reset=0.5` (share of requests that are answered by a
-/// reset), `accept=0` (accepts no connections), `listen=0` (closes the port and all connections), `crash=1` (resets all connections).
+/// reset), `accept=0` (accepts no connections), `accept_ms=200` (time between two
+/// that are accepted), `squeeze=4096` (takes the memory that a connection has for what comes away while a request arrives, but for so
+/// many bytes), `listen=0` (closes the port and all connections), `crash=1` (resets all connections).
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Service {
@@ -45,6 +49,9 @@ pub(crate) struct Service {
     /// How long it takes to answer at first
     #[arg(long, default_value_t = 0)]
     think_ms: u32,
+    /// Ends a connection when it has answered
+    #[arg(long)]
+    hangup: bool,
 }
 
 struct State {
@@ -63,6 +70,8 @@ impl Service {
             ("stall", 0.0),
             ("reset", 0.0),
             ("accept", 1.0),
+            ("accept_ms", 0.0),
+            ("squeeze", 0.0),
             ("listen", 1.0),
             ("crash", 0.0),
         ]);
@@ -126,13 +135,14 @@ impl Service {
                 continue;
             }
             let Ok((stream, _)) = listening.accept() else { continue };
+            thread::sleep(state.knobs.time("accept_ms"));
             let number = state.accepted.fetch_add(1, Ordering::SeqCst);
             if let Ok(copy) = stream.try_clone() {
                 state.open().push((number, copy));
             }
             scope.spawn(move || {
                 // A client that goes away ends its connection.
-                let _ = state.serve(stream);
+                let _ = state.serve(stream, self.hangup);
                 state.open().retain(|(other, _)| *other != number);
             });
         }
@@ -156,12 +166,16 @@ impl State {
         }
     }
 
-    fn serve(&self, mut stream: TcpStream) -> io::Result<()> {
+    fn serve(&self, mut stream: TcpStream, hangup: bool) -> io::Result<()> {
         let mut buffer = vec![0; CHUNK];
         loop {
             let mut header = [0; 8];
             self.wait_while("stall");
             stream.read_exact(&mut header)?;
+            let memory = self.knobs.get("squeeze");
+            if memory > 0.0 {
+                squeeze(&stream, memory);
+            }
             let [a, b, c, d, e, f, g, h] = header;
             let (mut left, answer) = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
             while left > 0 {
@@ -172,6 +186,9 @@ impl State {
                     return Ok(());
                 }
                 left = left.saturating_sub(u32::try_from(got).unwrap_or(u32::MAX));
+            }
+            if memory > 0.0 {
+                squeeze(&stream, LARGE);
             }
             let number = self.requests.fetch_add(1, Ordering::SeqCst);
             let share = self.knobs.get("reset");
@@ -185,6 +202,9 @@ impl State {
             while left > 0 {
                 let part = left.min(CHUNK);
                 left -= stream.write(&buffer[..part])?;
+            }
+            if hangup {
+                return stream.shutdown(std::net::Shutdown::Both);
             }
         }
     }
@@ -206,4 +226,14 @@ impl State {
             thread::sleep(TURN);
         }
     }
+}
+
+/// Sets the memory for what comes; a connection that ends does not mind.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "from 0 to 10^12, and as many bits are enough"
+)]
+fn squeeze(stream: &TcpStream, bytes: f64) {
+    let _ = set_socket_recv_buffer_size(stream, bytes as usize);
 }

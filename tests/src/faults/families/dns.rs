@@ -2,7 +2,7 @@
 
 use super::{PATH, act, lookups, program, truth};
 use crate::faults::{
-    case::{Act, Deed, End, Scope},
+    case::{Act, Deed, End, Scope, Traffic, Truth},
     draw::Draw,
 };
 
@@ -45,4 +45,27 @@ pub(super) fn dns_dead_path(draw: &mut Draw) -> Act {
     let how = format!("{} lose=1 only=SERVER", draw.one_of(&["both", "forward", "back"]));
     let truth = truth(&["dns_server_unreachable"], PATH);
     act("dns_dead_path", truth, lookups(draw), Deed::Path(how), Scope::PathToServer)
+}
+
+/// A client appends search domains to names of others, as the resolver of a pod does.
+pub(super) fn dns_search_amplification(draw: &mut Draw) -> Act {
+    let truth = Truth { causes: &["dns_search_amplification"], sides: &["client"], of_workload: true };
+    let line = (End::Client, format!("search={}", draw.number(2, 4)), "search=0");
+    program("dns_search_amplification", truth, lookups(draw), line, Scope::Pair)
+}
+
+/// Some answers are too long for UDP, and TCP to the server gets no answer any more, or a refusal.
+pub(super) fn dns_tcp_fallback_blocked(draw: &mut Draw) -> Act {
+    let traffic = Traffic { truncated: draw.one_of(&[20, 40, 100]), ..lookups(draw) };
+    // A rule that drops connects is said of the pair as truly.
+    let truth = truth(&["dns_tcp_fallback_blocked", "policy_drop", "policy_reject"], &["policy"]);
+    let (deed, scope) = match draw.number(0, 3) {
+        0 => (Deed::Rule(End::Client, "output", "TO_SERVER tcp dport PORT drop".to_owned()), Scope::Pair),
+        1 => (Deed::Path("both drop_tcp_port=PORT only=SERVER".to_owned()), Scope::PathToServer),
+        _ => {
+            let how = draw.one_of(&["drop", "reject with tcp reset"]);
+            (Deed::Rule(End::Server, "input", format!("tcp dport PORT {how}")), Scope::Server)
+        }
+    };
+    act("dns_tcp_fallback_blocked", truth, traffic, deed, scope)
 }

@@ -82,3 +82,16 @@ pub(super) fn packet_corruption(draw: &mut Draw) -> Act {
     let truth = Truth { causes: &["packet_corruption"], sides: PATH, of_workload: true };
     on_path(draw, "packet_corruption", truth, traffic, &how)
 }
+
+/// A path that stands still for a second now and then, as that to a machine that is moved does: what was sent arrives, after the
+/// timeout.
+pub(super) fn spurious_timeout(draw: &mut Draw) -> Act {
+    let traffic = Traffic { fresh: false, timeout_ms: 0, ..any(draw) };
+    let (still, between) = (draw.number(600, 1_500), draw.number(3, 5));
+    let direction = draw.one_of(&["both", "back"]);
+    let only = draw.percent(50);
+    let how = |delay: String| format!("{direction}{delay}{}", if only { " only=SERVER" } else { "" });
+    let turns = vec![(1, how(format!(" delay_ms={still}"))), (between, how(String::new()))];
+    let scope = if only { Scope::PathToServer } else { Scope::Path };
+    act("spurious_timeout", truth(&["spurious_timeout"], PATH), traffic, Deed::Turns(turns), scope)
+}

@@ -2,7 +2,7 @@
 
 use super::{SERVER, act, program, requests, transfers, truth};
 use crate::faults::{
-    case::{Act, Deed, End, Scope, Traffic},
+    case::{Act, Deed, End, Scope, Traffic, Truth},
     draw::Draw,
 };
 
@@ -116,4 +116,62 @@ pub(super) fn local_ports_exhausted(draw: &mut Draw) -> Act {
         Deed::Commands(End::Client, vec![on], vec![off]),
         Scope::Pair,
     )
+}
+
+/// Its machine is gone, and nothing says so: keep-alives, or the limit of what is not acknowledged, end connections. Until then, and
+/// for new ones, a path that is dead looks the same from the client.
+pub(super) fn half_open_peer(draw: &mut Draw) -> Act {
+    let idle = draw.percent(50);
+    let traffic = Traffic {
+        fresh: false,
+        connections: draw.number(4, 12),
+        interval_ms: if idle { draw.number(10_000, 30_000) } else { draw.number(50, 300) },
+        timeout_ms: 0,
+        keepalive_s: if idle { draw.number(2, 6) } else { 0 },
+        user_timeout_ms: if idle { 0 } else { draw.number(3_000, 10_000) },
+        ..requests(draw)
+    };
+    let truth = truth(&["half_open_peer", "dead_path"], &["server", "path"]);
+    act("half_open_peer", truth, traffic, Deed::Vanish, Scope::PathToServer)
+}
+
+/// It reads its answers slower than they are sent, and goes on.
+pub(super) fn slow_client(draw: &mut Draw) -> Act {
+    let traffic = Traffic {
+        fresh: false,
+        timeout_ms: 0,
+        receive: draw.number(1_000_000, 4_000_000),
+        ..transfers(draw, false)
+    };
+    let rate = draw.one_of(&[50_000, 100_000, 200_000, 400_000]);
+    let truth = truth(&["slow_client", "receiver_stalled"], &["client"]);
+    program(
+        "slow_client",
+        truth,
+        traffic,
+        (End::Client, format!("read_rate={rate}"), "read_rate=0"),
+        Scope::Pair,
+    )
+}
+
+/// It takes one connection after the other, slower than clients ask for them; its queue has room for all of them.
+pub(super) fn slow_accept(draw: &mut Draw) -> Act {
+    let connections = draw.number(8, 24);
+    let traffic = Traffic {
+        fresh: true,
+        connections,
+        backlog: connections * draw.number(115, 160) / 100,
+        timeout_ms: 0,
+        ..requests(draw)
+    };
+    let line = (End::Server, format!("accept_ms={}", draw.one_of(&[100, 200, 400])), "accept_ms=0");
+    program("slow_accept", truth(&["slow_accept"], SERVER), traffic, line, Scope::Server)
+}
+
+/// Connections lose the memory for what they have said they take: what arrives is dropped, and sent again.
+pub(super) fn receiver_memory_pressure(draw: &mut Draw) -> Act {
+    let traffic = Traffic { fresh: false, timeout_ms: 0, ..transfers(draw, true) };
+    let line = (End::Server, format!("squeeze={}", draw.number(2_000, 8_000)), "squeeze=0");
+    let truth = Truth { causes: &["receiver_memory_pressure"], sides: SERVER, of_workload: true };
+    program("receiver_memory_pressure", truth, traffic, line, Scope::Server)
 }

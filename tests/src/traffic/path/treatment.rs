@@ -25,6 +25,8 @@ pub(super) struct Treatment {
     pub(super) only: Option<IpAddr>,
     /// TCP segments and datagrams to and from this port vanish.
     pub(super) drop_port: Option<u16>,
+    /// TCP segments alone.
+    pub(super) drop_tcp_port: Option<u16>,
     /// Connections of TCP that were idle for so long are forgotten: what comes of them vanishes.
     pub(super) forget: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for Treatment {
             queue: f64::INFINITY,
             only: None,
             drop_port: None,
+            drop_tcp_port: None,
             forget: Duration::MAX,
         }
     }
@@ -73,6 +76,10 @@ impl Treatment {
                 "queue" => treatment.queue = number,
                 "drop_port" => {
                     treatment.drop_port = Some(value.parse().with_context(|| format!("{word}: no port"))?);
+                }
+                "drop_tcp_port" => {
+                    treatment.drop_tcp_port =
+                        Some(value.parse().with_context(|| format!("{word}: no port"))?);
                 }
                 "forget_ms" => treatment.forget = time,
                 _ => bail!("{word}: unknown"),
