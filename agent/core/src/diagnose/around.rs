@@ -96,6 +96,8 @@ pub struct Beyond {
     pub inbound_waited: f64,
     /// Segments that its application received from it.
     pub inbound_received: u64,
+    /// Connections of its application, on average, whose data it has not read.
+    pub unread: f64,
 }
 
 impl Around {
@@ -137,6 +139,9 @@ impl Around {
                 leg.unknown += waiting(On::Unknown);
                 leg.failed += failed_connects(&totals.tcp);
                 leg.received += totals.tcp.received_segments;
+            }
+            (Via::OwnSidecar(Direction::Outbound), Reporter::Destination) => {
+                self.legs.entry(edge.destination.clone()).or_default().unread += waiting(On::LocalReader);
             }
             (Via::OwnSidecar(Direction::Inbound), Reporter::Destination) => {
                 let leg = self.legs.entry(edge.destination.clone()).or_default();

@@ -13,6 +13,7 @@ mod queueing;
 mod sidecar;
 mod silence;
 
+use super::cause::{Cause, Family};
 use super::draft::Draft;
 use super::finding::{Insufficient, Missing, Pair, Subject};
 use super::statistics::share_at_least;
@@ -29,7 +30,12 @@ pub fn judge(case: &Case<'_>) -> Vec<Draft> {
         return sidecar::judge(case).into_iter().collect();
     }
     let rules = [loss::judge, connect::judge, application::judge, dns::judge];
-    rules.into_iter().filter_map(|rule| rule(case)).collect()
+    let mut found: Vec<Draft> = rules.into_iter().filter_map(|rule| rule(case)).collect();
+    // What its connects lack is that.
+    if found.iter().any(|draft| draft.finding.cause == Cause::DnsTcpFallbackBlocked) {
+        found.retain(|draft| draft.finding.cause.family() == Family::Dns);
+    }
+    found
 }
 
 /// A symptom that hurts, of an edge without a cause that can be named.

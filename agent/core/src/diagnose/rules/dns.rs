@@ -2,7 +2,7 @@
 
 use netcause_common::dns::ResponseCode;
 use netcause_common::drops::DropCause;
-use netcause_common::flow::RetransmitKind;
+use netcause_common::flow::{ConnectFailure, RetransmitKind};
 
 use crate::diagnose::around::Served;
 use crate::diagnose::cause::{Cause, Confidence, Side};
@@ -171,30 +171,36 @@ fn unreachable(case: &Case<'_>, confidence: Confidence) -> Draft {
 
 /// Long answers, and TCP does not work.
 fn truncated(case: &Case<'_>) -> Option<Draft> {
-    let syns = case.recent.tcp.retransmitted_segments[RetransmitKind::Syn as usize];
-    let cut = case.lately.dns.truncated;
-    if cut == 0 || syns == 0 || case.lately.tcp.opened > 0 {
+    let recent = &case.recent.tcp;
+    let count = |reason: ConnectFailure| recent.connect_failures[reason as usize];
+    let refused = count(ConnectFailure::Refused) + count(ConnectFailure::Denied);
+    let syns = recent.retransmitted_segments[RetransmitKind::Syn as usize];
+    let (cut, failed) = (case.lately.dns.truncated, refused + syns);
+    if cut == 0 || failed < LEAST || case.now.tcp.opened > 0 {
         return None;
     }
     let summary = format!(
-        "{}: answers are too long for UDP, and TCP to the DNS server gets no answer: port 53 is open for UDP only.",
-        case.ends()
+        "{}: answers are too long for UDP, and TCP to the DNS server {}: port 53 is open for UDP only.",
+        case.ends(),
+        if refused > syns { "is refused" } else { "gets no answer" }
     );
     Some(
         draft(case, Cause::DnsTcpFallbackBlocked, Confidence::High, summary)
-            .weighs((cut + syns) as f64, false)
+            .weighs((cut + failed) as f64, false)
             .because(Signal::value(
                 "dns_truncated",
                 cut as f64,
                 "answers",
                 format!("{cut} answers were truncated"),
             ))
-            .because(Signal::value(
-                "tcp_retransmitted_segments",
-                syns as f64,
-                "segments",
-                format!("{syns} SYNs to the server were repeated"),
-            ))
+            .because_of((syns > 0).then(|| {
+                let says = format!("{syns} SYNs to the server were repeated");
+                Signal::value("tcp_retransmitted_segments", syns as f64, "segments", says)
+            }))
+            .because_of((refused > 0).then(|| {
+                let says = format!("{refused} connects to the server were refused");
+                Signal::value("tcp_connect_failures", refused as f64, "connections", says)
+            }))
             .not(Cause::DnsServerDown, "it answers over UDP")
             .then("Ask over TCP.", dig(case, "+tcp ")),
     )

@@ -12,7 +12,8 @@ const LONG: f64 = 0.5;
 /// What is wrong with the queues of a port, if anything.
 pub(super) fn judge(seen: &Seen<'_>, workload: &Workload, port: Option<u16>) -> Option<Draft> {
     let full = seen.count("accept_queue_full");
-    let length = seen.level("accept_queue_length").unwrap_or(0.0);
+    // As it is now: else the requests that wait there are taken for those of a slow server at first.
+    let length = seen.recent.and(seen.recent_level("accept_queue_length")).unwrap_or(0.0);
     let limit = seen.level("accept_queue_limit").unwrap_or(0.0);
     let at = server(workload, port);
     let queue = Signal {
@@ -71,8 +72,7 @@ pub(super) fn judge(seen: &Seen<'_>, workload: &Workload, port: Option<u16>) -> 
                 .then("See who begins the handshakes.", "ss -tn state syn-recv".to_owned()),
         );
     }
-    let recent_length = seen.recent.map_or(0, |recent| recent.levels[0]);
-    if limit >= 1.0 && length >= LONG * limit && length >= 4.0 && recent_length > 0 {
+    if limit >= 1.0 && length >= LONG * limit && length >= 4.0 {
         let summary = format!(
             "{at} accepts connections late: {length:.0} of at most {limit:.0} wait in its accept queue."
         );

@@ -71,9 +71,8 @@ pub(super) fn queue(seen: &Seen<'_>, device: &str, kind: &str) -> Option<Draft> 
 }
 
 /// Connection tracking without room, or with a race.
-pub(super) fn conntrack(seen: &Seen<'_>, owner: Option<&Workload>) -> Option<Draft> {
-    let (entries, limit) = (seen.level("entries"), seen.level("entries_limit"));
-    let level = entries.zip(limit).filter(|(_, limit)| *limit > 0.0);
+pub(super) fn conntrack(seen: &Seen<'_>, owner: Option<&Workload>, limit: Option<f64>) -> Option<Draft> {
+    let level = seen.recent_level("entries").zip(limit);
     if level.is_some_and(|(entries, limit)| entries < FULL * limit) {
         return raced(seen, owner);
     }
@@ -252,13 +251,15 @@ pub(super) fn protocols(seen: &Seen<'_>, owner: Option<&Workload>) -> Option<Dra
     }
     let old = seen.sum(&OLD);
     // Before Linux 6.14 PAWSEstab also counts bare acknowledgements that others have overtaken, which hurts nobody.
-    if old >= MANY && seen.recent_sum(&OLD) > 0 && seen.sum(&OLD[..2]) > 0 {
+    let of_ended = seen.sum(&OLD[..2]);
+    if old >= MANY && seen.recent_sum(&OLD) > 0 && of_ended > 0 {
+        let confidence = if of_ended >= MANY { Confidence::Medium } else { Confidence::Low };
         let summary = format!(
             "{} discards segments with old timestamps: ports of ended connections are used again too soon, as behind a NAT.",
             whose(owner)
         );
         return Some(
-            Draft::new(Cause::TimeWaitReuse, subject(owner), Confidence::Low, summary)
+            Draft::new(Cause::TimeWaitReuse, subject(owner), confidence, summary)
                 .weighs(old as f64, false)
                 .because(Signal::value(
                     "node_netstat{TcpExt_PAWSEstab}",

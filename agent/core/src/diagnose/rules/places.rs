@@ -42,7 +42,7 @@ pub fn judge(places: &Places, has: &dyn Fn(Cause, &Subject) -> bool) -> Vec<Draf
     seen.filter_map(|seen| match seen.place {
         Place::Listener(workload, port) => listener::judge(&seen, workload, *port),
         Place::Softnet => node::softnet(&seen),
-        Place::Conntrack(owner) => node::conntrack(&seen, owner.as_ref()),
+        Place::Conntrack(owner) => node::conntrack(&seen, owner.as_ref(), tracking_limit(places)),
         Place::NeighbourTable(table) => node::neighbour_table(&seen, table),
         Place::Neighbours => node::duplicate_address(&seen),
         Place::Protocols(owner) => node::protocols(&seen, owner.as_ref()),
@@ -64,9 +64,12 @@ impl Seen<'_> {
     }
 
     pub(super) fn level(&self, name: &str) -> Option<f64> {
-        let index = self.place.levels().iter().position(|level| *level == name)?;
-        let sum = *self.lately.levels.get(index)?;
-        (self.lately.readings > 0).then(|| sum as f64 / self.lately.readings as f64)
+        level(self.place, self.lately, name)
+    }
+
+    /// The same in the last part of the span, where it was read there.
+    pub(super) fn recent_level(&self, name: &str) -> Option<f64> {
+        level(self.place, self.recent.unwrap_or(self.lately), name)
     }
 
     pub(super) fn sum(&self, names: &[&str]) -> u64 {
@@ -76,6 +79,20 @@ impl Seen<'_> {
     pub(super) fn recent_sum(&self, names: &[&str]) -> u64 {
         names.iter().map(|name| self.recently(name)).sum()
     }
+}
+
+/// How many connections each network namespace may track: the kernel has one limit for all.
+fn tracking_limit(places: &Places) -> Option<f64> {
+    let place = Place::Conntrack(None);
+    let (lately, recent) = places.rows.get(&place)?;
+    level(&place, recent.as_ref().unwrap_or(lately), "entries_limit").filter(|limit| *limit > 0.0)
+}
+
+/// What was found of a level, on average.
+fn level(place: &Place, counted: &Counted, name: &str) -> Option<f64> {
+    let index = place.levels().iter().position(|level| *level == name)?;
+    let sum = *counted.levels.get(index)?;
+    (counted.readings > 0).then(|| sum as f64 / counted.readings as f64)
 }
 
 fn of(place: &Place, counted: &Counted, name: &str) -> u64 {

@@ -85,8 +85,10 @@ fn outbound(case: &Case<'_>) -> Option<Draft> {
     let says = format!("{waiting:.1} connections wait for the sidecar, for {} on average", time(late));
     let leg = Signal::value("sidecar_waiting_connections", waiting, "connections", says).usually(usual);
     let beyond = case.around.legs.get(case.local()).copied().unwrap_or_default();
-    let Beyond { owed, unknown, failed, received, .. } = beyond;
-    if owed >= waiting / 2.0 || failed > 0 {
+    let Beyond { owed, unknown, failed, received, unread, .. } = beyond;
+    // What the sidecar has not even read, it has not passed on.
+    let reads_nothing = unread >= waiting / 2.0;
+    if !reads_nothing && (owed >= waiting / 2.0 || failed > 0) {
         let summary = format!(
             "{}: it waits for its sidecar because what is behind the sidecar does not answer.",
             name(case.local())
@@ -103,7 +105,7 @@ fn outbound(case: &Case<'_>) -> Option<Draft> {
         );
     }
     // Whether answers are owed on connections that several requests share is not known.
-    let is_sure = received > 0 && unknown < waiting / 4.0;
+    let is_sure = reads_nothing || (received > 0 && unknown < waiting / 4.0);
     let summary = format!(
         "{}: its own sidecar holds requests up: nothing that the sidecar waits for explains it.",
         name(case.local())
@@ -113,6 +115,10 @@ fn outbound(case: &Case<'_>) -> Option<Draft> {
         .weighs(waiting * case.seconds, false)
         .because(leg)
         .because(Signal::value("tcp_waiting_connections", owed, "connections", says))
+        .because_of(reads_nothing.then(|| {
+            let says = format!("{unread:.1} connections wait for the sidecar to read what was sent to it");
+            Signal::value("sidecar_waiting_connections", unread, "connections", says)
+        }))
         .not(Cause::UpstreamOfSidecar, "no answer is owed to the sidecar");
     Some(if is_sure {
         draft

@@ -125,3 +125,24 @@ fn search_domains_that_make_most_queries_are_named() {
     }
     assert_eq!(only(&node), ("dns_search_amplification", Side::Client, Confidence::Medium));
 }
+
+#[test]
+fn tcp_to_a_server_whose_answers_are_cut_is_dropped_or_refused() {
+    let web = resolver("web");
+    let mut cut = asked(100, 100, 0);
+    cut.dns.truncated = 30;
+    let mut works = cut;
+    works.tcp.opened = 30;
+    for is_refused in [false, true] {
+        let mut node = Node::with_past_of(&[(Arc::clone(&web), works)]);
+        let mut blocked = cut;
+        if is_refused {
+            blocked.tcp.connect_failures[ConnectFailure::Refused as usize] = 30;
+        } else {
+            again(&mut blocked, RetransmitKind::Syn, 6);
+        }
+        // What was opened before is still in the span that is judged.
+        node.windows(3, &[(Arc::clone(&web), blocked)]);
+        assert_eq!(node.causes(), ["dns_tcp_fallback_blocked"], "{is_refused}");
+    }
+}

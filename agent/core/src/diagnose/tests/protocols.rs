@@ -1,6 +1,7 @@
 //! What the protocols of a network namespace count.
 
 use super::*;
+use crate::node::conntrack::Counter;
 use crate::node::netstat::COUNTERS;
 
 /// Windows in which these counters of a workload's network namespace grow by 20 each.
@@ -20,4 +21,51 @@ fn acknowledgements_that_others_have_overtaken_are_no_reuse_of_ports() {
     assert_eq!(grown(&["TcpExt_PAWSEstab"]), Vec::<&str>::new());
     assert_eq!(grown(&["TcpExt_PAWSEstab", "TcpExt_PAWSTimewait"]), ["time_wait_reuse"]);
     assert_eq!(grown(&["TcpExt_PAWSActive"]), ["time_wait_reuse"]);
+}
+
+/// Windows in which a pod's connection tracking, with so many entries, drops ten packets each; the node's has room for a hundred.
+fn tracked(entries: u64) -> Vec<(&'static str, Confidence, String)> {
+    let mut node = Node::with_past(&[]);
+    let places = [Place::Conntrack(None), Place::Conntrack(Some(Workload::plain("server")))];
+    for number in 1..=4 {
+        let mut dropped = [0; Counter::COUNT];
+        dropped[Counter::Drop as usize] = 10 * number;
+        let own = [entries];
+        let found = [(0, [0; Counter::COUNT], &[3, 100][..]), (1, dropped, &own)];
+        node.node.read(found.iter().map(|(id, totals, levels)| Found {
+            id: *id,
+            place: places[*id as usize].clone(),
+            totals,
+            levels,
+        }));
+        node.node.end_reading(Duration::from_secs(node.now + 5));
+        node.window(&[]);
+    }
+    node.active()
+}
+
+#[test]
+fn a_pods_table_of_connections_is_full_at_the_limit_of_the_node() {
+    assert_eq!(tracked(99), [("conntrack_full", Confidence::High, "server".to_owned())]);
+    assert_eq!(tracked(40), []);
+}
+
+/// Readings of a port whose accept queue has so many, of 23 at most, one a window.
+fn queued(lengths: &[u64]) -> Vec<&'static str> {
+    let mut node = Node::with_past(&[]);
+    let place = Place::Listener(Workload::plain("server"), Some(8080));
+    for length in lengths {
+        let levels = [*length, 23];
+        node.listeners.read([Found { id: 0, place: place.clone(), totals: &[0; 5], levels: &levels }]);
+        node.listeners.end_reading(Duration::from_secs(node.now + 5));
+        node.window(&[]);
+    }
+    node.causes()
+}
+
+#[test]
+fn a_queue_that_is_half_full_now_is_not_emptied_fast_enough() {
+    assert_eq!(queued(&[0, 0, 0, 0, 13, 13, 13]), ["slow_accept"]);
+    assert_eq!(queued(&[0, 0, 0, 0, 13, 0, 0]), Vec::<&str>::new());
+    assert_eq!(queued(&[3; 7]), Vec::<&str>::new());
 }

@@ -82,3 +82,18 @@ fn a_servers_sidecar_that_does_not_pass_requests_on_is_at_fault() {
         assert_eq!((finding.cause.label(), finding.side), (cause, Side::Server));
     }
 }
+
+#[test]
+fn a_sidecar_that_reads_nothing_is_at_fault_though_nothing_comes_to_it() {
+    let own = leg("web", Direction::Outbound, Reporter::Source);
+    let (its_end, upstream) = (other_end(&own), meshed("web", "db"));
+    let past = [(Arc::clone(&own), answered(10)), (Arc::clone(&upstream), answered(10))];
+    let mut unread = Totals::ZERO;
+    unread.waits.waited_us[On::LocalReader as usize] = 10_000_000;
+    // Answers that it does not read any more are owed to it, as far as the kernel shows.
+    let mut owed = Totals::ZERO;
+    owed.waits.waited_us[On::PeerApplication as usize] = 8_000_000;
+    let mut node = Node::with_past_of(&past);
+    node.windows(4, &[(own, late(On::PeerApplication)), (upstream, owed), (its_end, unread)]);
+    assert_eq!(node.active(), [("sidecar_fault", Confidence::Medium, "web/web".to_owned())]);
+}
