@@ -414,6 +414,6 @@ impl UdpCounters {
 
 const _: () = {
     assert!(size_of::<FlowKey>() == 32);
-    assert!(size_of::<TcpCounters>() == 8 * (9 + 6 + 3 + 8 + 7 + 1 + 3 + 1 + 8 + 2 + 6 + 19 + 14 + 14));
+    assert!(size_of::<TcpCounters>() == 8 * (9 + 6 + 3 + 8 + 7 + 1 + 3 + 1 + 8 + 2 + 6 + 23 + 20 + 20));
     assert!(size_of::<UdpCounters>() == 8 * (5 + 4));
 };

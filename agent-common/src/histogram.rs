@@ -1,53 +1,38 @@
-//! Classic histograms, with the same buckets in the kernel's maps and on `/metrics`.
+//! Histograms, with the same bins in the kernel's maps and on `/metrics`.
+//!
+//! The bounds are powers of two of a second, which are those of Prometheus's native histograms of schema 0
+//! (<https://prometheus.io/docs/specs/native_histograms/#schema>). Times are whole nanoseconds, microseconds or
+//! milliseconds, so that the bound rounded down to one of these separates them exactly as the bound does: the programs
+//! compare with constants, and convert nothing.
 
 use bytemuck::Zeroable;
 
-/// Upper bounds of connect latency in nanoseconds: 50 µs to 10 s.
-pub const CONNECT_BOUNDS_NS: [u64; 17] = [
-    50_000,
-    100_000,
-    250_000,
-    500_000,
-    1_000_000,
-    2_500_000,
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    50_000_000,
-    100_000_000,
-    250_000_000,
-    500_000_000,
-    1_000_000_000,
-    2_500_000_000,
-    5_000_000_000,
-    10_000_000_000,
-];
+/// Powers of two of a second, ascending from 2^`first`, in a unit of which there are so many in a second, rounded down.
+#[must_use]
+pub const fn powers<const N: usize>(first: i32, per_second: u64) -> [u64; N] {
+    let (mut bounds, mut index, mut power) = ([0; N], 0, first);
+    while index < N {
+        let by = power.unsigned_abs();
+        bounds[index] = if power < 0 { per_second >> by } else { per_second << by };
+        (index, power) = (index + 1, power + 1);
+    }
+    bounds
+}
 
-/// Upper bounds of round-trip times in microseconds: 50 µs to 10 s, with most buckets below 5 ms, where round trips
-/// within a data centre are.
-pub const RTT_BOUNDS_US: [u64; 12] =
-    [50, 100, 200, 500, 1_000, 2_000, 5_000, 20_000, 50_000, 200_000, 1_000_000, 10_000_000];
+/// The first bound of connect latency: 2^-14 s.
+pub const CONNECT_FIRST: i32 = -14;
+/// Upper bounds of connect latency in nanoseconds: 61 µs to 64 s, after which Linux sends the last SYN by default.
+pub const CONNECT_BOUNDS_NS: [u64; 21] = powers(CONNECT_FIRST, 1_000_000_000);
 
-/// Upper bounds of DNS response times in nanoseconds: 100 µs to 30 s.
-pub const DNS_BOUNDS_NS: [u64; 17] = [
-    100_000,
-    250_000,
-    500_000,
-    1_000_000,
-    2_500_000,
-    5_000_000,
-    10_000_000,
-    25_000_000,
-    50_000_000,
-    100_000_000,
-    250_000_000,
-    500_000_000,
-    1_000_000_000,
-    2_500_000_000,
-    5_000_000_000,
-    10_000_000_000,
-    30_000_000_000,
-];
+/// The first bound of round-trip times: 2^-14 s.
+pub const RTT_FIRST: i32 = -14;
+/// Upper bounds of round-trip times in microseconds: 61 µs to 8 s.
+pub const RTT_BOUNDS_US: [u64; 18] = powers(RTT_FIRST, 1_000_000);
+
+/// The first bound of DNS response times: 2^-13 s.
+pub const DNS_FIRST: i32 = -13;
+/// Upper bounds of DNS response times in nanoseconds: 122 µs to 32 s.
+pub const DNS_BOUNDS_NS: [u64; 19] = powers(DNS_FIRST, 1_000_000_000);
 
 /// Observations by bucket, and their sum.
 ///
@@ -99,9 +84,9 @@ pub const fn bucket<const N: usize>(bounds: &[u64; N], value: u64) -> usize {
 }
 
 const _: () = {
-    assert!(size_of::<ConnectDuration>() == 8 * (18 + 1));
-    assert!(size_of::<RoundTrips>() == 8 * (13 + 1));
-    assert!(size_of::<DnsDuration>() == 8 * (18 + 1));
+    assert!(size_of::<ConnectDuration>() == 8 * (22 + 1));
+    assert!(size_of::<RoundTrips>() == 8 * (19 + 1));
+    assert!(size_of::<DnsDuration>() == 8 * (20 + 1));
 };
 
 #[cfg(test)]
@@ -123,5 +108,19 @@ mod tests {
         check(&CONNECT_BOUNDS_NS);
         check(&RTT_BOUNDS_US);
         check(&DNS_BOUNDS_NS);
+    }
+
+    #[test]
+    fn whole_units_are_on_the_side_of_the_bound_that_the_time_is_on() {
+        fn check<const N: usize>(bounds: &[u64; N], first: i32, per_second: f64) {
+            for (power, bound) in (first..).zip(bounds) {
+                let seconds = 2_f64.powi(power);
+                assert!(*bound as f64 / per_second <= seconds, "2^{power}");
+                assert!((bound + 1) as f64 / per_second > seconds, "2^{power}");
+            }
+        }
+        check(&CONNECT_BOUNDS_NS, CONNECT_FIRST, 1e9);
+        check(&RTT_BOUNDS_US, RTT_FIRST, 1e6);
+        check(&DNS_BOUNDS_NS, DNS_FIRST, 1e9);
     }
 }

@@ -152,4 +152,4 @@ impl DnsCounters {
     pub const ZERO: Self = zeroed();
 }
 
-const _: () = assert!(size_of::<DnsCounters>() == 8 * (11 + 9 + 19 + 9 + 4));
+const _: () = assert!(size_of::<DnsCounters>() == 8 * (11 + 9 + 21 + 9 + 4));

@@ -20,4 +20,4 @@ pub mod waits;
 pub mod windows;
 
 pub use edge::{Edge, Named, Reporter, Via, edge};
-pub use packed::Packed;
+pub use packed::{MASKS, Packed};

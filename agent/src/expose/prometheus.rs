@@ -194,12 +194,9 @@ fn write_value(
         (Value::Signed(value), _) => encoder.encode_gauge(&value),
         (Value::Real(value), _) => encoder.encode_gauge(&value),
         (Value::Distribution(distribution), _) => {
-            let bounds = distribution.bounds.iter().copied().chain([f64::INFINITY]);
-            let shown = |count: u64| if is_zero { 0 } else { count };
-            let counts = distribution.counts.iter().copied().map(shown);
-            let (count, sum) = (counts.clone().sum(), if is_zero { 0.0 } else { distribution.sum });
-            let buckets: Vec<_> = bounds.zip(counts).collect();
-            encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+            let distribution = if is_zero { distribution.at_zero() } else { distribution };
+            let buckets: Vec<_> = distribution.classic().collect();
+            encoder.encode_histogram::<NoLabelSet>(distribution.sum, distribution.count(), &buckets, None)
         }
     }
 }

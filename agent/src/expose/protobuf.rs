@@ -1,7 +1,7 @@
 //! The protobuf format of Prometheus: a writer of the tables.
 //!
-//! It has the start of each counter and histogram as a field, where the text formats have another series
-//! (`_created`). The messages are those of prometheus/client_model, io/prometheus/client/metrics.proto, each with its
+//! It has the start of each counter and histogram as a field, where the text formats have another series (`_created`), and
+//! each histogram as a native one beside the classic one, of which Prometheus takes what it is set up for. The messages are those of prometheus/client_model, io/prometheus/client/metrics.proto, each with its
 //! length before it.
 //!
 //! A library such as prost wants a family as a tree of owned values first; written as it is read, it takes the bytes of one
@@ -12,7 +12,7 @@ mod message;
 use std::io::{self, Write};
 
 use super::births::{Reader, grows};
-use super::series::{Distribution, Family, Kind, Sample, Value};
+use super::series::{Distribution, Family, Kind, Native, Sample, Value};
 use super::snapshot::Snapshot;
 use super::tables;
 pub use message::Message;
@@ -47,7 +47,16 @@ mod field {
         pub const COUNT: u32 = 1;
         pub const SUM: u32 = 2;
         pub const BUCKET: u32 = 3;
+        pub const SCHEMA: u32 = 5;
+        pub const ZERO_THRESHOLD: u32 = 6;
+        pub const ZERO_COUNT: u32 = 7;
+        pub const POSITIVE_SPAN: u32 = 12;
+        pub const POSITIVE_DELTA: u32 = 13;
         pub const CREATED: u32 = 15;
+    }
+    pub mod span {
+        pub const OFFSET: u32 = 1;
+        pub const LENGTH: u32 = 2;
     }
     pub mod bucket {
         pub const CUMULATIVE_COUNT: u32 = 1;
@@ -113,7 +122,8 @@ fn write_metric(kind: Kind, sample: &Sample<'_>, reader: Reader<'_>, to: &mut Me
     let value = match sample.value {
         Value::Distribution(distribution) => {
             return to.message(field::metric::HISTOGRAM, |to| {
-                write_histogram(&distribution, is_zero, to);
+                let distribution = if is_zero { distribution.at_zero() } else { distribution };
+                write_histogram(&distribution, to);
                 write_start(field::histogram::CREATED, start, to);
             });
         }
@@ -130,18 +140,36 @@ fn write_metric(kind: Kind, sample: &Sample<'_>, reader: Reader<'_>, to: &mut Me
 }
 
 /// The fields of a `Histogram` but for its start. The bucket without a bound is the count.
-fn write_histogram(distribution: &Distribution<'_>, is_zero: bool, to: &mut Message) {
-    let Distribution { bounds, counts, sum } = *distribution;
-    let shown = |count: u64| if is_zero { 0 } else { count };
-    to.number(field::histogram::COUNT, shown(counts.iter().sum()));
-    to.double(field::histogram::SUM, if is_zero { 0.0 } else { sum });
+fn write_histogram(distribution: &Distribution<'_>, to: &mut Message) {
+    to.number(field::histogram::COUNT, distribution.count());
+    to.double(field::histogram::SUM, distribution.sum);
     let mut cumulative = 0;
-    for (bound, count) in bounds.iter().zip(counts) {
+    for (bound, count) in distribution.classic().filter(|(bound, _)| bound.is_finite()) {
         cumulative += count;
         to.message(field::histogram::BUCKET, |to| {
-            to.number(field::bucket::CUMULATIVE_COUNT, shown(cumulative));
-            to.double(field::bucket::UPPER_BOUND, *bound);
+            to.number(field::bucket::CUMULATIVE_COUNT, cumulative);
+            to.double(field::bucket::UPPER_BOUND, bound);
         });
+    }
+    write_native(&distribution.native(), to);
+}
+
+/// The fields of a `Histogram` that make it a native one. The threshold, which is never 0, says so before the first observation.
+fn write_native(native: &Native<'_>, to: &mut Message) {
+    to.signed(field::histogram::SCHEMA, 0);
+    to.double(field::histogram::ZERO_THRESHOLD, native.zero_threshold);
+    to.number(field::histogram::ZERO_COUNT, native.zero_count);
+    if native.counts.is_empty() {
+        return;
+    }
+    to.message(field::histogram::POSITIVE_SPAN, |to| {
+        to.signed(field::span::OFFSET, native.offset.into());
+        to.number(field::span::LENGTH, native.counts.len() as u64);
+    });
+    let mut before = 0;
+    for count in native.counts {
+        to.signed(field::histogram::POSITIVE_DELTA, count.wrapping_sub(before).cast_signed());
+        before = *count;
     }
 }
 

@@ -3,6 +3,7 @@
 //! A [`Table`] belongs to one kind of row and declares its metrics; rows come from [`rows`], which leaves no two with the
 //! same labels, so that no two samples of one exposition have the same name and labels.
 
+mod distribution;
 mod metric;
 
 use std::borrow::{Borrow, Cow};
@@ -11,6 +12,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
+pub use distribution::{Distribution, Native, Scale};
 pub use metric::{Kind, Loss, Metric};
 
 /// A metric and where its values come from in a row of type `R`.
@@ -99,24 +101,6 @@ pub enum Value<'a> {
     Distribution(Distribution<'a>),
 }
 
-/// A histogram's content.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Distribution<'a> {
-    /// Upper bounds, ascending, in the metric's unit.
-    pub bounds: &'a [f64],
-    /// Observations per bucket (not cumulative); one more than bounds.
-    pub counts: &'a [u64],
-    /// Sum of all observations, in the metric's unit.
-    pub sum: f64,
-}
-
-impl Distribution<'_> {
-    /// Time series in the text format: a bucket per bound, the one without a bound, sum and count.
-    fn series(&self) -> usize {
-        self.counts.len() + 2
-    }
-}
-
 impl From<u64> for Value<'_> {
     fn from(value: u64) -> Self {
         Self::Unsigned(value)
@@ -174,10 +158,10 @@ impl Samples<'_> {
         }
     }
 
-    /// The sample of a histogram: observations per bucket, not cumulative, and their sum.
-    pub fn distribution(&mut self, bounds: &[f64], counts: &[u64], sum: f64) {
+    /// The sample of a histogram: observations per bin, not cumulative, and their sum.
+    pub fn distribution(&mut self, scale: &'static Scale, counts: &[u64], sum: f64) {
         if !self.leaves_zeros_out || counts.iter().any(|count| *count != 0) {
-            (self.take)(None, Value::Distribution(Distribution { bounds, counts, sum }));
+            (self.take)(None, Value::Distribution(Distribution { scale, counts, sum }));
         }
     }
 

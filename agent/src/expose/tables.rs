@@ -43,16 +43,5 @@ macro_rules! labels {
 }
 use labels;
 
-/// Bounds of a histogram in seconds, from those that the kernel side counts by.
-const fn seconds<const N: usize>(bounds: &[u64; N], per_second: f64) -> [f64; N] {
-    let mut seconds = [0.0; N];
-    let mut index = 0;
-    while index < N {
-        seconds[index] = bounds[index] as f64 / per_second;
-        index += 1;
-    }
-    seconds
-}
-
 #[cfg(test)]
 pub(crate) mod tests;

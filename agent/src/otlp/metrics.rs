@@ -199,15 +199,17 @@ fn histogram(
     time: u64,
     to: &mut Message,
 ) {
-    let Distribution { bounds, counts, sum } = *distribution;
+    let (bounds, counts): (Vec<_>, Vec<_>) = distribution.classic().unzip();
     sample.labels().for_each(|(name, value)| attribute(field::histogram::ATTRIBUTES, name, value, to));
     if let Some(start) = start {
         to.fixed(field::histogram::START, start);
     }
     to.fixed(field::histogram::TIME, time);
-    to.fixed(field::histogram::COUNT, counts.iter().sum());
-    to.double(field::histogram::SUM, sum);
+    to.fixed(field::histogram::COUNT, distribution.count());
+    to.double(field::histogram::SUM, distribution.sum);
     to.packed(field::histogram::BUCKET_COUNTS, counts.iter().copied());
+    // The bucket that ends at infinity has no bound here.
+    let bounds = bounds.get(..bounds.len() - 1).unwrap_or_default();
     to.packed(field::histogram::EXPLICIT_BOUNDS, bounds.iter().map(|bound| bound.to_bits()));
 }
 

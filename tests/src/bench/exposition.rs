@@ -1,7 +1,6 @@
 //! What a Prometheus pays for an agent: series, samples and bytes of a scrape, and its memory and disk.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::Path,
     process::Command,
@@ -16,10 +15,9 @@ use rustix::process::Signal;
 use super::{SWEEP_ALWAYS, scale::Scale};
 use crate::lab::{
     agent::{Agent, Options},
-    metrics::{Metrics, float},
+    metrics::float,
     process::Process,
     promql::Prometheus,
-    sample::Sample,
     topology::Net,
 };
 
@@ -66,50 +64,52 @@ impl Exposition {
                 features,
             )
         };
-        let (text, protobuf) = (scraped("text", "")?, scraped("protobuf", "native-histograms")?);
+        let (classic, native) = (scraped("classic", "")?, scraped("native", "native-histograms")?);
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(self.seconds) {
             crowd.touch()?;
             thread::sleep(Duration::from_millis(500));
         }
         println!("{} edges of {} connections, all with traffic", self.edges, self.connections);
-        series(&agent.scrape()?);
+        println!("  series of the agent: {}", agent.scrape()?.samples.len());
         for (name, accept) in FORMATS {
             let (plain, packed) = (bytes(&agent, accept, false)?, bytes(&agent, accept, true)?);
             let ratio = float(plain) / float(packed);
             println!("  a scrape, {name}: {plain} bytes, {packed} with gzip (1 : {ratio:.1})");
         }
-        for (name, prometheus) in [("text", &text), ("protobuf", &protobuf)] {
+        for (name, prometheus) in
+            [("text, classic histograms", &classic), ("protobuf, native histograms", &native)]
+        {
             costs(name, prometheus, self.interval)?;
         }
         agent.stop(Signal::TERM)
     }
 }
 
-/// How many series there are, and how many of them are those of histograms. An edge here is what has labels of its own: where the agent
-/// has recognised both ends on this node, addresses are one workload.
-fn series(metrics: &Metrics) {
-    const NAMES: [&str; 4] = ["reporter", "source_workload", "destination_workload", "destination_port"];
-    let is_of_edge = |sample: &&Sample| NAMES.iter().all(|name| sample.labels.get(name).is_some());
-    let edge: Vec<_> = metrics.samples.iter().filter(is_of_edge).collect();
-    let edges: BTreeSet<_> = edge.iter().map(|sample| NAMES.map(|name| sample.labels.get(name))).collect();
-    // Counters end in `_total`, so that these endings are those of histograms, and each histogram has one count.
-    let ending = |endings: &[&str]| {
-        edge.iter().filter(|sample| endings.iter().any(|ending| sample.name.ends_with(ending))).count()
+/// How many series of edges a Prometheus has, and how many of them are of histograms. An edge here is what has labels of its own: where
+/// the agent has recognised both ends on this node, addresses are one workload.
+fn of_edges(prometheus: &Prometheus) -> Result<()> {
+    let count = |promql: &str| -> Result<f64> {
+        let answer = prometheus.query(promql)?;
+        Ok(answer.first().map_or(0.0, |(_, value)| *value))
     };
-    let (of_histograms, histograms) = (ending(&["_bucket", "_sum", "_count"]), ending(&["_count"]));
-    let each = |number: usize| float(number as u64) / float(edges.len().max(1) as u64);
+    let edge = |name: &str| {
+        format!(
+            "{{job=\"netcause\",reporter=~\".+\",source_workload=~\".+\",destination_workload=~\".+\",\
+             destination_port=~\".+\",__name__=~\"{name}\"}}"
+        )
+    };
+    let all = count(&format!("count({})", edge(".*")))?;
+    let labels = "reporter, source_workload, destination_workload, destination_port";
+    let edges = count(&format!("count(count by ({labels}) ({}))", edge(".*")))?;
+    // Counters end in `_total`, so that these endings are those of histograms.
+    let classic = count(&format!("count({})", edge(".*_(bucket|sum|count)")))?;
+    let native = count(&format!("count({})", edge(".*_seconds")))?;
     println!(
-        "  series: {}; {} of them of {} edges, {:.1} of each",
-        metrics.samples.len(),
-        edge.len(),
-        edges.len(),
-        each(edge.len())
+        "    series of {edges} edges: {all}, {:.1} of each; {classic} of them of classic histograms, {native} native histograms",
+        all / edges.max(1.0)
     );
-    println!(
-        "  {of_histograms} of them are of {histograms} histograms; if each of these were one series: {:.1} of each edge",
-        each(edge.len() - of_histograms + histograms)
-    );
+    Ok(())
 }
 
 /// The size of a scrape, by curl.
@@ -152,6 +152,7 @@ fn costs(name: &str, prometheus: &Prometheus, interval: u64) -> Result<()> {
         number("process_resident_memory_bytes")? / 1e6,
         number("process_cpu_seconds_total")?,
     );
+    of_edges(prometheus)?;
     // As a block on disk is: chunks of up to 120 samples, and an index.
     let mut snapshot = Command::new("curl");
     snapshot.args(["--silent", "--fail", "--request", "POST"]);

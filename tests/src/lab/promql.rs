@@ -91,6 +91,12 @@ impl Prometheus {
         Self::begin_of(scenario, agents, &settings)
     }
 
+    /// The same, of a Prometheus that stores native histograms, and no classic one where there is a native one.
+    pub(crate) fn start_native(scenario: &str, agent: SocketAddr) -> Result<Self> {
+        let features = "native-histograms";
+        Self::begin(scenario, agent, &Settings { features, rules: &RULES, ..Settings::default() })
+    }
+
     /// Scrapes an agent at this interval in seconds, as the replica of this name, with these features of Prometheus. One that
     /// does not know a feature warns of it.
     pub(crate) fn start_every(

@@ -3,6 +3,7 @@
 mod burst;
 mod dashboard;
 mod late_name;
+mod native;
 pub(super) mod remote_write;
 
 use std::process::Command;
@@ -20,6 +21,7 @@ use crate::lab::{
 pub(super) use burst::{first_burst, restart};
 pub(super) use dashboard::every_query as dashboard;
 pub(super) use late_name::late_name;
+pub(super) use native::native_histograms;
 
 /// A real Prometheus scrapes the agent every second and answers a query with the lab's number.
 pub(super) fn query(name: &str) -> Result<()> {

@@ -48,7 +48,7 @@ pub(super) fn rtt(name: &str) -> Result<()> {
     let ends = Ends::v4(&client, &server, 8080);
     let mut held = client.hold(server.at(8080), &["--count", "3"])?;
     held.run_command("echo 100000")?;
-    let most = scaled("0.02", "1.0");
+    let most = scaled("0.03125", "1.0");
     agent.until("every connection has round-trip times", |metrics| {
         for (name, edge) in [RTT, MIN_RTT].iter().flat_map(|name| ends.both().map(|edge| (name, edge))) {
             metrics.expect_at_least(&format!("{name}_count"), edge, 3)?;
@@ -91,8 +91,8 @@ pub(super) fn delayed_rtt(name: &str) -> Result<()> {
     let expect = || {
         agent.until("round trips are as long as the delays", |metrics| {
             for edge in ends.both() {
-                expect_all_in(metrics, MIN_RTT, edge, Some("0.05"), scaled("0.2", "1.0"))?;
-                expect_all_in(metrics, RTT, edge, Some("0.05"), "1.0")?;
+                expect_all_in(metrics, MIN_RTT, edge, Some("0.03125"), scaled("0.125", "1.0"))?;
+                expect_all_in(metrics, RTT, edge, Some("0.03125"), "1.0")?;
                 let (sum, count) =
                     (metrics.on(&format!("{RTT}_sum"), edge), metrics.on(&format!("{RTT}_count"), edge));
                 ensure!(sum >= 0.06 * count, "{count} round trips took {sum} s together");
@@ -121,16 +121,16 @@ pub(super) fn queueing(name: &str) -> Result<()> {
     let [empty_edge, full_edge] = [&client, &slow].map(|pod| Edge::at_client(pod, server.v4, 8080));
     full.iter_mut().try_for_each(|connection| connection.run_command("send 100"))?;
     agent.until("the path was seen without a queue", |metrics| {
-        expect_all_in(metrics, QUEUEING, &full_edge, None, scaled("0.02", "0.05"))
+        expect_all_in(metrics, QUEUEING, &full_edge, None, scaled("0.03125", "0.125"))
     })?;
     // Two minutes in all, longer than the slowest sweeps are apart.
     full.iter_mut().try_for_each(|connection| connection.send_command("send 2500000"))?;
     empty.run_command("send 1000")?;
     agent.until("the queue shows as delay", |metrics| {
         let long = metrics.on(&format!("{QUEUEING}_count"), &full_edge)
-            - metrics.on(&format!("{QUEUEING}_bucket"), &full_edge.with("le", "0.05"));
-        ensure!(long >= 2.0, "{long} observations above 50 ms");
-        expect_all_in(metrics, QUEUEING, &empty_edge, None, scaled("0.02", "1.0"))
+            - metrics.on(&format!("{QUEUEING}_bucket"), &full_edge.with("le", "0.125"));
+        ensure!(long >= 2.0, "{long} observations above 125 ms");
+        expect_all_in(metrics, QUEUEING, &empty_edge, None, scaled("0.03125", "1.0"))
     })?;
     drop(full);
     empty.finish().map(drop)

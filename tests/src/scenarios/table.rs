@@ -213,6 +213,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard).on_outermost_kernels(),
     needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool),
     needing(Needs::Prometheus, "prometheus::first_burst", prometheus::first_burst).on_outermost_kernels(),
+    needing(Needs::Prometheus, "prometheus::native_histograms", prometheus::native_histograms)
+        .on_one_kernel(),
     needing(Needs::Prometheus, "prometheus::restart", prometheus::restart),
     needing(Needs::Prometheus, "prometheus::late_name", prometheus::late_name).on_one_kernel(),
     needing(

@@ -249,9 +249,9 @@ fn cost() -> Vec<Panel> {
              reading the node.",
         )
         .size(5, 8)
-        .query("scrape", p95("netcause_scrape_duration_seconds_bucket"))
-        .query("sockets", p95("netcause_sweep_duration_seconds_bucket"))
-        .query("node", p95("netcause_node_read_duration_seconds_bucket")),
+        .query("scrape", p95("netcause_scrape_duration_seconds"))
+        .query("sockets", p95("netcause_sweep_duration_seconds"))
+        .query("node", p95("netcause_node_read_duration_seconds")),
         Panel::lines(
             "CPU time of programs",
             Unit::Share,

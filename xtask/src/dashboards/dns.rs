@@ -56,16 +56,16 @@ pub(super) fn page() -> Page {
 fn felt() -> Vec<Panel> {
     let (queries, timeouts) =
         (of_clients("netcause_dns_queries_total", ""), of_clients("netcause_dns_timeouts_total", ""));
-    let buckets = of_clients("netcause_dns_query_duration_seconds_bucket", "");
+    let durations = of_clients("netcause_dns_query_duration_seconds", "");
     vec![
         Panel::lines(
             "Query time at clients",
             Unit::Seconds,
             "From a query to its answer as the client felt it, repetitions included.",
         )
-        .query("p50", quantile(0.5, "", &buckets))
-        .query("p95", quantile(0.95, "", &buckets))
-        .query("p99", quantile(0.99, "", &buckets)),
+        .query("p50", quantile(0.5, "", &durations))
+        .query("p95", quantile(0.95, "", &durations))
+        .query("p99", quantile(0.99, "", &durations)),
         Panel::lines(
             "Timeouts and repetitions",
             Unit::RequestsPerSecond,
@@ -87,7 +87,7 @@ fn felt() -> Vec<Panel> {
             "95th percentile of the query time at clients, by server; the ten slowest.",
         )
         .long_names()
-        .query("{{destination_namespace}} {{destination_workload}}", top(&quantile(0.95, SERVER, &buckets))),
+        .query("{{destination_namespace}} {{destination_workload}}", top(&quantile(0.95, SERVER, &durations))),
         Panel::lines(
             "Queries without an answer",
             Unit::Share,
@@ -174,7 +174,7 @@ fn asked() -> Vec<Panel> {
             quantile(
                 0.95,
                 &format!("{CLIENT}, {SERVER}"),
-                &of_clients("netcause_dns_query_duration_seconds_bucket", ""),
+                &of_clients("netcause_dns_query_duration_seconds", ""),
             ),
         )
         .sorted("Queries"),
@@ -182,7 +182,7 @@ fn asked() -> Vec<Panel> {
 }
 
 fn servers() -> Vec<Panel> {
-    let buckets = server("netcause_dns_server_duration_seconds_bucket");
+    let durations = server("netcause_dns_server_duration_seconds");
     vec![
         Panel::lines(
             "Answer time of servers",
@@ -190,9 +190,9 @@ fn servers() -> Vec<Panel> {
             "From a query's arrival at a server on a node with an agent to the answer's departure: the server's own share. What clients \
              feel beyond that is the network, or a full receive buffer.",
         )
-        .query("p50", quantile(0.5, "", &buckets))
-        .query("p95", quantile(0.95, "", &buckets))
-        .query("p99", quantile(0.99, "", &buckets)),
+        .query("p50", quantile(0.5, "", &durations))
+        .query("p95", quantile(0.95, "", &durations))
+        .query("p99", quantile(0.99, "", &durations)),
         Panel::lines(
             "Servers: queries and answers",
             Unit::RequestsPerSecond,

@@ -109,10 +109,10 @@ fn again(by: &str) -> String {
 }
 
 /// Median and tail of a histogram.
-fn quantiles(panel: Panel, buckets: &str) -> Panel {
+fn quantiles(panel: Panel, histogram: &str) -> Panel {
     [(0.5, "p50"), (0.95, "p95"), (0.99, "p99")]
         .into_iter()
-        .fold(panel, |panel, (share, name)| panel.query(name, quantile(share, "", buckets)))
+        .fold(panel, |panel, (share, name)| panel.query(name, quantile(share, "", histogram)))
 }
 
 fn path() -> Vec<Panel> {
@@ -151,9 +151,9 @@ fn path() -> Vec<Panel> {
                  move apart, queues grow.",
             )
             .size(6, 8),
-            &seen("netcause_tcp_rtt_seconds_bucket"),
+            &seen("netcause_tcp_rtt_seconds"),
         )
-        .query("least, p50", quantile(0.5, "", &seen("netcause_tcp_min_rtt_seconds_bucket"))),
+        .query("least, p50", quantile(0.5, "", &seen("netcause_tcp_min_rtt_seconds"))),
         quantiles(
             Panel::lines(
                 "Queueing delay",
@@ -162,7 +162,7 @@ fn path() -> Vec<Panel> {
                  acknowledgements that are delayed at the peer.",
             )
             .size(6, 8),
-            &seen("netcause_tcp_queueing_delay_seconds_bucket"),
+            &seen("netcause_tcp_queueing_delay_seconds"),
         ),
         Panel::lines(
             "What holds senders back",
@@ -193,7 +193,7 @@ fn connections() -> Vec<Panel> {
                 "From the first SYN to the established connection, at clients. Steps at 1, 3 and 7 seconds are repeated SYNs.",
             )
             .size(6, 8),
-            &of_clients("netcause_tcp_connect_duration_seconds_bucket", ""),
+            &of_clients("netcause_tcp_connect_duration_seconds", ""),
         ),
         Panel::lines(
             "Resets by direction",
@@ -256,7 +256,7 @@ fn waiting() -> Vec<Panel> {
                 "From the last data of a request to the last data of its answer: at clients with the round trip, at servers without.",
             )
             .size(6, 8),
-            &seen("netcause_tcp_response_duration_seconds_bucket"),
+            &seen("netcause_tcp_response_duration_seconds"),
         ),
         Panel::lines(
             "Open connections: most",

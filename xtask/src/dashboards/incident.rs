@@ -3,7 +3,7 @@
 use super::{
     page::{Page, Row, Variable},
     panel::{Kind, Panel, Unit},
-    query::{sum_rate, worst},
+    query::{quantile_of, rate, sum_rate, worst},
 };
 
 /// What a finding is and what it is of; `instance`, the agent that has it, is left out: both ends say the same. Only what is said of a
@@ -108,8 +108,15 @@ fn named(findings: &str) -> String {
 
 /// The rate of a metric with the chosen workloads at either end, as the end of the pair sees it that sees more.
 fn felt(by: &str, metric: &str, more: &str) -> String {
-    let rates = either(|end| format!("rate({}[$__rate_interval])", at(metric, end, more)));
+    let rates = either(|end| rate(&at(metric, end, more)));
     format!("max by ({by}) (sum by ({by}, reporter) {rates}) > 0")
+}
+
+/// The 95th percentile of a histogram, as clients see it.
+fn p95(histogram: &str) -> String {
+    quantile_of(0.95, "", |suffix| {
+        either(|end| rate(&at(&format!("{histogram}{suffix}"), end, ",reporter=\"source\"")))
+    })
 }
 
 /// What hurts per second, of the pairs with these labels, as the end sees it that sees more.
@@ -371,13 +378,7 @@ fn evidence() -> Vec<Panel> {
         .nothing("No answers")
         .query(
             "p95",
-            format!(
-                "histogram_quantile(0.95, sum by (le) ({}))",
-                either(|end| format!(
-                    "rate({}[$__rate_interval])",
-                    at("netcause_tcp_response_duration_seconds_bucket", end, ",reporter=\"source\"")
-                ))
-            ),
+            p95("netcause_tcp_response_duration_seconds"),
         ),
         Panel::lines(
             "Queueing delay, p95",
@@ -387,13 +388,7 @@ fn evidence() -> Vec<Panel> {
         .nothing("No connection outlived two sweeps")
         .query(
             "p95",
-            format!(
-                "histogram_quantile(0.95, sum by (le) ({}))",
-                either(|end| format!(
-                    "rate({}[$__rate_interval])",
-                    at("netcause_tcp_queueing_delay_seconds_bucket", end, ",reporter=\"source\"")
-                ))
-            ),
+            p95("netcause_tcp_queueing_delay_seconds"),
         ),
     ]
 }

@@ -61,7 +61,7 @@ fn pairs() -> Vec<Panel> {
         .nothing("No other node is known")
         .query(
             "",
-            format!("topk(500, {})", quantile(0.5, "node, peer_node", &node("netcause_peer_node_tcp_rtt_seconds_bucket"))),
+            format!("topk(500, {})", quantile(0.5, "node, peer_node", &node("netcause_peer_node_tcp_rtt_seconds"))),
         )
         .limits(0.01, 0.1)
         .size(24, 10),

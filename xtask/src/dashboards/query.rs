@@ -73,10 +73,21 @@ pub(super) fn share(by: &str, part: &str, whole: &str) -> String {
     format!("clamp_max({} / ({} > 0), 1)", sum_rate(by, part), sum_rate(by, whole))
 }
 
-/// A quantile of a histogram, by labels beside `le`; nothing, rather than no number, where nothing was observed.
-pub(super) fn quantile(quantile: f64, by: &str, buckets: &str) -> String {
-    let by = if by.is_empty() { "le".to_owned() } else { format!("le, {by}") };
-    format!("histogram_quantile({quantile}, {}) >= 0", sum_rate(&by, buckets))
+/// A quantile of a histogram, by labels; nothing, rather than no number, where nothing was observed. The selector is that of the
+/// native histogram.
+pub(super) fn quantile(quantile: f64, by: &str, selector: &str) -> String {
+    quantile_of(quantile, by, |suffix| rate(&selector.replacen('{', &format!("{suffix}{{"), 1)))
+}
+
+/// The same, of rates made from the suffix of the name. A Prometheus has classic buckets or native histograms, by how it is set up:
+/// where there are no buckets, the native histogram answers.
+pub(super) fn quantile_of(quantile: f64, by: &str, rates: impl Fn(&str) -> String) -> String {
+    let of = |by: &str, suffix| match by {
+        "" => format!("histogram_quantile({quantile}, sum({})) >= 0", rates(suffix)),
+        by => format!("histogram_quantile({quantile}, sum by ({by}) ({})) >= 0", rates(suffix)),
+    };
+    let with_bounds = if by.is_empty() { "le".to_owned() } else { format!("le, {by}") };
+    format!("{} or {}", of(&with_bounds, "_bucket"), of(by, ""))
 }
 
 /// The ten largest.

@@ -138,6 +138,7 @@ fn sets() -> Result<Vec<Set>> {
             &[
                 "scheme=HTTPS",
                 "podMonitor.enabled=true",
+                "podMonitor.nativeHistograms=true",
                 "podMonitor.endpoint.basicAuth.username.name=netcause-web",
                 "podMonitor.endpoint.basicAuth.username.key=user",
                 "podMonitor.endpoint.tlsConfig.insecureSkipVerify=true",

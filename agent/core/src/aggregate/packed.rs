@@ -6,10 +6,10 @@ use bytemuck::Pod;
 
 use super::totals::{words, words_mut};
 
-/// Words of a mask: counters of up to 256 words can be packed.
-const MASKS: usize = 4;
+/// Words of [`Packed::present`]: counters of up to 320 words can be packed.
+pub const MASKS: usize = 5;
 
-/// The non-zero 64-bit words of a `T`, 48 bytes and 8 for each of them: a TCP flow takes some 200 bytes instead of 736.
+/// The non-zero 64-bit words of a `T`, 56 bytes and 8 for each of them: a TCP flow takes some 200 bytes instead of 928.
 ///
 /// Arithmetic wraps, as that of [`super::totals`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,6 +193,6 @@ mod tests {
         let counters = TcpCounters { opened: 1, sent_bytes: 7, open: -1, ..TcpCounters::ZERO };
         let packed = Packed::new(&counters);
         assert_eq!((packed.values.len(), packed.unpack()), (3, counters));
-        assert_eq!(size_of::<Packed<Totals>>(), 48);
+        assert_eq!(size_of::<Packed<Totals>>(), 56);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
 use netcause_common::flow::LimitedBy;
-use netcause_common::histogram::{Histogram, RoundTrips};
+use netcause_common::histogram::{Histogram, RoundTrips, powers};
 use netcause_common::labelled_enum;
 
 use crate::ingest::{Connection, End, Role};
@@ -72,9 +72,10 @@ pub struct Waits {
     pub queueing: RoundTrips,
 }
 
-/// Upper bounds of waiting times in milliseconds: 5 ms, about a tick, to a minute.
-pub const WAIT_BOUNDS_MS: [u64; 13] =
-    [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000];
+/// The first bound of waiting times: 2^-8 s, about a tick.
+pub const WAIT_FIRST: i32 = -8;
+/// Upper bounds of waiting times in milliseconds: 4 ms to 64 s.
+pub const WAIT_BOUNDS_MS: [u64; 15] = powers(WAIT_FIRST, 1_000);
 /// Waiting times; bounds and sum in milliseconds ([`WAIT_BOUNDS_MS`]).
 pub type WaitTimes = Histogram<{ WAIT_BOUNDS_MS.len() + 1 }>;
 

@@ -28,6 +28,11 @@ impl Message {
         self.varint(value);
     }
 
+    /// A `sint32` or `sint64`.
+    pub fn signed(&mut self, field: u32, value: i64) {
+        self.number(field, (value << 1 ^ value >> 63).cast_unsigned());
+    }
+
     /// A `double`.
     pub fn double(&mut self, field: u32, value: f64) {
         self.fixed(field, value.to_bits());

@@ -64,8 +64,26 @@ struct Histogram {
     sum: Option<f64>,
     #[prost(message, repeated, tag = "3")]
     bucket: Vec<Bucket>,
+    #[prost(sint32, optional, tag = "5")]
+    schema: Option<i32>,
+    #[prost(double, optional, tag = "6")]
+    zero_threshold: Option<f64>,
+    #[prost(uint64, optional, tag = "7")]
+    zero_count: Option<u64>,
+    #[prost(message, repeated, tag = "12")]
+    positive_span: Vec<Span>,
+    #[prost(sint64, repeated, packed = "false", tag = "13")]
+    positive_delta: Vec<i64>,
     #[prost(message, optional, tag = "15")]
     created: Option<Timestamp>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Span {
+    #[prost(sint32, optional, tag = "1")]
+    offset: Option<i32>,
+    #[prost(uint32, optional, tag = "2")]
+    length: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -125,6 +143,7 @@ fn of_protobuf(families: &[MetricFamily]) -> Samples {
                 insert(&mut samples, format!("{name}_created"), labels.clone(), seconds);
             }
             let Some(histogram) = &metric.histogram else { continue };
+            assert_same_kinds(&name, histogram);
             let buckets = histogram.bucket.iter().map(|bucket| (bucket.upper_bound, bucket.cumulative_count));
             for (bound, count) in buckets.chain([(Some(f64::INFINITY), histogram.count)]) {
                 let mut labels = labels.clone();
@@ -134,6 +153,36 @@ fn of_protobuf(families: &[MetricFamily]) -> Samples {
         }
     }
     samples
+}
+
+/// The native histogram has as many observations as the classic one, in all and below each bound of that.
+fn assert_same_kinds(name: &str, histogram: &Histogram) {
+    let bins = native(histogram);
+    let below = |bound| bins.iter().filter(|(end, _)| *end <= bound).map(|(_, count)| count).sum::<u64>();
+    assert_eq!(histogram.count, Some(below(f64::INFINITY)), "{name}");
+    for bucket in &histogram.bucket {
+        let bound = bucket.upper_bound.unwrap();
+        assert_eq!(bucket.cumulative_count, Some(below(bound)), "{name} up to {bound}");
+    }
+}
+
+/// The bins of a native histogram, where they end, as its specification has it.
+fn native(histogram: &Histogram) -> Vec<(f64, u64)> {
+    assert_eq!(histogram.schema, Some(0));
+    let mut bins = vec![(histogram.zero_threshold.unwrap(), histogram.zero_count.unwrap())];
+    let (mut index, mut count) = (0, 0);
+    let mut deltas = histogram.positive_delta.iter();
+    for span in &histogram.positive_span {
+        index += span.offset.unwrap();
+        for _ in 0..span.length.unwrap() {
+            count += deltas.next().unwrap();
+            bins.push((2_f64.powi(index), count.try_into().unwrap()));
+            index += 1;
+        }
+    }
+    assert_eq!(deltas.next(), None);
+    assert!(bins[0].0 > 0.0 && bins.is_sorted_by(|(one, _), (other, _)| one < other), "{bins:?}");
+    bins
 }
 
 /// Samples of OpenMetrics.
@@ -193,6 +242,21 @@ fn every_sample_is_that_of_the_text() {
     let view = Arc::new(tables::tests::full());
     assert_same(&view, Reader::FRANK);
     assert!(families(&view, Reader::FRANK).iter().map(|family| family.metric.len()).sum::<usize>() > 100);
+}
+
+#[test]
+fn native_histograms_have_each_observation_in_its_bin() {
+    let view = tables::tests::full();
+    let families = families(&view, Reader::FRANK);
+    let histogram = |name: &str| {
+        let family = families.iter().find(|family| family.name.as_deref() == Some(name)).unwrap();
+        native(family.metric[0].histogram.as_ref().unwrap())
+    };
+    let used = |name: &str| histogram(name).into_iter().filter(|(_, count)| *count != 0).collect::<Vec<_>>();
+    // Twice up to 488 µs, and once above 64 s.
+    assert_eq!(used("netcause_tcp_connect_duration_seconds"), [(0.000_488_281_25, 2), (128.0, 1)]);
+    assert_eq!(used("netcause_tcp_min_rtt_seconds"), [(0.000_061_035_156_25, 5)]);
+    assert_eq!(used("netcause_tcp_unanswered_age_seconds"), [(1.0, 3)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Classic buckets with fixed bounds.
+    /// Observations in bins; in protobuf a native histogram beside the classic one.
     Histogram,
     /// Facts as labels; its sample ends in `_info` and is always 1.
     Info,

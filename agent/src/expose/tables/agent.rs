@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use netcause_common::histogram::{bucket, powers};
 use netcause_common::statistics::Statistic;
 use netcause_core::aggregate::windows::Statistics;
 
 use super::labels;
-use crate::expose::series::{Family, Rows, Table, counter, gauge, histogram, info, last, sum};
+use crate::expose::series::{
+    Family, Rows, Samples, Scale, Table, counter, gauge, histogram, info, last, sum,
+};
 use crate::expose::snapshot::{AgentView, MapRow, ProgramRow};
 use crate::web::Refused;
 
@@ -50,18 +53,27 @@ pub struct Recorded {
 /// A histogram of durations.
 #[derive(Clone, Debug, Default)]
 pub struct Durations {
-    buckets: [u64; Self::BOUNDS.len() + 1],
+    bins: [u64; Self::BOUNDS_NS.len() + 1],
     sum: Duration,
 }
 
 impl Durations {
-    const BOUNDS: [f64; 9] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+    /// 2^-10 s.
+    const FIRST: i32 = -10;
+    /// About 1 ms to 1 s.
+    const BOUNDS_NS: [u64; 11] = powers(Self::FIRST, 1_000_000_000);
+    const SCALE: &Scale =
+        &Scale::new(Self::FIRST, Self::BOUNDS_NS.len(), &[-10, -9, -8, -7, -6, -5, -4, -2, 0]);
 
     /// Adds one observation.
     pub fn observe(&mut self, duration: Duration) {
-        let index = Self::BOUNDS.partition_point(|bound| *bound < duration.as_secs_f64());
-        self.buckets[index] += 1;
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.bins[bucket(&Self::BOUNDS_NS, nanoseconds)] += 1;
         self.sum += duration;
+    }
+
+    fn show(&self, to: &mut Samples<'_>) {
+        to.distribution(Self::SCALE, &self.bins, self.sum.as_secs_f64());
     }
 }
 
@@ -265,10 +277,7 @@ static AGENT: Table<AgentView> = Table {
         histogram(
             "netcause_sweep_duration_seconds",
             "Time to read all open sockets.",
-            |agent: &AgentView, to| {
-                let Durations { buckets, sum } = &agent.counts.sweeps;
-                to.distribution(&Durations::BOUNDS, buckets, sum.as_secs_f64());
-            },
+            |agent: &AgentView, to| agent.counts.sweeps.show(to),
         ),
         gauge(
             "netcause_sweep_connections",
@@ -283,18 +292,12 @@ static AGENT: Table<AgentView> = Table {
         histogram(
             "netcause_node_read_duration_seconds",
             "Time of one pass of all readers of the node (netcause_node_reader_up), on a thread of their own.",
-            |agent: &AgentView, to| {
-                let Durations { buckets, sum } = &agent.counts.node_reads;
-                to.distribution(&Durations::BOUNDS, buckets, sum.as_secs_f64());
-            },
+            |agent: &AgentView, to| agent.counts.node_reads.show(to),
         ),
         histogram(
             "netcause_scrape_duration_seconds",
             "Time to collect and encode an exposition, of the scrapes before this one.",
-            |agent: &AgentView, to| {
-                let Durations { buckets, sum } = &agent.counts.scrapes;
-                to.distribution(&Durations::BOUNDS, buckets, sum.as_secs_f64());
-            },
+            |agent: &AgentView, to| agent.counts.scrapes.show(to),
         ),
     ],
 };

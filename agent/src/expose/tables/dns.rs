@@ -1,15 +1,20 @@
 //! DNS clients, DNS servers and search domains.
 
 use netcause_common::dns::{QueryType, ResponseCode};
-use netcause_common::histogram::{DNS_BOUNDS_NS, DnsDuration};
+use netcause_common::histogram::{DNS_BOUNDS_NS, DNS_FIRST, DnsDuration};
 use netcause_core::aggregate::totals::Totals;
 
+use super::labels;
 use super::shared::{EDGE_LABELS, LISTENER_LABELS, workload};
-use super::{labels, seconds};
-use crate::expose::series::{Family, Rows, Samples, Table, counter, histogram};
+use crate::expose::series::{Family, Rows, Samples, Scale, Table, counter, histogram};
 use crate::expose::snapshot::SearchRow;
 
-const BOUNDS: [f64; DNS_BOUNDS_NS.len()] = seconds(&DNS_BOUNDS_NS, 1e9);
+/// Every bound but two; resolvers ask again after 1, 2 or 5 s.
+static DURATION: Scale = Scale::new(
+    DNS_FIRST,
+    DNS_BOUNDS_NS.len(),
+    &[-13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -2, -1, 0, 1, 2, 3, 5],
+);
 
 /// Edges at the client.
 pub(super) static CLIENTS: Table<Totals> = Table {
@@ -158,5 +163,5 @@ pub(super) fn search_families(rows: &[SearchRow]) -> impl Iterator<Item = Family
 }
 
 fn durations(durations: &DnsDuration, to: &mut Samples<'_>) {
-    to.distribution(&BOUNDS, &durations.buckets, durations.sum as f64 / 1e9);
+    to.distribution(&DURATION, &durations.buckets, durations.sum as f64 / 1e9);
 }

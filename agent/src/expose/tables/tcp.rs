@@ -4,17 +4,24 @@ use netcause_common::drops::DropCause;
 use netcause_common::flow::{
     CloseReason, ConnectFailure, LimitedBy, ResetDirection, ResetReason, RetransmitKind, Timeouts,
 };
-use netcause_common::histogram::{CONNECT_BOUNDS_NS, RTT_BOUNDS_US, RoundTrips};
+use netcause_common::histogram::{CONNECT_BOUNDS_NS, CONNECT_FIRST, RTT_BOUNDS_US, RTT_FIRST, RoundTrips};
 use netcause_core::aggregate::totals::Totals;
-use netcause_core::aggregate::turn::{On, WAIT_BOUNDS_MS, WaitTimes, Waits};
+use netcause_core::aggregate::turn::{On, WAIT_BOUNDS_MS, WAIT_FIRST, WaitTimes, Waits};
 
-use super::seconds;
 use super::shared::EDGE_LABELS;
-use crate::expose::series::{Samples, Table, counter, gauge, histogram};
+use crate::expose::series::{Samples, Scale, Table, counter, gauge, histogram};
 
-const CONNECT_BOUNDS: [f64; CONNECT_BOUNDS_NS.len()] = seconds(&CONNECT_BOUNDS_NS, 1e9);
-const WAIT_BOUNDS: [f64; WAIT_BOUNDS_MS.len()] = seconds(&WAIT_BOUNDS_MS, 1e3);
-const RTT_BOUNDS: [f64; RTT_BOUNDS_US.len()] = seconds(&RTT_BOUNDS_US, 1e6);
+/// Every bound up to 62 ms, and those around the first, second and third SYN that is sent again, after 1, 3 and 7 s.
+static CONNECT: Scale = Scale::new(
+    CONNECT_FIRST,
+    CONNECT_BOUNDS_NS.len(),
+    &[-14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -2, 0, 1, 2, 3, 6],
+);
+/// Most of them below 8 ms, where round trips within a data centre are.
+static RTT: Scale =
+    Scale::new(RTT_FIRST, RTT_BOUNDS_US.len(), &[-14, -13, -12, -11, -10, -9, -8, -7, -5, -3, 0, 3]);
+static WAIT: Scale =
+    Scale::new(WAIT_FIRST, WAIT_BOUNDS_MS.len(), &[-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 4, 6]);
 
 pub(super) static TABLE: Table<Totals> = Table {
     labels: &EDGE_LABELS,
@@ -63,7 +70,7 @@ pub(super) static TABLE: Table<Totals> = Table {
             |totals: &Totals, to| {
                 let durations = &totals.tcp.connect_duration;
                 // Exact to 2^53 ns, a hundred days.
-                to.distribution(&CONNECT_BOUNDS, &durations.buckets, durations.sum as f64 / 1e9);
+                to.distribution(&CONNECT, &durations.buckets, durations.sum as f64 / 1e9);
             },
         ),
         counter(
@@ -259,9 +266,9 @@ pub(super) static TABLE: Table<Totals> = Table {
 };
 
 fn wait_times(times: &WaitTimes, to: &mut Samples<'_>) {
-    to.distribution(&WAIT_BOUNDS, &times.buckets, times.sum as f64 / 1e3);
+    to.distribution(&WAIT, &times.buckets, times.sum as f64 / 1e3);
 }
 
 pub(super) fn round_trips(times: &RoundTrips, to: &mut Samples<'_>) {
-    to.distribution(&RTT_BOUNDS, &times.buckets, times.sum as f64 / 1e6);
+    to.distribution(&RTT, &times.buckets, times.sum as f64 / 1e6);
 }

@@ -69,10 +69,10 @@ pub(crate) fn full() -> Snapshot {
         ..TcpCounters::ZERO
     };
     tcp.connect_duration.buckets[3] = 2;
-    tcp.connect_duration.buckets[17] = 1;
-    tcp.connect_duration.sum = 12_000_800_000;
+    tcp.connect_duration.buckets[21] = 1;
+    tcp.connect_duration.sum = 72_000_800_000;
     tcp.rtt.buckets[2] = 4;
-    tcp.rtt.buckets[12] = 1;
+    tcp.rtt.buckets[18] = 1;
     tcp.rtt.sum = 12_000_600;
     tcp.min_rtt.buckets[0] = 5;
     tcp.min_rtt.sum = 150;
@@ -98,15 +98,15 @@ pub(crate) fn full() -> Snapshot {
         ..DnsCounters::ZERO
     };
     dns.duration.buckets[0] = 9;
-    dns.duration.buckets[17] = 1;
-    dns.duration.sum = 31_000_700_000;
+    dns.duration.buckets[19] = 1;
+    dns.duration.sum = 33_000_700_000;
     let mut waits = Waits::ZERO;
     waits.waited_us[On::PeerApplication as usize] = 2_500_000;
     waits.waited_us[On::Idle as usize] = 40_000_000;
     waits.waiting[On::Idle as usize] = 3;
-    waits.responses.buckets[6] = 2;
+    waits.responses.buckets[8] = 2;
     waits.responses.sum = 1_900;
-    waits.unacknowledged.buckets[12] = 1;
+    waits.unacknowledged.buckets[14] = 1;
     waits.unacknowledged.sum = 41_000;
     waits.unanswered.buckets[8] = 3;
     waits.unanswered.sum = 6_200;

@@ -103,8 +103,10 @@ fn expected(view: &Snapshot) -> Vec<String> {
                 Value::Unsigned(value) => format!("{name} {labels:?} {}", value as f64),
                 Value::Signed(value) => format!("{name} {labels:?} {}", value as f64),
                 Value::Real(value) => format!("{name} {labels:?} {value}"),
-                Value::Distribution(Distribution { bounds, counts, sum }) => {
-                    format!("{name} {labels:?} {bounds:?} {counts:?} {sum}")
+                Value::Distribution(distribution) => {
+                    let (mut bounds, counts): (Vec<_>, Vec<_>) = distribution.classic().unzip();
+                    assert_eq!(bounds.pop(), Some(f64::INFINITY));
+                    format!("{name} {labels:?} {bounds:?} {counts:?} {}", distribution.sum)
                 }
             });
         });

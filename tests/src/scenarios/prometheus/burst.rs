@@ -26,8 +26,8 @@ const REFUSED: u32 = 100;
 const CONNECTED: u32 = 30;
 
 /// 100 refused connects within a second, on an edge that was never seen: `increase()` over a window that holds them is 100 for
-/// two Prometheus that scrape out of phase, one of them in protobuf, and the same holds for a histogram, all of its buckets and
-/// its sum. Neither stores the starts of series as series.
+/// two Prometheus that scrape out of phase, one of them in protobuf with native histograms, and the same holds for a histogram, all
+/// of its buckets and its sum. Neither stores the starts of series as series.
 pub(in super::super) fn first_burst(name: &str) -> Result<()> {
     let interval = scaled(3, 6);
     let agent = Agent::start(name, "agent", &Options { without_dns: true, ..Options::default() })?;
@@ -42,24 +42,33 @@ pub(in super::super) fn first_burst(name: &str) -> Result<()> {
     let of = |metric: &str, more: &str| {
         format!("{metric}{{reporter=\"source\",source_workload=\"{}\"{more}}}", client.workload())
     };
-    let expected = [
-        (of(FAILURES, ",reason=\"refused\""), REFUSED),
-        (of(&format!("{DURATION}_count"), ""), CONNECTED),
-        (of(&format!("{DURATION}_bucket"), ",le=\"+Inf\""), CONNECTED),
+    let classic = [
+        ("", of(FAILURES, ",reason=\"refused\""), REFUSED),
+        ("", of(&format!("{DURATION}_count"), ""), CONNECTED),
+        ("", of(&format!("{DURATION}_bucket"), ",le=\"+Inf\""), CONNECTED),
     ];
-    for prometheus in [&one, &other] {
-        for (series, count) in &expected {
+    let [failures, ..] = classic.clone();
+    let native = [failures, ("histogram_count", of(DURATION, ""), CONNECTED)];
+    let buckets = of(&format!("{DURATION}_bucket"), "");
+    for (prometheus, expected, sum, quantile) in [
+        (&one, &classic[..], format!("increase({}[10m])", of(&format!("{DURATION}_sum"), "")), buckets),
+        (
+            &other,
+            &native[..],
+            format!("histogram_sum(increase({}[10m]))", of(DURATION, "")),
+            of(DURATION, ""),
+        ),
+    ] {
+        for (part, series, count) in expected {
             let limit = Duration::from_secs(scaled(60, 300));
             eventually_within(limit, "increase() has the whole burst", || {
-                expect_increase(prometheus, series, f64::from(*count))
+                expect_increase(prometheus, part, series, f64::from(*count))
             })?;
         }
         let starts = prometheus.query("count({__name__=~\"netcause_.*_created\"})")?;
         ensure!(starts.is_empty(), "Prometheus stores {starts:?} starts");
-        let sum = format!("increase({}[10m])", of(&format!("{DURATION}_sum"), ""));
         let sum = prometheus.query(&sum)?;
         ensure!(matches!(sum[..], [(_, sum)] if sum > 0.0), "the sum of durations grew by {sum:?}");
-        let quantile = of(&format!("{DURATION}_bucket"), "");
         let quantile = prometheus.query(&format!("histogram_quantile(0.9, rate({quantile}[10m]))"))?;
         ensure!(matches!(quantile[..], [(_, value)] if value > 0.0), "{quantile:?}");
     }
@@ -69,10 +78,10 @@ pub(in super::super) fn first_burst(name: &str) -> Result<()> {
     agent.stop(Signal::TERM)
 }
 
-/// Fails unless a series grew by this. Prometheus extrapolates to the end of the window by up to one interval, which is
+/// Fails unless a series, or a part of a native histogram, grew by this. Prometheus extrapolates to the end of the window by up to one interval, which is
 /// less, the more samples it has.
-fn expect_increase(prometheus: &Prometheus, series: &str, expected: f64) -> Result<()> {
-    let grown = prometheus.query(&format!("increase({series}[10m])"))?;
+fn expect_increase(prometheus: &Prometheus, part: &str, series: &str, expected: f64) -> Result<()> {
+    let grown = prometheus.query(&format!("{part}(increase({series}[10m]))"))?;
     let samples = prometheus.query(&format!("count_over_time({series}[10m])"))?;
     let ([(_, grown)], [(_, samples)]) = (&grown[..], &samples[..]) else {
         anyhow::bail!("{series} grew by {grown:?} in {samples:?} samples");

@@ -116,7 +116,7 @@ enum Expected {
     Positive,
 }
 
-/// Every query returns data, and those of traffic more than zero, when the variables select this scenario's pods.
+/// Every query returns data, with classic and with native histograms, and those of traffic more than zero, when the variables select this scenario's pods.
 pub(in super::super) fn every_query(name: &str) -> Result<()> {
     let dashboards: Vec<Value> = DASHBOARDS
         .iter()
@@ -125,6 +125,7 @@ pub(in super::super) fn every_query(name: &str) -> Result<()> {
     // One of its own, in which no other scenario has rows.
     let agent = Agent::start(name, "agent", &Options::default())?;
     let prometheus = Prometheus::start_with_rules(name, agent.address())?;
+    let native = Prometheus::start_native(&format!("{name}-native"), agent.address())?;
     let began = Instant::now();
     let net = Net::new(name)?;
     let (client, server, dns, dead) =
@@ -156,18 +157,22 @@ pub(in super::super) fn every_query(name: &str) -> Result<()> {
         asking.run_command("echo 64")?;
         // As long as two scrapes, without which nothing has a rate.
         thread::sleep(Duration::from_secs(2));
-        let wrong: Vec<String> = at_clients
-            .iter()
-            .filter_map(|query| {
-                Some(format!("{:#}\n{}", ask(&prometheus, query).err()?, exposed(&agent, query)))
-            })
-            .collect();
+        let mut wrong = Vec::new();
+        for (kind, prometheus) in [("classic", &prometheus), ("native", &native)] {
+            for query in &at_clients {
+                if let Err(error) = ask(prometheus, query) {
+                    wrong.push(format!("with {kind} histograms: {error:#}\n{}", exposed(&agent, query)));
+                }
+            }
+        }
         ensure!(wrong.is_empty(), "{} queries:\n{}", wrong.len(), wrong.join("\n"));
         Ok(())
     })?;
     // Seen from the other end some have no answer, such as failed connects, but all are queries.
     for query in queries(&dashboards, "destination", &pods)? {
-        prometheus.query(&query.promql).with_context(|| query.panel.clone())?;
+        for prometheus in [&prometheus, &native] {
+            prometheus.query(&query.promql).with_context(|| query.panel.clone())?;
+        }
     }
     drawn(&prometheus, &pods, began.elapsed().as_secs_f64())
 }
@@ -269,11 +274,12 @@ fn queries(dashboards: &[Value], reporter: &str, workload: &str) -> Result<Vec<Q
             for target in targets {
                 let promql =
                     target.get("expr").and_then(Value::as_str).context("a target without a query")?;
-                found.push(Query {
-                    panel: format!("{uid} / {title}"),
-                    promql: fill_in(promql)?,
-                    expected: expected(uid, title),
-                });
+                let expected = match expected(uid, title) {
+                    // Without observations it is nothing, and 0 where all of a native histogram are in its first bin.
+                    Expected::Positive if promql.contains("histogram_quantile") => Expected::Number,
+                    expected => expected,
+                };
+                found.push(Query { panel: format!("{uid} / {title}"), promql: fill_in(promql)?, expected });
             }
         }
     }

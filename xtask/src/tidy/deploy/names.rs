@@ -38,7 +38,8 @@ impl Names {
     }
 }
 
-/// Names of samples: those of counters and gauges as they are, of histograms with each of their suffixes.
+/// Names of samples: those of counters and gauges as they are, of histograms with each of the suffixes of the classic one, and
+/// without any, which is the native one.
 fn declared(metrics: &str) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for line in metrics.lines() {
@@ -47,7 +48,7 @@ fn declared(metrics: &str) -> BTreeSet<String> {
         let name = name.trim_matches('`');
         match kind {
             "histogram" => {
-                names.extend(["bucket", "sum", "count"].map(|suffix| format!("{name}_{suffix}")));
+                names.extend(["", "_bucket", "_sum", "_count"].map(|suffix| format!("{name}{suffix}")));
             }
             _ => drop(names.insert(name.to_owned())),
         }
@@ -71,10 +72,16 @@ pub(super) mod tests {
     fn what_does_not_exist_is_found() {
         let good = "rate(netcause_a_total[5m]) / netcause_b_seconds_count > on (a) netcause:a:rate5m{x=\"netcause\"}";
         assert!(names().unknown(good).is_empty());
+        assert!(
+            names().unknown("rate(netcause_b_seconds[5m]) or rate(netcause_b_seconds_bucket[5m])").is_empty()
+        );
         assert!(names().unknown("See netcause:a:rate5m: it is.").is_empty());
-        for bad in
-            ["netcause_a", "rate(netcause_b_seconds[5m])", "netcause:a:rate1h > 0", "sum(netcause:b:rate5m)"]
-        {
+        for bad in [
+            "netcause_a",
+            "rate(netcause_b_seconds_total[5m])",
+            "netcause:a:rate1h > 0",
+            "sum(netcause:b:rate5m)",
+        ] {
             assert_eq!(names().unknown(bad).len(), 1, "{bad}");
         }
     }

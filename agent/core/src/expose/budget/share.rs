@@ -7,7 +7,7 @@ use netcause_common::dns::DnsCounters;
 use netcause_common::flow::TcpCounters;
 
 use crate::aggregate::totals::Totals;
-use crate::aggregate::{Edge, Packed, Reporter, Via};
+use crate::aggregate::{Edge, MASKS, Packed, Reporter, Via};
 use crate::seen::Moment;
 
 /// Whether `other` shows what an edge counts: all of it, its histograms, or nothing.
@@ -53,7 +53,7 @@ pub(super) struct Share {
     /// How many of those are without histograms.
     pub plain_room: usize,
     /// Which counters were not zero when that was worked out: what an edge costs depends on nothing else.
-    pub present: [u64; 4],
+    pub present: [u64; MASKS],
     /// The edge that its row is named after; `None` until it is decided on.
     pub name: Option<Arc<Edge>>,
     /// When its row was first shown with a count; `None` while it has none.
