@@ -135,7 +135,7 @@ mod tests {
             ("${datasource}", "P1"),
             ("$__rate_interval", "5m"),
             ("netcause_a_total", "netcause_a"),
-            ("seconds_count", "seconds"),
+            ("seconds_count", "seconds_counts"),
         ] {
             assert_eq!(check(from, to).len(), 1, "{from} → {to}");
         }

@@ -120,7 +120,8 @@ mod tests {
         let mut counters = TcpCounters::ZERO;
         carried.add_to(&mut counters);
         let (rtt, min_rtt) = (counters.rtt, counters.min_rtt);
-        assert_eq!((rtt.buckets[2], rtt.sum, min_rtt.buckets[1], min_rtt.sum), (1, 130, 1, 60));
+        let [long, short] = [130, 60].map(|time| bucket(&RTT_BOUNDS_US, time));
+        assert_eq!((rtt.buckets[long], rtt.sum, min_rtt.buckets[short], min_rtt.sum), (1, 130, 1, 60));
         assert_eq!(rtt.buckets.iter().chain(&min_rtt.buckets).sum::<u64>(), 2);
         let expected = TcpCounters {
             sent_bytes: 2 << 40,
