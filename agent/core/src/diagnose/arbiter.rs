@@ -177,8 +177,15 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
         let is_end = matches!(cause, Cause::HalfOpenPeer | Cause::PeerCrash);
         let is_loss =
             cause.family() == Family::Loss && cause != Cause::PolicyDrop && !is_known_drop(&draft.finding);
+        let is_untracked = |edge: &Edge| {
+            known.untracked.iter().any(|subject| match subject {
+                Subject::Workload(workload) => edge.source == *workload || edge.destination == *workload,
+                subject => *subject == Subject::Node,
+            })
+        };
         let follows = |edge: &Arc<Edge>| {
-            (is_stall && (dead.contains(peer(edge)) || dead_pairs.has(edge)))
+            (is_of_handshakes(cause) && is_untracked(edge))
+                || (is_stall && (dead.contains(peer(edge)) || dead_pairs.has(edge)))
                 || (cause == Cause::MtuBlackHole && surely_dead.has(edge))
                 || ((is_stall || is_loss) && dropped.has(edge))
                 || (cause == Cause::PolicyDrop
@@ -205,12 +212,14 @@ struct Known {
     rejected: BTreeSet<Ends>,
     /// Nothing came through: when it does again, connections that one end has given up are reset.
     dead: BTreeSet<Ends>,
+    /// Whose table of connections is full: SYNs that it dropped are repeated later and later, also when it is not any more.
+    untracked: Vec<Subject>,
 }
 
 impl Known {
     fn new<'a>(active: impl Iterator<Item = &'a Arc<Finding>>) -> Self {
         let [dropped, ruled, rejected, dead] = [const { BTreeSet::new() }; 4];
-        let mut known = Self { dropped, ruled, rejected, dead };
+        let mut known = Self { dropped, ruled, rejected, dead, untracked: Vec::new() };
         for finding in active {
             let pairs = || finding.affected.iter().map(|edge| pair(edge));
             if is_known_drop(finding) {
@@ -224,6 +233,9 @@ impl Known {
             }
             if matches!(finding.cause, Cause::PolicyDrop | Cause::DeadPath | Cause::MtuBlackHole) {
                 known.dead.extend(pairs());
+            }
+            if finding.cause == Cause::ConntrackFull {
+                known.untracked.push(finding.subject.clone());
             }
         }
         known
@@ -298,11 +310,16 @@ fn is_wide(subject: &Subject) -> bool {
     matches!(subject, Subject::Node | Subject::Interface(_) | Subject::Listener(..) | Subject::Workload(_))
 }
 
+/// Connects get no answer.
+fn is_of_handshakes(cause: Cause) -> bool {
+    matches!(cause, Cause::DeadPath | Cause::PolicyDrop | Cause::AcceptQueueOverflow)
+}
+
 /// True if the wide draft explains the narrow one.
 fn explains(wide: &Draft, narrow: &Draft) -> bool {
     let Some(edge) = narrow.finding.affected.first() else { return false };
     let cause = narrow.finding.cause;
-    let is_handshake = matches!(cause, Cause::DeadPath | Cause::PolicyDrop | Cause::AcceptQueueOverflow);
+    let is_handshake = is_of_handshakes(cause);
     let is_loss = matches!(
         cause,
         Cause::PathLoss | Cause::DeadPath | Cause::ReceiverMemoryPressure | Cause::PacketCorruption
@@ -325,7 +342,9 @@ fn explains(wide: &Draft, narrow: &Draft) -> bool {
         (Subject::Workload(workload), Cause::PacketCorruption | Cause::ReceiverMemoryPressure) => {
             is_loss && (edge.source == *workload || edge.destination == *workload)
         }
-        (Subject::Workload(workload), Cause::ConntrackFull) => is_handshake && edge.source == *workload,
+        (Subject::Workload(workload), Cause::ConntrackFull) => {
+            is_handshake && (edge.source == *workload || edge.destination == *workload)
+        }
         _ => false,
     }
 }

@@ -233,7 +233,13 @@ fn forgotten(case: &Case<'_>) -> Option<Draft> {
     let others = tcp.received_segments + case.received_from_peer();
     let is_all = after_idle > 0 && after_idle >= tcp.timeouts[Timeouts::First as usize];
     let goes_on = case.recent.tcp.timeouts.iter().sum::<u64>() > 0 || case.has(Cause::NatIdleTimeout);
-    if !is_all || !goes_on || tcp.timeouts[Timeouts::Second as usize] == 0 || others == 0 {
+    // While a dead path recovers, its connections had been idle for long as well.
+    if case.has(Cause::DeadPath)
+        || !is_all
+        || !goes_on
+        || tcp.timeouts[Timeouts::Second as usize] == 0
+        || others == 0
+    {
         return None;
     }
     let summary = format!(

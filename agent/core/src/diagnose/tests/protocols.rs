@@ -24,7 +24,7 @@ fn acknowledgements_that_others_have_overtaken_are_no_reuse_of_ports() {
 }
 
 /// Windows in which a pod's connection tracking, with so many entries, drops ten packets each; the node's has room for a hundred.
-fn tracked(entries: u64) -> Vec<(&'static str, Confidence, String)> {
+fn tracked(entries: u64) -> Node {
     let mut node = Node::with_past(&[]);
     let places = [Place::Conntrack(None), Place::Conntrack(Some(Workload::plain("server")))];
     for number in 1..=4 {
@@ -41,13 +41,26 @@ fn tracked(entries: u64) -> Vec<(&'static str, Confidence, String)> {
         node.node.end_reading(Duration::from_secs(node.now + 5));
         node.window(&[]);
     }
-    node.active()
+    node
 }
 
 #[test]
 fn a_pods_table_of_connections_is_full_at_the_limit_of_the_node() {
-    assert_eq!(tracked(99), [("conntrack_full", Confidence::High, "server".to_owned())]);
-    assert_eq!(tracked(40), []);
+    assert_eq!(tracked(99).active(), [("conntrack_full", Confidence::High, "server".to_owned())]);
+    assert_eq!(tracked(40).active(), []);
+}
+
+#[test]
+fn connects_that_a_full_table_dropped_are_its_own_also_later() {
+    let mut silent = Totals::ZERO;
+    silent.tcp.sent_segments = 12;
+    again(&mut silent, RetransmitKind::Syn, 12);
+    silent.tcp.connect_failures[ConnectFailure::TimedOut as usize] = 3;
+    for (entries, causes) in [(99, ["conntrack_full"]), (40, ["dead_path"])] {
+        let mut node = tracked(entries);
+        node.windows(3, &[(edge("web", "server"), silent)]);
+        assert_eq!(node.causes(), causes);
+    }
 }
 
 /// Readings of a port whose accept queue has so many, of 23 at most, one a window.
