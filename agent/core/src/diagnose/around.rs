@@ -22,6 +22,9 @@ const STUCK: f64 = 0.3;
 /// From this share of the time on that some task waits for a CPU, times are those of the scheduler.
 const SHORT_OF_CPU: f64 = 0.9;
 
+/// A server's workload and its port.
+type Server = (Workload, Option<u16>);
+
 /// What the node shows beside the edge that is judged.
 #[derive(Debug, Default)]
 pub struct Around {
@@ -32,11 +35,11 @@ pub struct Around {
     /// The same by both ends: the workload here, and that at the other end.
     between: OnceCell<HashMap<(Workload, Workload), u64>>,
     /// What the server's end of an edge has, where this node runs it, by workload and port.
-    pub servers: HashMap<(Workload, Option<u16>), ServerEnd>,
+    pub servers: HashMap<Server, ServerEnd>,
     /// Clients whose connections wait for the network, in the last part of the span, by the server, with the end that waits.
-    stuck: HashMap<(Workload, Option<u16>), Vec<(Reporter, Workload)>>,
+    stuck: HashMap<Server, Vec<(Reporter, Workload)>>,
     /// Segments below full size that clients here sent again to a server's port, in the last part of the span, and heard nothing.
-    silent: HashMap<(Workload, Option<u16>), u64>,
+    silent: HashMap<Server, u64>,
     /// DNS in the last part of the span, by the server: what its clients on this node saw.
     pub resolvers: HashMap<Workload, Resolver>,
     /// DNS between a client and a server that this node runs, in the last part of the span: what the server's end saw. A pair that was

@@ -22,7 +22,7 @@ impl Scale {
     pub const fn new(first: i32, bounds: usize, classic: &'static [i32]) -> Self {
         let (mut index, mut least) = (0, first);
         while index < classic.len() {
-            assert!(classic[index] >= least && classic[index].abs_diff(first) as usize <= bounds - 1);
+            assert!(classic[index] >= least && (classic[index].abs_diff(first) as usize) < bounds);
             least = classic[index] + 1;
             index += 1;
         }
