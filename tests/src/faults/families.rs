@@ -11,7 +11,7 @@ mod sidecar;
 use super::{
     case::{Act, Deed, End, Protocol, Scope, Traffic, Truth},
     draw::Draw,
-    healthy,
+    healthy, served,
 };
 
 pub(super) use real::{REAL, first_request, real};
@@ -104,7 +104,6 @@ const fn truth(causes: &'static [&'static str], sides: &'static [&'static str]) 
 /// Requests and answers of a service: small, over kept or new connections.
 pub(super) fn requests(draw: &mut Draw) -> Traffic {
     Traffic {
-        kind: Protocol::Tcp,
         connections: draw.number(2, 8),
         send: draw.number(50, 2_000),
         receive: draw.number(50, 8_000),
@@ -112,15 +111,7 @@ pub(super) fn requests(draw: &mut Draw) -> Traffic {
         fresh: draw.percent(40),
         timeout_ms: draw.one_of(&[0, 0, 3_000, 10_000]),
         think_ms: draw.one_of(&[0, 0, 2, 10, 30]),
-        backlog: 1024,
-        early: 0,
-        second_port: false,
-        keepalive_s: 0,
-        user_timeout_ms: 0,
-        truncated: 0,
-        hangup: false,
-        two_hosts: false,
-        sidecar: None,
+        ..served::small()
     }
 }
 

@@ -112,8 +112,7 @@ pub(super) fn serve(server: &Pod, port: u16, traffic: &Traffic, case: &Case) -> 
 
 /// Another address of a client, which no pod of its network has.
 pub(super) fn also_at(client: &Pod) -> Ipv4Addr {
-    let [a, b, c, d] = client.v4.octets();
-    Ipv4Addr::new(a, b, c, d | 128)
+    Ipv4Addr::from_bits(client.v4.to_bits() | 128)
 }
 
 /// Starts a client.

@@ -254,9 +254,14 @@ pub fn waited(waits: &Waits, on: On, seconds: f64) -> f64 {
 /// arrive, and are no answers.
 #[must_use]
 pub fn gets_on(tcp: &TcpCounters) -> bool {
-    let answered = [ConnectFailure::Refused, ConnectFailure::Denied, ConnectFailure::Unreachable];
-    tcp.opened + tcp.received_bytes + tcp.sent_bytes > 0
-        || answered.iter().any(|reason| tcp.connect_failures[*reason as usize] > 0)
+    tcp.opened + tcp.received_bytes + tcp.sent_bytes + rejected_connects(tcp) > 0
+}
+
+/// Connects that got an answer, and one that is no connection: a reset, or ICMP.
+#[must_use]
+pub fn rejected_connects(tcp: &TcpCounters) -> u64 {
+    let reasons = [ConnectFailure::Refused, ConnectFailure::Denied, ConnectFailure::Unreachable];
+    reasons.iter().map(|reason| tcp.connect_failures[*reason as usize]).sum()
 }
 
 /// Segments sent again but for handshakes.

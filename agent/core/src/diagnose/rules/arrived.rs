@@ -2,7 +2,7 @@
 
 use netcause_common::flow::RetransmitKind;
 
-use super::loss::{HARMLESS, LEAST, MANY};
+use super::loss::{HARMLESS, LEAST, MANY, not_arrived};
 use crate::diagnose::cause::{Cause, Confidence};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::Signal;
@@ -85,9 +85,8 @@ pub(super) fn in_another_order(case: &Case<'_>) -> Option<Draft> {
     let (tcp, now) = (&case.lately.tcp, &case.now.tcp);
     let events = tcp.reordering_events;
     let before = events.saturating_sub(now.reordering_events);
-    let lost = data_retransmits(tcp).saturating_sub(tcp.needless_retransmits());
     if events < MANY
-        || events < 2 * lost
+        || events < 2 * not_arrived(tcp)
         || share_at_least(now.reordering_events, now.sent_segments) < REORDERED
         || share_at_least(before, tcp.sent_segments.saturating_sub(now.sent_segments)) < REORDERED
     {

@@ -9,7 +9,7 @@ use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
 use crate::diagnose::rules::silence;
 use crate::diagnose::statistics::{share, share_at_least};
-use crate::diagnose::symptoms::{Case, data_retransmits, percent, time};
+use crate::diagnose::symptoms::{Case, data_retransmits, percent, rejected_connects, time};
 
 /// Fewer failures may be a restart.
 const LEAST: u64 = 3;
@@ -212,8 +212,7 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
         return None;
     }
     // A refusal is an answer, too.
-    let refused = [ConnectFailure::Refused, ConnectFailure::Denied, ConnectFailure::Unreachable];
-    let answered = tcp.opened + refused.map(|reason| failures(case, reason).0).iter().sum::<u64>();
+    let answered = tcp.opened + rejected_connects(tcp);
     let tried = answered + failed.max(1);
     // Each connect repeats its SYN several times: one alone may be bad luck.
     if repeated < LEAST

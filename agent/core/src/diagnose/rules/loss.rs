@@ -4,7 +4,7 @@
 //! whether anything still comes back; then whether the segments had arrived; what is left was lost on the way.
 
 use netcause_common::drops::DropCause;
-use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters, Timeouts};
+use netcause_common::flow::{RetransmitKind, TcpCounters, Timeouts};
 
 use super::{arrived, silence};
 use crate::aggregate::turn::On;
@@ -13,7 +13,7 @@ use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::Signal;
 use crate::diagnose::rules::queueing;
 use crate::diagnose::statistics::{share, share_at_least};
-use crate::diagnose::symptoms::{Case, data_retransmits, gets_on, percent, time};
+use crate::diagnose::symptoms::{Case, data_retransmits, gets_on, percent, rejected_connects, time};
 
 /// Fewer retransmissions say nothing.
 pub(super) const LEAST: u64 = 5;
@@ -60,14 +60,9 @@ fn dropped_here(case: &Case<'_>) -> Option<Draft> {
     if harm < HARMLESS && !blocks {
         return None;
     }
-    // Each is the answer to a kind of reject.
-    let rejected: u64 = [ConnectFailure::Refused, ConnectFailure::Denied, ConnectFailure::Unreachable]
-        .iter()
-        .map(|reason| tcp.connect_failures[*reason as usize])
-        .sum();
     let (cause, side, owner, what) = match why {
         // It says so to those who connect.
-        DropCause::Policy if rejected >= 3 => (
+        DropCause::Policy if rejected_connects(tcp) >= 3 => (
             Cause::PolicyReject,
             Side::Policy,
             Owner::Platform,
@@ -213,8 +208,8 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     Some(draft)
 }
 
-/// Segments sent again that the peer did not have already, as a tail loss probe on a healthy path.
-fn not_arrived(tcp: &TcpCounters) -> u64 {
+/// Segments sent again but for those that the peer had already, as it has on a healthy path what a tail loss probe repeats.
+pub(super) fn not_arrived(tcp: &TcpCounters) -> u64 {
     data_retransmits(tcp).saturating_sub(tcp.needless_retransmits())
 }
 
