@@ -221,7 +221,8 @@ pub(super) fn devices(name: &str) -> Result<()> {
     neighbour("10.79.0.2", "02")?;
     node.run("ip", &["-batch", "-"], "route add 192.0.2.0/26 dev own0\nroute add 192.0.2.64/26 dev own0\n")?;
     node.run("ip", &["route", "del", "192.0.2.0/26"], "")?;
-    node.flood("10.79.0.3:8080".parse()?, &["--kind", "syn", "--count", "1000"])?;
+    // From few addresses: all agents see what the queue drops, and have room for 512 of them.
+    node.flood("10.79.0.3:8080".parse()?, &["--kind", "syn", "--count", "1000", "--addresses", "8"])?;
     let moves = "netcause_node_neighbour_link_address_changes_total";
     agent.until("drops of the queue, routes, and an address that moved", |metrics| {
         let kernel = drops_by_tc(&node)? - drops_before;

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::{Context as _, Result};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, value_parser};
 use rustix::{
     io::Errno,
     net::{AddressFamily, SendFlags, SocketType, ipproto, sendto, socket},
@@ -42,6 +42,9 @@ pub(crate) struct Flood {
     /// How many segments, each from an address and a port of its own in 10.128.0.0/9
     #[arg(long)]
     count: u32,
+    /// Start again with the first address after so many
+    #[arg(long, value_name = "NUMBER", default_value_t = u32::MAX, value_parser = value_parser!(u32).range(1..))]
+    addresses: u32,
     /// Send to all ports from 1024 on in turn
     #[arg(long)]
     scan: bool,
@@ -55,7 +58,7 @@ impl Flood {
         let raw = socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::RAW))
             .context("opening a raw socket (needs root)")?;
         for number in 0..self.count {
-            let [_, a, b, c] = number.to_be_bytes();
+            let [_, a, b, c] = (number % self.addresses).to_be_bytes();
             let from = SocketAddrV4::new(Ipv4Addr::new(10, a | 128, b, c), source_port(number));
             let to =
                 SocketAddrV4::new(*self.to.ip(), if self.scan { any_port(number) } else { self.to.port() });
