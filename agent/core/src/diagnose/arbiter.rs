@@ -183,8 +183,12 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
                 subject => *subject == Subject::Node,
             })
         };
+        let is_of_arrived = matches!(cause, Cause::PathLoss | Cause::AckLoss | Cause::Reordering);
         let follows = |edge: &Arc<Edge>| {
             (is_of_handshakes(cause) && is_untracked(edge))
+                || (is_of_arrived && known.surely_dead.contains(&pair(edge)))
+                || (cause == Cause::AckLoss && known.late.contains(&pair(edge)))
+                || (cause == Cause::DnsServerSlow && known.silent.contains(&edge.destination))
                 || (is_stall && (dead.contains(peer(edge)) || dead_pairs.has(edge)))
                 || (cause == Cause::MtuBlackHole && surely_dead.has(edge))
                 || ((is_stall || is_loss) && dropped.has(edge))
@@ -203,6 +207,7 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
 }
 
 /// Pairs whose fault is known already.
+#[derive(Default)]
 struct Known {
     /// This node drops of them.
     dropped: BTreeSet<Ends>,
@@ -212,14 +217,19 @@ struct Known {
     rejected: BTreeSet<Ends>,
     /// Nothing came through: when it does again, connections that one end has given up are reset.
     dead: BTreeSet<Ends>,
+    /// Those of which that is sure: what was sent in vain is sent again when something comes through.
+    surely_dead: BTreeSet<Ends>,
+    /// Acknowledgements come too late for TCP.
+    late: BTreeSet<Ends>,
+    /// DNS servers that were down: they answer what has waited.
+    silent: BTreeSet<Workload>,
     /// Whose table of connections is full: SYNs that it dropped are repeated later and later, also when it is not any more.
     untracked: Vec<Subject>,
 }
 
 impl Known {
     fn new<'a>(active: impl Iterator<Item = &'a Arc<Finding>>) -> Self {
-        let [dropped, ruled, rejected, dead] = [const { BTreeSet::new() }; 4];
-        let mut known = Self { dropped, ruled, rejected, dead, untracked: Vec::new() };
+        let mut known = Self::default();
         for finding in active {
             let pairs = || finding.affected.iter().map(|edge| pair(edge));
             if is_known_drop(finding) {
@@ -233,6 +243,15 @@ impl Known {
             }
             if matches!(finding.cause, Cause::PolicyDrop | Cause::DeadPath | Cause::MtuBlackHole) {
                 known.dead.extend(pairs());
+                if finding.confidence == Confidence::High {
+                    known.surely_dead.extend(pairs());
+                }
+            }
+            if finding.cause == Cause::SpuriousTimeout {
+                known.late.extend(pairs());
+            }
+            if finding.cause == Cause::DnsServerDown {
+                known.silent.extend(finding.affected.iter().map(|edge| edge.destination.clone()));
             }
             if finding.cause == Cause::ConntrackFull {
                 known.untracked.push(finding.subject.clone());
@@ -329,10 +348,12 @@ fn explains(wide: &Draft, narrow: &Draft) -> bool {
             Subject::Listener(workload, port),
             Cause::AcceptQueueOverflow | Cause::SynFlood | Cause::SlowAccept,
         ) => {
+            // Clients take a connection for open whose last handshake segment was dropped, and repeat all that they send.
             edge.destination == *workload
                 && (port.is_none() || edge.port == *port)
                 && (is_handshake
-                    || matches!(cause, Cause::SlowServer | Cause::PathLoss | Cause::ReceiverStalled))
+                    || cause.family() == Family::Loss
+                    || matches!(cause, Cause::SlowServer | Cause::ReceiverStalled))
         }
         (Subject::Node, Cause::ConntrackFull) => is_handshake || cause == Cause::ShaperDrop,
         (Subject::Node, Cause::SoftirqOverload) => is_loss || cause == Cause::ShaperDrop,

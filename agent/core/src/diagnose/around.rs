@@ -181,6 +181,13 @@ impl Around {
 }
 
 impl Around {
+    /// Packets to a workload from ends without a name that this node dropped for this cause in the last part of the span.
+    #[must_use]
+    pub fn dropped_of_addresses(&self, to: &Workload, cause: DropCause) -> u64 {
+        let of = |(from, known): &(Workload, Workload)| known == to && matches!(from, Workload::Address(_));
+        self.drops.iter().filter(|(pair, _)| of(pair)).map(|(_, counts)| counts[cause as usize]).sum()
+    }
+
     /// TCP segments received from a workload in the last part of the span, over all edges: whether it can be reached at all.
     #[must_use]
     pub fn received_from(&self, workload: &Workload) -> u64 {

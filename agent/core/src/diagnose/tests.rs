@@ -110,6 +110,17 @@ impl Node {
         self.node.end_reading(Duration::from_secs(self.now + 5));
     }
 
+    /// A full accept queue, and the handshakes that it has dropped so far.
+    fn drops_handshakes(&mut self, server: &str, dropped: u64) {
+        self.listeners.read([Found {
+            id: 1,
+            place: Place::Listener(Workload::plain(server), Some(8080)),
+            totals: &[0, 0, dropped, 0, 0],
+            levels: &[5, 4],
+        }]);
+        self.listeners.end_reading(Duration::from_secs(self.now + 5));
+    }
+
     fn windows(&mut self, count: usize, counted: &[(Arc<Edge>, Totals)]) {
         (0..count).for_each(|_| self.window(counted));
     }
@@ -369,13 +380,7 @@ fn a_full_accept_queue_explains_what_its_clients_see() {
     again(&mut syns, RetransmitKind::Syn, 12);
     syns.tcp.opened = 0;
     for number in 1..=3 {
-        node.listeners.read([Found {
-            id: 1,
-            place: Place::Listener(Workload::plain("db"), Some(8080)),
-            totals: &[0, 0, 20 * number, 0, 0],
-            levels: &[5, 4],
-        }]);
-        node.listeners.end_reading(Duration::from_secs(node.now + 5));
+        node.drops_handshakes("db", 20 * number);
         node.window(&[(Arc::clone(&bad), syns)]);
     }
     assert_eq!(node.active(), [("accept_queue_overflow", Confidence::High, "db:8080".to_owned())]);
@@ -424,7 +429,8 @@ fn a_dns_server_that_answers_nothing_is_down() {
     node.windows(6, &[(Arc::clone(&server), answered)]);
     assert!(node.causes().is_empty());
     let mut slow = answered;
-    slow.dns.duration.sum = 20 * 400_000_000;
+    (slow.dns.duration.buckets, slow.dns.duration.sum) = ([0; _], 20 * 400_000_000);
+    slow.dns.duration.buckets[12] = 20;
     node.windows(4, &[(Arc::clone(&server), slow)]);
     assert_eq!(node.causes(), ["dns_server_slow"]);
     let mut dead = Totals::ZERO;

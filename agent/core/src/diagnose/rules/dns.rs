@@ -3,6 +3,7 @@
 use netcause_common::dns::ResponseCode;
 use netcause_common::drops::DropCause;
 use netcause_common::flow::{ConnectFailure, RetransmitKind};
+use netcause_common::histogram::DNS_BOUNDS_NS;
 
 use crate::diagnose::around::Served;
 use crate::diagnose::cause::{Cause, Confidence, Side};
@@ -111,7 +112,13 @@ fn where_lost(case: &Case<'_>, is_all: bool) -> Lost {
             (0, _) if case.recent.dns.refused > 0 && resolver.answered == 0 => {
                 Lost::AtServer(Confidence::Medium, Some(signal))
             }
-            (0, _) => Lost::OnTheWay(way(case), Confidence::Medium, signal),
+            (0, _) => {
+                // A client on this node that has no name is known by its address where packets are dropped.
+                let dropped = case.around.dropped_of_addresses(&case.edge.destination, DropCause::Policy);
+                let is_ruled = dropped > 0 && dropped * 2 >= case.recent.dns.timeouts;
+                let side = if is_ruled { Side::Policy } else { way(case) };
+                Lost::OnTheWay(side, Confidence::Medium, signal)
+            }
             _ if answers * 2 < queries => Lost::AtServer(Confidence::High, Some(signal)),
             _ if of_client.is_none() => Lost::OnTheWay(Side::Path, Confidence::Medium, signal),
             _ => Lost::OnTheWay(Side::Path, Confidence::High, signal),
@@ -280,8 +287,10 @@ fn slow(case: &Case<'_>) -> Option<Draft> {
     if answers < LEAST || took < SLOW || recent < SLOW || recent < WORSE * usual {
         return None;
     }
-    // One that was down answers what has waited.
-    if case.has(Cause::DnsServerDown) {
+    // A few that took seconds are no slow server.
+    let bounds = DNS_BOUNDS_NS.into_iter().chain([u64::MAX]);
+    let late = dns.duration.buckets.iter().zip(bounds).filter(|(_, bound)| *bound as f64 / 1e9 > SLOW);
+    if share(late.map(|(count, _)| *count).sum(), answers) < SHARE {
         return None;
     }
     let summary =

@@ -73,18 +73,22 @@ pub(super) fn queue(seen: &Seen<'_>, device: &str, kind: &str) -> Option<Draft> 
 /// Connection tracking without room, or with a race.
 pub(super) fn conntrack(seen: &Seen<'_>, owner: Option<&Workload>, limit: Option<f64>) -> Option<Draft> {
     let level = seen.recent_level("entries").zip(limit);
-    if level.is_some_and(|(entries, limit)| entries < FULL * limit) {
+    // What loses a race for an entry is counted as both.
+    let dropped = seen.count("drop").saturating_sub(seen.count("insert_failed"));
+    let recently = seen.recently("drop").saturating_sub(seen.recently("insert_failed"));
+    if dropped < LEAST || recently == 0 {
         return raced(seen, owner);
     }
-    let dropped = seen.count("drop");
-    if dropped < LEAST || seen.recently("drop") == 0 {
-        return None;
-    }
+    // Between two readings it may have been full all the same: the kernel drops for hardly any other reason.
+    let (confidence, when) = match level {
+        None => (Confidence::Low, ""),
+        Some((entries, limit)) if entries < FULL * limit => (Confidence::Medium, " at times"),
+        Some(_) => (Confidence::High, ""),
+    };
     let summary = format!(
-        "Connection tracking of {} is full: new connections are dropped, those that exist go on.",
+        "Connection tracking of {} is full{when}: new connections are dropped, those that exist go on.",
         whose(owner)
     );
-    let confidence = if level.is_some() { Confidence::High } else { Confidence::Low };
     let says = format!("{dropped} packets were dropped because the table is full");
     Some(
         Draft::new(Cause::ConntrackFull, subject(owner), confidence, summary)

@@ -14,6 +14,8 @@ const WORSE: f64 = 3.0;
 const QUEUEING: f64 = 0.05;
 /// From so many seconds on it is a queue, and not how long CPUs and links take.
 const FILLED: f64 = 0.01;
+/// The same of what loses segments together, as a short queue does.
+const FILLED_SHORT: f64 = 0.003;
 /// From so many seconds on a queue is too deep, whoever fills it.
 const DEEP: f64 = 0.5;
 /// Connections, on average, that have more to send at any time: a bulk transfer.
@@ -58,8 +60,11 @@ pub(super) fn bottleneck(case: &Case<'_>, lost: f64) -> Option<Draft> {
     let (sum, count) = round_trips(&case.lately.tcp.rtt);
     let round_trip = if count > 0 { sum / count as f64 } else { 0.0 };
     let has_more = case.waited_recently(On::CongestionWindow) + case.waited_recently(On::SendBuffer);
-    let is_own = has_more >= HAS_MORE && queueing >= FILLED && queueing >= round_trip / 4.0;
-    let most = if outruns_loss(case, has_more, lost) { OVERFLOW } else { CONGESTION };
+    let (most, filled, part) = match outruns_loss(case, has_more, lost) {
+        true => (OVERFLOW, FILLED_SHORT, 1.0 / 8.0),
+        false => (CONGESTION, FILLED, 1.0 / 4.0),
+    };
+    let is_own = has_more >= HAS_MORE && queueing >= filled && queueing >= round_trip * part;
     if !is_own || lost > most || queueing >= DEEP {
         return None;
     }

@@ -146,3 +146,42 @@ fn tcp_to_a_server_whose_answers_are_cut_is_dropped_or_refused() {
         assert_eq!(node.causes(), ["dns_tcp_fallback_blocked"], "{is_refused}");
     }
 }
+
+#[test]
+fn what_waited_for_a_server_that_was_down_does_not_make_it_slow() {
+    let (web, shop) = (resolver("web"), resolver("shop"));
+    let (fine, silent) = (asked(10, 10, 0), asked(10, 0, 10));
+    let mut node = Node::with_past_of(&[(Arc::clone(&web), fine), (Arc::clone(&shop), fine)]);
+    node.windows(4, &[(Arc::clone(&web), silent), (Arc::clone(&shop), fine)]);
+    let mut late = asked(80, 80, 0);
+    late.dns.duration.buckets[0] -= 2;
+    late.dns.duration.buckets[15] += 2;
+    late.dns.duration.sum += 7_000_000_000;
+    // Two of eighty took seconds.
+    node.windows(3, &[(Arc::clone(&web), late), (Arc::clone(&shop), late)]);
+    assert!(!node.causes().contains(&"dns_server_slow"), "{:?}", node.active());
+    late.dns.duration.buckets[0] -= 20;
+    late.dns.duration.buckets[15] += 20;
+    late.dns.duration.sum += 70_000_000_000;
+    // A quarter did.
+    let mut node = Node::with_past_of(&[(Arc::clone(&web), fine)]);
+    node.windows(3, &[(web, late)]);
+    assert!(node.causes().contains(&"dns_server_slow"), "{:?}", node.active());
+}
+
+#[test]
+fn a_client_without_a_name_is_dropped_by_its_address() {
+    let web = resolver("web");
+    let served = |queries| (other_end(&web), asked(queries, queries, 0));
+    let client = Workload::Address("192.0.2.7".parse().unwrap());
+    let place = Place::Drops(client, web.destination.clone());
+    for dropped in [0, 10] {
+        let mut node = Node::with_past_of(&[(Arc::clone(&web), asked(10, 10, 0)), served(10)]);
+        for number in 0..4 {
+            node.read(&place, &[number * dropped]);
+            node.windows(1, &[(Arc::clone(&web), asked(10, 0, 10)), served(0)]);
+        }
+        let side = if dropped > 0 { Side::Policy } else { Side::Path };
+        assert_eq!(only(&node), ("dns_server_unreachable", side, Confidence::Medium));
+    }
+}

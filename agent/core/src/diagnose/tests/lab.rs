@@ -86,6 +86,10 @@ fn a_short_queue_that_transfers_overrun_is_no_lossy_path() {
     let sure: Vec<_> =
         node.active().into_iter().filter(|found| found.1 as u8 >= Confidence::Medium as u8).collect();
     assert!(sure.is_empty(), "{sure:?}");
+    // The same in a queue that is shorter still.
+    let mut node = Node::with_past(&[Arc::clone(&full)]);
+    node.windows(6, &[(Arc::clone(&full), upload(20_000_000, 200, 26))]);
+    assert_eq!(node.causes(), ["bottleneck_full"]);
     // As much is lost, and hardly anything gets through: it is lost by chance.
     let mut node = Node::with_past(&[Arc::clone(&full)]);
     node.windows(6, &[(full, upload(700_000, 100, 48))]);

@@ -1,5 +1,7 @@
 //! Faults that look like others: what the fault lab has found to be called by another name.
 
+use netcause_common::histogram::DNS_BOUNDS_NS;
+
 use super::*;
 
 fn began(node: &Node) -> Vec<&'static str> {
@@ -156,8 +158,9 @@ fn a_dns_server_that_becomes_slow_soon_after_the_begin_is_slow() {
         let mut totals = Totals::ZERO;
         totals.dns.queries[0] = 20;
         totals.dns.responses[0] = 20;
-        totals.dns.duration.buckets[3] = 20;
-        totals.dns.duration.sum = 20 * milliseconds * 1_000_000;
+        let took = milliseconds * 1_000_000;
+        totals.dns.duration.buckets[DNS_BOUNDS_NS.partition_point(|bound| *bound < took)] = 20;
+        totals.dns.duration.sum = 20 * took;
         totals
     };
     let mut node = Node::with_past(&[]);
@@ -296,4 +299,52 @@ fn a_queue_that_several_pairs_suffer_from_is_its_devices() {
     assert_eq!(subjects(judged(&[0, 1], &["eth0", "eth1"])), ["cron/cache:8080", "web/db:8080"]);
     assert_eq!(subjects(judged(&[0], &["eth0"])), ["web/db:8080"]);
     assert!(judged(&[], &["eth0"]).is_empty());
+}
+
+#[test]
+fn what_was_sent_in_vain_over_a_dead_path_is_no_loss_after_it() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    let mut syns = dead(false);
+    again(&mut syns, RetransmitKind::Syn, 6);
+    node.windows(4, &[(Arc::clone(&bad), syns)]);
+    assert_eq!(node.active(), [("dead_path", Confidence::High, "web/db:8080".to_owned())]);
+    let mut repeats = healthy();
+    (repeats.tcp.sent_segments, repeats.tcp.received_segments) = (500, 500);
+    again(&mut repeats, RetransmitKind::Timeout, 40);
+    node.windows(2, &[(Arc::clone(&bad), repeats)]);
+    assert_eq!(began(&node), ["dead_path"]);
+    // A path that loses ever since is said to when the other finding has ended.
+    node.windows(12, &[(bad, repeats)]);
+    assert_eq!(began(&node), ["dead_path", "path_loss"]);
+}
+
+#[test]
+fn acknowledgements_that_come_late_are_not_lost_as_well() {
+    let late = edge("web", "db");
+    let other = other_end(&late);
+    let mut node = Node::with_past(&[Arc::clone(&late), Arc::clone(&other)]);
+    let mut spurious = healthy();
+    again(&mut spurious, RetransmitKind::Timeout, 20);
+    (spurious.tcp.timeouts, spurious.tcp.spurious_retransmits) = ([20, 0, 0], 20);
+    let on_time = spurious;
+    // The round trips of one end alone are longer.
+    spurious.tcp.rtt.sum *= 400;
+    node.windows(3, &[(Arc::clone(&late), spurious), (Arc::clone(&other), healthy())]);
+    assert_eq!(began(&node), ["spurious_timeout"]);
+    node.windows(3, &[(late, spurious), (other, on_time)]);
+    assert_eq!(began(&node), ["spurious_timeout"]);
+}
+
+#[test]
+fn what_a_full_accept_queue_drops_is_no_smaller_mtu() {
+    let bad = edge("web", "db");
+    let mut node = Node::with_past(&[Arc::clone(&bad)]);
+    for number in 1..=6 {
+        node.drops_handshakes("db", 40 * number);
+        let mut repeats = dead(true);
+        (repeats.tcp.opened, repeats.tcp.received_segments) = (3, 30);
+        node.window(&[(Arc::clone(&bad), repeats)]);
+    }
+    assert_eq!(node.causes(), ["accept_queue_overflow"]);
 }

@@ -23,13 +23,15 @@ fn acknowledgements_that_others_have_overtaken_are_no_reuse_of_ports() {
     assert_eq!(grown(&["TcpExt_PAWSActive"]), ["time_wait_reuse"]);
 }
 
-/// Windows in which a pod's connection tracking, with so many entries, drops ten packets each; the node's has room for a hundred.
-fn tracked(entries: u64) -> Node {
+/// Windows in which a pod's connection tracking, with so many entries, drops ten packets each, and so many because others were faster;
+/// the node's has room for a hundred.
+fn tracked(entries: u64, raced: u64) -> Node {
     let mut node = Node::with_past(&[]);
     let places = [Place::Conntrack(None), Place::Conntrack(Some(Workload::plain("server")))];
     for number in 1..=4 {
         let mut dropped = [0; Counter::COUNT];
         dropped[Counter::Drop as usize] = 10 * number;
+        dropped[Counter::InsertFailed as usize] = raced * number;
         let own = [entries];
         let found = [(0, [0; Counter::COUNT], &[3, 100][..]), (1, dropped, &own)];
         node.node.read(found.iter().map(|(id, totals, levels)| Found {
@@ -46,8 +48,10 @@ fn tracked(entries: u64) -> Node {
 
 #[test]
 fn a_pods_table_of_connections_is_full_at_the_limit_of_the_node() {
-    assert_eq!(tracked(99).active(), [("conntrack_full", Confidence::High, "server".to_owned())]);
-    assert_eq!(tracked(40).active(), []);
+    let full = |confidence| [("conntrack_full", confidence, "server".to_owned())];
+    assert_eq!(tracked(99, 0).active(), full(Confidence::High));
+    assert_eq!(tracked(40, 0).active(), full(Confidence::Medium), "it was, when nobody looked");
+    assert_eq!(tracked(40, 10).causes(), ["dns_conntrack_race"]);
 }
 
 #[test]
@@ -56,8 +60,8 @@ fn connects_that_a_full_table_dropped_are_its_own_also_later() {
     silent.tcp.sent_segments = 12;
     again(&mut silent, RetransmitKind::Syn, 12);
     silent.tcp.connect_failures[ConnectFailure::TimedOut as usize] = 3;
-    for (entries, causes) in [(99, ["conntrack_full"]), (40, ["dead_path"])] {
-        let mut node = tracked(entries);
+    for (raced, causes) in [(0, &["conntrack_full"][..]), (10, &["dead_path", "dns_conntrack_race"])] {
+        let mut node = tracked(40, raced);
         // Longer than what the table dropped is judged.
         for _ in 0..6 {
             node.read(&Place::Conntrack(None), &[0; Counter::COUNT]);
