@@ -146,7 +146,8 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
         let of_cause = drafts.iter().filter(move |draft| draft.finding.cause == cause);
         of_cause.flat_map(|draft| draft.finding.affected.iter())
     };
-    let dead: BTreeSet<Workload> = affected(Cause::DeadPath).map(|edge| peer(edge).clone()).collect();
+    let ends = |edge: &Edge| (local(edge).clone(), peer(edge).clone());
+    let dead: BTreeSet<(Workload, Workload)> = affected(Cause::DeadPath).map(|edge| ends(edge)).collect();
     let dead_pairs: Pairs = affected(Cause::DeadPath).map(|edge| pair(edge)).collect();
     // Small segments were among what got nothing back.
     let is_sure = |draft: &&Draft| {
@@ -189,8 +190,8 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
                 || (is_of_arrived && known.surely_dead.contains(&pair(edge)))
                 || (cause == Cause::AckLoss && known.late.contains(&pair(edge)))
                 || (cause == Cause::DnsServerSlow && known.silent.contains(&edge.destination))
-                || (is_stall && (dead.contains(peer(edge)) || dead_pairs.has(edge)))
-                || (cause == Cause::MtuBlackHole && surely_dead.has(edge))
+                || (is_stall && (dead.contains(&ends(edge)) || dead_pairs.has(edge)))
+                || (cause == Cause::MtuBlackHole && (surely_dead.has(edge) || ruled.contains(&pair(edge))))
                 || ((is_stall || is_loss) && dropped.has(edge))
                 || (cause == Cause::PolicyDrop
                     && (dropped.has_by_name(edge) || rejected.contains(&pair(edge))))

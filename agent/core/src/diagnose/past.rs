@@ -74,6 +74,8 @@ pub struct Past {
     waited_for_peer: Weighted,
     waited_here: Weighted,
     waited_for_reader: Weighted,
+    unread: Weighted,
+    received: Weighted,
     dns_time: Weighted,
     dns_failed: Weighted,
 }
@@ -166,6 +168,18 @@ impl Past {
         self.waited_for_reader.value(30.0)
     }
 
+    /// Share of the connections' time in which they had data that the local application had not read.
+    #[must_use]
+    pub fn unread(&self) -> Option<f64> {
+        self.unread.value(30.0)
+    }
+
+    /// Payload that arrived, in bytes per second.
+    #[must_use]
+    pub fn received(&self) -> Option<f64> {
+        self.received.value(30.0)
+    }
+
     /// Mean time to a DNS answer in seconds.
     #[must_use]
     pub fn dns_time(&self) -> Option<f64> {
@@ -203,6 +217,11 @@ impl Past {
             waited_for_peer: waited(On::PeerApplication),
             waited_here: waited(On::LocalApplication),
             waited_for_reader: waited(On::PeerWindow),
+            unread: Weighted::of(
+                waits.waited_us[On::LocalReader as usize] as f64 / 1e6,
+                sum(&waits.waited_us) / 1e6,
+            ),
+            received: Weighted::of(tcp.received_bytes as f64, seconds),
             dns_time: Weighted::of(dns.duration.sum as f64 / 1e9, sum(&dns.duration.buckets)),
             dns_failed: Weighted::of(answers - harmless, answers),
         }
@@ -220,7 +239,7 @@ impl Past {
         self.last = window.last;
     }
 
-    fn values(&mut self) -> [&mut Weighted; 13] {
+    fn values(&mut self) -> [&mut Weighted; 15] {
         let Self {
             seconds: _,
             last: _,
@@ -235,6 +254,8 @@ impl Past {
             waited_for_peer,
             waited_here,
             waited_for_reader,
+            unread,
+            received,
             dns_time,
             dns_failed,
         } = self;
@@ -250,6 +271,8 @@ impl Past {
             waited_for_peer,
             waited_here,
             waited_for_reader,
+            unread,
+            received,
             dns_time,
             dns_failed,
         ]

@@ -10,6 +10,7 @@ mod loss;
 mod node;
 mod places;
 mod queueing;
+mod reading;
 mod sidecar;
 mod silence;
 

@@ -1,4 +1,4 @@
-//! It is not the network: an application does not read, does not answer, or resets.
+//! It is not the network: an application does not answer, ends, or resets.
 
 use netcause_common::flow::{CloseReason, ResetReason, TcpCounters};
 
@@ -6,7 +6,7 @@ use crate::aggregate::turn::{On, Waits};
 use crate::diagnose::cause::{Cause, Confidence, Owner, Side};
 use crate::diagnose::draft::Draft;
 use crate::diagnose::finding::{Signal, name};
-use crate::diagnose::rules::sidecar;
+use crate::diagnose::rules::{reading, sidecar};
 use crate::diagnose::statistics::share;
 use crate::diagnose::symptoms::{Case, data_retransmits, responses, round_trips, time, unanswered};
 
@@ -16,8 +16,6 @@ const SLOW: f64 = 0.3;
 const WORSE: f64 = 3.0;
 /// Connections that wait on average: below that nobody is held up.
 const HELD_UP: f64 = 0.3;
-/// Fewer bytes in the last part of the span are window probes and the rest of a buffer: nobody reads.
-const MOVING: u64 = 10_000;
 /// Bytes in a segment, on average, from which on it is one of many of a large request.
 const LARGE: u64 = 1000;
 /// Fewer resets may be anything.
@@ -25,72 +23,11 @@ const RESETS: u64 = 5;
 
 /// What is wrong, if anything.
 pub fn judge(case: &Case<'_>) -> Option<Draft> {
-    stalled(case)
+    reading::judge(case)
         .or_else(|| gone(case))
         .or_else(|| slow(case))
         .or_else(|| aborts(case))
         .or_else(|| aborted(case))
-}
-
-/// Data waits for an application that does not read.
-fn stalled(case: &Case<'_>) -> Option<Draft> {
-    let [(peer, peer_recently), (here, here_recently)] =
-        [On::PeerWindow, On::LocalReader].map(|on| (case.waited(on), case.waited_recently(on)));
-    let is_peer = peer >= here;
-    let (waiting, recently) = if is_peer { (peer, peer_recently) } else { (here, here_recently) };
-    // Two sweeps at least: data that has just come is unread for a moment. Who goes on to answer, or to ask, reads.
-    let now = &case.recent.tcp;
-    let goes_on_reading = !is_peer && (now.received_bytes > 1 << 16 || now.sent_bytes > 0);
-    if waiting < HELD_UP || recently < HELD_UP || goes_on_reading {
-        return None;
-    }
-    let reader = if is_peer { case.peer() } else { case.local() };
-    let at_server = case.is_client() == is_peer;
-    let (side, owner) = if at_server { (Side::Server, Owner::Server) } else { (Side::Client, Owner::Client) };
-    // Who takes data as it can process it keeps its window closed, too: that is another state only where it was not so before.
-    let [moves, moves_now] = [case.recent, case.now]
-        .map(|totals| if is_peer { totals.tcp.sent_bytes } else { totals.tcp.received_bytes });
-    let usual = case.past.waited_for_reader().filter(|_| is_peer);
-    // What moved before the last window may have been all: it shows in the next one.
-    let has_stopped = moves_now < MOVING && !case.has(Cause::SlowClient);
-    let is_moving = moves >= MOVING && !has_stopped;
-    let confidence = match is_moving {
-        false if moves < MOVING => Confidence::High,
-        true if usual.is_some_and(|usual| waiting > WORSE * usual + HELD_UP) => Confidence::Medium,
-        _ => Confidence::Low,
-    };
-    let cause = if is_moving && !at_server { Cause::SlowClient } else { Cause::ReceiverStalled };
-    let summary = format!(
-        "{}: {} {}. {}; the network is fine.",
-        case.ends(),
-        name(reader),
-        if is_moving { "reads late what it is sent" } else { "does not read what it was sent" },
-        if is_peer { "Data waits at its closed window" } else { "Data waits in its receive buffer" }
-    );
-    let says = format!("{waiting:.1} connections wait for it to read");
-    let signal = if is_peer {
-        "tcp_waiting_connections{on=\"peer_window\"}"
-    } else {
-        "tcp_waiting_connections{on=\"local_reader\"}"
-    };
-    let mut draft = Draft::of_edge(cause, case.edge, confidence, summary)
-        .at(side, owner)
-        .weighs(waiting * case.seconds, false)
-        .hurts(case.impact())
-        .because(Signal::value(signal, waiting, "connections", says).usually(usual))
-        .because_of(is_moving.then(|| {
-            let says = format!("{moves} bytes were read in the last {}", time(case.recent_seconds));
-            Signal::value(
-                if is_peer { "tcp_sent_bytes" } else { "tcp_received_bytes" },
-                moves as f64,
-                "bytes",
-                says,
-            )
-        }))
-        .not(Cause::PathLoss, "what was sent has arrived")
-        .then("See the unread bytes (Recv-Q) at the reader, and what its threads do.", case.sockets());
-    draft.finding.counter_evidence = case.healthy_path();
-    Some(draft)
 }
 
 /// Connections end because the peer does not answer any more.

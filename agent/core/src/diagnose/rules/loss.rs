@@ -291,8 +291,9 @@ fn black_hole(case: &Case<'_>) -> Option<Draft> {
     if !goes_on || through > full.max(1) || !(is_found || is_known) {
         return None;
     }
-    let confidence =
-        if full >= 5 && began_before && is_alive { Confidence::High } else { Confidence::Medium };
+    // That others get through may be for another port.
+    let is_sure = full >= 5 && began_before && is_alive && tcp.opened + tcp.received_segments > 0;
+    let confidence = if is_sure { Confidence::High } else { Confidence::Medium };
     let summary = format!(
         "{}: packets of full size vanish on the way and small ones pass: a smaller MTU on the path, and its ICMP messages are filtered.",
         case.ends()

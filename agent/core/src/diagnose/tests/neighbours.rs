@@ -348,3 +348,18 @@ fn what_a_full_accept_queue_drops_is_no_smaller_mtu() {
     }
     assert_eq!(node.causes(), ["accept_queue_overflow"]);
 }
+
+#[test]
+fn requests_of_full_size_behind_a_rule_are_no_smaller_mtu() {
+    let bad = edge("web", "db");
+    let other = Arc::new(Edge { port: Some(9090), ..Edge::clone(&bad) });
+    let mut node = Node::with_past(&[Arc::clone(&bad), Arc::clone(&other)]);
+    let mut syns = Totals::ZERO;
+    again(&mut syns, RetransmitKind::Syn, 6);
+    syns.tcp.sent_segments = 6;
+    syns.tcp.connect_failures[ConnectFailure::TimedOut as usize] = 3;
+    node.windows(4, &[(Arc::clone(&bad), syns), (Arc::clone(&other), healthy())]);
+    assert_eq!(node.causes(), ["policy_drop"]);
+    node.windows(4, &[(bad, dead(true)), (other, healthy())]);
+    assert_eq!(began(&node), ["policy_drop"]);
+}

@@ -51,3 +51,48 @@ fn a_server_that_answers_has_read_what_it_answers() {
         assert_eq!(node.causes(), expected);
     }
 }
+
+/// Downloads of three connections: so much of their time with unread data, in percent, and so many bytes in five seconds.
+fn download(unread: u64, bytes: u64) -> Totals {
+    let mut totals = Totals::ZERO;
+    (totals.tcp.received_bytes, totals.tcp.received_segments) = (bytes, bytes / 1400);
+    totals.tcp.sent_segments = bytes / 2800;
+    totals.waits.waited_us[On::LocalReader as usize] = unread * 150_000;
+    totals.waits.waited_us[On::Idle as usize] = (100 - unread) * 150_000;
+    totals
+}
+
+#[test]
+fn a_client_whose_buffer_holds_all_that_it_reads_late_is_slow() {
+    let slow = [("slow_client", Confidence::Medium, "app/server:8080".to_owned())];
+    for (usual, now, bytes, expected) in [
+        (60, 100, 500_000, &slow[..]),
+        // It was so before; it gets as much as before; it is not held up by itself alone.
+        (90, 100, 500_000, &[]),
+        (60, 100, 9_000_000, &[]),
+        (60, 80, 500_000, &[]),
+    ] {
+        let answers = edge("app", "server");
+        let mut node = Node::with_past_of(&[(Arc::clone(&answers), download(usual, 10_000_000))]);
+        node.windows(3, &[(Arc::clone(&answers), download(now, bytes))]);
+        assert_eq!(node.active(), expected, "{usual} {now} {bytes}");
+        // Nothing arrives while the buffer is read out.
+        node.windows(4, &[(answers, download(now, 0))]);
+        let stalled = node.causes().contains(&"receiver_stalled");
+        assert_eq!(stalled, expected.is_empty(), "{usual} {now} {bytes}");
+    }
+}
+
+#[test]
+fn a_server_that_stops_reading_is_found_beside_another_one_that_is_not_reached() {
+    let (dead_pair, stalled) = (edge("app", "gone"), edge("app", "server"));
+    let both = [&dead_pair, &stalled].map(|edge| other_end(edge));
+    let mut node = Node::with_past(&[&[dead_pair, stalled][..], &both].concat());
+    let mut unread = Totals::ZERO;
+    unread.waits.waited_us[On::LocalReader as usize] = 20_000_000;
+    let [at_gone, at_server] = both;
+    node.windows(4, &[(at_gone, dead(false)), (at_server, unread)]);
+    let mut causes = node.causes();
+    causes.sort_unstable();
+    assert_eq!(causes, ["dead_path", "receiver_stalled"]);
+}
