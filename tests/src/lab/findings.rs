@@ -45,6 +45,10 @@ impl Finding {
         self.text("side")
     }
 
+    pub(crate) fn owner(&self) -> &str {
+        self.text("owner")
+    }
+
     pub(crate) fn confidence(&self) -> &str {
         self.text("confidence")
     }
@@ -66,6 +70,11 @@ impl Finding {
     /// The server of its subject, or the workload that it is; empty if it is neither.
     pub(crate) fn destination(&self) -> &str {
         self.at("/subject/destination/workload")
+    }
+
+    /// The device of its subject; empty if it has none.
+    pub(crate) fn interface(&self) -> &str {
+        self.at("/subject/interface")
     }
 
     /// The server's port.
@@ -140,5 +149,17 @@ pub(crate) fn expect(agent: &Agent, wanted: &Wanted<'_>, pods: &[&Pod], within: 
             "{finding:#?}"
         );
         Ok(finding.clone())
+    })
+}
+
+/// Waits until it has ended.
+pub(crate) fn expect_end(agent: &Agent, finding: &Finding, within: Duration) -> Result<()> {
+    eventually_within(within, &format!("{} ends", finding.id()), || {
+        let found = all(agent)?;
+        let Some(now) = found.iter().find(|other| other.id() == finding.id()) else {
+            bail!("it is not there any more: {found:#?}");
+        };
+        ensure!(now.text("state") == "ended" && !now.text("until").is_empty(), "{now:#?}");
+        Ok(())
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! What happens on the way between nodes is done by a program that no kernel sees ([`NodePath`]).
 
+pub(super) mod places;
+
 use std::{net::SocketAddr, thread, time::Duration};
 
 use anyhow::{Result, ensure};
@@ -20,6 +22,11 @@ use crate::lab::{
 /// From the begin of a fault until it is named.
 fn named_within() -> Duration {
     Duration::from_secs(scaled(40, 120))
+}
+
+/// From the end of a fault until its finding has ended.
+fn over_within() -> Duration {
+    Duration::from_secs(scaled(60, 120))
 }
 
 /// A client and its server on two nodes, and another server beside it that has no fault.

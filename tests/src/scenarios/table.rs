@@ -160,6 +160,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     needing(Needs::Tap, "findings::slow_server", findings::slow_server).on_one_kernel(),
     needing(Needs::Tap, "findings::stalled", findings::stalled).on_one_kernel(),
     needing(Needs::Tap, "findings::accept_queue", findings::accept_queue).on_outermost_kernels(),
+    needing(Needs::Tap, "findings::shaper", findings::places::shaper).on_one_kernel(),
+    needing(Needs::Tap, "findings::shaped_pod", findings::places::shaped_pod).on_one_kernel(),
     needing(Needs::Tap, "findings::healthy", findings::healthy).on_one_kernel(),
     scenario("recording::replayed", recording::replayed).on_one_kernel(),
     needing(Needs::Tap, "findings::drawn", crate::faults::drawn).on_one_kernel(),

@@ -88,15 +88,20 @@ fn merged(one: Draft, other: Draft) -> Draft {
 }
 
 /// A queue that drops is said of its device where several pairs miss what was dropped, and no other device drops: a single pair may be
-/// limited by a queue of its pod.
+/// limited by a queue of its pod. Cables of pods are counted together and have no name; what they drop is said of the pairs.
 fn with_one_queue(mut drafts: Vec<Draft>) -> Vec<Draft> {
-    let is_device = |draft: &Draft| matches!(draft.finding.subject, Subject::Interface(_));
-    let devices = drafts.iter().filter(|draft| is_device(draft)).count();
-    let missed = drafts.iter().filter(|draft| draft.finding.cause == Cause::ShaperDrop && !is_device(draft));
+    let device = |draft: &Draft| match &draft.finding.subject {
+        Subject::Interface(device) => Some(device.clone()),
+        _ => None,
+    };
+    let devices: Vec<_> = drafts.iter().filter_map(device).collect();
+    let is_known = matches!(&devices[..], [device] if !device.is_empty());
+    let missed =
+        drafts.iter().filter(|draft| draft.finding.cause == Cause::ShaperDrop && device(draft).is_none());
     let pairs: BTreeSet<Ends> =
         missed.flat_map(|draft| draft.finding.affected.iter().map(|edge| pair(edge))).collect();
-    if devices != 1 || pairs.len() < SEVERAL {
-        drafts.retain(|draft| !is_device(draft));
+    if !is_known || pairs.len() < SEVERAL {
+        drafts.retain(|draft| device(draft).is_none());
     }
     drafts
 }

@@ -298,6 +298,8 @@ fn a_queue_that_several_pairs_suffer_from_is_its_devices() {
     };
     assert_eq!(subjects(judged(&[0, 1], &["eth0", "eth1"])), ["cron/cache:8080", "web/db:8080"]);
     assert_eq!(subjects(judged(&[0], &["eth0"])), ["web/db:8080"]);
+    // Cables of pods have no name.
+    assert_eq!(subjects(judged(&[0, 1], &[""])), ["cron/cache:8080", "web/db:8080"]);
     assert!(judged(&[], &["eth0"]).is_empty());
 }
 
