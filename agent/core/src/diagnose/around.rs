@@ -73,6 +73,8 @@ pub struct Resolver {
     pub answered: usize,
     /// Pairs whose queries timed out, and that got no answer.
     pub silent: usize,
+    /// Answers, to all of them.
+    pub answers: u64,
 }
 
 /// What a DNS server on this node sees of a client.
@@ -165,6 +167,7 @@ impl Around {
                 let resolver = self.resolvers.entry(edge.destination.clone()).or_default();
                 resolver.answered += usize::from(answers > 0);
                 resolver.silent += usize::from(answers == 0 && dns.timeouts > 0);
+                resolver.answers += answers;
             }
             Reporter::Destination => {
                 let served = self.served.entry((edge.source.clone(), edge.destination.clone())).or_default();

@@ -99,6 +99,21 @@ impl Case<'_> {
         self.around.received_from(self.peer())
     }
 
+    /// DNS answers that have come from it to clients here, in the last part of the span: packets pass in both directions, whatever
+    /// becomes of TCP.
+    #[must_use]
+    pub fn answers_from_peer(&self) -> u64 {
+        self.around.resolvers.get(self.peer()).map_or(0, |resolver| resolver.answers)
+    }
+
+    /// Those answers, if there are any: its path is alive.
+    #[must_use]
+    pub fn dns_answers(&self) -> Option<Signal> {
+        let answers = self.answers_from_peer();
+        let says = format!("{answers} DNS answers came from it within {}", time(self.recent_seconds));
+        (answers > 0).then(|| Signal::value("dns_responses", answers as f64, "answers", says))
+    }
+
     /// Packets between both ends that this node dropped for this cause in the last part of the span, in either direction.
     #[must_use]
     pub fn dropped_here(&self, cause: DropCause) -> u64 {

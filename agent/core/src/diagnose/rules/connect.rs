@@ -259,7 +259,7 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
                 .then("See the queue (Recv-Q) against its limit (Send-Q).", case.listeners()),
         );
     }
-    let is_alive = received > 0;
+    let is_alive = received + case.answers_from_peer() > 0;
     // A dead path that carries something again recovers.
     if is_alive && case.has(Cause::DeadPath) {
         return None;
@@ -298,6 +298,7 @@ fn unanswered(case: &Case<'_>) -> Option<Draft> {
                 time(case.recent_seconds)
             ),
         ))
+        .because_of(case.dns_answers())
         .not(Cause::ConnectionRefused, "nothing refuses");
     Some(match cause {
         Cause::PolicyDrop => draft

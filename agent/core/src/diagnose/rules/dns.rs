@@ -2,7 +2,7 @@
 
 use netcause_common::dns::ResponseCode;
 use netcause_common::drops::DropCause;
-use netcause_common::flow::{ConnectFailure, RetransmitKind};
+use netcause_common::flow::{ConnectFailure, RetransmitKind, TcpCounters};
 use netcause_common::histogram::DNS_BOUNDS_NS;
 
 use crate::diagnose::around::Served;
@@ -178,12 +178,16 @@ fn unreachable(case: &Case<'_>, confidence: Confidence) -> Draft {
 
 /// Long answers, and TCP does not work.
 fn truncated(case: &Case<'_>) -> Option<Draft> {
-    let recent = &case.recent.tcp;
-    let count = |reason: ConnectFailure| recent.connect_failures[reason as usize];
-    let refused = count(ConnectFailure::Refused) + count(ConnectFailure::Denied);
-    let syns = recent.retransmitted_segments[RetransmitKind::Syn as usize];
+    let (tcp, recent) = (&case.lately.tcp, &case.recent.tcp);
+    let refusals = |tcp: &TcpCounters| {
+        let reasons = [ConnectFailure::Refused, ConnectFailure::Denied];
+        reasons.iter().map(|reason| tcp.connect_failures[*reason as usize]).sum::<u64>()
+    };
+    let repeated = |tcp: &TcpCounters| tcp.retransmitted_segments[RetransmitKind::Syn as usize];
+    let (refused, syns) = (refusals(tcp), repeated(tcp));
     let (cut, failed) = (case.lately.dns.truncated, refused + syns);
-    if cut == 0 || failed < LEAST || case.now.tcp.opened > 0 {
+    let goes_on = refusals(recent) + repeated(recent) > 0;
+    if cut == 0 || failed < LEAST || !goes_on || case.now.tcp.opened > 0 {
         return None;
     }
     let summary = format!(

@@ -145,8 +145,9 @@ fn dead_path(case: &Case<'_>) -> Option<Draft> {
     if let Some(ruled) = silence::by_rule(case, recent.timeouts.iter().sum()) {
         return Some(ruled);
     }
-    // Another port of it answers the same workload; or others, and this one nobody.
-    if is_silent_port || case.is_client() && case.received_between_others() > 0 {
+    // Another port of it answers the same workload, or its queries; or others, and this one nobody.
+    let answers: u64 = case.recent.dns.responses.iter().sum();
+    if is_silent_port || case.is_client() && case.received_between_others() + answers > 0 {
         return Some(silence::of_port(case, timeouts, repeated));
     }
     // Timeouts back off: where nothing was sent again lately, it is as sure as it was.

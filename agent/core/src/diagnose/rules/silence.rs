@@ -41,29 +41,30 @@ pub(super) fn by_rule(case: &Case<'_>, repeated: u64) -> Option<Draft> {
     )
 }
 
-/// Nothing comes back from one port of a peer whose other ports answer.
+/// Nothing comes back from one port of a peer whose other ports answer, or that answers DNS queries.
 pub(super) fn of_port(case: &Case<'_>, timeouts: u64, repeated: u64) -> Draft {
     let others = match case.received_between_others() {
         0 => case.received_from_others(),
         between => between,
     };
     let summary = format!(
-        "{}: nothing comes back from this port any more, and {} answers at others: a rule drops what goes there, or its answers.",
+        "{}: nothing comes back from this port any more, and {} answers {}: a rule drops what goes there, or its answers.",
         case.ends(),
         name(case.peer()),
+        if others > 0 { "at others" } else { "DNS queries" },
     );
     let says = format!("{timeouts} retransmission timeouts, {repeated} of them the third in a row or later");
     Draft::of_edge(Cause::PolicyDrop, case.edge, Confidence::Medium, summary)
         .weighs(timeouts as f64, false)
         .hurts(case.impact())
         .because(Signal::value("tcp_timeouts", timeouts as f64, "timeouts", says))
-        .because(Signal::value(
-            "tcp_received_segments",
-            others as f64,
-            "segments",
-            format!("{others} segments came from its other ports within {}", time(case.recent_seconds)),
-        ))
-        .not(Cause::DeadPath, "other ports of it answer")
+        .because_of((others > 0).then(|| {
+            let says =
+                format!("{others} segments came from its other ports within {}", time(case.recent_seconds));
+            Signal::value("tcp_received_segments", others as f64, "segments", says)
+        }))
+        .because_of(case.dns_answers())
+        .not(Cause::DeadPath, "it answers otherwise")
         .without(
             "path",
             "one of several parallel links that is dead (dead_path) can look the same from this end",

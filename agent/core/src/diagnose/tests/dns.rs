@@ -185,3 +185,33 @@ fn a_client_without_a_name_is_dropped_by_its_address() {
         assert_eq!(only(&node), ("dns_server_unreachable", side, Confidence::Medium));
     }
 }
+
+#[test]
+fn a_server_that_answers_over_udp_is_not_behind_a_dead_path() {
+    let web = resolver("web");
+    let fine = asked(100, 100, 0);
+    // New connections, and one that was open; nothing is known of answers that were cut.
+    let mut unopened = fine;
+    again(&mut unopened, RetransmitKind::Syn, 6);
+    let mut stuck = dead(false);
+    stuck.dns = fine.dns;
+    for blocked in [unopened, stuck] {
+        let mut node = Node::with_past_of(&[(Arc::clone(&web), fine)]);
+        node.windows(4, &[(Arc::clone(&web), blocked)]);
+        assert_eq!(node.active(), [("policy_drop", Confidence::Medium, "web/dns:53".to_owned())]);
+        let evidence = &node.diagnosis.findings()[0].finding.evidence;
+        assert!(evidence.iter().any(|signal| signal.signal == "dns_responses"), "{evidence:?}");
+    }
+}
+
+#[test]
+fn few_repeated_syns_after_answers_that_were_cut_are_enough() {
+    let web = resolver("web");
+    let mut cut = asked(100, 100, 0);
+    cut.dns.truncated = 2;
+    let mut node = Node::with_past_of(&[(Arc::clone(&web), asked(100, 100, 0))]);
+    // Timeouts back off: one in each window.
+    again(&mut cut, RetransmitKind::Syn, 1);
+    node.windows(4, &[(web, cut)]);
+    assert_eq!(node.causes(), ["dns_tcp_fallback_blocked"]);
+}
