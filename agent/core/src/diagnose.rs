@@ -108,6 +108,8 @@ impl Judged {
 pub struct Diagnosis {
     /// The families of causes that are judged.
     families: Vec<Family>,
+    /// Ports that sidecars listen on.
+    sidecar_ports: Vec<u16>,
     pasts: Pasts,
     tracker: Tracker,
     insufficient: Vec<Insufficient>,
@@ -122,6 +124,11 @@ impl Diagnosis {
     #[must_use]
     pub fn new(families: Vec<Family>) -> Self {
         Self { families, ..Self::default() }
+    }
+
+    /// Ports that sidecars listen on: a listener there is the sidecar of its workload.
+    pub fn set_sidecar_ports(&mut self, ports: Vec<u16>) {
+        self.sidecar_ports = ports;
     }
 
     /// Evidence that cannot be had on this node: its signal, and why.
@@ -263,6 +270,11 @@ impl Diagnosis {
                     let full = place.counters().iter().position(|name| *name == "accept_queue_full");
                     end.accept_queue_full += full.map_or(0, |index| counted.counters[index]);
                     end.listens |= counted.readings > 0;
+                    if port.is_some_and(|port| self.sidecar_ports.contains(&port)) {
+                        let queued =
+                            recent.and_then(|recent| rules::level(place, &recent, "accept_queue_length"));
+                        around.legs.entry(workload.clone()).or_default().queued += queued.unwrap_or(0.0);
+                    }
                 }
                 (Place::Drops(workload, peer), Some(recent)) => {
                     let by_cause = std::array::from_fn(|cause| recent.counters[cause]);

@@ -222,6 +222,8 @@ impl Engine {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let details = DnsDetails::new(Arc::clone(&options.names.labels));
+        let mut diagnosis = Diagnosis::new(options.findings);
+        diagnosis.set_sidecar_ports(options.names.sidecar_ports.clone());
         Self {
             time: Time::default(),
             names: Names::new(options.names),
@@ -235,7 +237,7 @@ impl Engine {
             listeners: Listeners::default(),
             listener_sums: listeners::Sum::default(),
             places: Places::default(),
-            diagnosis: Diagnosis::new(options.findings),
+            diagnosis,
             keeping: diagnosis::Keeping::default(),
             events: RecentEvents::default(),
             health: Vec::new(),

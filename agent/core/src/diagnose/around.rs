@@ -97,12 +97,16 @@ pub struct Beyond {
     pub failed: u64,
     /// Segments that it received from others.
     pub received: u64,
+    /// Payload that it sent to others, in bytes.
+    pub sent_bytes: u64,
     /// Its connections to its own application that wait for that, on average.
     pub inbound_waited: f64,
     /// Segments that its application received from it.
     pub inbound_received: u64,
     /// Connections of its application, on average, whose data it has not read.
     pub unread: f64,
+    /// Connections that wait in its accept queues, on average.
+    pub queued: f64,
 }
 
 impl Around {
@@ -144,6 +148,7 @@ impl Around {
                 leg.unknown += waiting(On::Unknown);
                 leg.failed += failed_connects(&totals.tcp);
                 leg.received += totals.tcp.received_segments;
+                leg.sent_bytes += totals.tcp.sent_bytes;
             }
             (Via::OwnSidecar(Direction::Outbound), Reporter::Destination) => {
                 self.legs.entry(edge.destination.clone()).or_default().unread += waiting(On::LocalReader);

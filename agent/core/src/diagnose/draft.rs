@@ -14,6 +14,8 @@ pub struct Draft {
     pub finding: Finding,
     /// One judgement is enough: no chance and no healthy traffic does so much.
     pub is_plain: bool,
+    /// It does not depend on how long anything takes, whatever its cause: no shortage of CPUs explains it.
+    pub is_timeless: bool,
     /// How much speaks for it: to compare drafts of one cause.
     pub weight: f64,
 }
@@ -39,7 +41,7 @@ impl Draft {
             summary,
             next_step: NextStep { text: String::new(), command: String::new() },
         };
-        Self { finding, is_plain: false, weight: 0.0 }
+        Self { finding, is_plain: false, is_timeless: false, weight: 0.0 }
     }
 
     /// Of one edge.
@@ -67,6 +69,13 @@ impl Draft {
     #[must_use]
     pub fn weighs(mut self, weight: f64, is_plain: bool) -> Self {
         (self.weight, self.is_plain) = (weight, is_plain);
+        self
+    }
+
+    /// Whether it does not depend on how long anything takes.
+    #[must_use]
+    pub fn whatever_the_time(mut self, is_timeless: bool) -> Self {
+        self.is_timeless = is_timeless;
         self
     }
 
@@ -129,7 +138,7 @@ impl Draft {
                 | Cause::Reordering
                 | Cause::DnsServerSlow
         );
-        if let Some(signal) = around.short_of_cpu().filter(|_| is_by_time) {
+        if let Some(signal) = around.short_of_cpu().filter(|_| is_by_time && !self.is_timeless) {
             self.finding.confidence = Confidence::Low;
             self.finding.counter_evidence.push(signal);
         }

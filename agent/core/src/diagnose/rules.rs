@@ -22,7 +22,7 @@ use super::symptoms::{Case, data_retransmits, failed_connects};
 use crate::enrich::sidecar::Via;
 
 pub use blocked::judge as judge_blocked;
-pub use places::{Places, judge as judge_places};
+pub use places::{Places, judge as judge_places, level};
 
 /// What is wrong with an edge, at most one cause of each family.
 #[must_use]

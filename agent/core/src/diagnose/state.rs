@@ -23,6 +23,8 @@ const MAX_WORD: usize = 128;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct State {
     families: Vec<Family>,
+    #[serde(default)]
+    sidecar_ports: Vec<u16>,
     pasts: Vec<(u32, Past)>,
     current: Vec<StoredCurrent>,
     ended: Vec<StoredEnded>,
@@ -59,7 +61,17 @@ struct StoredEnded {
 impl State {
     /// Of a diagnosis; `number` gives each edge its number.
     pub fn of(diagnosis: &Diagnosis, mut number: impl FnMut(&Arc<Edge>) -> u32) -> Self {
-        let Diagnosis { families, pasts, tracker, insufficient, watched, missing, began, judged } = diagnosis;
+        let Diagnosis {
+            families,
+            sidecar_ports,
+            pasts,
+            tracker,
+            insufficient,
+            watched,
+            missing,
+            began,
+            judged,
+        } = diagnosis;
         let mut pasts: Vec<_> = pasts.all().map(|(edge, past)| (number(edge), *past)).collect();
         pasts.sort_unstable_by_key(|(edge, _)| *edge);
         let mut stored = |finding: &Finding| StoredFinding {
@@ -82,6 +94,7 @@ impl State {
         });
         Self {
             families: families.clone(),
+            sidecar_ports: sidecar_ports.clone(),
             pasts,
             current,
             ended: ended.collect(),
@@ -95,7 +108,18 @@ impl State {
 
     /// The diagnosis again; `None` where `edge` does not know a number.
     pub fn restore(self, edge: impl Fn(u32) -> Option<Arc<Edge>>) -> Option<Diagnosis> {
-        let Self { families, pasts, current, ended, insufficient, watched, missing, began, judged } = self;
+        let Self {
+            families,
+            sidecar_ports,
+            pasts,
+            current,
+            ended,
+            insufficient,
+            watched,
+            missing,
+            began,
+            judged,
+        } = self;
         let pasts: Option<Vec<_>> =
             pasts.into_iter().map(|(number, past)| Some((edge(number)?, past))).collect();
         let finding = |stored: StoredFinding| -> Option<Arc<Finding>> {
@@ -114,6 +138,7 @@ impl State {
         let ended = ended.collect::<Option<_>>()?;
         Some(Diagnosis {
             families,
+            sidecar_ports,
             pasts: Pasts::of_all(pasts?.into_iter()),
             tracker: Tracker { current, ended, ..Tracker::default() },
             insufficient,

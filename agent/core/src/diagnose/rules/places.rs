@@ -89,7 +89,8 @@ fn tracking_limit(places: &Places) -> Option<f64> {
 }
 
 /// What was found of a level, on average.
-fn level(place: &Place, counted: &Counted, name: &str) -> Option<f64> {
+#[must_use]
+pub fn level(place: &Place, counted: &Counted, name: &str) -> Option<f64> {
     let index = place.levels().iter().position(|level| *level == name)?;
     let sum = *counted.levels.get(index)?;
     (counted.readings > 0).then(|| sum as f64 / counted.readings as f64)

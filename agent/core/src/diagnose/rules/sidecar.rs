@@ -65,6 +65,7 @@ fn not_accepting(case: &Case<'_>) -> Option<Draft> {
     Some(
         fault(case, Confidence::High, summary)
             .weighs(failed as f64, failed >= 10)
+            .whatever_the_time(true)
             .because(Signal::part("sidecar_connect_failures", failed, all, "connections", says))
             .not(Cause::ConnectionRefused, "the connects do not leave the pod"),
     )
@@ -85,10 +86,15 @@ fn outbound(case: &Case<'_>) -> Option<Draft> {
     let says = format!("{waiting:.1} connections wait for the sidecar, for {} on average", time(late));
     let leg = Signal::value("sidecar_waiting_connections", waiting, "connections", says).usually(usual);
     let beyond = case.around.legs.get(case.local()).copied().unwrap_or_default();
-    let Beyond { owed, unknown, failed, received, unread, .. } = beyond;
-    // What the sidecar has not even read, it has not passed on.
-    let reads_nothing = unread >= waiting / 2.0;
-    if !reads_nothing && (owed >= waiting / 2.0 || failed > 0) {
+    let Beyond { owed, unknown, failed, received, sent_bytes, unread, queued, .. } = beyond;
+    let passes_on = owed >= waiting / 2.0;
+    // Nothing at all comes out of it, in either direction.
+    let is_still = !passes_on && case.recent.tcp.received_bytes + sent_bytes == 0;
+    // What the sidecar has not even read, it has not passed on; nor what it has not accepted, unless all its places are taken by what is
+    // owed to it.
+    let is_deaf = !passes_on && queued >= waiting / 2.0;
+    let reads_nothing = unread >= waiting / 2.0 || is_deaf || (is_still && unread >= HELD_UP);
+    if !reads_nothing && (passes_on || failed > 0) {
         let summary = format!(
             "{}: it waits for its sidecar because what is behind the sidecar does not answer.",
             name(case.local())
@@ -113,9 +119,18 @@ fn outbound(case: &Case<'_>) -> Option<Draft> {
     let says = format!("{owed:.1} of the sidecar's own connections wait for an answer");
     let draft = fault(case, if is_sure { Confidence::Medium } else { Confidence::Low }, summary)
         .weighs(waiting * case.seconds, false)
+        .whatever_the_time(is_still && reads_nothing)
         .because(leg)
         .because(Signal::value("tcp_waiting_connections", owed, "connections", says))
-        .because_of(reads_nothing.then(|| {
+        .because_of(is_still.then(|| {
+            let says = format!("it has sent nothing for {}, in either direction", time(case.recent_seconds));
+            Signal::value("tcp_sent_bytes", 0.0, "bytes", says)
+        }))
+        .because_of(is_deaf.then(|| {
+            let says = format!("{queued:.1} connections wait for the sidecar to accept them");
+            Signal::value("tcp_accept_queue_length", queued, "connections", says)
+        }))
+        .because_of((reads_nothing && unread > 0.0).then(|| {
             let says = format!("{unread:.1} connections wait for the sidecar to read what was sent to it");
             Signal::value("sidecar_waiting_connections", unread, "connections", says)
         }))

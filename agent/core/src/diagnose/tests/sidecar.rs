@@ -97,3 +97,56 @@ fn a_sidecar_that_reads_nothing_is_at_fault_though_nothing_comes_to_it() {
     node.windows(4, &[(own, late(On::PeerApplication)), (upstream, owed), (its_end, unread)]);
     assert_eq!(node.active(), [("sidecar_fault", Confidence::Medium, "web/web".to_owned())]);
 }
+
+#[test]
+fn a_sidecar_that_accepts_nothing_is_at_fault_unless_it_waits_itself() {
+    let own = leg("web", Direction::Outbound, Reporter::Source);
+    let upstream = meshed("web", "db");
+    let past = [(Arc::clone(&own), answered(10)), (Arc::clone(&upstream), answered(10))];
+    let judged = |port: u16, behind: Totals| {
+        let mut node = Node::with_past_of(&past);
+        node.diagnosis.set_sidecar_ports(vec![15001]);
+        for _ in 0..4 {
+            node.listeners.read([Found {
+                id: 1,
+                place: Place::Listener(Workload::plain("web"), Some(port)),
+                totals: &[0; 5],
+                levels: &[2, 100],
+            }]);
+            node.listeners.end_reading(Duration::from_secs(node.now + 5));
+            node.window(&[(Arc::clone(&own), late(On::PeerApplication)), (Arc::clone(&upstream), behind)]);
+        }
+        node.active()
+    };
+    let fault = |confidence| vec![("sidecar_fault", confidence, "web/web".to_owned())];
+    // Nothing comes to it any more: each request has a connection of its own, there as well.
+    assert_eq!(judged(15001, Totals::ZERO), fault(Confidence::Medium));
+    // The queue of the application itself says nothing of its sidecar.
+    assert_eq!(judged(8080, Totals::ZERO), fault(Confidence::Low));
+    // Its places are all taken by requests that a slow server owes answers to.
+    assert_eq!(
+        judged(15001, late(On::PeerApplication)),
+        [("slow_server", Confidence::High, "web/db:8080".to_owned())]
+    );
+}
+
+#[test]
+fn a_sidecar_that_does_nothing_at_all_is_at_fault_on_a_busy_node_too() {
+    let own = leg("web", Direction::Outbound, Reporter::Source);
+    let (its_end, upstream) = (other_end(&own), meshed("web", "db"));
+    let past = [(Arc::clone(&own), answered(10)), (Arc::clone(&upstream), answered(10))];
+    let mut unread = Totals::ZERO;
+    unread.waits.waited_us[On::LocalReader as usize] = 10_000_000;
+    let still = Totals { tcp: TcpCounters::ZERO, ..late(On::PeerApplication) };
+    // One that answers now and then may lack a CPU.
+    for (leg, confidence) in [(still, Confidence::Medium), (late(On::PeerApplication), Confidence::Low)] {
+        let mut node = Node::with_past_of(&past);
+        node.read(&Place::Cpu, &[0]);
+        for window in 1..=4 {
+            node.read(&Place::Cpu, &[window * 4_900_000_000]);
+            let upstream = (Arc::clone(&upstream), Totals::ZERO);
+            node.window(&[(Arc::clone(&own), leg), upstream, (Arc::clone(&its_end), unread)]);
+        }
+        assert_eq!(node.active(), [("sidecar_fault", confidence, "web/web".to_owned())]);
+    }
+}
