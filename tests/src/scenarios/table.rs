@@ -162,6 +162,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     needing(Needs::Tap, "findings::accept_queue", findings::accept_queue).on_outermost_kernels(),
     needing(Needs::Tap, "findings::shaper", findings::places::shaper).on_one_kernel(),
     needing(Needs::Tap, "findings::shaped_pod", findings::places::shaped_pod).on_one_kernel(),
+    scenario("findings::duplicate_address", findings::places::duplicate_address).on_one_kernel(),
     needing(Needs::Tap, "findings::healthy", findings::healthy).on_one_kernel(),
     scenario("recording::replayed", recording::replayed).on_one_kernel(),
     needing(Needs::Tap, "findings::drawn", crate::faults::drawn).on_one_kernel(),

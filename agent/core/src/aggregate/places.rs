@@ -107,7 +107,7 @@ impl Place {
             Self::Protocols(_) => &netstat::COUNTERS,
             Self::Conntrack(_) => conntrack::Counter::LABELS,
             Self::NeighbourTable(_) => neighbours::Counter::LABELS,
-            Self::Neighbours => &["link_address_changes"],
+            Self::Neighbours => &["link_address_changes", "link_address_flaps"],
             Self::Configuration => changes::Change::LABELS,
             Self::Drops(..) => DropCause::LABELS,
             Self::Search(_) => &SEARCH,

@@ -102,7 +102,7 @@ impl Engine {
             add(Place::NeighbourTable(table.clone()), &counts.total, size.as_ref().map_or(&[], |size| size));
         }
         if let Some(moves) = view.neighbour_moves {
-            add(Place::Neighbours, &[moves], &[]);
+            add(Place::Neighbours, &[moves, view.neighbour_flaps], &[]);
         }
         if let Some(Counts { total, .. }) = &view.changes {
             add(Place::Configuration, total, &[]);

@@ -12,6 +12,9 @@ use netcause_common::labelled_enum;
 pub const MAX_NEIGHBOURS: usize = 1 << 14;
 /// Readings for which an address is remembered that is no neighbour any more: some ten minutes.
 const REMEMBERED: u32 = 120;
+/// Readings within which an address has to come back twice to flap: two and a half minutes, as entries that nobody confirms last for 15
+/// to 45 s (base_reachable_time_ms).
+const FLAPPING: u32 = 30;
 
 labelled_enum! {
     /// What a table counts: an index into [`Table::counters`] (`struct ndt_stats`, include/uapi/linux/neighbour.h).
@@ -49,19 +52,46 @@ pub struct Neighbour {
     pub link_address: Vec<u8>,
 }
 
-/// An address that has another link address than before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moved {
-    /// Number of the device.
-    pub index: u32,
-    /// The address.
-    pub address: IpAddr,
+/// A neighbour that has another link address than before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moved<Place> {
+    /// Where it is a neighbour.
+    pub place: Place,
+    /// It has gone back to the link address before the last one, as it did the time before: it flaps between two.
+    pub flaps: bool,
+}
+
+/// A link address as it was last seen.
+#[derive(Debug)]
+struct Known {
+    link_address: Vec<u8>,
+    /// The one before; empty at first.
+    before: Vec<u8>,
+    /// The reading that last found it back at the one before.
+    returned: Option<u32>,
+    /// The reading that found it last.
+    seen: u32,
+}
+
+impl Known {
+    /// Whether it has moved, and then whether it flaps.
+    fn update(&mut self, link_address: Vec<u8>, now: u32) -> Option<bool> {
+        self.seen = now;
+        if self.link_address == link_address {
+            return None;
+        }
+        let is_back = self.before == link_address;
+        let flaps = is_back && self.returned.is_some_and(|last| now.wrapping_sub(last) < FLAPPING);
+        self.returned = is_back.then_some(now);
+        self.before = std::mem::replace(&mut self.link_address, link_address);
+        Some(flaps)
+    }
 }
 
 /// The link addresses of neighbours as they were last seen, by where they are neighbours.
 #[derive(Debug)]
 pub(super) struct LinkAddresses<Place> {
-    known: HashMap<(Place, IpAddr), (Vec<u8>, u32)>,
+    known: HashMap<(Place, IpAddr), Known>,
     readings: u32,
 }
 
@@ -76,24 +106,23 @@ impl<Place: Copy + Eq + Hash> LinkAddresses<Place> {
     pub(super) fn read(
         &mut self,
         neighbours: impl IntoIterator<Item = (Place, IpAddr, Vec<u8>)>,
-    ) -> (Vec<(Place, IpAddr)>, u64) {
+    ) -> (Vec<Moved<Place>>, u64) {
         self.readings = self.readings.wrapping_add(1);
         let (now, mut moved, mut left_out) = (self.readings, Vec::new(), 0);
         for (place, address, link_address) in neighbours {
             let is_full = self.known.len() >= MAX_NEIGHBOURS;
             match self.known.get_mut(&(place, address)) {
-                Some((known, seen)) => {
-                    *seen = now;
-                    if *known != link_address {
-                        *known = link_address;
-                        moved.push((place, address));
-                    }
+                Some(known) => {
+                    moved.extend(known.update(link_address, now).map(|flaps| Moved { place, flaps }));
                 }
                 None if is_full => left_out += 1,
-                None => drop(self.known.insert((place, address), (link_address, now))),
+                None => {
+                    let known = Known { link_address, before: Vec::new(), returned: None, seen: now };
+                    self.known.insert((place, address), known);
+                }
             }
         }
-        self.known.retain(|_, (_, seen)| now.wrapping_sub(*seen) < REMEMBERED);
+        self.known.retain(|_, known| now.wrapping_sub(known.seen) < REMEMBERED);
         (moved, left_out)
     }
 }
@@ -119,5 +148,21 @@ mod tests {
             known.read(vec![neighbour(1, 1)]);
         }
         assert_eq!(moved(&mut known, vec![neighbour(2, 9)]), 0);
+    }
+
+    #[test]
+    fn what_goes_back_and_forth_flaps_and_what_moves_or_comes_back_does_not() {
+        let flaps = |links: &[u8]| {
+            let mut known = LinkAddresses::default();
+            let mut read = |link: &u8| known.read([neighbour(1, *link)]).0.iter().any(|moved| moved.flaps);
+            links.iter().map(&mut read).collect::<Vec<_>>()
+        };
+        // A failover and its end, and an address that others take after each other.
+        assert_eq!(flaps(&[1, 2, 1]), [false; 3]);
+        assert_eq!(flaps(&[1, 2, 3, 4, 5]), [false; 5]);
+        assert_eq!(flaps(&[1, 2, 1, 2, 2, 1]), [false, false, false, true, false, true]);
+        // A failover in one hour and in another.
+        let long = [2, 1, 2].map(|link| [link; FLAPPING as usize]);
+        assert!(!flaps(&[&[1][..], &long.concat()].concat()).contains(&true));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::growth::{Counts, Growth, Width};
 use super::links::{DeviceState, Links, QdiscRows, Queue};
 use super::namespaces::{ByOwner, owner};
-use super::neighbours::{LinkAddresses, Moved, Neighbour, arp};
+use super::neighbours::{LinkAddresses, Neighbour, arp};
 use super::{
     Failure, Found, Namespaces, Owner, Reader, Reading, changes, conntrack, links, neighbours, netstat,
     softnet,
@@ -32,7 +32,7 @@ pub struct Node {
     link_addresses: LinkAddresses<u32>,
     arp: arp::State,
     moves: u64,
-    moved: Vec<Moved>,
+    flaps: u64,
     neighbours_left_out: u64,
     changes: Growth<(), (), { changes::Change::COUNT }>,
 }
@@ -71,8 +71,8 @@ pub struct View {
     pub neighbour_sizes: Vec<neighbours::Table>,
     /// How often a neighbour had another link address than before; `None` before the first reading.
     pub neighbour_moves: Option<u64>,
-    /// Those in the last reading.
-    pub moved: Vec<Moved>,
+    /// How often one of these went back and forth between two.
+    pub neighbour_flaps: u64,
     /// IPv4 neighbours by network namespace, of each pod that has any.
     pub arp_entries: Vec<(Owner, arp::Entries)>,
     /// How often one of a pod had another link address than before, by network namespace.
@@ -100,7 +100,7 @@ impl Default for Node {
             link_addresses: LinkAddresses::default(),
             arp: arp::State::default(),
             moves: 0,
-            moved: Vec::new(),
+            flaps: 0,
             neighbours_left_out: 0,
             changes: Growth::new(Width::Bits64),
         }
@@ -154,7 +154,6 @@ impl Node {
 
     fn take_neighbours(&mut self, found: Found<(Vec<neighbours::Table>, Vec<Neighbour>)>) {
         self.table_sizes.clear();
-        self.moved.clear();
         let Ok((tables, neighbours)) = found else { return };
         self.tables
             .read(tables.iter().map(|table| (table.name.clone(), table.name.clone(), table.counters)), true);
@@ -164,8 +163,8 @@ impl Node {
             neighbours.map(|neighbour| (neighbour.index, neighbour.address, neighbour.link_address));
         let (moved, left_out) = self.link_addresses.read(neighbours);
         self.neighbours_left_out = left_out;
-        self.moved = moved.into_iter().map(|(index, address)| Moved { index, address }).collect();
-        self.moves += self.moved.len() as u64;
+        self.moves += moved.len() as u64;
+        self.flaps += moved.iter().filter(|moved| moved.flaps).count() as u64;
     }
 
     fn take_conntrack(&mut self, found: Found<Namespaces<conntrack::Table>>, name: impl Fn(u64) -> Workload) {
@@ -207,7 +206,7 @@ impl Node {
             neighbour_tables: rows(&self.tables),
             neighbour_sizes: self.table_sizes.clone(),
             neighbour_moves: self.readers.is_some().then_some(self.moves),
-            moved: self.moved.clone(),
+            neighbour_flaps: self.flaps,
             arp_entries: self.arp.entries.clone(),
             arp_changes: rows(&self.arp.changed.rows),
             changes: only(&self.changes),

@@ -1,7 +1,11 @@
-//! Findings of what a node has beside its pairs: the queue of a device. The agent runs in the network namespace of the bridge, as on a node: the
-//! devices that it reads are those that the node's pods share.
+//! Findings of what a node has beside its pairs: the queue of a device, a neighbour. The agent runs in the network namespace of the bridge, as on
+//! a node: the devices that it reads are those that the node's pods share, and its neighbours are the pods.
 
-use std::{thread, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail, ensure};
 
@@ -128,4 +132,57 @@ pub(in crate::scenarios) fn shaped_pod(name: &str) -> Result<()> {
     ensure!(finding.destination() == shaped.workload() && finding.port() == Some(8080), "{finding:#?}");
     node.shape("del", &shaped.port, "root")?;
     findings::expect_end(&node.agent, &finding, over_within())
+}
+
+/// An address that two pods use by turns has two owners; addresses that move together and come back, as in a failover, have not.
+pub(in crate::scenarios) fn duplicate_address(name: &str) -> Result<()> {
+    let pause = Duration::from_secs(scaled(2, 10));
+    let net = Net::new(name)?;
+    let owners = [net.pod("one")?, net.pod("two")?];
+    let [a, b, c, _] = owners[0].v4.octets();
+    let [node, virtual_addresses @ ..] = [1, 250, 251, 252].map(|last| Ipv4Addr::new(a, b, c, last));
+    for (owner, address) in owners.iter().flat_map(|owner| virtual_addresses.map(|address| (owner, address)))
+    {
+        owner.also_at(&format!("{address}/24"))?;
+    }
+    let agent = agent_of(name, &net)?;
+    // It asks for the node's link address, and the node takes its own from that.
+    let claim = |owner: &Pod, address: Ipv4Addr| {
+        owner.run("ip", &["neigh", "flush", "dev", "eth0"], "")?;
+        let args = ["--count", "1", "--from", &address.to_string()];
+        owner.connect(SocketAddr::new(node.into(), 9), &args).map(drop)
+    };
+    let found = || -> Result<Option<Finding>> {
+        Ok(findings::all(&agent)?.into_iter().find(|finding| finding.cause() == "duplicate_address"))
+    };
+    for (owner, moved) in [(&owners[0], 0.0), (&owners[1], 3.0), (&owners[0], 6.0)] {
+        virtual_addresses.into_iter().try_for_each(|address| claim(owner, address))?;
+        agent.until("the addresses have moved", |metrics| {
+            let changes = metrics.sum("netcause_node_neighbour_link_address_changes_total", &[]);
+            ensure!(changes == moved, "{changes} instead of {moved} changes");
+            Ok(())
+        })?;
+        thread::sleep(pause);
+    }
+    thread::sleep(Duration::from_secs(scaled(12, 30)));
+    let failover = found()?;
+    ensure!(failover.is_none(), "a failover is called {failover:#?}");
+
+    let deadline = Instant::now() + named_within();
+    let finding = loop {
+        for owner in &owners {
+            claim(owner, virtual_addresses[0])?;
+            thread::sleep(pause);
+        }
+        if let Some(finding) = found()?.filter(Finding::is_active) {
+            break finding;
+        }
+        ensure!(Instant::now() < deadline, "not named: {:#?}", findings::all(&agent)?);
+    };
+    ensure!(
+        (finding.kind(), finding.side(), finding.owner(), finding.confidence())
+            == ("node", "path", "network", "medium"),
+        "{finding:#?}"
+    );
+    findings::expect_end(&agent, &finding, over_within())
 }

@@ -171,24 +171,25 @@ pub(super) fn neighbour_table(seen: &Seen<'_>, table: &str) -> Option<Draft> {
     )
 }
 
-/// An address that changes its link address again and again.
+/// An address that goes back and forth between two link addresses. One that moves, or comes back, does so once: a failover, or a pod
+/// in place of another.
 pub(super) fn duplicate_address(seen: &Seen<'_>) -> Option<Draft> {
-    let moves = seen.count("link_address_changes");
-    if moves < LEAST || seen.recently("link_address_changes") == 0 {
+    let [moves, flaps] = ["link_address_changes", "link_address_flaps"].map(|name| seen.count(name));
+    if seen.recently("link_address_flaps") == 0 {
         return None;
     }
-    let summary = format!(
-        "Two hosts use one address: a neighbour of this node changed its link address {moves} times."
-    );
+    let summary =
+        "Two hosts use one address: a neighbour of this node goes back and forth between two link addresses."
+            .to_owned();
+    let says = format!("{moves} changes of link addresses, {flaps} of them back and forth");
     Some(
         Draft::new(Cause::DuplicateAddress, Subject::Node, Confidence::Medium, summary)
             .weighs(moves as f64, false)
-            .because(Signal::value(
-                "node_neighbour_link_address_changes",
-                moves as f64,
-                "changes",
-                format!("{moves} changes of link addresses"),
-            ))
+            .because(Signal::value("node_neighbour_link_address_changes", moves as f64, "changes", says))
+            .without(
+                "failover",
+                "a virtual address whose owners take it from each other again and again looks the same",
+            )
             .then("See which address it is.", "ip -4 neigh; ip -6 neigh".to_owned()),
     )
 }

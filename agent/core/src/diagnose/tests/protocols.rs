@@ -1,4 +1,4 @@
-//! What the protocols of a network namespace count.
+//! What the protocols of a network namespace count, and the neighbours of the node.
 
 use super::*;
 use crate::node::conntrack::Counter;
@@ -89,4 +89,21 @@ fn a_queue_that_is_half_full_now_is_not_emptied_fast_enough() {
     assert_eq!(queued(&[0, 0, 0, 0, 13, 13, 13]), ["slow_accept"]);
     assert_eq!(queued(&[0, 0, 0, 0, 13, 0, 0]), Vec::<&str>::new());
     assert_eq!(queued(&[3; 7]), Vec::<&str>::new());
+}
+
+#[test]
+fn a_neighbour_that_goes_back_and_forth_has_two_owners_and_many_that_move_have_not() {
+    // Four addresses move at once; one goes back and forth.
+    for (rounds, causes) in
+        [([[4, 0], [4, 0], [4, 0]], &[][..]), ([[1, 1], [2, 2], [2, 2]], &["duplicate_address"])]
+    {
+        let mut node = Node::with_past(&[]);
+        node.read(&Place::Neighbours, &[0, 0]);
+        node.window(&[]);
+        for totals in rounds {
+            node.read(&Place::Neighbours, &totals);
+            node.window(&[]);
+        }
+        assert_eq!(node.causes(), causes);
+    }
 }

@@ -90,8 +90,8 @@ impl State {
         });
         let (moved, left_out_neighbours) = self.known.read(neighbours);
         self.left_out = left_out_neighbours;
-        for (namespace, _) in moved {
-            *self.changes.entry(namespace).or_default() += 1;
+        for moved in moved {
+            *self.changes.entry(moved.place).or_default() += 1;
         }
         let pods: Vec<_> = pods
             .iter()

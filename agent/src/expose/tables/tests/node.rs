@@ -36,7 +36,7 @@ pub(super) fn view() -> View {
             counters: [3, 2, 1],
         }],
         neighbour_moves: Some(4),
-        moved: Vec::new(),
+        neighbour_flaps: 0,
         arp_entries: vec![(None, [5, 0]), (Some(Workload::Named(Name::new("shop", "front"))), [4, 1])],
         arp_changes: vec![(
             Some(Workload::Named(Name::new("shop", "front"))),
