@@ -168,6 +168,10 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
     // A rule that rejects drops, too, what it answers.
     let rejected: BTreeSet<_> =
         affected(Cause::PolicyReject).map(|edge| pair(edge)).chain(known.rejected).collect();
+    // What has come for a sidecar at fault waits in its sockets.
+    let own = |edge: &&Arc<Edge>| matches!(edge.via, Via::OwnSidecar(_));
+    let sidecars: BTreeSet<Workload> =
+        affected(Cause::SidecarFault).filter(own).map(|edge| edge.source.clone()).collect();
     let is_deaf = |finding: &Finding| match finding.cause {
         Cause::ReceiverStalled => finding.side == Side::Server,
         cause => cause == Cause::AcceptQueueOverflow,
@@ -205,6 +209,9 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
                     && ruled.contains(&pair(edge)))
                 || (cause == Cause::ConnectionRefused && dropped.has(edge))
                 || (is_end && known.dead.contains(&pair(edge)))
+                || (matches!(cause, Cause::ReceiverStalled | Cause::SlowClient)
+                    && edge.via == Via::Sidecar
+                    && sidecars.contains(local(edge)))
                 || (cause == Cause::SlowServer && deaf.contains(&(edge.destination.clone(), edge.port)))
         };
         !draft.finding.affected.iter().any(follows)

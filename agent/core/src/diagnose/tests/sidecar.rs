@@ -93,9 +93,13 @@ fn a_sidecar_that_reads_nothing_is_at_fault_though_nothing_comes_to_it() {
     // Answers that it does not read any more are owed to it, as far as the kernel shows.
     let mut owed = Totals::ZERO;
     owed.waits.waited_us[On::PeerApplication as usize] = 8_000_000;
-    let mut node = Node::with_past_of(&past);
-    node.windows(4, &[(own, late(On::PeerApplication)), (upstream, owed), (its_end, unread)]);
-    assert_eq!(node.active(), [("sidecar_fault", Confidence::Medium, "web/web".to_owned())]);
+    // Or answers have come that it does not read.
+    for behind in [owed, Totals { tcp: TcpCounters { sent_segments: 10, ..TcpCounters::ZERO }, ..unread }] {
+        let mut node = Node::with_past_of(&past);
+        let own = (Arc::clone(&own), late(On::PeerApplication));
+        node.windows(4, &[own, (Arc::clone(&upstream), behind), (Arc::clone(&its_end), unread)]);
+        assert_eq!(node.active(), [("sidecar_fault", Confidence::Medium, "web/web".to_owned())]);
+    }
 }
 
 #[test]
