@@ -61,7 +61,7 @@ pub(super) fn measure(args: &Cost) -> Result<bool> {
         edges: args.edges,
         zones: args.zones.min(nodes),
         with_histograms: args.histograms,
-        end: now()? + 20 + series / 5_000,
+        end: now()? + 20 + series / 7_000,
     };
     let end = cluster.end;
     let began = Instant::now();
