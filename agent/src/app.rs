@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::expose::http::Limits;
 use crate::kernel::cgroups::find_root;
 use crate::kernel::{self, Events, Kernel, ProbeState};
-use crate::otlp::{Exporter, Exports, OtlpError};
+use crate::otlp::{self, Ending, Exporter, Exports, OtlpError};
 use crate::probe::Unavailable;
 use crate::record::Keeper;
 use crate::sources::file::FileError;
@@ -128,8 +128,7 @@ async fn serve(
     (keeper, otlp): (Option<Keeper>, Option<(Exports, Exporter)>),
     counts_since: Option<u64>,
 ) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let signals = Signals::new()?;
     let hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     match kernel.cgroup_root() {
         Some(mount) => info!(mount = %mount.display(), "resolving workloads from cgroup v2"),
@@ -191,9 +190,7 @@ async fn serve(
             "passwords and tokens of the port cross the network unencrypted: tls_server_config of web_config_file has TLS"
         );
     }
-    if let Some(exporter) = exporter {
-        server::export(exporter, views.clone())?;
-    }
+    let ending = exporter.map(|exporter| server::export(exporter, views.clone())).transpose()?;
     let server = server::start(listener, views, limits, web)?;
     info!("metrics at {scheme}://{address}/metrics");
     let (outcomes, answers) = mpsc::unbounded_channel();
@@ -218,16 +215,47 @@ async fn serve(
         () = node::serve(readers, config.node_interval(), readings) => Ok(()),
         result = server => result.unwrap_or_else(|_| Ok(())),
         () = answer_hangups(hangup) => Ok(()),
-        _ = terminate.recv() => {
-            info!("SIGTERM: ending");
-            Ok(())
-        }
-        _ = interrupt.recv() => {
-            info!("SIGINT: ending");
-            Ok(())
-        }
+        // The agent goes on meanwhile, and answers what the export asks for.
+        () = end(signals, ending) => Ok(()),
     };
     result
+}
+
+/// The signals that end the agent.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on they do not end the process by themselves.
+    fn new() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Waits for a signal, and then for the export by OTLP, unless another signal comes.
+async fn end(mut signals: Signals, export: Option<Ending>) {
+    info!("{}: ending", signals.next().await);
+    let Some(export) = export else { return };
+    tokio::select! {
+        left = export.flush(otlp::FLUSH) => {
+            for (signal, items) in left {
+                warn!(signal, items, "the OTLP collector has not taken the last items: they are lost");
+            }
+        }
+        signal = signals.next() => info!("{signal}: ending without what waits for the OTLP collector"),
+    }
 }
 
 /// Writes Kubernetes Events, where that is asked for.

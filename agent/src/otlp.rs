@@ -2,12 +2,14 @@
 //!
 //! One thread owns it: it asks for a view as a scrape does, writes it as messages and puts them into a queue, and likewise what
 //! happens to findings. A task for each signal takes them out, sends them, and sends them again where that may help
-//! (opentelemetry-proto, docs/specification.md). What is lost is counted. Nothing else in the agent waits for any of it.
+//! (opentelemetry-proto, docs/specification.md). What is lost is counted. Nothing else in the agent waits for any of it, but for
+//! its end ([`Ending`]).
 
 mod answer;
 mod body;
 mod client;
 mod counts;
+mod ending;
 mod logs;
 mod metrics;
 mod options;
@@ -18,19 +20,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netcause_core::diagnose::Turn;
-use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::{info, warn};
 
 use self::answer::Failure;
 use self::client::{Client, wait};
 use self::counts::{Counts, Dropped, Exported, Failed};
+use self::ending::{Asked, asked};
 use self::logs::Happened;
 use self::queue::Queue;
 use crate::expose::births::{Births, ViewNumber};
 use crate::expose::http::View;
 use crate::sources::{Backoff, Jitter};
 
+pub use ending::{Ending, FLUSH};
 pub use options::{Endpoint, Files, Options, OtlpError, TIMEOUT, WAITS};
 pub use resource::Resource;
 
@@ -40,8 +44,8 @@ const MAX_TURNS: usize = 1024;
 /// Asks for views.
 pub trait Source: Send + 'static {
     /// The current view, or why there is none. `seen` is when the view before was read, by the kernel's `CLOCK_MONOTONIC`: what it had is
-    /// got by value now.
-    fn view(&self, seen: Option<Duration>) -> View<'_>;
+    /// got by value now. The last one (`is_last`) is read for it, where others may be a second old.
+    fn view(&self, seen: Option<Duration>, is_last: bool) -> View<'_>;
 }
 
 /// What is sent, by [`Counts`].
@@ -86,7 +90,7 @@ impl Exporter {
     /// With what is to be counted and recorded.
     #[must_use]
     pub fn new(options: Options) -> (Exports, Self) {
-        let counts = |is_sent: bool| is_sent.then(Arc::<Counts>::default);
+        let counts = |is_sent: bool| is_sent.then(|| Counts::new(options.max_bytes));
         let (sender, turns) =
             if options.findings { Some(mpsc::channel(MAX_TURNS)).unzip() } else { (None, None) };
         let exports =
@@ -96,25 +100,31 @@ impl Exporter {
         (exports, Self { options, exports: own, turns })
     }
 
-    /// Sends for ever.
-    pub async fn run(self, source: impl Source) {
+    /// What ends it, and what it is to be given for that.
+    #[must_use]
+    pub fn ending(&self) -> (Ending, Asked) {
+        Ending::new(self.exports.clone())
+    }
+
+    /// Sends until it is asked to end, and then what waits.
+    pub async fn run(self, source: impl Source, end: Asked) {
         let Self { options, exports, turns } = self;
         let to = &options.endpoint.authority;
         info!(to, metrics = options.metrics, findings = options.findings, "exporting by OTLP");
         let encoded = options.resource.encoded();
         let metrics = async {
             let Some(counts) = exports.metrics else { return };
-            let queue = Queue::new(options.max_bytes, Arc::clone(&counts));
+            let queue = Queue::new(Arc::clone(&counts));
             tokio::join!(
-                write_metrics(&source, options.interval, &encoded, &queue),
+                write_metrics(&source, options.interval, &encoded, &queue, end.receiver()),
                 send(&queue, "/v1/metrics", &counts, &options),
             );
         };
         let findings = async {
             let (Some(counts), Some(turns)) = (exports.findings, turns) else { return };
-            let queue = Queue::new(options.max_bytes, Arc::clone(&counts));
+            let queue = Queue::new(Arc::clone(&counts));
             tokio::join!(
-                write_findings(turns, &options.resource.node, &encoded, &queue),
+                write_findings(turns, &options.resource.node, &encoded, &queue, end.receiver()),
                 send(&queue, "/v1/logs", &counts, &options),
             );
         };
@@ -122,44 +132,71 @@ impl Exporter {
     }
 }
 
-/// Writes all metrics at each interval; when it begins is random, so that agents of a cluster do not send at once.
+/// Writes all metrics at each interval, and once more at the end; when it begins is random, so that agents of a cluster do not send at
+/// once.
 ///
 /// A counter or histogram that is new is left out once, where a scraper gets a zero: a name that comes late may still take its past along. Its
-/// start says then that nothing is missing.
-async fn write_metrics(source: &impl Source, every: Duration, resource: &[u8], queue: &Queue) {
-    sleep(Jitter::default().up_to(every)).await;
-    let mut ticks = interval(every);
+/// start says then that nothing is missing. At the end no name can come any more.
+async fn write_metrics(
+    source: &impl Source,
+    every: Duration,
+    resource: &[u8],
+    queue: &Queue,
+    mut end: watch::Receiver<bool>,
+) {
+    let mut ticks = interval_at(Instant::now() + Jitter::default().up_to(every), every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut births, mut seen, mut seen_at) = (Births::default(), ViewNumber::default(), None);
-    loop {
-        ticks.tick().await;
-        match source.view(seen_at).await {
+    let mut is_last = false;
+    while !is_last {
+        is_last = tokio::select! {
+            () = asked(&mut end) => true,
+            _ = ticks.tick() => false,
+        };
+        match source.view(seen_at, is_last).await {
             Ok(view) => {
                 let number = births.follow(&view);
-                metrics::write(&view, births.reader(seen), resource, |body| queue.push(body));
+                let reader = births.reader(if is_last { number } else { seen });
+                metrics::write(&view, reader, resource, |body| queue.push(body));
                 (seen, seen_at) = (number, Some(view.at));
             }
             Err(error) => warn!(error, "no metrics for OTLP this time"),
         }
     }
+    queue.close();
 }
 
 /// Writes what happens to findings, as it happens.
-async fn write_findings(mut turns: mpsc::Receiver<Happened>, node: &str, resource: &[u8], queue: &Queue) {
+async fn write_findings(
+    mut turns: mpsc::Receiver<Happened>,
+    node: &str,
+    resource: &[u8],
+    queue: &Queue,
+    mut end: watch::Receiver<bool>,
+) {
     let mut all = Vec::new();
-    while turns.recv_many(&mut all, logs::MOST).await > 0 {
-        queue.push(logs::write(&all, node, resource));
-        all.clear();
+    loop {
+        tokio::select! {
+            // What is in the channel can be received still.
+            () = asked(&mut end), if !turns.is_closed() => turns.close(),
+            count = turns.recv_many(&mut all, logs::MOST) => {
+                if count == 0 {
+                    break;
+                }
+                queue.push(logs::write(&all, node, resource));
+                all.clear();
+            }
+        }
     }
+    queue.close();
 }
 
-/// Sends what is in a queue, for ever.
+/// Sends what is in a queue, until it is closed and empty.
 async fn send(queue: &Queue, path: &'static str, counts: &Counts, options: &Options) {
     let mut client = Client::new(options.clone(), path);
     let mut backoff = Backoff::new(options.waits[0], options.waits[1]);
     let mut log = Log { path, last: None };
-    loop {
-        let body = queue.take().await;
+    while let Some(body) = queue.take().await {
         loop {
             match client.post(&body).await {
                 Ok(accepted) => {
@@ -176,7 +213,11 @@ async fn send(queue: &Queue, path: &'static str, counts: &Counts, options: &Opti
                     counts.failed(failure.why);
                     log.failed(&failure);
                     match wait(failure.retry, &mut backoff) {
-                        Some(wait) => sleep(wait).await,
+                        Some(wait) => tokio::select! {
+                            () = sleep(wait) => {}
+                            // At the end it is tried again at once.
+                            () = queue.closing() => backoff.reset(),
+                        },
                         None => {
                             counts.dropped(Dropped::Refused, body.items);
                             break;

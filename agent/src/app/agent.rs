@@ -272,9 +272,12 @@ impl Agent {
         Ok(view)
     }
 
-    /// The same, for the export by OTLP, which gets by value what was in its last view.
-    pub fn exported_view(&mut self, seen: Option<Duration>) -> Result<Arc<Snapshot>> {
+    /// The same, for the export by OTLP, which gets by value what was in its last view. The one with which it ends is read now.
+    pub fn exported_view(&mut self, seen: Option<Duration>, is_last: bool) -> Result<Arc<Snapshot>> {
         self.exported = seen;
+        if is_last {
+            self.view = None;
+        }
         self.view(Seen { by_any: seen, by_all: None })
     }
 

@@ -15,7 +15,7 @@ use crate::expose::http::{self, Limits, Source, View, Windows};
 use crate::expose::lately::Lately;
 use crate::expose::snapshot::Snapshot;
 use crate::kernel::heap;
-use crate::otlp::{self, Exporter};
+use crate::otlp::{self, Ending, Exporter};
 use crate::web::Web;
 
 /// The agent answers within this, or is stuck.
@@ -25,8 +25,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum Request {
     /// The view, and what scrapers have got when they have got that.
     View(Seen, oneshot::Sender<Result<Arc<Snapshot>, String>>),
-    /// The view, for the export by OTLP, and when the one before was read.
-    Export(Option<Duration>, oneshot::Sender<Result<Arc<Snapshot>, String>>),
+    /// The view, for the export by OTLP: when the one before was read, and whether it is the last.
+    Export(Option<Duration>, bool, oneshot::Sender<Result<Arc<Snapshot>, String>>),
     /// What edges have counted lately.
     Windows(oneshot::Sender<Result<Arc<Lately>, String>>),
     /// Count a scrape that took so long.
@@ -39,8 +39,8 @@ impl Request {
         match self {
             // The reader may have gone away.
             Self::View(seen, to) => drop(to.send(agent.view(seen).map_err(|error| format!("{error:#}")))),
-            Self::Export(seen, to) => {
-                drop(to.send(agent.exported_view(seen).map_err(|error| format!("{error:#}"))));
+            Self::Export(seen, is_last, to) => {
+                drop(to.send(agent.exported_view(seen, is_last).map_err(|error| format!("{error:#}"))));
             }
             Self::Windows(to) => drop(to.send(agent.lately().map_err(|error| format!("{error:#}")))),
             Self::Scraped(took) => {
@@ -77,14 +77,15 @@ pub(super) fn start(
     Ok(end)
 }
 
-/// Starts the thread that exports by OTLP. It ends with the process.
-pub(super) fn export(exporter: Exporter, requests: mpsc::Sender<Request>) -> Result<()> {
+/// Starts the thread that exports by OTLP.
+pub(super) fn export(exporter: Exporter, requests: mpsc::Sender<Request>) -> Result<Ending> {
+    let (ending, end) = exporter.ending();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new()
         .name("otlp".to_owned())
-        .spawn(move || runtime.block_on(exporter.run(Server { requests })))
+        .spawn(move || runtime.block_on(exporter.run(Server { requests }, end)))
         .context("cannot start the OTLP thread")?;
-    Ok(())
+    Ok(ending)
 }
 
 struct Server {
@@ -109,8 +110,8 @@ impl Server {
 }
 
 impl otlp::Source for Server {
-    fn view(&self, seen: Option<Duration>) -> View<'_> {
-        Box::pin(self.ask(move |to| Request::Export(seen, to)))
+    fn view(&self, seen: Option<Duration>, is_last: bool) -> View<'_> {
+        Box::pin(self.ask(move |to| Request::Export(seen, is_last, to)))
     }
 }
 

@@ -149,4 +149,4 @@ pub fn wait(retry: Retry, backoff: &mut crate::sources::Backoff) -> Option<std::
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -12,9 +12,10 @@ use super::counts::{Counts, Dropped};
 #[derive(Debug)]
 pub struct Queue {
     state: Mutex<State>,
+    /// Who takes has something to do.
     pushed: Notify,
-    /// Bytes that may wait.
-    max_bytes: usize,
+    /// Who waits to send again need not.
+    closed: Notify,
     counts: Arc<Counts>,
 }
 
@@ -24,13 +25,14 @@ struct State {
     /// Of all that wait, and of the one that is being sent.
     bytes: usize,
     items: u64,
+    is_closed: bool,
 }
 
 impl Queue {
-    /// An empty one.
+    /// An empty one, of as many bytes as the counts say.
     #[must_use]
-    pub fn new(max_bytes: usize, counts: Arc<Counts>) -> Self {
-        Self { state: Mutex::default(), pushed: Notify::new(), max_bytes, counts }
+    pub fn new(counts: Arc<Counts>) -> Self {
+        Self { state: Mutex::default(), pushed: Notify::new(), closed: Notify::new(), counts }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -43,7 +45,7 @@ impl Queue {
         state.bytes += body.bytes.len();
         state.items += body.items;
         state.waiting.push_back(body);
-        while state.bytes > self.max_bytes
+        while state.bytes > self.counts.max_bytes()
             && let Some(oldest) = state.waiting.pop_front()
         {
             state.bytes -= oldest.bytes.len();
@@ -55,15 +57,30 @@ impl Queue {
         self.pushed.notify_one();
     }
 
-    /// The oldest body, when there is one. It counts as waiting until [`Self::settled`].
-    pub async fn take(&self) -> Body {
+    /// Says that no more bodies come. What waits can be taken still.
+    pub fn close(&self) {
+        self.state().is_closed = true;
+        self.pushed.notify_one();
+        self.closed.notify_one();
+    }
+
+    /// Waits for [`Self::close`]; ends once.
+    pub async fn closing(&self) {
+        self.closed.notified().await;
+    }
+
+    /// The oldest body, when there is one; `None` when none comes any more. It counts as waiting until [`Self::settled`].
+    pub async fn take(&self) -> Option<Body> {
         loop {
-            let oldest = self.state().waiting.pop_front();
-            match oldest {
-                Some(body) => return body,
-                // It remembers a notification that came before.
-                None => self.pushed.notified().await,
+            {
+                let mut state = self.state();
+                let oldest = state.waiting.pop_front();
+                if oldest.is_some() || state.is_closed {
+                    return oldest;
+                }
             }
+            // It remembers a notification that came before.
+            self.pushed.notified().await;
         }
     }
 
@@ -91,25 +108,35 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_makes_room_and_is_counted() {
-        let counts = Arc::<Counts>::default();
-        let queue = Queue::new(100, Arc::clone(&counts));
+        let counts = Counts::new(100);
+        let queue = Queue::new(Arc::clone(&counts));
         for items in 1..=3 {
             queue.push(body(40, items));
         }
         assert_eq!(waiting(&counts), (5, 80, 1));
-        let first = queue.take().await;
+        let first = queue.take().await.unwrap();
         assert_eq!((first.items, waiting(&counts)), (2, (5, 80, 1)), "what is being sent still waits");
         queue.push(body(30, 10));
         assert_eq!(waiting(&counts), (12, 70, 4), "the one that is being sent stays");
         queue.settled(&first);
         assert_eq!(waiting(&counts), (10, 30, 4));
-        assert_eq!(queue.take().await.items, 10);
+        assert_eq!(queue.take().await.unwrap().items, 10);
+    }
+
+    #[tokio::test]
+    async fn a_closed_queue_ends_when_it_is_empty() {
+        let queue = Queue::new(Counts::new(100));
+        queue.push(body(40, 1));
+        queue.close();
+        queue.closing().await;
+        assert_eq!(queue.take().await.map(|body| body.items), Some(1));
+        assert_eq!(queue.take().await, None);
     }
 
     #[tokio::test]
     async fn what_is_larger_than_the_queue_is_lost_and_counted() {
-        let counts = Arc::<Counts>::default();
-        let queue = Queue::new(10, Arc::clone(&counts));
+        let counts = Counts::new(10);
+        let queue = Queue::new(Arc::clone(&counts));
         queue.push(body(11, 7));
         assert_eq!(waiting(&counts), (0, 0, 7));
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     thread,
     time::Duration,
 };
@@ -13,8 +14,8 @@ use serde_json::Value;
 use crate::lab::{
     agent::{Agent, Options},
     collector::{self, Broker, Collector},
-    eventually, eventually_within,
-    findings::{self, Wanted},
+    eventually_within,
+    findings::{self, Finding, Wanted},
     metrics::{FAILURES, Metrics, OPENED},
     promql::free_port,
     topology::{Net, Pod},
@@ -93,13 +94,42 @@ pub(super) fn pipeline(name: &str) -> Result<()> {
             Ok(())
         })?;
     }
+    // Later ones may be of the agent itself, to which the collector no longer answers.
+    let all = findings::all(&agent)?;
     passed_on(&agent, &broker)?;
     collector.stop()?;
     thread::sleep(Duration::from_millis(1200));
     let metrics = agent.scrape()?;
     compare_metrics(&metrics, &broker.metrics()?, &agent, &client)?;
-    compare_findings(&metrics, &broker.logs()?, &agent)?;
-    agent.stop(Signal::TERM)
+    compare_findings(&metrics, &broker.logs()?, &all)?;
+    end(&agent, &client, &server, at, &broker)
+}
+
+/// The agent ends while it waits to try again, up to 30 s: what was counted last is read nevertheless, and as soon as there is a collector.
+fn end(agent: &Agent, client: &Pod, server: &Pod, at: SocketAddr, broker: &Broker) -> Result<()> {
+    let outcome = client.connect(server.at(8081), &["--count", "5"])?;
+    ensure!(outcome.count("connected") == 5, "{outcome:?}");
+    let collector = Collector::start(at, broker)?;
+    agent.stop(Signal::TERM)?;
+    eventually_within(Duration::from_secs(20), "the broker has the last connections", || {
+        let messages = broker.metrics()?;
+        let points = points(&messages)?;
+        let of_edge = points.get(OPENED).into_iter().flatten().filter(|point| is_of(point, client, "8081"));
+        let most = of_edge.map(|point| number(&point["asInt"])).fold(0.0, f64::max);
+        ensure!(most == 22.0, "{most} connections of 22:\n{}", agent.log());
+        Ok(())
+    })?;
+    collector.stop()
+}
+
+/// Whether a data point is of the client's edge to this port.
+fn is_of(point: &Value, client: &Pod, port: &str) -> bool {
+    let labels = attributes(&point["attributes"]);
+    of_edge(client, port).iter().all(|(key, value)| labels.get(*key).is_some_and(|label| label == value))
+}
+
+fn of_edge<'a>(client: &'a Pod, port: &'a str) -> [(&'static str, &'a str); 3] {
+    [("reporter", "source"), ("source_workload", client.workload()), ("destination_port", port)]
 }
 
 /// Until a finding says that nobody listens there.
@@ -141,9 +171,7 @@ fn waiting(metrics: &Metrics, signal: &str) -> f64 {
 }
 
 fn opened(metrics: &Metrics, client: &Pod) -> Result<()> {
-    let labels =
-        [("reporter", "source"), ("source_workload", client.workload()), ("destination_port", "8081")];
-    let opened = metrics.sum(OPENED, &labels);
+    let opened = metrics.sum(OPENED, &of_edge(client, "8081"));
     let of_client = |value: &str| value == client.workload();
     ensure!(
         opened == 17.0,
@@ -213,14 +241,9 @@ fn compare_metrics(metrics: &Metrics, messages: &[Value], agent: &Agent, client:
     let missing: Vec<_> = exposed.iter().filter(|name| !points.contains_key(*name)).collect();
     ensure!(missing.is_empty() && exposed.len() > 30, "{missing:?} of {} did not arrive", exposed.len());
     for (name, port, of_lab) in [(OPENED, "8081", Some(17.0)), (FAILURES, "8080", None)] {
-        let edge =
-            [("reporter", "source"), ("source_workload", client.workload()), ("destination_port", port)];
-        let exposed = metrics.sum(name, &edge);
-        let is_its = |point: &&&Value| {
-            let labels = attributes(&point["attributes"]);
-            edge.iter().all(|(key, value)| labels.get(*key).is_some_and(|label| label == value))
-        };
-        let of_edge: Vec<_> = points.get(name).context(name)?.iter().filter(is_its).collect();
+        let exposed = metrics.sum(name, &of_edge(client, port));
+        let all = points.get(name).context(name)?;
+        let of_edge: Vec<_> = all.iter().filter(|point| is_of(point, client, port)).collect();
         let time = |point: &Value, key: &str| number(&point[key]);
         let last = of_edge.iter().map(|point| time(point, "timeUnixNano")).fold(0.0, f64::max);
         let total: f64 = of_edge
@@ -247,7 +270,7 @@ fn about(metrics: &Metrics) -> String {
     metrics.list(|sample| sample.name.starts_with("netcause_otlp_"))
 }
 
-fn compare_findings(metrics: &Metrics, messages: &[Value], agent: &Agent) -> Result<()> {
+fn compare_findings(metrics: &Metrics, messages: &[Value], all: &[Finding]) -> Result<()> {
     let resources = messages.iter().filter_map(Value::as_array).flatten();
     let scopes = resources.filter_map(|resource| resource["scopeLogs"].as_array()).flatten();
     let records: Vec<&Value> = scopes.filter_map(|scope| scope["logRecords"].as_array()).flatten().collect();
@@ -262,22 +285,19 @@ fn compare_findings(metrics: &Metrics, messages: &[Value], agent: &Agent) -> Res
             began.insert(id.clone(), (*record, fields));
         }
     }
-    eventually("each finding of the agent was read", || {
-        let all = findings::all(agent)?;
-        ensure!(!all.is_empty(), "there is none");
-        for finding in &all {
-            let (record, fields) =
-                began.get(finding.id()).with_context(|| format!("{} was not read", finding.id()))?;
-            ensure!(
-                fields.get("netcause.finding.cause").is_some_and(|cause| cause == finding.cause()),
-                "{record}"
-            );
-            ensure!(
-                record["body"]["stringValue"].as_str().is_some_and(|body| !body.is_empty())
-                    && number(&record["severityNumber"]) >= 9.0,
-                "{record}"
-            );
-        }
-        Ok(())
-    })
+    ensure!(!all.is_empty(), "the agent has no finding");
+    for finding in all {
+        let (record, fields) =
+            began.get(finding.id()).with_context(|| format!("{} was not read", finding.id()))?;
+        ensure!(
+            fields.get("netcause.finding.cause").is_some_and(|cause| cause == finding.cause()),
+            "{record}"
+        );
+        ensure!(
+            record["body"]["stringValue"].as_str().is_some_and(|body| !body.is_empty())
+                && number(&record["severityNumber"]) >= 9.0,
+            "{record}"
+        );
+    }
+    Ok(())
 }

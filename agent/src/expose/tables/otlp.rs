@@ -53,6 +53,8 @@ pub struct Exported {
     pub waiting_items: u64,
     /// Bytes that wait, compressed.
     pub waiting_bytes: u64,
+    /// Bytes that may wait.
+    pub limit_bytes: u64,
 }
 
 static OTLP: Table<Exported> = Table {
@@ -84,8 +86,13 @@ static OTLP: Table<Exported> = Table {
         ),
         gauge(
             "netcause_otlp_queue_bytes",
-            "Compressed bytes of them. The limit is otlp_queue_kib, of each signal.",
+            "Compressed bytes of them.",
             |exported: &Exported, to| to.value(exported.waiting_bytes),
+        ),
+        gauge(
+            "netcause_otlp_queue_limit_bytes",
+            "Bytes that may wait, otlp_queue_kib, of each signal.",
+            |exported: &Exported, to| to.value(exported.limit_bytes),
         ),
     ],
 };

@@ -246,13 +246,15 @@ pub(crate) fn full() -> Snapshot {
                 .into(),
             exports: ["metrics", "findings"]
                 .map(|signal| {
-                    let dropped = std::array::from_fn(|index| 2 * index as u64);
-                    let failed = std::array::from_fn(|index| index as u64);
-                    let (waiting_items, waiting_bytes) = (700, 16_384);
-                    (
-                        signal,
-                        otlp::Exported { exported: 9_000, dropped, failed, waiting_items, waiting_bytes },
-                    )
+                    let exported = otlp::Exported {
+                        exported: 9_000,
+                        dropped: std::array::from_fn(|index| 2 * index as u64),
+                        failed: std::array::from_fn(|index| index as u64),
+                        waiting_items: 700,
+                        waiting_bytes: 16_384,
+                        limit_bytes: 4_194_304,
+                    };
+                    (signal, exported)
                 })
                 .into(),
             maps: vec![MapRow { map: "tcp_flows", entries: 3, limit: 16_384 }],

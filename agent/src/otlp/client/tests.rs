@@ -17,13 +17,13 @@ use crate::otlp::queue::Queue;
 use crate::otlp::{Endpoint, Files, Resource, send};
 
 /// A request as it came.
-struct Taken {
-    head: String,
-    body: Vec<u8>,
+pub struct Taken {
+    pub head: String,
+    pub body: Vec<u8>,
 }
 
 /// Answers the requests of one connection after the other, until the script ends; then it is away.
-fn collector(listener: TcpListener, script: Vec<Answer>) -> mpsc::Receiver<Taken> {
+pub fn collector(listener: TcpListener, script: Vec<Answer>) -> mpsc::Receiver<Taken> {
     let (sender, taken) = mpsc::channel();
     thread::spawn(move || {
         let mut script = script.into_iter();
@@ -37,7 +37,7 @@ fn collector(listener: TcpListener, script: Vec<Answer>) -> mpsc::Receiver<Taken
     taken
 }
 
-enum Answer {
+pub enum Answer {
     /// These bytes.
     Says(Vec<u8>),
     /// Closes the connection without a word.
@@ -82,11 +82,11 @@ fn serve(stream: Std, script: &mut impl Iterator<Item = Answer>, taken: &mpsc::S
     }
 }
 
-fn says(status: &str, more: &str) -> Answer {
+pub fn says(status: &str, more: &str) -> Answer {
     Answer::Says(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n{more}\r\n").into_bytes())
 }
 
-fn options(at: SocketAddr, timeout: u64, first_wait: u64) -> Options {
+pub fn options(at: SocketAddr, timeout: u64, first_wait: u64) -> Options {
     Options {
         endpoint: Endpoint::parse(&format!("http://{at}/prefix")).unwrap(),
         files: Files::default(),
@@ -106,10 +106,10 @@ fn body(items: u64) -> Body {
 
 /// Sends these bodies until all are settled, and says what became of them.
 fn exported(options: &Options, items: &[u64]) -> Exported {
-    let counts = Arc::<Counts>::default();
+    let counts = Counts::new(options.max_bytes);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let queue = Queue::new(options.max_bytes, Arc::clone(&counts));
+        let queue = Queue::new(Arc::clone(&counts));
         items.iter().for_each(|items| queue.push(body(*items)));
         let settled = async {
             while counts.read().waiting_items > 0 {
@@ -125,7 +125,7 @@ fn exported(options: &Options, items: &[u64]) -> Exported {
     counts.read()
 }
 
-fn bind() -> (TcpListener, SocketAddr) {
+pub fn bind() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap();
     (listener, at)
@@ -220,11 +220,11 @@ fn loss_is_counted_exactly_while_the_collector_is_away() {
     let (listener, at) = bind();
     drop(listener);
     let options = options(at, 300, 1);
-    let counts = Arc::<Counts>::default();
+    let counts = Counts::new(options.max_bytes);
     let delivered = Arc::<Mutex<Vec<u64>>>::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let queue = Queue::new(options.max_bytes, Arc::clone(&counts));
+        let queue = Queue::new(Arc::clone(&counts));
         let back = async {
             // The first one is on its way when the others come.
             queue.push(body(1));
