@@ -15,6 +15,7 @@ pub(super) fn page() -> Page {
         rows: vec![
             Row { title: "Running", panels: running() },
             Row { title: "What is lost", panels: lost() },
+            Row { title: "Export by OTLP", panels: exports() },
             Row { title: "Names", panels: names() },
             Row { title: "What it costs", panels: cost() },
         ],
@@ -199,6 +200,49 @@ fn lost() -> Vec<Panel> {
             "Events with names: received, or dropped above dns_event_rate_limit. Of the metrics only those of search domains depend on them.",
         )
         .query("{{outcome}}", sum_rate("outcome", &any("netcause_dns_events_total"))),
+    ]
+}
+
+fn exports() -> Vec<Panel> {
+    let off = "No agent exports by OTLP";
+    vec![
+        Panel::lines(
+            "OTLP: lost",
+            Unit::OperationsPerSecond,
+            "Data points (metrics) and log records (findings) per second that no collector has got, over all agents. queue full: it was away for \
+             longer than otlp_queue_kib holds. rejected, refused: it does not want them, and its log says why.",
+        )
+        .nothing("Nothing is lost, or nothing is exported")
+        .query(
+            "{{signal}} {{reason}}",
+            some(&sum_rate("signal, reason", &any("netcause_otlp_dropped_total"))),
+        ),
+        Panel::lines(
+            "OTLP: fullest queue",
+            Unit::Share,
+            "How full the queue of each signal is, on the agent where it is fullest. It fills while the collector is away, and at 1 the oldest goes.",
+        )
+        .nothing(off)
+        .limits(0.5, 0.9)
+        .query(
+            "{{signal}}",
+            format!(
+                "max by (signal) ({} / ({} > 0))",
+                any("netcause_otlp_queue_bytes"),
+                any("netcause_otlp_queue_limit_bytes")
+            ),
+        ),
+        Panel::lines(
+            "OTLP: exported, and failed requests",
+            Unit::OperationsPerSecond,
+            "Data points and log records per second that the collector has taken, and requests that failed, by reason, over all agents.",
+        )
+        .nothing(off)
+        .query("{{signal}}", sum_rate("signal", &any("netcause_otlp_exported_total")))
+        .query(
+            "{{signal}} failed: {{reason}}",
+            some(&sum_rate("signal, reason", &any("netcause_otlp_failures_total"))),
+        ),
     ]
 }
 

@@ -64,7 +64,7 @@ const QUIET: [(&str, &[&str]); 5] = [
             "Connection tracking: faults",
         ],
     ),
-    // There is no Kubernetes, hence no source of names and no Events. Nothing is lost.
+    // There is no Kubernetes, hence no source of names and no Events. Nothing is lost, and nothing exported.
     (
         "netcause-agents",
         &[
@@ -72,6 +72,9 @@ const QUIET: [(&str, &[&str]); 5] = [
             "Folded",
             "Not understood",
             "Lost lines and windows",
+            "OTLP: lost",
+            "OTLP: fullest queue",
+            "OTLP: exported, and failed requests",
             "Events of findings",
             "Sources of names: oldest",
             "Sources of names: failures",
