@@ -63,6 +63,7 @@ fn felt() -> Vec<Panel> {
             Unit::Seconds,
             "From a query to its answer as the client felt it, repetitions included.",
         )
+        .nothing("No query was answered")
         .query("p50", quantile(0.5, "", &durations))
         .query("p95", quantile(0.95, "", &durations))
         .query("p99", quantile(0.99, "", &durations)),
@@ -71,6 +72,7 @@ fn felt() -> Vec<Panel> {
             Unit::RequestsPerSecond,
             "Queries that nobody answered in time, and questions that were asked again while the first waited.",
         )
+        .nothing("No queries")
         .query("timeouts", sum_rate("", &timeouts))
         .query("repetitions", sum_rate("", &of_clients("netcause_dns_retries_total", ""))),
         Panel::lines(
@@ -86,6 +88,7 @@ fn felt() -> Vec<Panel> {
             Unit::Seconds,
             "95th percentile of the query time at clients, by server; the ten slowest.",
         )
+        .nothing("No query was answered")
         .long_names()
         .query("{{destination_namespace}} {{destination_workload}}", top(&quantile(0.95, SERVER, &durations))),
         Panel::lines(

@@ -161,6 +161,7 @@ fn path() -> Vec<Panel> {
                 "By how much the round trip of a connection exceeds the least that was seen of it: queues on the path, or \
                  acknowledgements that are delayed at the peer.",
             )
+            .nothing("No connection outlived two sweeps")
             .size(6, 8),
             &seen("netcause_tcp_queueing_delay_seconds"),
         ),
@@ -208,6 +209,7 @@ fn connections() -> Vec<Panel> {
             Unit::ConnectionsPerSecond,
             "Connections that ended, by how, at the end that “Seen at” names. timed_out and keepalive are peers that vanished.",
         )
+        .nothing("No connection has ended")
         .size(6, 8)
         .query("{{reason}}", sum_rate("reason", &seen("netcause_tcp_connections_closed_total"))),
         Panel::lines(
@@ -215,6 +217,7 @@ fn connections() -> Vec<Panel> {
             Unit::Share,
             "How full the queues of listening sockets are, the ten fullest. At 1 the next client is dropped.",
         )
+        .nothing("No listening socket is known")
         .long_names()
         .limits(0.8, 1.0)
         .query(
@@ -247,6 +250,7 @@ fn waiting() -> Vec<Panel> {
             Unit::Count,
             "Open connections on average by what they wait for, at the end that “Seen at” names; idle ones are among them.",
         )
+        .nothing("No connection outlived two sweeps")
         .size(6, 8)
         .query("{{on}}", sum_rate("on", &seen("netcause_tcp_waited_seconds_total"))),
         quantiles(
@@ -275,6 +279,7 @@ fn udp() -> Vec<Panel> {
             Unit::PacketsPerSecond,
             "Datagrams that the end that “Seen at” names sent and received.",
         )
+        .nothing("No UDP")
         .size(6, 8)
         .query("sent", sum_rate("", &seen("netcause_udp_sent_datagrams_total")))
         .query("received", sum_rate("", &seen("netcause_udp_received_datagrams_total"))),

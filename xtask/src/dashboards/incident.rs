@@ -3,7 +3,7 @@
 use super::{
     page::{Page, Row, Variable},
     panel::{Kind, Panel, Unit},
-    query::{quantile_of, rate, sum_rate, worst},
+    query::{explaining, explaining_zones, quantile_of, rate, sum_rate, worst},
 };
 
 /// What a finding is and what it is of; `instance`, the agent that has it, is left out: both ends say the same. Only what is said of a
@@ -280,32 +280,32 @@ fn explained() -> Vec<Panel> {
     vec![
         Panel::explained(
             "Zones",
-            "Zones and pairs of zones that explain loss, with its mean. The recording rules of deploy/prometheus have to be installed, \
-             and the scrape has to add the label node; empty where nothing is lost.",
-            "zone, peer_zone, direction",
-            "netcause:zone_loss:named|netcause:zone_pair_loss:named",
+            "Zones that explain loss, and pairs of zones where neither of both does, with its mean. The recording rules of deploy/prometheus \
+             have to be installed, and the scrape has to add the label node; empty where nothing is lost.",
+            explaining_zones(),
         )
         .label("zone", "Zone")
         .label("peer_zone", "To zone")
-        .label("direction", "Lost is what it"),
+        .label("direction", "Lost is what it")
+        .size(10, 6),
         Panel::explained(
             "Nodes",
             "Nodes that explain loss with most others, with its mean, and whether what they send or what they receive is lost. The \
              recording rules of deploy/prometheus have to be installed; empty where nothing is lost.",
-            "node, direction",
-            "netcause:node_loss:named",
+            explaining("node, direction", "netcause:node_loss:named"),
         )
         .label("node", "Node")
-        .label("direction", "Lost is what it"),
+        .label("direction", "Lost is what it")
+        .size(7, 6),
         Panel::explained(
             "Pairs of nodes",
             "Pairs of nodes whose loss neither a node nor a zone explains. The recording rules of deploy/prometheus have to be installed; \
              empty where nothing is lost.",
-            "node, peer_node",
-            "netcause:node_pair_loss:named",
+            explaining("node, peer_node", "netcause:node_pair_loss:named"),
         )
         .label("node", "Node")
-        .label("peer_node", "To node"),
+        .label("peer_node", "To node")
+        .size(7, 6),
     ]
 }
 

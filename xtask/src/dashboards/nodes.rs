@@ -3,7 +3,7 @@
 use super::{
     page::{Page, Row, Variable},
     panel::{Kind, Panel, Unit},
-    query::{node, quantile, rate, share, sum_rate, top, worst},
+    query::{explaining, explaining_zones, node, quantile, rate, share, sum_rate, top, worst},
 };
 
 /// Tail loss probes are normal on healthy links; handshakes that are sent again may be the server's queue.
@@ -103,10 +103,9 @@ fn explained() -> Vec<Panel> {
     vec![
         Panel::explained(
             "Zones that explain loss",
-            "Nearly all pairs of nodes from or to the zone lose, and others do not. The recording rules of deploy/prometheus have to be \
+            "Nearly all pairs of nodes from or to the zone lose, or from one zone to another, and others do not. The recording rules of deploy/prometheus have to be \
              installed; empty where nothing is lost.",
-            "zone, peer_zone, direction",
-            "netcause:zone_loss:named|netcause:zone_pair_loss:named",
+            explaining_zones(),
         )
         .label("zone", "Zone")
         .label("peer_zone", "To zone")
@@ -115,16 +114,14 @@ fn explained() -> Vec<Panel> {
             "Nodes that explain loss",
             "The node loses with most others, and no zone explains it. The recording rules of deploy/prometheus have to be installed; empty \
              where nothing is lost.",
-            "node, direction",
-            "netcause:node_loss:named",
+            explaining("node, direction", "netcause:node_loss:named"),
         )
         .label("node", "Node")
         .label("direction", "Lost is what it"),
         Panel::explained(
             "Pairs of nodes that explain loss",
             "Both nodes are fine with others. The recording rules of deploy/prometheus have to be installed; empty where nothing is lost.",
-            "node, peer_node",
-            "netcause:node_pair_loss:named",
+            explaining("node, peer_node", "netcause:node_pair_loss:named"),
         )
         .label("node", "Node")
         .label("peer_node", "To node"),

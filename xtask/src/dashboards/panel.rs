@@ -4,8 +4,6 @@ mod json;
 
 use serde_json::{Value, json};
 
-use super::query::named;
-
 /// The unit of the values of a panel or a column, by Grafana's id.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unit {
@@ -134,14 +132,9 @@ impl Panel {
     }
 
     /// What the recording rules of `deploy/prometheus` have named as the place of loss, and its share.
-    pub(super) fn explained(
-        title: &'static str,
-        description: &'static str,
-        labels: &str,
-        rules: &str,
-    ) -> Self {
+    pub(super) fn explained(title: &'static str, description: &'static str, loss: String) -> Self {
         Self::table(title, Unit::Share, description)
-            .value("Loss", Unit::Share, named(labels, rules))
+            .value("Loss", Unit::Share, loss)
             .limits(0.002, 0.01)
             .width(90)
             .nothing("No loss that is explained, or the recording rules are not installed")

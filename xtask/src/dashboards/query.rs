@@ -106,6 +106,16 @@ pub(super) fn some(promql: &str) -> String {
 }
 
 /// What the recording rules of `deploy/prometheus` have named as the place of loss.
-pub(super) fn named(labels: &str, rules: &str) -> String {
+pub(super) fn explaining(labels: &str, rules: &str) -> String {
     format!(r#"max by ({labels}) ({{__name__=~"{rules}",cluster=~"$cluster"}})"#)
+}
+
+/// Zones that are named, and pairs of zones that these do not explain: each would be there once more for every other zone.
+pub(super) fn explaining_zones() -> String {
+    let zones = any("netcause:zone_loss:named");
+    let pairs = any("netcause:zone_pair_loss:named");
+    format!(
+        "max by (zone, peer_zone, direction) ({zones} or ({pairs} unless on (cluster, zone) {zones} unless on (cluster, peer_zone) \
+         label_replace({zones}, \"peer_zone\", \"$1\", \"zone\", \"(.+)\")))"
+    )
 }

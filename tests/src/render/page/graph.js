@@ -17,14 +17,18 @@ function graph(body, panel, [circles, arrows]) {
   }
   const layers = Math.max(...layer.values()) + 1;
   const place = new Map();
-  for (let one = 0; one < layers; one += 1) {
-    const here = circles.filter(({ metric }) => layer.get(metric.id) === one);
-    // Those that would lie on each other are beside each other.
-    const columns = Math.ceil(here.length * 80 / (height - 40));
+  const filled = Array.from({ length: layers }, (_, one) => circles.filter(({ metric }) => layer.get(metric.id) === one));
+  // Those that would lie on each other are beside each other, and their layer is as much wider.
+  const columns = filled.map((here) => Math.ceil(here.length / Math.max(1, Math.floor(height / 90))));
+  const all = columns.reduce((sum, of) => sum + of, 0);
+  let left = 0;
+  filled.forEach((here, one) => {
+    const rows = Math.ceil(here.length / columns[one]);
     here.forEach(({ metric }, index) => place.set(metric.id, {
-      x: (one + (index % columns + 0.5) / columns) / layers * width, y: (index + 0.5) / here.length * (height - 60) + 5,
+      x: (left + index % columns[one] + 0.5) / all * width, y: (Math.floor(index / columns[one]) + 0.5) / rows * height - 12,
     }));
-  }
+    left += columns[one];
+  });
   const unit = (of) => ({ unit: panel.options[of]?.mainStatUnit });
   for (const { metric, value } of known) {
     const [a, b] = [place.get(metric.source), place.get(metric.target)];
