@@ -193,10 +193,11 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
                 subject => *subject == Subject::Node,
             })
         };
-        let is_of_arrived = matches!(cause, Cause::PathLoss | Cause::AckLoss | Cause::Reordering);
+        let is_of_repeated =
+            matches!(cause, Cause::PathLoss | Cause::AckLoss | Cause::Reordering | Cause::MtuBlackHole);
         let follows = |edge: &Arc<Edge>| {
             (is_of_handshakes(cause) && is_untracked(edge))
-                || (is_of_arrived && known.surely_dead.contains(&pair(edge)))
+                || (is_of_repeated && known.surely_dead.contains(&pair(edge)))
                 || (cause == Cause::AckLoss && known.late.contains(&pair(edge)))
                 || (cause == Cause::DnsServerSlow && known.silent.contains(&edge.destination))
                 || (is_stall && (dead.contains(&ends(edge)) || dead_pairs.has(edge)))
@@ -256,7 +257,7 @@ impl Known {
             }
             if matches!(finding.cause, Cause::PolicyDrop | Cause::DeadPath | Cause::MtuBlackHole) {
                 known.dead.extend(pairs());
-                if finding.confidence == Confidence::High {
+                if finding.confidence == Confidence::High && finding.cause != Cause::MtuBlackHole {
                     known.surely_dead.extend(pairs());
                 }
             }

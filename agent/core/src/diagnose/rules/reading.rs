@@ -84,19 +84,19 @@ pub(super) fn judge(case: &Case<'_>) -> Option<Draft> {
 
 /// The application here reads, and data has piled up in front of it ever since less arrives: it is not the sender that is slower.
 fn reads_late(case: &Case<'_>) -> bool {
-    if case.lately.tcp.received_bytes < MOVING {
-        return false;
-    }
     // A large buffer takes in more than is read in seconds, and then nothing.
     if case.has(Cause::SlowClient) {
-        return true;
+        return case.lately.tcp.received_bytes >= MOVING;
     }
     let unread = |totals: &Totals| {
         let waited = &totals.waits.waited_us;
         waited[On::LocalReader as usize] as f64 >= ALL_THE_TIME * waited.iter().sum::<u64>() as f64
     };
     let received = case.recent.tcp.received_bytes as f64 / case.recent_seconds.max(1.0);
-    case.past.is_known()
+    // Who does not read at all is known to.
+    !case.has(Cause::ReceiverStalled)
+        && case.recent.tcp.received_bytes >= MOVING
+        && case.past.is_known()
         && [case.recent, case.now].into_iter().all(unread)
         && case.past.unread().is_some_and(|usual| usual < AT_TIMES)
         && case.past.received().is_some_and(|usual| usual > WORSE * received)

@@ -315,6 +315,10 @@ fn what_was_sent_in_vain_over_a_dead_path_is_no_loss_after_it() {
     (repeats.tcp.sent_segments, repeats.tcp.received_segments) = (500, 500);
     again(&mut repeats, RetransmitKind::Timeout, 40);
     node.windows(2, &[(Arc::clone(&bad), repeats)]);
+    // Large requests among them.
+    let mut large = dead(true);
+    (large.tcp.opened, large.tcp.received_segments) = (3, 30);
+    node.windows(2, &[(Arc::clone(&bad), large)]);
     assert_eq!(began(&node), ["dead_path"]);
     // A path that loses ever since is said to when the other finding has ended.
     node.windows(12, &[(bad, repeats)]);

@@ -96,3 +96,14 @@ fn a_server_that_stops_reading_is_found_beside_another_one_that_is_not_reached()
     causes.sort_unstable();
     assert_eq!(causes, ["dead_path", "receiver_stalled"]);
 }
+
+#[test]
+fn a_client_that_has_stopped_reading_does_not_read_late() {
+    let answers = edge("app", "server");
+    let mut node = Node::with_past_of(&[(Arc::clone(&answers), download(60, 10_000_000))]);
+    node.windows(4, &[(Arc::clone(&answers), download(100, 0))]);
+    assert_eq!(node.causes(), ["receiver_stalled"]);
+    // What moves is read in vain, or by another connection.
+    node.windows(3, &[(answers, download(100, 500_000))]);
+    assert_eq!(node.causes(), ["receiver_stalled"]);
+}
