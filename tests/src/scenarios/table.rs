@@ -88,7 +88,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("drops::reasons", drops::reasons),
     scenario("drops::sockets", drops::sockets),
     scenario("drops::healthy", drops::healthy),
-    scenario("drops::scanned", drops::scanned).on_one_kernel(),
+    // Alone: for five minutes no agent has room for further addresses.
+    needing(Needs::Alone, "drops::scanned", drops::scanned).on_one_kernel(),
     scenario("drops::joined", drops::joined::counted).on_outermost_kernels(),
     scenario("drops::elsewhere", drops::joined::elsewhere),
     scenario("drops::in_tunnels", drops::inside::tunnels).on_outermost_kernels(),
