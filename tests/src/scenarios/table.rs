@@ -213,13 +213,13 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("exposition::about_itself", exposition::about_itself).on_outermost_kernels(),
     needing(Needs::Programs(web::PROGRAMS), "web::guarded", web::guarded).on_one_kernel(),
     needing(Needs::Programs(otlp::PROGRAMS), "otlp::pipeline", otlp::pipeline).on_one_kernel(),
-    needing(Needs::Prometheus, "prometheus::query", prometheus::query),
+    needing(Needs::Prometheus, "prometheus::query", prometheus::query).on_outermost_kernels(),
     needing(Needs::Dashboard, "prometheus::dashboard", prometheus::dashboard).on_outermost_kernels(),
-    needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool),
+    needing(Needs::Prometheus, "prometheus::promtool", prometheus::promtool).on_outermost_kernels(),
     needing(Needs::Prometheus, "prometheus::first_burst", prometheus::first_burst).on_outermost_kernels(),
     needing(Needs::Prometheus, "prometheus::native_histograms", prometheus::native_histograms)
         .on_one_kernel(),
-    needing(Needs::Prometheus, "prometheus::restart", prometheus::restart),
+    needing(Needs::Prometheus, "prometheus::restart", prometheus::restart).on_outermost_kernels(),
     needing(Needs::Prometheus, "prometheus::late_name", prometheus::late_name).on_one_kernel(),
     needing(
         Needs::Programs(prometheus::remote_write::PROGRAMS),
