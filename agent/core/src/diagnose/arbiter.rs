@@ -159,7 +159,7 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
         draft.finding.cause == Cause::DeadPath && draft.finding.confidence == Confidence::High
     };
     let surely_dead = drafts.iter().filter(is_sure).flat_map(|draft| &draft.finding.affected);
-    let surely_dead: Pairs = surely_dead.map(|edge| pair(edge)).collect();
+    let surely_dead: Pairs = surely_dead.map(|edge| pair(edge)).chain(known.surely_dead).collect();
     let dropping = drafts.iter().filter(|draft| is_known_drop(&draft.finding));
     let dropped = dropping.flat_map(|draft| draft.finding.affected.iter().map(|edge| pair(edge)));
     // Timeouts back off, so that what is dropped does not show in each judgement.
@@ -197,11 +197,11 @@ fn without_consequences(mut drafts: Vec<Draft>, known: Known) -> Vec<Draft> {
             matches!(cause, Cause::PathLoss | Cause::AckLoss | Cause::Reordering | Cause::MtuBlackHole);
         let follows = |edge: &Arc<Edge>| {
             (is_of_handshakes(cause) && is_untracked(edge))
-                || (is_of_repeated && known.surely_dead.contains(&pair(edge)))
+                || (is_of_repeated && surely_dead.has(edge))
                 || (cause == Cause::AckLoss && known.late.contains(&pair(edge)))
                 || (cause == Cause::DnsServerSlow && known.silent.contains(&edge.destination))
                 || (is_stall && (dead.contains(&ends(edge)) || dead_pairs.has(edge)))
-                || (cause == Cause::MtuBlackHole && (surely_dead.has(edge) || ruled.contains(&pair(edge))))
+                || (cause == Cause::MtuBlackHole && ruled.contains(&pair(edge)))
                 || ((is_stall || is_loss) && dropped.has(edge))
                 || (cause == Cause::PolicyDrop
                     && (dropped.has_by_name(edge) || rejected.contains(&pair(edge))))
